@@ -1,0 +1,319 @@
+//! The page ladder: which pages back a segment, and how they are obtained.
+//!
+//! Owns: the order of attempts and what makes one fail. Uses: `sys`. Used by:
+//! `segment`.
+//!
+//! Each rung that is not `Never` is tried in turn: map, bind, advise, fault in,
+//! lock, and where the outcome shows only afterwards, read it back. A rung that
+//! is not granted gives everything back and the next one is tried, unless it was
+//! required. A refusal that no smaller page would mend (not enough memory, a
+//! lock limit, a NUMA node) ends the attempt.
+
+use super::os;
+use crate::class::{GRANULE, Geometry};
+use crate::error::{BuildError, OsError};
+use crate::pages::{Pages, Rung};
+use crate::sys::map::{Backing, Mapping};
+use crate::sys::{limits, memory, numa, smaps};
+use std::io;
+
+const GIB: usize = 1 << 30;
+
+/// Faulting in less than this is not worth a second thread.
+const PARALLEL_FROM: usize = 256 << 20;
+
+/// Which pages may be used.
+#[derive(Clone, Copy, Debug)]
+pub struct PageLadder([Rung; Pages::ALL.len()]);
+
+impl Default for PageLadder {
+    fn default() -> Self {
+        Self([Rung::Prefer; Pages::ALL.len()])
+    }
+}
+
+impl PageLadder {
+    /// Whether `pages` may be used.
+    pub fn get(&self, pages: Pages) -> Rung {
+        self.0[pages as usize]
+    }
+
+    /// Sets whether `pages` may be used.
+    pub fn set(&mut self, pages: Pages, rung: Rung) {
+        self.0[pages as usize] = rung;
+    }
+}
+
+/// How the memory of segments is to be obtained.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    /// Which pages may be used.
+    pub ladder: PageLadder,
+    /// Whether to fault everything in at once.
+    pub prefault: bool,
+    /// Whether to lock it into memory.
+    pub lock: bool,
+    /// Whether core dumps contain it.
+    pub dump: bool,
+    /// Whether children of a fork inherit it.
+    pub fork: bool,
+    /// The NUMA node it must come from.
+    pub node: Option<u32>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            ladder: PageLadder::default(),
+            prefault: true,
+            lock: false,
+            dump: false,
+            fork: false,
+            node: None,
+        }
+    }
+}
+
+/// How much address space a segment takes, and where it may begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Bytes, a whole number of granules.
+    pub bytes: usize,
+    /// Granules its start is a multiple of.
+    pub granule_alignment: usize,
+}
+
+impl Memory {
+    /// The address space for a segment of `bytes`. It is made fit for 1 GiB
+    /// pages if they are required, or if the system has some free and rounding
+    /// up wastes no more than an eighth.
+    pub fn plan(&self, bytes: usize, geometry: &Geometry) -> Plan {
+        let mut plan = Plan {
+            bytes,
+            granule_alignment: geometry.granule_alignment(),
+        };
+        let gigantic = match self.ladder.get(Pages::Huge1G) {
+            Rung::Never => false,
+            Rung::Require => true,
+            Rung::Prefer => bytes >= GIB && free_gigantic_pages() > 0,
+        };
+        if gigantic && let Some(rounded) = bytes.checked_next_multiple_of(GIB) {
+            let tolerable = rounded - bytes <= bytes / 8;
+            if tolerable || self.ladder.get(Pages::Huge1G) == Rung::Require {
+                plan.bytes = rounded;
+                plan.granule_alignment = plan.granule_alignment.max(GIB / GRANULE);
+            }
+        }
+        plan
+    }
+
+    /// Backs a range of `arena` that nobody refers to. Gives the kind of pages
+    /// it got; if it fails, the range has no memory.
+    pub(super) fn back(
+        &self,
+        arena: &Mapping,
+        offset: usize,
+        bytes: usize,
+    ) -> Result<Pages, BuildError> {
+        let mut refusal = BuildError::NoPages { bytes };
+        for pages in Pages::ALL {
+            let rung = self.ladder.get(pages);
+            let fits = pages != Pages::Huge1G || (offset | bytes).is_multiple_of(GIB);
+            if rung == Rung::Never || !fits {
+                continue;
+            }
+            match self.attempt(arena, offset, bytes, pages) {
+                Ok(()) => return Ok(pages),
+                Err(failure) => {
+                    // SAFETY: the caller says that nobody refers to the range.
+                    unsafe { arena.decommit(offset, bytes) }.map_err(os("mmap"))?;
+                    match failure {
+                        Failure::Final(error) => return Err(error),
+                        Failure::NotGranted { granted, reason } if rung == Rung::Require => {
+                            return Err(BuildError::PagesNotGranted {
+                                required: pages,
+                                bytes,
+                                granted,
+                                reason,
+                            });
+                        }
+                        Failure::NotGranted {
+                            reason: Some(reason),
+                            ..
+                        } if pages == Pages::Base => refusal = BuildError::System(reason),
+                        Failure::NotGranted { .. } => {}
+                    }
+                }
+            }
+        }
+        Err(refusal)
+    }
+
+    fn attempt(
+        &self,
+        arena: &Mapping,
+        offset: usize,
+        bytes: usize,
+        pages: Pages,
+    ) -> Result<(), Failure> {
+        let (backing, page) = match pages {
+            Pages::Huge1G => (Backing::HugeTlb(30), GIB),
+            Pages::Huge2M => (Backing::HugeTlb(21), GRANULE),
+            Pages::Transparent => (Backing::Transparent, limits::base_page()),
+            Pages::Base => (Backing::Base, limits::base_page()),
+        };
+        let hugetlb = matches!(backing, Backing::HugeTlb(_));
+        if pages == Pages::Transparent && never_merges() {
+            return Err(Failure::NotGranted {
+                granted: 0,
+                reason: None,
+            });
+        }
+        if self.prefault && !hugetlb {
+            let available = memory::available();
+            if available.is_some_and(|available| available < bytes) {
+                return Err(Failure::Final(BuildError::OutOfMemory {
+                    needed: bytes,
+                    available,
+                }));
+            }
+        }
+        let refused = |call| {
+            move |error: io::Error| match error.raw_os_error() {
+                Some(libc::ENOMEM | libc::EFAULT) if !hugetlb => {
+                    Failure::Final(BuildError::OutOfMemory {
+                        needed: bytes,
+                        available: None,
+                    })
+                }
+                _ => Failure::NotGranted {
+                    granted: 0,
+                    reason: Some(OsError::new(call, &error)),
+                },
+            }
+        };
+        // SAFETY: the caller says that nobody refers to the range.
+        unsafe { arena.commit(offset, bytes, backing) }.map_err(refused("mmap"))?;
+        // SAFETY: the range is inside the mapping.
+        let start = unsafe { arena.base().add(offset) };
+        if let Some(node) = self.node {
+            numa::bind(start, bytes, node).map_err(|error| {
+                Failure::Final(BuildError::Node {
+                    node,
+                    reason: OsError::new("mbind", &error),
+                })
+            })?;
+        }
+        for (kept, advice) in [
+            (self.dump, libc::MADV_DONTDUMP),
+            (self.fork, libc::MADV_DONTFORK),
+        ] {
+            if !kept {
+                arena
+                    .advise(offset, bytes, advice)
+                    .map_err(|error| Failure::Final(os("madvise")(error)))?;
+            }
+        }
+        if self.prefault {
+            populate(arena, offset, bytes, page)
+                .map_err(refused("madvise(MADV_POPULATE_WRITE)"))?;
+        }
+        if self.lock {
+            arena.lock(offset, bytes).map_err(|error| {
+                let limit = limits::memlock().ok().and_then(|limit| limit.soft);
+                Failure::Final(BuildError::Lock {
+                    bytes,
+                    limit: limit.and_then(|bytes| usize::try_from(bytes).ok()),
+                    reason: OsError::new("mlock", &error),
+                })
+            })?;
+        }
+        if pages == Pages::Transparent && self.prefault {
+            let granted = granted(start.as_ptr().addr(), bytes);
+            let required = self.ladder.get(pages) == Rung::Require;
+            // A segment without a single huge page is one of base pages,
+            // whatever was asked for. If the kernel does not say, it is
+            // believed to have done what it was asked, unless it must.
+            let enough = match granted {
+                Some(granted) if required => granted >= bytes,
+                Some(granted) => granted > 0,
+                None => !required,
+            };
+            if !enough {
+                return Err(Failure::NotGranted {
+                    granted: granted.unwrap_or(0),
+                    reason: None,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a rung did not back the segment.
+enum Failure {
+    /// The next rung may.
+    NotGranted {
+        granted: usize,
+        reason: Option<OsError>,
+    },
+    /// No rung would.
+    Final(BuildError),
+}
+
+/// Bytes of the range on huge pages; `None` if the kernel does not say.
+fn granted(start: usize, bytes: usize) -> Option<usize> {
+    let backed = smaps::backed(&[(start, bytes)]).ok()?;
+    Some(backed.first()?.huge)
+}
+
+/// True if the system merges no pages at all.
+fn never_merges() -> bool {
+    std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled")
+        .map_or(true, |text| text.contains("[never]"))
+}
+
+fn free_gigantic_pages() -> usize {
+    std::fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+/// Faults in a range, with several threads if it is large.
+fn populate(arena: &Mapping, offset: usize, bytes: usize, page: usize) -> io::Result<()> {
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().min(16));
+    if bytes < PARALLEL_FROM || threads == 1 {
+        return arena.populate(offset, bytes, page);
+    }
+    let unit = page.max(GRANULE);
+    let part = bytes.div_ceil(threads).next_multiple_of(unit);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..bytes)
+            .step_by(part)
+            .map(|at| {
+                std::thread::Builder::new().spawn_scoped(scope, move || {
+                    arena.populate(offset + at, part.min(bytes - at), page)
+                })
+            })
+            .collect();
+        let mut result = Ok(());
+        let mut unborn = false;
+        for worker in workers {
+            match worker {
+                Ok(worker) => {
+                    let outcome = worker
+                        .join()
+                        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::Other)));
+                    result = result.and(outcome);
+                }
+                Err(_) => unborn = true,
+            }
+        }
+        if unborn && result.is_ok() {
+            // Threads could not be had: what is already there costs nothing.
+            result = arena.populate(offset, bytes, page);
+        }
+        result
+    })
+}

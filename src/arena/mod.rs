@@ -1,0 +1,274 @@
+//! The address range of a pool, and the segments of memory in it.
+//!
+//! Owns: the reservation, which granule belongs to which segment, and what
+//! backs each segment. Uses: `sys`, `table`, `class` (where buffers lie in a
+//! segment). Used by: `pool`.
+//!
+//! ```text
+//!   reserved, no memory:  everything the pool may ever grow to
+//!   ┌────────┬──────────────┬───────┬───────────┬───────┬─────────────────
+//!   │unused  │ segment 1    │ guard │ segment 2 │ guard │ not yet used …
+//!   └────────┴──────────────┴───────┴───────────┴───────┴─────────────────
+//!   granule 0  buffers of one class,  2 MiB without memory: a stream that
+//!              whole granules         overruns its last buffer faults there
+//! ```
+//!
+//! Granule 0 stays unused so that no buffer has the number zero.
+
+mod ladder;
+mod segment;
+
+pub use crate::pages::Pages;
+pub use ladder::Memory;
+pub use segment::Segment;
+
+use crate::class::{ClassId, Classes, GRANULE, Geometry, MAX_ALIGNMENT};
+use crate::error::{BuildError, OsError};
+use crate::sync::{Arc, AtomicU16, AtomicU32, Ordering};
+use crate::sys::map::Mapping;
+use crate::table::{Table, Zeroed};
+use crate::word::Index;
+use std::io;
+use std::ptr::NonNull;
+
+/// The most address space a pool can have, in bytes: 1 TiB of segments, and room
+/// for the granules that are none.
+pub const MAX_ADDRESS_SPACE: usize = (1 << 40) + (1 << 30);
+
+/// How many segments a pool can have at once.
+pub const MAX_SEGMENTS: usize = 4095;
+
+/// No segment; also the granule behind each segment.
+const GUARD: u16 = u16::MAX;
+
+/// A segment as an address look-up finds it.
+///
+/// Claimed by one thread through `class`; `first` and `count` are written by
+/// that thread before it stores `count` with Release, and `count` goes back to
+/// zero before the claim does. A look-up that reads a count above zero with
+/// Acquire sees the rest.
+#[derive(Default)]
+struct Span {
+    /// The class number plus one; 0 unclaimed; `u32::MAX` claimed, no class yet.
+    class: AtomicU32,
+    first: AtomicU32,
+    count: AtomicU32,
+}
+
+// SAFETY: integer atomics alone; all-zero bytes are an unclaimed span.
+unsafe impl Zeroed for Span {}
+
+/// Where an address lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The class of the buffer in whose cell it lies.
+    pub class: ClassId,
+    /// That buffer.
+    pub index: Index,
+    /// The buffer's data start.
+    pub start: usize,
+}
+
+/// The address range of one pool.
+pub struct Arena {
+    memory: Mapping,
+    /// The segment's number for each granule, 0 if it is free, `GUARD` behind a
+    /// segment. Claimed by compare-and-swap from 0 (AcqRel: the claimer sees
+    /// that the memory was given back), released by a store of 0 (Release).
+    granules: Table<AtomicU16>,
+    spans: Table<Span>,
+}
+
+impl Arena {
+    /// Reserves `len` bytes of address space, a multiple of the granule.
+    pub fn reserve(len: usize) -> io::Result<Self> {
+        const GIB: usize = 1 << 30;
+        let alignment = if len >= GIB { GIB } else { MAX_ALIGNMENT };
+        Ok(Self {
+            memory: Mapping::reserve(len, alignment)?,
+            granules: Table::new(len / GRANULE)?,
+            spans: Table::new(MAX_SEGMENTS + 1)?,
+        })
+    }
+
+    /// The first address of the range.
+    #[inline]
+    pub fn base(&self) -> NonNull<u8> {
+        self.memory.base()
+    }
+
+    /// Bytes of address space.
+    pub fn len(&self) -> usize {
+        self.memory.len()
+    }
+
+    fn granule_count(&self) -> usize {
+        self.len() / GRANULE
+    }
+
+    /// The address at `offset`, which must be within the range.
+    #[inline]
+    pub fn at(&self, offset: usize) -> NonNull<u8> {
+        debug_assert!(offset < self.len());
+        // SAFETY: offsets come from `Geometry::offset_of` of buffers that the
+        // pool has, which lie inside the reservation.
+        unsafe { self.base().add(offset) }
+    }
+
+    /// Claims address space and memory for `count` buffers of `geometry`. The
+    /// buffers are nobody's until the segment is admitted to a catalog. Takes
+    /// everything back if it fails.
+    pub fn segment(
+        self: &Arc<Self>,
+        geometry: &Geometry,
+        count: usize,
+        memory: &Memory,
+    ) -> Result<Segment, BuildError> {
+        let overflow = BuildError::Overflow {
+            size: geometry.size(),
+            count,
+        };
+        let bytes = geometry.bytes(count).ok_or(overflow)?;
+        let plan = memory.plan(bytes, geometry);
+        let id = self.claim_span().ok_or(BuildError::TooManySegments {
+            limit: MAX_SEGMENTS,
+        })?;
+        let first = self
+            .claim_granules(id, plan.bytes / GRANULE, plan.granule_alignment)
+            .inspect_err(|_| self.spans.get(usize::from(id)).release())?;
+        // From here on dropping the segment gives everything back.
+        let mut segment = Segment::new(Arc::clone(self), id, first, plan.bytes, count);
+        segment.back(memory)?;
+        Ok(segment)
+    }
+
+    fn claim_span(&self) -> Option<u16> {
+        (1..=MAX_SEGMENTS as u16).find(|&id| {
+            self.spans
+                .get(usize::from(id))
+                .class
+                // Acquire: what the last owner did comes before what we do.
+                .compare_exchange(0, u32::MAX, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+        })
+    }
+
+    /// Claims `count` free granules in a row and one behind them as a guard.
+    /// First fit. Lock-free: a claim that fails has met another thread's.
+    fn claim_granules(&self, id: u16, count: usize, alignment: usize) -> Result<usize, BuildError> {
+        let needed = count + 1;
+        let end = self.granule_count();
+        let mut first = alignment.max(1);
+        while needed <= end.saturating_sub(first) {
+            // Relaxed: a hint; the claim below is what counts.
+            let taken = (first..first + needed)
+                .rev()
+                .find(|&at| self.granules.get(at).load(Ordering::Relaxed) != 0);
+            let obstacle = taken.or_else(|| self.try_claim(id, first, count).err());
+            match obstacle {
+                None => return Ok(first),
+                Some(at) => first = (at + 1).next_multiple_of(alignment),
+            }
+        }
+        Err(BuildError::AddressSpace {
+            needed: needed * GRANULE,
+            limit: self.len(),
+        })
+    }
+
+    /// Claims granules `first..first + count` for segment `id` and the next as a
+    /// guard, or none; `Err` names the one that was taken.
+    fn try_claim(&self, id: u16, first: usize, count: usize) -> Result<(), usize> {
+        for at in first..=first + count {
+            let owner = if at == first + count { GUARD } else { id };
+            // AcqRel: see `granules`.
+            let claimed = self.granules.get(at).compare_exchange(
+                0,
+                owner,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+            if claimed.is_err() {
+                self.release_granules(first, at - first);
+                return Err(at);
+            }
+        }
+        Ok(())
+    }
+
+    fn release_granules(&self, first: usize, count: usize) {
+        for at in first..first + count {
+            // Release: see `granules`.
+            self.granules.get(at).store(0, Ordering::Release);
+        }
+    }
+
+    /// Where `address` lies; `None` if it is in no cell of a buffer. Lock-free.
+    pub fn place(&self, classes: &Classes, address: usize) -> Option<Place> {
+        let base = self.base().as_ptr().addr();
+        let offset = address.checked_sub(base)?;
+        if offset >= self.len() {
+            return None;
+        }
+        // Acquire: pairs with the claim.
+        let id = self.granules.get(offset / GRANULE).load(Ordering::Acquire);
+        if id == 0 || id == GUARD {
+            return None;
+        }
+        let span = self.spans.get(usize::from(id));
+        // Acquire: see `Span`.
+        let count = span.count.load(Ordering::Acquire) as usize;
+        let first = span.first.load(Ordering::Relaxed) as usize;
+        let class = span.class.load(Ordering::Relaxed) as usize;
+        let class = ClassId::new(class.checked_sub(1)?)?;
+        let within = offset.checked_sub(first * GRANULE)?;
+        let k = classes.reciprocal(class).divide(within);
+        if k >= count {
+            return None;
+        }
+        let index = classes.geometry(class)?.nth(first, k)?;
+        Some(Place {
+            class,
+            index,
+            start: base + classes.offset_of(class, index),
+        })
+    }
+
+    /// Bytes of memory that the arena's tables occupy, read from the kernel.
+    pub fn resident(&self) -> io::Result<usize> {
+        Ok(self.granules.resident(usize::MAX)? + self.spans.resident(usize::MAX)?)
+    }
+
+    /// One more than the last granule that is claimed.
+    pub fn used_granules(&self) -> usize {
+        (0..self.granule_count())
+            .rev()
+            // Relaxed: a count for statistics.
+            .find(|&at| self.granules.get(at).load(Ordering::Relaxed) != 0)
+            .map_or(0, |at| at + 1)
+    }
+}
+
+impl Span {
+    fn release(&self) {
+        // Release: see the type; pairs with the claim.
+        self.class.store(0, Ordering::Release);
+    }
+}
+
+/// The bytes of address space that segments for `requests` take, laid out one
+/// behind the other; `None` if they overflow.
+pub fn layout_bytes(requests: &[(Geometry, usize)], memory: &Memory) -> Option<usize> {
+    let mut granules = 1usize;
+    for (geometry, count) in requests {
+        let plan = memory.plan(geometry.bytes(*count)?, geometry);
+        granules = granules
+            .checked_next_multiple_of(plan.granule_alignment)?
+            .checked_add(plan.bytes / GRANULE + 1)?;
+    }
+    granules.checked_mul(GRANULE)
+}
+
+pub(crate) fn os(call: &'static str) -> impl FnOnce(io::Error) -> BuildError {
+    move |error| BuildError::System(OsError::new(call, &error))
+}

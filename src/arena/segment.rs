@@ -1,0 +1,115 @@
+//! A segment: whole granules of memory that hold the buffers of one class.
+//!
+//! Owns: the memory from the claim of its granules until it is dropped. Uses:
+//! the arena's tables, `ladder`. Used by: the directory, which keeps it until no
+//! reader can see it any more.
+
+use super::ladder::Memory;
+use super::{Arena, GRANULE};
+use crate::catalog::Holder;
+use crate::class::ClassId;
+use crate::error::BuildError;
+use crate::pages::Pages;
+use crate::sync::{Arc, Ordering};
+use std::ptr::NonNull;
+
+/// Memory for the buffers of one class. Gives its memory and its addresses back
+/// when dropped.
+pub struct Segment {
+    arena: Arc<Arena>,
+    id: u16,
+    first: usize,
+    bytes: usize,
+    count: usize,
+    pages: Option<Pages>,
+}
+
+impl Segment {
+    /// Takes over granules that were claimed for segment `id`.
+    pub(super) fn new(
+        arena: Arc<Arena>,
+        id: u16,
+        first: usize,
+        bytes: usize,
+        count: usize,
+    ) -> Self {
+        Self {
+            arena,
+            id,
+            first,
+            bytes,
+            count,
+            pages: None,
+        }
+    }
+
+    /// Obtains the memory.
+    pub(super) fn back(&mut self, memory: &Memory) -> Result<(), BuildError> {
+        let pages = memory.back(&self.arena.memory, self.offset(), self.bytes)?;
+        self.pages = Some(pages);
+        Ok(())
+    }
+
+    fn offset(&self) -> usize {
+        self.first * GRANULE
+    }
+
+    /// The first byte.
+    pub fn start(&self) -> NonNull<u8> {
+        self.arena.at(self.offset())
+    }
+
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The kind of pages that the segment was mapped with.
+    pub fn pages(&self) -> Option<Pages> {
+        self.pages
+    }
+}
+
+impl Holder for Segment {
+    fn first(&self) -> usize {
+        self.first
+    }
+
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn assign(&self, class: ClassId) {
+        let span = self.arena.spans.get(usize::from(self.id));
+        // Relaxed: published by `count`. Both numbers fit: an arena has at most
+        // 2²⁰ granules, and a segment fewer than 2³² buffers.
+        span.class
+            .store(class.index() as u32 + 1, Ordering::Relaxed);
+        span.first.store(self.first as u32, Ordering::Relaxed);
+        span.count.store(self.count as u32, Ordering::Release);
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        let span = self.arena.spans.get(usize::from(self.id));
+        // First no look-up finds buffers here, then the addresses are given
+        // back, then the number.
+        // Release: what was done with the buffers comes before.
+        span.count.store(0, Ordering::Release);
+        if self.pages.is_some() {
+            // SAFETY: all buffers of the segment are out of circulation, and no
+            // directory that names it can be read any more.
+            let given = unsafe { self.arena.memory.decommit(self.offset(), self.bytes) };
+            if given.is_err() {
+                // The system would not take it back now (it has no room for the
+                // mapping that would replace it). The granules stay claimed,
+                // and the memory goes with the arena.
+                return;
+            }
+        }
+        self.arena
+            .release_granules(self.first, self.bytes / GRANULE + 1);
+        span.release();
+    }
+}

@@ -1,0 +1,156 @@
+//! A buffer that its owner holds by value.
+//!
+//! Owns: the taking and giving back of one buffer in safe Rust. Uses: `pool`'s
+//! shared part. Used by: callers.
+
+use crate::catalog::Taken;
+use crate::lists::Given;
+use crate::pool::Shared;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+/// An aligned buffer of a [`Pool`](crate::Pool), given back when dropped.
+///
+/// It dereferences to `[u8]` of the size that was asked for. Its contents are
+/// what its last owner left there (zero at first). It may move between threads,
+/// be dropped on any of them, and outlive every handle of its pool: the memory
+/// stays until the last buffer is home.
+///
+/// Dropping never blocks, enters the kernel or allocates; the last buffer of a
+/// pool whose handles are gone unmaps the pool.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+/// let mut buffer = pool.allocate(1000, 4096)?;
+/// assert_eq!(buffer.len(), 1000);
+/// assert!(buffer.as_ptr().addr() % 4096 == 0);
+/// buffer.fill(7);
+/// std::thread::spawn(move || assert_eq!(buffer[999], 7)).join().unwrap();
+/// # Ok(()) }
+/// ```
+pub struct Buffer {
+    data: NonNull<u8>,
+    shared: NonNull<Shared>,
+    taken: Taken,
+    len: u32,
+}
+
+// SAFETY: the buffer's bytes belong to this value alone, and what `shared`
+// points to is made for use from any thread.
+unsafe impl Send for Buffer {}
+// SAFETY: `&Buffer` gives `&[u8]` and numbers only.
+unsafe impl Sync for Buffer {}
+
+impl Buffer {
+    /// The owner of a buffer that was taken from `shared` for `len` bytes.
+    #[inline]
+    pub(crate) fn new(shared: NonNull<Shared>, taken: Taken, len: usize) -> Self {
+        // SAFETY: the caller borrowed the pool it took the buffer from.
+        let data = unsafe { shared.as_ref() }.data(taken);
+        Self {
+            data,
+            shared,
+            taken,
+            // Classes are at most 1 GiB.
+            len: len as u32,
+        }
+    }
+
+    /// Gives up ownership without giving the buffer back.
+    pub(crate) fn forget(self) -> (NonNull<Shared>, Taken, usize) {
+        let buffer = std::mem::ManuallyDrop::new(self);
+        (buffer.shared, buffer.taken, buffer.len as usize)
+    }
+
+    /// The pool it belongs to.
+    pub(crate) fn shared(&self) -> NonNull<Shared> {
+        self.shared
+    }
+
+    /// Bytes that the buffer's class can hold, at least `len()`.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        // SAFETY: the pool lives at least until this buffer is home.
+        unsafe { self.shared.as_ref() }.size_of(self.taken.class)
+    }
+
+    /// The prefix zone: the bytes right before the data, as many as the
+    /// [`Builder`](crate::Builder::prefix_zone) was asked to keep.
+    #[must_use]
+    pub fn prefix(&self) -> &[u8] {
+        let (start, len) = self.prefix_zone();
+        // SAFETY: the zone lies in the buffer's own cell, is mapped, and is
+        // borrowed as long as `self`.
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), len) }
+    }
+
+    /// The prefix zone, writable.
+    #[must_use]
+    pub fn prefix_mut(&mut self) -> &mut [u8] {
+        let (start, len) = self.prefix_zone();
+        // SAFETY: as above, and `self` is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) }
+    }
+
+    fn prefix_zone(&self) -> (NonNull<u8>, usize) {
+        // SAFETY: the pool lives at least until this buffer is home.
+        let len = unsafe { self.shared.as_ref() }.prefix();
+        // SAFETY: a cell has `lead` bytes before the data, and the prefix is no
+        // longer than that.
+        (unsafe { self.data.sub(len) }, len)
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `len` bytes from `data` are mapped, were zeroed by the kernel
+        // when they were, and belong to this value while it lives.
+        unsafe { std::slice::from_raw_parts(self.data.as_ptr(), self.len as usize) }
+    }
+}
+
+impl DerefMut for Buffer {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and `self` is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.data.as_ptr(), self.len as usize) }
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl AsMut<[u8]> for Buffer {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer")
+            .field("data", &self.data)
+            .field("len", &self.len)
+            .finish()
+    }
+}
+
+impl Drop for Buffer {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the pool lives at least until this buffer is home.
+        let shared = unsafe { self.shared.as_ref() };
+        if shared.give(self.taken) == Given::Last {
+            // SAFETY: the lists said that nobody else knows of the pool.
+            unsafe { Shared::tear_down(self.shared) };
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! What a pool has: its classes, its segments, and the way from a request to a
+//! buffer.
+//!
+//! Owns: the directory, and the order in which growth and trimming become
+//! visible. Uses: `class`, `lists`, `snapshot`. Used by: `pool`, `buffer`.
+//!
+//! # Growing and shrinking
+//!
+//! ```text
+//!   admit:  1. directory names the segment   (and the class, if it is new)
+//!           2. the class's constants          a request can be measured
+//!           3. the look-up table              a request can find the class
+//!           4. buffers into the depot         a request can take one
+//!
+//!   trim:   1. every buffer of the segment out of the lists
+//!           2. directory forgets the segment  (its memory goes when the last
+//!                                             reader of an old directory goes)
+//! ```
+//!
+//! So a buffer that anybody holds has its class defined and its segment in the
+//! directory. Several threads may grow and trim at once: each step is one
+//! compare-and-swap, or writes what every other thread would write there.
+//!
+//! Requests never read the directory. What they read (look-up table, constants,
+//! lists) is laid out for the largest pool before the first request and is only
+//! ever added to.
+
+use crate::cache::CpuCaches;
+use crate::class::{ClassId, ClassRef, Classes, Geometry, Ladder, MAX_CLASSES, MAX_SIZE};
+use crate::error::{AllocError, BuildError};
+use crate::lists::FreeLists;
+use crate::snapshot::Snapshot;
+use crate::sync::{Arc, fault};
+use crate::word::Index;
+
+/// Memory that holds the buffers of one class.
+pub trait Holder: Send + Sync {
+    /// The granule at which the memory begins.
+    fn first(&self) -> usize;
+    /// How many buffers it holds.
+    fn count(&self) -> usize;
+    /// Told which class its buffers belong to, before any of them is handed
+    /// out. May be told several times; the last counts.
+    fn assign(&self, class: ClassId);
+}
+
+/// A segment in the directory.
+pub struct Entry<S> {
+    /// The memory.
+    pub segment: Arc<S>,
+    /// The class whose buffers it holds.
+    pub class: ClassId,
+    /// Whether it was added after the pool was built, so that trimming may take
+    /// it away.
+    pub grown: bool,
+}
+
+impl<S> Clone for Entry<S> {
+    fn clone(&self) -> Self {
+        Self {
+            segment: Arc::clone(&self.segment),
+            ..*self
+        }
+    }
+}
+
+/// Everything a pool has, at one moment.
+pub struct Directory<S> {
+    /// Grows with every change.
+    version: u64,
+    /// Every class the pool ever had, by its number.
+    pub classes: Vec<Geometry>,
+    /// The segments.
+    pub segments: Vec<Entry<S>>,
+}
+
+impl<S> Directory<S> {
+    fn has_segment(&self, class: ClassId) -> bool {
+        self.segments.iter().any(|entry| entry.class == class)
+    }
+
+    fn ladder(&self, classes: &Classes) -> Ladder {
+        classes.ladder(|rung| self.has_segment(rung.class.id))
+    }
+
+    fn class_of(&self, geometry: &Geometry) -> Option<ClassId> {
+        let at = self.classes.iter().position(|other| other == geometry)?;
+        ClassId::new(at)
+    }
+}
+
+/// A buffer that was taken for a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    /// Its class.
+    pub class: ClassId,
+    /// Its number.
+    pub index: Index,
+}
+
+/// The classes, lists and directory of a pool.
+pub struct Catalog<S, C> {
+    classes: Classes,
+    lists: FreeLists<C>,
+    directory: Snapshot<Directory<S>>,
+    climb: usize,
+}
+
+impl<S: Holder, C: CpuCaches> Catalog<S, C> {
+    /// An empty catalog. A request may climb to classes `climb` times its size.
+    pub fn new(classes: Classes, lists: FreeLists<C>, climb: usize) -> Self {
+        Self {
+            classes,
+            lists,
+            directory: Snapshot::new(Directory {
+                version: 0,
+                classes: Vec::new(),
+                segments: Vec::new(),
+            }),
+            climb,
+        }
+    }
+
+    /// The classes.
+    #[inline]
+    pub fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
+    /// The free lists.
+    #[inline]
+    pub fn lists(&self) -> &FreeLists<C> {
+        &self.lists
+    }
+
+    /// Calls `read` with the directory, which stays whole until it returns.
+    pub fn read<R>(&self, read: impl FnOnce(&Directory<S>) -> R) -> R {
+        self.directory.read(read)
+    }
+
+    /// Takes a buffer for `size` bytes at `alignment`: one look-up and one pop
+    /// from this processor's cache if that has one. Lock-free.
+    #[inline]
+    pub fn take(&self, size: usize, alignment: usize) -> Result<Taken, AllocError> {
+        if let Some(class) = self.classes.find(size, alignment)
+            && let Some(index) = self.lists.take_cached(class)
+        {
+            return Ok(Taken { class, index });
+        }
+        self.take_slow(size, alignment)
+    }
+
+    /// The rest of the way: refill from the depot, steal, climb, refuse. Pins
+    /// nothing and allocates nothing.
+    #[cold]
+    #[inline(never)]
+    pub fn take_slow(&self, size: usize, alignment: usize) -> Result<Taken, AllocError> {
+        if let Some(id) = self.classes.find(size, alignment)
+            && let Some(index) = self.lists.take_from_class(self.classes.class_ref(id))
+        {
+            return Ok(Taken { class: id, index });
+        }
+        let ladder = self.ladder(size, alignment)?;
+        match self.lists.take(ladder.classes()) {
+            Ok((class, index)) => Ok(Taken { class, index }),
+            Err(_) => Err(self.exhausted(size, alignment, &ladder)),
+        }
+    }
+
+    /// Takes `count` buffers for `size` bytes at `alignment`, or none.
+    /// Lock-free; the list of them is allocated.
+    pub fn take_many(
+        &self,
+        size: usize,
+        alignment: usize,
+        count: usize,
+    ) -> Result<Vec<Taken>, AllocError> {
+        let ladder = self.ladder(size, alignment)?;
+        let capacity = ladder
+            .classes()
+            .iter()
+            .map(|&class| self.lists.capacity(class) as usize)
+            .sum();
+        if count > capacity {
+            return Err(AllocError::NeverEnough { count, capacity });
+        }
+        match self.lists.take_many(ladder.classes(), count) {
+            Ok(taken) => Ok(taken
+                .into_iter()
+                .map(|(class, index)| Taken { class, index })
+                .collect()),
+            Err(_) => Err(self.exhausted(size, alignment, &ladder)),
+        }
+    }
+
+    /// The classes that may serve a request, or why none ever can.
+    pub fn ladder(&self, size: usize, alignment: usize) -> Result<Ladder, AllocError> {
+        if size == 0 {
+            return Err(AllocError::ZeroSize);
+        }
+        if !alignment.is_power_of_two() {
+            return Err(AllocError::BadAlignment { alignment });
+        }
+        let all = self.classes.ladder(|rung| {
+            // A class whose segments were all trimmed serves nothing.
+            self.lists.capacity(rung.class) > 0
+        });
+        if size > MAX_SIZE || all.first(size, alignment).is_none() {
+            return Err(AllocError::NoClass {
+                size,
+                alignment,
+                largest: all.largest(alignment).unwrap_or(0),
+            });
+        }
+        Ok(all.climb(size, alignment, self.climb))
+    }
+
+    /// Free buffers that a request could take: see `FreeLists::free`.
+    pub fn available(&self, size: usize, alignment: usize) -> usize {
+        self.ladder(size, alignment).map_or(0, |ladder| {
+            ladder
+                .classes()
+                .iter()
+                .map(|&class| self.lists.free(class) as usize)
+                .sum()
+        })
+    }
+
+    fn exhausted(&self, size: usize, alignment: usize, ladder: &Ladder) -> AllocError {
+        let (mut class_size, mut class_alignment, mut in_use, mut capacity) = (0, 0, 0, 0);
+        if let Some(rung) = ladder.iter().next() {
+            class_size = rung.size;
+            class_alignment = rung.alignment;
+            capacity = self.lists.capacity(rung.class) as usize;
+            in_use = capacity.saturating_sub(self.lists.free(rung.class) as usize);
+        }
+        AllocError::Exhausted {
+            size,
+            alignment,
+            class_size,
+            class_alignment,
+            in_use,
+            capacity,
+            climb_limit: size.saturating_mul(self.climb).max(class_size),
+        }
+    }
+
+    /// Makes the buffers of `segment` available as a class of `geometry`. See
+    /// the module for the order. Fails, with nothing changed, if there are too
+    /// many classes.
+    pub fn admit(
+        &self,
+        geometry: &Geometry,
+        segment: Arc<S>,
+        grown: bool,
+    ) -> Result<ClassId, BuildError> {
+        let indices: Vec<Index> = (0..segment.count())
+            .filter_map(|k| geometry.nth(segment.first(), k))
+            .collect();
+        if fault!(StockFirst, true, false)
+            && let Some(class) = ClassId::new(0)
+        {
+            self.lists
+                .stock(ClassRef::new(class, geometry.stride()), &indices);
+        }
+        let class = self.directory.replace(|directory| {
+            let mut classes = directory.classes.clone();
+            let class = match directory.class_of(geometry) {
+                Some(class) => class,
+                None => {
+                    let limit = MAX_CLASSES;
+                    let class =
+                        ClassId::new(classes.len()).ok_or(BuildError::TooManyClasses { limit })?;
+                    classes.push(*geometry);
+                    class
+                }
+            };
+            segment.assign(class);
+            let mut segments = directory.segments.clone();
+            segments.push(Entry {
+                segment: Arc::clone(&segment),
+                class,
+                grown,
+            });
+            let next = Directory {
+                version: directory.version + 1,
+                classes,
+                segments,
+            };
+            Ok((next, class))
+        })?;
+        self.publish();
+        if fault!(StockFirst, false, true) {
+            let class = self.classes.class_ref(class);
+            self.lists.populate(class);
+            self.lists.stock(class, &indices);
+        }
+        Ok(class)
+    }
+
+    /// Makes the look-up table agree with the directory. A slower thread may
+    /// overwrite our entries with those of an older directory, but then it
+    /// finds, as we do below, that the directory has moved on, and starts over.
+    fn publish(&self) {
+        let write = |directory: &Directory<S>| {
+            for (at, geometry) in directory.classes.iter().enumerate() {
+                if let Some(id) = ClassId::new(at) {
+                    self.classes.define(id, geometry);
+                }
+            }
+            self.classes.publish(&directory.ladder(&self.classes));
+            directory.version
+        };
+        let mut written = self.read(write);
+        while self.read(|directory| directory.version) != written {
+            written = self.read(write);
+        }
+    }
+
+    /// Takes away every segment that was added after the pool was built and
+    /// whose buffers are all home. Gives what it took; the memory goes back when
+    /// these and the directories that name them are dropped (`reclaim`).
+    pub fn trim(&self) -> Vec<Arc<S>> {
+        let (geometries, grown) = self.read(|directory| {
+            let grown: Vec<Entry<S>> = directory
+                .segments
+                .iter()
+                .filter(|entry| entry.grown)
+                .cloned()
+                .collect();
+            (directory.classes.clone(), grown)
+        });
+        let mut gone = Vec::new();
+        for (at, geometry) in geometries.iter().enumerate() {
+            let Some(id) = ClassId::new(at) else { break };
+            let mut spans: Vec<(usize, usize, usize)> = grown
+                .iter()
+                .filter(|entry| entry.class == id)
+                .map(|entry| {
+                    let (first, count) = (entry.segment.first(), entry.segment.count());
+                    let last = geometry.nth(first, count - 1).map_or(first, |index| {
+                        // The block of the last chunk.
+                        index.block() as usize
+                    });
+                    (first, last, count)
+                })
+                .collect();
+            if spans.is_empty() {
+                continue;
+            }
+            spans.sort_unstable();
+            let span_of = |index: Index| {
+                let block = index.block() as usize;
+                let at = spans.partition_point(|&(first, _, _)| first <= block);
+                let span = spans.get(at.checked_sub(1)?)?;
+                (block <= span.1).then_some(*span)
+            };
+            gone.extend(self.lists.retire(
+                self.classes.class_ref(id),
+                |index| span_of(index).map(|(first, _, _)| first),
+                |first| {
+                    let at = spans.partition_point(|span| span.0 < first);
+                    spans.get(at).map_or(0, |span| span.2)
+                },
+            ));
+        }
+        if gone.is_empty() {
+            return Vec::new();
+        }
+        let forget = |directory: &Directory<S>| -> Result<_, std::convert::Infallible> {
+            let (taken, segments): (Vec<_>, Vec<_>) = directory
+                .segments
+                .iter()
+                .cloned()
+                .partition(|entry| gone.contains(&entry.segment.first()));
+            let next = Directory {
+                version: directory.version + 1,
+                classes: directory.classes.clone(),
+                segments,
+            };
+            Ok((next, taken))
+        };
+        let Ok(taken) = self.directory.replace(forget);
+        self.publish();
+        taken.into_iter().map(|entry| entry.segment).collect()
+    }
+
+    /// Drops retired directories that nobody can read any more.
+    pub fn reclaim(&self) {
+        self.directory.reclaim();
+    }
+
+    /// Every class, as the free lists need it.
+    pub fn class_refs(&self) -> Vec<ClassRef> {
+        self.classes
+            .ladder(|_| true)
+            .iter()
+            .map(|rung| rung.class)
+            .collect()
+    }
+}

@@ -1,0 +1,167 @@
+//! Classes in the order in which requests try them.
+//!
+//! Owns: that order, and the bound of the climb. Uses: nothing but `ClassRef`.
+//! Used by: `lookup`, to fill its table; `catalog`, for the requests that the
+//! hot path does not serve.
+
+use super::{ClassRef, MAX_CLASSES};
+
+/// A class on a ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rung {
+    /// Bytes a buffer can hold.
+    pub size: usize,
+    /// What its address is a multiple of, in bytes.
+    pub alignment: usize,
+    /// The class.
+    pub class: ClassRef,
+}
+
+impl Rung {
+    fn serves(&self, size: usize, alignment: usize) -> bool {
+        self.size >= size && self.alignment >= alignment
+    }
+}
+
+/// Classes by size, then alignment. Lives on the stack: requests that find
+/// nothing build one, and must not allocate.
+#[derive(Clone, Debug)]
+pub struct Ladder {
+    /// Size and alignment of each rung.
+    shapes: [(usize, usize); MAX_CLASSES],
+    classes: [ClassRef; MAX_CLASSES],
+    len: usize,
+}
+
+impl Default for Ladder {
+    fn default() -> Self {
+        Self {
+            shapes: [(0, 0); MAX_CLASSES],
+            classes: [ClassRef::NONE; MAX_CLASSES],
+            len: 0,
+        }
+    }
+}
+
+impl Ladder {
+    /// Puts `rung` in its place. There is room for every class there can be.
+    pub fn insert(&mut self, rung: Rung) {
+        let key = |rung: &Rung| (rung.size, rung.alignment, rung.class.id);
+        let at = self
+            .iter()
+            .position(|other| key(&other) > key(&rung))
+            .unwrap_or(self.len);
+        if self.len == MAX_CLASSES {
+            return;
+        }
+        self.shapes.copy_within(at..self.len, at + 1);
+        self.classes.copy_within(at..self.len, at + 1);
+        self.shapes[at] = (rung.size, rung.alignment);
+        self.classes[at] = rung.class;
+        self.len += 1;
+    }
+
+    /// The classes, smallest first.
+    pub fn classes(&self) -> &[ClassRef] {
+        &self.classes[..self.len]
+    }
+
+    /// The rungs, smallest first.
+    pub fn iter(&self) -> impl Iterator<Item = Rung> + '_ {
+        let shapes = self.shapes[..self.len].iter();
+        shapes
+            .zip(self.classes())
+            .map(|(&(size, alignment), &class)| Rung {
+                size,
+                alignment,
+                class,
+            })
+    }
+
+    /// The smallest class that serves the request.
+    pub fn first(&self, size: usize, alignment: usize) -> Option<Rung> {
+        self.iter().find(|rung| rung.serves(size, alignment))
+    }
+
+    /// The classes that may serve the request: the smallest that fits, whatever
+    /// its size, and then those no larger than `climb` times the request.
+    #[must_use]
+    pub fn climb(&self, size: usize, alignment: usize, climb: usize) -> Ladder {
+        let limit = size.saturating_mul(climb);
+        let mut ladder = Ladder::default();
+        for rung in self.iter().filter(|rung| rung.serves(size, alignment)) {
+            if ladder.len == 0 || rung.size <= limit {
+                ladder.insert(rung);
+            }
+        }
+        ladder
+    }
+
+    /// The largest size among classes of at least `alignment`.
+    pub fn largest(&self, alignment: usize) -> Option<usize> {
+        self.iter()
+            .filter(|rung| rung.alignment >= alignment)
+            .map(|rung| rung.size)
+            .max()
+    }
+}
+
+#[cfg(all(test, not(hugepool_loom)))]
+mod tests {
+    use super::*;
+    use crate::class::ClassId;
+    use proptest::prelude::*;
+
+    fn ladder(sizes: &[(usize, u32)]) -> Ladder {
+        let mut ladder = Ladder::default();
+        for (at, &(size, shift)) in sizes.iter().enumerate() {
+            ladder.insert(Rung {
+                size,
+                alignment: 1 << shift,
+                class: ClassRef::new(ClassId::new(at).unwrap(), size),
+            });
+        }
+        ladder
+    }
+
+    proptest! {
+        #[test]
+        fn rungs_are_in_order_and_none_is_lost(
+            sizes in proptest::collection::vec((1usize..1000, 9u32..20), 0..30),
+        ) {
+            let ladder = ladder(&sizes);
+            let mut expected = sizes;
+            expected.sort_unstable();
+            let found: Vec<_> = ladder
+                .iter()
+                .map(|rung| (rung.size, rung.alignment.trailing_zeros()))
+                .collect();
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn climbing_never_passes_its_bound(
+            sizes in proptest::collection::vec((1usize..1 << 20, 9u32..12), 1..20),
+            size in 1usize..1 << 20, shift in 0u32..13, climb in 0usize..6,
+        ) {
+            let rungs: Vec<_> = ladder(&sizes)
+                .climb(size, 1 << shift, climb)
+                .iter()
+                .map(|rung| rung.size)
+                .collect();
+            let mut fitting: Vec<_> = sizes
+                .iter()
+                .filter(|&&(other, at)| other >= size && at >= shift)
+                .map(|&(other, _)| other)
+                .collect();
+            fitting.sort_unstable();
+            let expected: Vec<_> = fitting
+                .iter()
+                .enumerate()
+                .filter(|&(k, &other)| k == 0 || other <= size * climb)
+                .map(|(_, &other)| other)
+                .collect();
+            prop_assert_eq!(rungs, expected);
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! What can go wrong, with the numbers that explain it.
+//!
+//! Owns: the error types of the public face. Uses: nothing. Used by: every
+//! module that can fail for a caller's sake.
+
+use crate::pages::Pages;
+use std::fmt;
+
+/// Bytes as people write them: `64 KiB`, `1 GiB`, `700 B`.
+pub(crate) struct Bytes(pub usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+        for (name, shift) in UNITS {
+            if self.0 >= 1 << shift && self.0.trailing_zeros() >= shift {
+                return write!(f, "{} {name}", self.0 >> shift);
+            }
+        }
+        write!(f, "{} B", self.0)
+    }
+}
+
+/// An operating system's refusal: which call, and its error number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OsError {
+    /// The system call, or the file that could not be read.
+    pub call: &'static str,
+    /// The error number, `errno(3)`; 0 if there was none.
+    pub number: i32,
+}
+
+impl OsError {
+    pub(crate) fn new(call: &'static str, error: &std::io::Error) -> Self {
+        Self {
+            call,
+            number: error.raw_os_error().unwrap_or(0),
+        }
+    }
+}
+
+impl fmt::Display for OsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = std::io::Error::from_raw_os_error(self.number);
+        write!(f, "{}: {reason}", self.call)
+    }
+}
+
+impl std::error::Error for OsError {}
+
+/// Why a pool was not built or did not grow. Nothing was mapped or changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A class of size zero was asked for.
+    ZeroSize,
+    /// A class of zero buffers was asked for.
+    ZeroCount {
+        /// The class's size in bytes.
+        size: usize,
+        /// The class's alignment in bytes.
+        alignment: usize,
+    },
+    /// A class is larger than a class can be.
+    SizeTooLarge {
+        /// What was asked for, in bytes.
+        size: usize,
+        /// The largest class, in bytes.
+        limit: usize,
+    },
+    /// An alignment is zero or no power of two.
+    BadAlignment {
+        /// What was asked for.
+        alignment: usize,
+    },
+    /// An alignment is stricter than one can be.
+    AlignmentTooLarge {
+        /// What was asked for, in bytes.
+        alignment: usize,
+        /// The strictest alignment, in bytes.
+        limit: usize,
+    },
+    /// A prefix zone is larger than one can be.
+    PrefixTooLarge {
+        /// What was asked for, in bytes.
+        prefix: usize,
+        /// The largest prefix zone, in bytes.
+        limit: usize,
+    },
+    /// The sizes add up to more bytes than a number can hold.
+    Overflow {
+        /// Size in bytes of the class at which it happened.
+        size: usize,
+        /// That class's count.
+        count: usize,
+    },
+    /// The pool may not grow that far: more address space than it reserved, or
+    /// than a pool can have.
+    AddressSpace {
+        /// Bytes of address space that are needed in one piece.
+        needed: usize,
+        /// Bytes in all that the pool has, or can have.
+        limit: usize,
+    },
+    /// More classes than a pool can have.
+    TooManyClasses {
+        /// How many it can have.
+        limit: usize,
+    },
+    /// More segments than a pool can have at once.
+    TooManySegments {
+        /// How many it can have.
+        limit: usize,
+    },
+    /// More memory than there is.
+    OutOfMemory {
+        /// Bytes that were needed.
+        needed: usize,
+        /// Bytes that were available, if the system says.
+        available: Option<usize>,
+    },
+    /// A page size that was required was not granted.
+    PagesNotGranted {
+        /// What was required.
+        required: Pages,
+        /// Bytes that should have been on such pages.
+        bytes: usize,
+        /// Bytes that were.
+        granted: usize,
+        /// What the system said, if it said anything.
+        reason: Option<OsError>,
+    },
+    /// Every page size was forbidden, or none of the allowed ones was granted.
+    NoPages {
+        /// Bytes that were to be backed.
+        bytes: usize,
+    },
+    /// Transparent huge pages were required together with `prefault(false)`:
+    /// whether they are granted shows only when memory is faulted in.
+    RequireNeedsPrefault,
+    /// Memory could not be locked.
+    Lock {
+        /// Bytes to be locked.
+        bytes: usize,
+        /// The process's limit in bytes (`RLIMIT_MEMLOCK`), if it has one.
+        limit: Option<usize>,
+        /// What the system said.
+        reason: OsError,
+    },
+    /// Memory could not be bound to a NUMA node.
+    Node {
+        /// The node.
+        node: u32,
+        /// What the system said.
+        reason: OsError,
+    },
+    /// Another refusal by the system.
+    System(OsError),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::ZeroSize => write!(f, "a class of size 0: the smallest is 1 B"),
+            Self::ZeroCount { size, alignment } => write!(
+                f,
+                "class {}/{alignment}: 0 buffers asked for, the fewest is 1",
+                Bytes(size)
+            ),
+            Self::SizeTooLarge { size, limit } => write!(
+                f,
+                "a class of {}: the largest is {}",
+                Bytes(size),
+                Bytes(limit)
+            ),
+            Self::BadAlignment { alignment } => {
+                write!(f, "alignment {alignment} is no power of two")
+            }
+            Self::AlignmentTooLarge { alignment, limit } => write!(
+                f,
+                "alignment {}: the strictest is {}",
+                Bytes(alignment),
+                Bytes(limit)
+            ),
+            Self::PrefixTooLarge { prefix, limit } => write!(
+                f,
+                "a prefix zone of {}: the largest is {}",
+                Bytes(prefix),
+                Bytes(limit)
+            ),
+            Self::Overflow { size, count } => write!(
+                f,
+                "{count} buffers of {}: with what was reserved before, more bytes than {} can count",
+                Bytes(size),
+                usize::BITS
+            ),
+            Self::AddressSpace { needed, limit } => write!(
+                f,
+                "{} of address space needed in one piece, {} reserved in all",
+                Bytes(needed),
+                Bytes(limit)
+            ),
+            Self::TooManyClasses { limit } => write!(f, "more than {limit} classes"),
+            Self::TooManySegments { limit } => write!(f, "more than {limit} segments at once"),
+            Self::OutOfMemory { needed, available } => {
+                write!(f, "{} of memory needed", Bytes(needed))?;
+                match available {
+                    Some(available) => write!(f, ", {} available", Bytes(available)),
+                    None => write!(f, ", which the system refused"),
+                }
+            }
+            Self::PagesNotGranted {
+                required,
+                bytes,
+                granted,
+                reason,
+            } => {
+                write!(
+                    f,
+                    "{required} pages required for {}, granted for {}",
+                    Bytes(bytes),
+                    Bytes(granted)
+                )?;
+                reason.map_or(Ok(()), |reason| write!(f, " ({reason})"))
+            }
+            Self::NoPages { bytes } => write!(
+                f,
+                "no allowed page size was granted for {}; smaller ones are set to never",
+                Bytes(bytes)
+            ),
+            Self::RequireNeedsPrefault => write!(
+                f,
+                "transparent huge pages are required but prefault is off: whether they are \
+                 granted shows only when memory is faulted in"
+            ),
+            Self::Lock {
+                bytes,
+                limit,
+                reason,
+            } => {
+                write!(f, "{} could not be locked", Bytes(bytes))?;
+                if let Some(limit) = limit {
+                    write!(f, ", the limit (RLIMIT_MEMLOCK) is {}", Bytes(limit))?;
+                }
+                write!(f, " ({reason})")
+            }
+            Self::Node { node, reason } => {
+                write!(
+                    f,
+                    "memory could not be bound to NUMA node {node} ({reason})"
+                )
+            }
+            Self::System(reason) => write!(f, "{reason}"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// Why an allocation was refused. Nothing was taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum AllocError {
+    /// Zero bytes were asked for.
+    ZeroSize,
+    /// An alignment is zero or no power of two.
+    BadAlignment {
+        /// What was asked for.
+        alignment: usize,
+    },
+    /// No class of the pool could ever serve the request: it is too large, or
+    /// its alignment too strict.
+    NoClass {
+        /// Bytes asked for.
+        size: usize,
+        /// Alignment asked for, in bytes.
+        alignment: usize,
+        /// The largest size at that alignment, in bytes; 0 if there is no class
+        /// of that alignment.
+        largest: usize,
+    },
+    /// More buffers at once than the request's classes have, even if all were
+    /// free.
+    NeverEnough {
+        /// Buffers asked for.
+        count: usize,
+        /// Buffers there are.
+        capacity: usize,
+    },
+    /// Every buffer that may serve the request is taken.
+    Exhausted {
+        /// Bytes asked for.
+        size: usize,
+        /// Alignment asked for, in bytes.
+        alignment: usize,
+        /// Size in bytes of the request's own class.
+        class_size: usize,
+        /// Alignment in bytes of that class.
+        class_alignment: usize,
+        /// Buffers of that class in use shortly after the refusal.
+        in_use: usize,
+        /// Buffers of that class.
+        capacity: usize,
+        /// The largest class that the request might have climbed to, in bytes.
+        climb_limit: usize,
+    },
+}
+
+impl AllocError {
+    /// True if the request was refused for lack of a free buffer, so that it
+    /// may succeed later.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        matches!(self, Self::Exhausted { .. })
+    }
+}
+
+impl fmt::Display for AllocError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::ZeroSize => write!(f, "a buffer of size 0: the smallest is 1 B"),
+            Self::BadAlignment { alignment } => {
+                write!(f, "alignment {alignment} is no power of two")
+            }
+            Self::NoClass {
+                size,
+                alignment,
+                largest: 0,
+            } => write!(
+                f,
+                "{} at alignment {alignment}: the pool has no class of that alignment",
+                Bytes(size)
+            ),
+            Self::NoClass {
+                size,
+                alignment,
+                largest,
+            } => write!(
+                f,
+                "{} at alignment {alignment}: the largest class of that alignment is {}",
+                Bytes(size),
+                Bytes(largest)
+            ),
+            Self::NeverEnough { count, capacity } => write!(
+                f,
+                "{count} buffers at once: there are {capacity} that could serve, all told"
+            ),
+            Self::Exhausted {
+                size,
+                alignment,
+                class_size,
+                class_alignment,
+                in_use,
+                capacity,
+                climb_limit,
+            } => write!(
+                f,
+                "{} at alignment {alignment}: class {}/{class_alignment}: {in_use} of {capacity} \
+                 in use, climb limit {}",
+                Bytes(size),
+                Bytes(class_size),
+                Bytes(climb_limit)
+            ),
+        }
+    }
+}
+
+impl std::error::Error for AllocError {}
+
+/// Why a raw pointer was not taken back. Nothing was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum FreeError {
+    /// The address is in none of the pool's segments.
+    Foreign {
+        /// The address.
+        address: usize,
+    },
+    /// The address is in a segment of the pool but is not the data start of a
+    /// buffer.
+    Interior {
+        /// The address.
+        address: usize,
+        /// The data start of the buffer in whose cell it lies.
+        start: usize,
+    },
+    /// The buffer is not out as a raw pointer: it is free already, or a
+    /// [`Buffer`](crate::Buffer) owns it.
+    NotAllocated {
+        /// The address.
+        address: usize,
+    },
+    /// The size is not the one that the allocation asked for.
+    WrongSize {
+        /// The address.
+        address: usize,
+        /// The size given, in bytes.
+        given: usize,
+        /// The size the allocation asked for, in bytes.
+        allocated: usize,
+    },
+}
+
+impl fmt::Display for FreeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Foreign { address } => {
+                write!(f, "{address:#x} is in no segment of this pool")
+            }
+            Self::Interior { address, start } => write!(
+                f,
+                "{address:#x} is not the start of a buffer; the nearest one starts at {start:#x}"
+            ),
+            Self::NotAllocated { address } => write!(
+                f,
+                "{address:#x} is not out as a raw pointer: it is free, or a Buffer owns it"
+            ),
+            Self::WrongSize {
+                address,
+                given,
+                allocated,
+            } => write!(
+                f,
+                "{address:#x} was allocated with {}, not {}",
+                Bytes(allocated),
+                Bytes(given)
+            ),
+        }
+    }
+}
+
+impl std::error::Error for FreeError {}

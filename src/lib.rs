@@ -1,0 +1,69 @@
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+#![cfg_attr(hugepool_loom, allow(dead_code, missing_docs, unreachable_pub))]
+
+// The layers, bottom up; each uses only what stands above it.
+mod sync;
+mod sys;
+mod table;
+
+mod word;
+
+mod pages;
+
+mod error;
+
+mod record;
+
+mod depot;
+
+mod class;
+
+mod cache;
+
+mod home;
+
+mod lists;
+
+mod snapshot;
+
+mod catalog;
+
+#[cfg(not(hugepool_loom))]
+mod arena;
+#[cfg(not(hugepool_loom))]
+mod buffer;
+#[cfg(not(hugepool_loom))]
+mod machine;
+#[cfg(not(hugepool_loom))]
+mod pool;
+#[cfg(not(hugepool_loom))]
+mod stats;
+
+#[cfg(not(hugepool_loom))]
+pub use buffer::Buffer;
+pub use error::{AllocError, BuildError, FreeError, OsError};
+#[cfg(not(hugepool_loom))]
+pub use machine::Machine;
+pub use pages::{Pages, Rung};
+#[cfg(not(hugepool_loom))]
+pub use pool::{Builder, Class, Pool, Region, Trimmed};
+#[cfg(not(hugepool_loom))]
+pub use stats::{ClassStats, SegmentStats, Stats};
+
+/// The modules that `loom-tests/` models: the very ones above, on loom's
+/// atomics.
+#[cfg(hugepool_loom)]
+pub mod model {
+    pub use crate::cache::{CpuCaches, portable::Portable};
+    pub use crate::catalog::{Catalog, Holder};
+    pub use crate::class::{ClassId, ClassRef, Classes, Geometry};
+    pub use crate::depot::Depot;
+    pub use crate::home::Home;
+    pub use crate::lists::{FreeLists, Given};
+    pub use crate::record::{Chain, Records};
+    pub use crate::snapshot::Snapshot;
+    pub use crate::sync::{Fault, plant};
+    pub use crate::sys::cpu::run_on;
+    pub use crate::word::Index;
+}

@@ -1,0 +1,256 @@
+//! The description of a pool, and its construction.
+//!
+//! Owns: defaults and the checking of what was asked for. Uses: `arena`,
+//! `catalog`. Used by: callers.
+
+use super::{Handle, Pool, Shared};
+use crate::arena::{Arena, MAX_ADDRESS_SPACE, Memory, layout_bytes};
+use crate::cache::portable::Portable;
+use crate::catalog::Catalog;
+use crate::class::{Classes, GRANULE, Geometry, MAX_ALIGNMENT, MAX_SIZE};
+use crate::error::{BuildError, OsError};
+use crate::lists::FreeLists;
+use crate::pages::{Pages, Rung};
+use crate::sync::{Arc, AtomicUsize};
+use crate::sys::cpu;
+use crate::word::Index;
+use std::io;
+
+/// Room to grow that a pool reserves by default, in bytes of address space. It
+/// costs no memory.
+const ROOM: usize = 64 << 30;
+
+/// The largest prefix zone, in bytes.
+const MAX_PREFIX: usize = 1 << 20;
+
+/// The description of a [`Pool`].
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use hugepool::{Pages, Pool, Rung};
+///
+/// let pool = Pool::builder()
+///     .reserve(64 << 10, 4096, 64) // 64 buffers of 64 KiB at 4096
+///     .reserve(1 << 20, 4096, 8) // 8 of 1 MiB
+///     .prefix_zone(512) // 512 bytes right before each
+///     .pages(Pages::Huge1G, Rung::Never)
+///     .build()?;
+/// assert_eq!(pool.available(1 << 20, 4096), 8);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    requests: Vec<(usize, usize, usize)>,
+    prefix: usize,
+    address_space: Option<usize>,
+    climb: usize,
+    memory: Memory,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            requests: Vec::new(),
+            prefix: 0,
+            address_space: None,
+            climb: 4,
+            memory: Memory::default(),
+        }
+    }
+}
+
+/// The layout of a class, or what is wrong with the request for it.
+pub(super) fn geometry(
+    size: usize,
+    alignment: usize,
+    prefix: usize,
+    count: usize,
+) -> Result<Geometry, BuildError> {
+    if size == 0 {
+        return Err(BuildError::ZeroSize);
+    }
+    if size > MAX_SIZE {
+        let limit = MAX_SIZE;
+        return Err(BuildError::SizeTooLarge { size, limit });
+    }
+    if !alignment.is_power_of_two() {
+        return Err(BuildError::BadAlignment { alignment });
+    }
+    if count == 0 {
+        return Err(BuildError::ZeroCount { size, alignment });
+    }
+    let limit = MAX_ALIGNMENT;
+    // The last thing that can be wrong.
+    Geometry::new(size, alignment, prefix).ok_or(BuildError::AlignmentTooLarge { alignment, limit })
+}
+
+impl Builder {
+    /// Declares `count` buffers of `size` bytes whose addresses are multiples of
+    /// `alignment`. May be called many times, in any mix; equal sizes and
+    /// alignments are one class.
+    ///
+    /// Sizes are 1 B to 1 GiB, alignments powers of two up to 64 MiB. Every
+    /// buffer is aligned to 512 at least. A pool can have 128 different classes
+    /// over its life.
+    pub fn reserve(mut self, size: usize, alignment: usize, count: usize) -> Self {
+        self.requests.push((size, alignment, count));
+        self
+    }
+
+    /// Keeps `bytes` right before every buffer's data for the client's own use
+    /// (default 0, at most 1 MiB). The data start is what is aligned.
+    pub fn prefix_zone(mut self, bytes: usize) -> Self {
+        self.prefix = bytes;
+        self
+    }
+
+    /// Reserves `bytes` of address space: the most that the pool may ever grow
+    /// to by [`Pool::request`], up to 1 TiB. It costs no memory. By default it
+    /// is four times what is declared, at least 64 GiB more than that, and less
+    /// where the system does not allow so much.
+    pub fn address_space(mut self, bytes: usize) -> Self {
+        self.address_space = Some(bytes);
+        self
+    }
+
+    /// Lets a request whose class is empty take a buffer of a class up to
+    /// `factor` times its size (default 4; 0 or 1: no larger class).
+    pub fn climb(mut self, factor: usize) -> Self {
+        self.climb = factor;
+        self
+    }
+
+    /// Says whether a kind of page may be used (default: prefer each, best
+    /// first). `Require` means that nothing below it will do.
+    pub fn pages(mut self, pages: Pages, rung: Rung) -> Self {
+        self.memory.ladder.set(pages, rung);
+        self
+    }
+
+    /// Whether to fault in all memory while building and growing (default
+    /// true), so that no later access faults a page.
+    pub fn prefault(mut self, prefault: bool) -> Self {
+        self.memory.prefault = prefault;
+        self
+    }
+
+    /// Whether to lock all memory with `mlock` (default false). Needs
+    /// `RLIMIT_MEMLOCK` of that size or `CAP_IPC_LOCK`.
+    pub fn lock(mut self, lock: bool) -> Self {
+        self.memory.lock = lock;
+        self
+    }
+
+    /// Whether core dumps contain the buffers (default false).
+    pub fn dump(mut self, dump: bool) -> Self {
+        self.memory.dump = dump;
+        self
+    }
+
+    /// Whether children of a `fork` inherit the buffers (default false: a child
+    /// that touches one faults). Needed only by a child that reads them.
+    pub fn fork(mut self, fork: bool) -> Self {
+        self.memory.fork = fork;
+        self
+    }
+
+    /// Takes all memory from one NUMA node (default: the kernel's policy). For
+    /// several nodes, build a pool for each.
+    pub fn node(mut self, node: u32) -> Self {
+        self.memory.node = Some(node);
+        self
+    }
+
+    /// Maps the memory and builds the pool. Enters the kernel; with
+    /// [`prefault`](Self::prefault) it takes as long as zeroing all memory.
+    ///
+    /// A pool without any `reserve` is empty and can grow.
+    ///
+    /// # Errors
+    ///
+    /// One [`BuildError`] for each thing that can be wrong. Nothing stays
+    /// mapped then.
+    pub fn build(&self) -> Result<Pool, BuildError> {
+        if self.prefix > MAX_PREFIX {
+            return Err(BuildError::PrefixTooLarge {
+                prefix: self.prefix,
+                limit: MAX_PREFIX,
+            });
+        }
+        if self.memory.ladder.get(Pages::Transparent) == Rung::Require && !self.memory.prefault {
+            return Err(BuildError::RequireNeedsPrefault);
+        }
+        let mut requests = Vec::with_capacity(self.requests.len());
+        let mut needed = GRANULE;
+        for &(size, alignment, count) in &self.requests {
+            let geometry = geometry(size, alignment, self.prefix, count)?;
+            requests.push((geometry, count));
+            needed = layout_bytes(&requests, &self.memory)
+                .ok_or(BuildError::Overflow { size, count })?;
+        }
+        let arena = Arc::new(self.reserve_arena(needed)?);
+        let system = |error: io::Error| BuildError::System(OsError::new("mmap", &error));
+        let classes = Classes::new(self.prefix).map_err(system)?;
+        let caches = Portable::new(cpu::possible()).map_err(system)?;
+        let indices = (arena.len() / GRANULE) << Index::POSITION_BITS;
+        let lists = FreeLists::new(caches, indices).map_err(system)?;
+        let shared = Shared {
+            base: arena.base(),
+            catalog: Catalog::new(classes, lists, self.climb),
+            arena,
+            memory: self.memory.clone(),
+            handles: AtomicUsize::new(1),
+        };
+        for (geometry, count) in &requests {
+            shared.grow(geometry, *count, false)?;
+        }
+        Ok(Pool {
+            handle: Handle::new(shared),
+        })
+    }
+
+    fn reserve_arena(&self, needed: usize) -> Result<Arena, BuildError> {
+        let system = |error: io::Error| BuildError::System(OsError::new("mmap", &error));
+        if let Some(bytes) = self.address_space {
+            // The granules that hold no buffers come on top of what the caller
+            // counted.
+            let overhead = GRANULE * (self.requests.len() + 1);
+            let limit = MAX_ADDRESS_SPACE;
+            let asked = bytes
+                .checked_next_multiple_of(GRANULE)
+                .and_then(|bytes| bytes.checked_add(overhead));
+            return match asked {
+                Some(asked) if asked <= limit && needed <= asked => {
+                    Arena::reserve(asked).map_err(system)
+                }
+                Some(asked) if asked <= limit => Err(BuildError::AddressSpace {
+                    needed,
+                    limit: asked,
+                }),
+                _ => Err(BuildError::AddressSpace {
+                    needed: bytes,
+                    limit: 1 << 40,
+                }),
+            };
+        }
+        if needed > MAX_ADDRESS_SPACE {
+            return Err(BuildError::AddressSpace {
+                needed,
+                limit: MAX_ADDRESS_SPACE,
+            });
+        }
+        let mut len = needed
+            .saturating_mul(4)
+            .max(needed.saturating_add(ROOM))
+            .min(MAX_ADDRESS_SPACE);
+        loop {
+            match Arena::reserve(len) {
+                Ok(arena) => return Ok(arena),
+                Err(error) if len <= needed => return Err(system(error)),
+                // A limit on address space: less room to grow.
+                Err(_) => len = (len / 2).next_multiple_of(GRANULE).max(needed),
+            }
+        }
+    }
+}

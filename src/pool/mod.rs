@@ -1,0 +1,429 @@
+//! The pool: handles, growth, raw pointers.
+//!
+//! Owns: the part that all handles and buffers of a pool share, and how long it
+//! lives. Uses: `catalog`, `arena`, `stats`. Used by: callers, `buffer`.
+//!
+//! # How long a pool lives
+//!
+//! Handles (`Pool`, `Class`) are counted; buffers are not. The drop of the last
+//! handle closes every free list, which counts the buffers that are home, and
+//! from then on a buffer that comes home finds its list closed and counts
+//! itself (`home`). Whoever brings the last one tears the pool down: the last
+//! handle if nothing was out, otherwise the last buffer. Buffers that are out
+//! as raw pointers cannot come home without a handle, so they are not waited
+//! for.
+
+mod builder;
+mod class;
+mod raw;
+
+pub use builder::Builder;
+pub use class::Class;
+
+use crate::arena::{Arena, Memory, Pages, Segment};
+use crate::buffer::Buffer;
+use crate::cache::portable::Portable;
+use crate::catalog::{Catalog, Holder, Taken};
+use crate::class::{ClassId, Geometry};
+use crate::error::{AllocError, BuildError};
+use crate::lists::Given;
+use crate::stats::Stats;
+use crate::sync::{Arc, AtomicUsize, Ordering, fence};
+use crate::word::RawState;
+use std::fmt;
+use std::ptr::NonNull;
+
+/// What the handles and buffers of one pool share.
+pub(crate) struct Shared {
+    /// The arena's first address.
+    base: NonNull<u8>,
+    catalog: Catalog<Segment, Portable>,
+    arena: Arc<Arena>,
+    memory: Memory,
+    /// Handles. Grown with Relaxed (a handle exists already), shrunk with
+    /// Release; the last one acquires what the others did.
+    handles: AtomicUsize,
+}
+
+// SAFETY: `base` is an address; everything else is made for any thread.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// The data start of a buffer that was taken from this pool.
+    #[inline]
+    pub(crate) fn data(&self, taken: Taken) -> NonNull<u8> {
+        let offset = self.catalog.classes().offset_of(taken.class, taken.index);
+        // SAFETY: a buffer's offset is within the reservation.
+        unsafe { self.base.add(offset) }
+    }
+
+    /// Gives back a buffer that was taken from this pool.
+    #[inline]
+    pub(crate) fn give(&self, taken: Taken) -> Given {
+        let class = self.catalog.classes().class_ref(taken.class);
+        self.catalog.lists().give(class, taken.index)
+    }
+
+    /// Bytes that a buffer of `class` can hold.
+    pub(crate) fn size_of(&self, class: ClassId) -> usize {
+        self.catalog
+            .classes()
+            .geometry(class)
+            .map_or(0, |geometry| geometry.size())
+    }
+
+    /// Bytes of the prefix zone.
+    pub(crate) fn prefix(&self) -> usize {
+        self.catalog.classes().prefix()
+    }
+
+    /// The pool's catalog.
+    pub(crate) fn catalog(&self) -> &Catalog<Segment, Portable> {
+        &self.catalog
+    }
+
+    /// The pool's arena.
+    pub(crate) fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    fn raw_state(&self, taken: Taken) -> &crate::sync::AtomicU64 {
+        let records = self.catalog.lists().records();
+        &records.get(taken.index.raw() as usize).state
+    }
+
+    /// Adds `count` buffers of `geometry`.
+    fn grow(&self, geometry: &Geometry, count: usize, grown: bool) -> Result<(), BuildError> {
+        let segment = self.arena.segment(geometry, count, &self.memory)?;
+        self.catalog
+            .admit(geometry, Arc::new(segment), grown)
+            .map(drop)
+    }
+
+    /// Buffers that are out as raw pointers.
+    fn raw_out(&self) -> u64 {
+        self.catalog.read(|directory| {
+            let mut out = 0;
+            for entry in &directory.segments {
+                let geometry = &directory.classes[entry.class.index()];
+                for k in 0..entry.segment.count() {
+                    let Some(index) = geometry.nth(entry.segment.first(), k) else {
+                        break;
+                    };
+                    let class = entry.class;
+                    let state = self.raw_state(Taken { class, index });
+                    // Relaxed: the last handle's drop ordered every raw call,
+                    // each made through a handle, before this.
+                    let state = RawState::from_word(state.load(Ordering::Relaxed));
+                    out += u64::from(state.size() != 0);
+                }
+            }
+            out
+        })
+    }
+
+    /// Ends the pool, or leaves it to the last buffer.
+    fn close(shared: NonNull<Self>) {
+        let given = {
+            // SAFETY: the caller dropped the last handle, and the pool is torn
+            // down by nobody before the lists below are settled.
+            let shared = unsafe { shared.as_ref() };
+            let raw_out = shared.raw_out();
+            let classes = shared.catalog.class_refs();
+            shared.catalog.lists().close(&classes, raw_out)
+        };
+        if given == Given::Last {
+            // SAFETY: the lists said that nobody else knows of the pool.
+            unsafe { Self::tear_down(shared) };
+        }
+    }
+
+    /// Unmaps everything.
+    ///
+    /// # Safety
+    ///
+    /// Every handle is gone, every buffer is home, and only the caller knows of
+    /// the pool: the lists answered `Given::Last`.
+    #[cold]
+    pub(crate) unsafe fn tear_down(shared: NonNull<Self>) {
+        // SAFETY: it came from a box (`Handle::new`), and the caller is the only
+        // one to know of it.
+        drop(unsafe { Box::from_raw(shared.as_ptr()) });
+    }
+}
+
+/// A counted reference to a pool: what a `Pool` and a `Class` are made of.
+struct Handle(NonNull<Shared>);
+
+// SAFETY: a handle gives `&Shared`, which is `Sync`; whichever thread drops the
+// last one may tear the pool down, which is `Send`.
+unsafe impl Send for Handle {}
+// SAFETY: as above.
+unsafe impl Sync for Handle {}
+
+impl Handle {
+    fn new(shared: Shared) -> Self {
+        Self(NonNull::from(Box::leak(Box::new(shared))))
+    }
+
+    #[inline]
+    fn shared(&self) -> &Shared {
+        // SAFETY: the pool lives at least as long as this handle.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        // Relaxed: this handle keeps the count above zero.
+        let before = self.shared().handles.fetch_add(1, Ordering::Relaxed);
+        if before > isize::MAX as usize {
+            // So many handles can only have been leaked; going on would let the
+            // count wrap and free a pool that is in use.
+            std::process::abort();
+        }
+        Self(self.0)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Release: what was done through this handle comes before the closing.
+        if self.shared().handles.fetch_sub(1, Ordering::Release) == 1 {
+            // Acquire: pairs with the Release of every other handle's drop.
+            fence(Ordering::Acquire);
+            Shared::close(self.0);
+        }
+    }
+}
+
+/// Memory of a pool, for registration with a device or a kernel interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Region {
+    /// The first byte.
+    pub start: *const u8,
+    /// Bytes.
+    pub bytes: usize,
+    /// The kind of pages it was mapped with.
+    pub pages: Pages,
+}
+
+/// What trimming gave back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Trimmed {
+    /// Segments.
+    pub segments: usize,
+    /// Bytes.
+    pub bytes: usize,
+}
+
+/// A pool of aligned buffers. A handle: clones share the pool.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = hugepool::Pool::builder()
+///     .reserve(64 << 10, 4096, 16) // size, alignment, count
+///     .build()?;
+/// let mut buffer = pool.allocate(64 << 10, 4096)?;
+/// buffer[0] = 1;
+/// assert_eq!(pool.available(64 << 10, 4096), 15);
+/// drop(buffer);
+/// assert_eq!(pool.available(64 << 10, 4096), 16);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Pool {
+    handle: Handle,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Pointer::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("shared", &self.handle)
+            .finish()
+    }
+}
+
+impl Pool {
+    /// Starts the description of a pool.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    #[inline]
+    fn shared(&self) -> &Shared {
+        self.handle.shared()
+    }
+
+    /// Takes a buffer of `size` bytes whose address is a multiple of
+    /// `alignment` (bytes, a power of two).
+    ///
+    /// The smallest class that fits serves it; if that is empty, classes up to
+    /// [`climb`](Builder::climb) times the size do. Lock-free; never blocks. A
+    /// request that finds every list empty while another thread carries a batch
+    /// between two of them yields the processor to it, a bounded number of
+    /// times.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::ZeroSize`], [`AllocError::BadAlignment`];
+    /// [`AllocError::NoClass`] if no class could ever serve it;
+    /// [`AllocError::Exhausted`] if at one moment within the call no buffer that
+    /// fits was free anywhere.
+    #[inline]
+    pub fn allocate(&self, size: usize, alignment: usize) -> Result<Buffer, AllocError> {
+        let taken = self.shared().catalog.take(size, alignment)?;
+        Ok(Buffer::new(self.handle.0, taken, size))
+    }
+
+    /// Takes `count` buffers, or none. As [`allocate`](Self::allocate), except
+    /// that the list of them is allocated.
+    ///
+    /// Two callers that compete for the same buffers cannot each keep half of
+    /// what both need: one of them gives back what it has. No buffers are asked
+    /// for with a `count` of 0, and none are given.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate`](Self::allocate), and [`AllocError::NeverEnough`] if
+    /// `count` is more than there are.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+    /// let buffers = pool.allocate_many(4096, 4096, 3)?;
+    /// assert_eq!(buffers.len(), 3);
+    /// assert!(pool.allocate_many(4096, 4096, 2).is_err());
+    /// assert_eq!(pool.available(4096, 4096), 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn allocate_many(
+        &self,
+        size: usize,
+        alignment: usize,
+        count: usize,
+    ) -> Result<Vec<Buffer>, AllocError> {
+        let catalog = &self.shared().catalog;
+        let taken = catalog.take_many(size, alignment, count)?;
+        Ok(taken
+            .into_iter()
+            .map(|taken| Buffer::new(self.handle.0, taken, size))
+            .collect())
+    }
+
+    /// The class that serves `size` bytes at `alignment`, resolved once: the
+    /// fastest way to allocate.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate`](Self::allocate), except that it does not matter whether a
+    /// buffer is free.
+    pub fn class(&self, size: usize, alignment: usize) -> Result<Class, AllocError> {
+        Class::resolve(self.handle.clone(), size, alignment)
+    }
+
+    /// How many buffers of `size` bytes at `alignment` one caller could take
+    /// now, wherever they are, with those of larger classes that the request
+    /// may climb to. 0 if no class could ever serve it.
+    ///
+    /// Exact while no other thread takes or gives back; otherwise a sum of
+    /// counts read one after another. Lock-free.
+    #[must_use]
+    pub fn available(&self, size: usize, alignment: usize) -> usize {
+        self.shared().catalog.available(size, alignment)
+    }
+
+    /// True if `address` lies in a buffer of this pool, free or taken: in its
+    /// data, its prefix zone or the padding that belongs to it. Lock-free.
+    #[must_use]
+    pub fn contains(&self, address: *const u8) -> bool {
+        let shared = self.shared();
+        shared
+            .arena
+            .place(shared.catalog.classes(), address.addr())
+            .is_some()
+    }
+
+    /// Adds `count` buffers of `size` bytes at `alignment`, mapped now.
+    ///
+    /// The one call that maps memory after the pool is built. It takes no lock,
+    /// but enters the kernel, and returns when the new buffers can be taken.
+    /// Other threads go on allocating meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`]. Nothing has changed then.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+    /// pool.request(4096, 4096, 12)?;
+    /// assert_eq!(pool.available(4096, 4096), 16);
+    /// assert_eq!(pool.trim().segments, 1);
+    /// assert_eq!(pool.available(4096, 4096), 4);
+    /// # Ok(()) }
+    /// ```
+    pub fn request(&self, size: usize, alignment: usize, count: usize) -> Result<(), BuildError> {
+        let geometry = builder::geometry(size, alignment, self.shared().prefix(), count)?;
+        self.shared().grow(&geometry, count, true)
+    }
+
+    /// Gives the memory of every segment back that was added by
+    /// [`request`](Self::request) and whose buffers are all home. Segments that
+    /// the pool was built with stay.
+    ///
+    /// Takes no lock, but enters the kernel. The memory is gone when this
+    /// returns, unless another thread is just then inside a call that reads the
+    /// directory ([`stats`](Self::stats), [`regions`](Self::regions),
+    /// [`request`](Self::request), `trim`); then it goes with one of the next
+    /// such calls. While it looks, requests that find nothing wait for it as
+    /// they do for a batch on its way.
+    pub fn trim(&self) -> Trimmed {
+        let catalog = &self.shared().catalog;
+        let gone = catalog.trim();
+        let trimmed = Trimmed {
+            segments: gone.len(),
+            bytes: gone.iter().map(|segment| segment.bytes()).sum(),
+        };
+        drop(gone);
+        catalog.reclaim();
+        trimmed
+    }
+
+    /// The pool's memory: one region a segment.
+    ///
+    /// A region stays mapped until the pool ends, or until [`trim`](Self::trim)
+    /// takes it if it came by [`request`](Self::request).
+    #[must_use]
+    pub fn regions(&self) -> Vec<Region> {
+        self.shared().catalog.read(|directory| {
+            directory
+                .segments
+                .iter()
+                .map(|entry| Region {
+                    start: entry.segment.start().as_ptr(),
+                    bytes: entry.segment.bytes(),
+                    pages: entry.segment.pages().unwrap_or(Pages::Base),
+                })
+                .collect()
+        })
+    }
+
+    /// What the pool has, holds and has done. Reads the kernel's view of every
+    /// segment; allocates; not for the data path.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats::of(self.shared())
+    }
+}

@@ -1,0 +1,144 @@
+//! Raw pointers in and out, fully checked: for callers that cannot hold a
+//! `Buffer`.
+//!
+//! Owns: the state of raw allocations. Uses: the pool's shared part. Used by:
+//! callers.
+//!
+//! A pointer that comes back is taken to its buffer by arithmetic alone, and the
+//! buffer's `RawState` then says whether it is out and with which size. The
+//! state is written by the one thread that takes or returns the buffer; calls
+//! that do not race each other on one buffer therefore find it exact.
+
+use super::Pool;
+use crate::buffer::Buffer;
+use crate::catalog::Taken;
+use crate::error::{AllocError, FreeError};
+use crate::sync::Ordering;
+use crate::word::RawState;
+use std::ptr::NonNull;
+
+impl Pool {
+    /// Takes a buffer as a raw pointer; otherwise as
+    /// [`allocate`](Self::allocate).
+    ///
+    /// The memory is the caller's until [`free_raw`](Self::free_raw), or until
+    /// the pool ends: raw pointers do not keep it alive. Once the last handle is
+    /// dropped they must not be used any more.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate`](Self::allocate).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+    /// let start = pool.allocate_raw(4096, 4096)?;
+    /// // SAFETY: allocated just now with this size, and freed once.
+    /// unsafe { pool.free_raw(start.as_ptr(), 4096)? };
+    /// # Ok(()) }
+    /// ```
+    #[inline]
+    pub fn allocate_raw(&self, size: usize, alignment: usize) -> Result<NonNull<u8>, AllocError> {
+        let taken = self.shared().catalog.take(size, alignment)?;
+        Ok(self.mark_raw(taken, size))
+    }
+
+    #[inline]
+    fn mark_raw(&self, taken: Taken, size: usize) -> NonNull<u8> {
+        let state = self.shared().raw_state(taken);
+        // Relaxed both: the buffer is ours, and whoever gets the pointer gets
+        // it from us. A class is at most 1 GiB, so the size fits.
+        let now = RawState::from_word(state.load(Ordering::Relaxed)).taken(size as u32);
+        state.store(now.word(), Ordering::Relaxed);
+        self.shared().data(taken)
+    }
+
+    /// Takes back a buffer that [`allocate_raw`](Self::allocate_raw) gave for
+    /// `size` bytes. Lock-free; never blocks.
+    ///
+    /// # Errors
+    ///
+    /// Every misuse is found, and changes nothing, unless it races another call
+    /// for the same buffer: [`FreeError::Foreign`], [`FreeError::Interior`],
+    /// [`FreeError::NotAllocated`], [`FreeError::WrongSize`].
+    ///
+    /// # Safety
+    ///
+    /// If it succeeds, the caller must not use the memory any more. Two threads
+    /// must not free one buffer at the same time.
+    #[inline]
+    pub unsafe fn free_raw(&self, start: *mut u8, size: usize) -> Result<(), FreeError> {
+        let taken = self.check_raw(start, size)?;
+        self.clear_raw(taken);
+        // The handle keeps the pool open, so this cannot be its last buffer.
+        let _home = self.shared().give(taken);
+        Ok(())
+    }
+
+    /// Makes a buffer's owner a raw pointer: as if it had come from
+    /// [`allocate_raw`](Self::allocate_raw) with its `len()`. Gives the buffer
+    /// back as it was if it belongs to another pool.
+    pub fn into_raw(&self, buffer: Buffer) -> Result<NonNull<u8>, Buffer> {
+        if buffer.shared() != self.handle.0 {
+            return Err(buffer);
+        }
+        let (_, taken, len) = buffer.forget();
+        Ok(self.mark_raw(taken, len))
+    }
+
+    /// Makes a raw pointer a [`Buffer`] of `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`free_raw`](Self::free_raw).
+    ///
+    /// # Safety
+    ///
+    /// As [`free_raw`](Self::free_raw): if it succeeds, the pointer must not be
+    /// used any more.
+    pub unsafe fn from_raw(&self, start: *mut u8, size: usize) -> Result<Buffer, FreeError> {
+        let taken = self.check_raw(start, size)?;
+        self.clear_raw(taken);
+        Ok(Buffer::new(self.handle.0, taken, size))
+    }
+
+    #[inline]
+    fn clear_raw(&self, taken: Taken) {
+        let state = self.shared().raw_state(taken);
+        // Relaxed both: the caller says that the buffer is its own.
+        let now = RawState::from_word(state.load(Ordering::Relaxed)).returned();
+        state.store(now.word(), Ordering::Relaxed);
+    }
+
+    /// The buffer that is out as `start` with `size` bytes.
+    #[inline]
+    fn check_raw(&self, start: *mut u8, size: usize) -> Result<Taken, FreeError> {
+        let address = start.addr();
+        let shared = self.shared();
+        let place = shared
+            .arena
+            .place(shared.catalog.classes(), address)
+            .ok_or(FreeError::Foreign { address })?;
+        if place.start != address {
+            return Err(FreeError::Interior {
+                address,
+                start: place.start,
+            });
+        }
+        let taken = Taken {
+            class: place.class,
+            index: place.index,
+        };
+        // Relaxed: the caller got the pointer from whoever wrote the state.
+        let state = RawState::from_word(shared.raw_state(taken).load(Ordering::Relaxed));
+        match state.size() as usize {
+            0 => Err(FreeError::NotAllocated { address }),
+            allocated if allocated != size => Err(FreeError::WrongSize {
+                address,
+                given: size,
+                allocated,
+            }),
+            _ => Ok(taken),
+        }
+    }
+}

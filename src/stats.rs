@@ -1,0 +1,285 @@
+//! What a pool has, holds and has done.
+//!
+//! Owns: the gathering and printing of statistics. Uses: `pool`'s shared part,
+//! `sys::smaps`, `sys::numa`. Used by: callers.
+
+use crate::cache::CpuCaches;
+use crate::catalog::Holder;
+use crate::class::ClassRef;
+use crate::error::Bytes;
+use crate::pages::Pages;
+use crate::pool::Shared;
+use crate::sys::{limits, numa, smaps};
+use crate::word::Index;
+use std::fmt;
+
+/// One class of a pool. Counts are exact while no other thread takes or gives
+/// back, and read one after another otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClassStats {
+    /// Bytes of each buffer.
+    pub size: usize,
+    /// What each buffer's address is a multiple of, in bytes.
+    pub alignment: usize,
+    /// Bytes from one buffer to the next.
+    pub stride: usize,
+    /// Buffers there are.
+    pub capacity: usize,
+    /// Buffers that callers hold.
+    pub in_use: usize,
+    /// Free buffers in processors' caches.
+    pub cached: usize,
+    /// The most buffers that were ever out of the depot at once: held by
+    /// callers or in processors' caches. Never below the most that callers ever
+    /// held at once, and above it by no more than what the caches held.
+    pub high_water: usize,
+    /// Times a processor's cache was filled with a batch.
+    pub refills: u64,
+    /// Times a full cache gave a batch to the depot.
+    pub flushes: u64,
+    /// Buffers taken from another processor's cache.
+    pub steals: u64,
+    /// Requests for this class that a larger class served.
+    pub climbs: u64,
+    /// Requests for this class that were refused for lack of a free buffer.
+    pub failures: u64,
+}
+
+/// One segment of a pool, as the kernel backs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentStats {
+    /// The first address.
+    pub address: usize,
+    /// Bytes.
+    pub bytes: usize,
+    /// Buffers in it.
+    pub buffers: usize,
+    /// Size of those, in bytes.
+    pub class_size: usize,
+    /// Alignment of those, in bytes.
+    pub class_alignment: usize,
+    /// The kind of pages it was mapped with.
+    pub pages: Pages,
+    /// The page size that the kernel reports for its mapping, in bytes. For
+    /// transparent huge pages this is the base page; see `huge_bytes`.
+    pub page_size: usize,
+    /// Bytes that are on huge pages now.
+    pub huge_bytes: usize,
+    /// Bytes that are in memory now.
+    pub resident_bytes: usize,
+    /// Whether all of it is locked into memory.
+    pub locked: bool,
+    /// The NUMA node of its first page, if that is in memory and the kernel
+    /// says.
+    pub node: Option<u32>,
+    /// Whether it was added after the pool was built.
+    pub grown: bool,
+}
+
+/// What a pool has, holds and has done: [`Pool::stats`](crate::Pool::stats).
+/// Displays as a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The classes, in the order in which they were declared.
+    pub classes: Vec<ClassStats>,
+    /// The segments, in the order in which they were mapped.
+    pub segments: Vec<SegmentStats>,
+    /// Bytes of memory that the bookkeeping occupies, read from the kernel.
+    pub metadata_bytes: usize,
+    /// Bytes of address space that the pool may grow to.
+    pub address_space: usize,
+    /// Processors that have caches.
+    pub cpus: usize,
+    /// The kind of per-CPU cache in use.
+    pub cache: &'static str,
+}
+
+impl Stats {
+    pub(crate) fn of(shared: &Shared) -> Self {
+        let catalog = shared.catalog();
+        let lists = catalog.lists();
+        let (mut classes, mut segments, directory_bytes) = catalog.read(|directory| {
+            let classes: Vec<ClassStats> = directory
+                .classes
+                .iter()
+                .enumerate()
+                .filter_map(|(at, geometry)| {
+                    let id = crate::class::ClassId::new(at)?;
+                    let counts = lists.counts(ClassRef::new(id, geometry.stride()));
+                    let free = counts.depot + counts.cached;
+                    Some(ClassStats {
+                        size: geometry.size(),
+                        alignment: geometry.alignment(),
+                        stride: geometry.stride(),
+                        capacity: counts.capacity as usize,
+                        in_use: counts.capacity.saturating_sub(free) as usize,
+                        cached: counts.cached as usize,
+                        high_water: counts.high_water as usize,
+                        refills: counts.refills,
+                        flushes: counts.flushes,
+                        steals: counts.steals,
+                        climbs: counts.climbs,
+                        failures: counts.failures,
+                    })
+                })
+                .collect();
+            let ranges: Vec<(usize, usize)> = directory
+                .segments
+                .iter()
+                .map(|entry| (entry.segment.start().addr().get(), entry.segment.bytes()))
+                .collect();
+            let backed = smaps::backed(&ranges).unwrap_or_default();
+            let segments: Vec<SegmentStats> = directory
+                .segments
+                .iter()
+                .enumerate()
+                .map(|(at, entry)| {
+                    let segment = &entry.segment;
+                    let geometry = &directory.classes[entry.class.index()];
+                    let pages = segment.pages().unwrap_or(Pages::Base);
+                    // Without /proc, what the mapping itself proves.
+                    let backed = backed
+                        .get(at)
+                        .copied()
+                        .unwrap_or_else(|| by_mapping(pages, segment.bytes()));
+                    SegmentStats {
+                        address: segment.start().addr().get(),
+                        bytes: segment.bytes(),
+                        buffers: segment.count(),
+                        class_size: geometry.size(),
+                        class_alignment: geometry.alignment(),
+                        pages,
+                        page_size: backed.page_size,
+                        huge_bytes: backed.huge,
+                        resident_bytes: backed.resident,
+                        locked: backed.locked >= segment.bytes(),
+                        // Asking for the node of a page would fault it in.
+                        node: (backed.resident >= segment.bytes())
+                            .then(|| numa::node_of(segment.start()))
+                            .flatten(),
+                        grown: entry.grown,
+                    }
+                })
+                .collect();
+            let directory_bytes = size_of_val(directory.classes.as_slice())
+                + directory.segments.len()
+                    * (size_of::<crate::catalog::Entry<crate::arena::Segment>>()
+                        + size_of::<crate::arena::Segment>());
+            (classes, segments, directory_bytes)
+        });
+        classes.shrink_to_fit();
+        segments.shrink_to_fit();
+        let indices = shared.arena().used_granules() << Index::POSITION_BITS;
+        let tables = [
+            lists.resident(indices),
+            lists.caches().resident(),
+            catalog.classes().resident(),
+            shared.arena().resident(),
+        ];
+        let resident: usize = tables.into_iter().map(|bytes| bytes.unwrap_or(0)).sum();
+        Self {
+            classes,
+            segments,
+            metadata_bytes: resident + directory_bytes + size_of::<Shared>(),
+            address_space: shared.arena().len(),
+            cpus: lists.caches().cpus(),
+            cache: lists.caches().name(),
+        }
+    }
+
+    /// Buffers of all classes.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.classes.iter().map(|class| class.capacity).sum()
+    }
+}
+
+/// What can be said of a segment when `/proc/self/smaps` cannot be read: hugetlb
+/// pages are reserved by the mapping itself; nothing is known of others.
+fn by_mapping(pages: Pages, bytes: usize) -> smaps::Backed {
+    let (page_size, huge) = match pages {
+        Pages::Huge1G => (1 << 30, bytes),
+        Pages::Huge2M => (2 << 20, bytes),
+        Pages::Transparent | Pages::Base => (limits::base_page(), 0),
+    };
+    smaps::Backed {
+        page_size,
+        huge,
+        ..smaps::Backed::default()
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<16} {:>9} {:>9} {:>9} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "class",
+            "capacity",
+            "in use",
+            "cached",
+            "high water",
+            "refills",
+            "flushes",
+            "steals",
+            "climbs",
+            "failures"
+        )?;
+        for class in &self.classes {
+            writeln!(
+                f,
+                "{:<16} {:>9} {:>9} {:>9} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9}",
+                format!("{}/{}", Bytes(class.size), class.alignment),
+                class.capacity,
+                class.in_use,
+                class.cached,
+                class.high_water,
+                class.refills,
+                class.flushes,
+                class.steals,
+                class.climbs,
+                class.failures
+            )?;
+        }
+        writeln!(
+            f,
+            "{:<16} {:>9} {:>9} {:<16} {:>9} {:>10} {:>9} {:>6} {:>5}",
+            "segment",
+            "bytes",
+            "buffers",
+            " pages",
+            "page size",
+            "on huge",
+            "resident",
+            "locked",
+            "node"
+        )?;
+        for segment in &self.segments {
+            writeln!(
+                f,
+                "{:<16} {:>9} {:>9}  {:<15} {:>9} {:>10} {:>9} {:>6} {:>5}",
+                format!("{:#x}", segment.address),
+                Bytes(segment.bytes).to_string(),
+                segment.buffers,
+                segment.pages,
+                Bytes(segment.page_size).to_string(),
+                Bytes(segment.huge_bytes).to_string(),
+                Bytes(segment.resident_bytes).to_string(),
+                if segment.locked { "yes" } else { "no" },
+                segment.node.map_or("?".to_owned(), |node| node.to_string()),
+            )?;
+        }
+        let buffers = self.capacity();
+        write!(
+            f,
+            "metadata {} B for {buffers} buffers and {} CPUs; address space {}; {} caches",
+            self.metadata_bytes,
+            self.cpus,
+            Bytes(self.address_space),
+            self.cache
+        )
+    }
+}

@@ -1,0 +1,61 @@
+//! loom's atomics, and the faults that broken twins plant. See the parent
+//! module.
+#![allow(clippy::disallowed_types, missing_docs)]
+
+use std::cell::Cell;
+
+pub use loom::hint::spin_loop;
+pub use loom::sync::atomic::{
+    AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
+pub use loom::thread::yield_now;
+pub use std::sync::Arc;
+
+/// The faults a broken twin can plant, each named for what it takes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A depot push publishes with `Relaxed` instead of `Release`.
+    DepotPushRelaxed,
+    /// A depot pop reads the head with `Relaxed` instead of `Acquire`.
+    DepotPopRelaxed,
+    /// List heads keep their tag when they change: ABA.
+    NoTag,
+    /// A grab of a whole list keeps the tag.
+    NoTagOnGrab,
+    /// A slot push publishes with `Relaxed` instead of `Release`.
+    SlotPushRelaxed,
+    /// Nobody looks into another processor's cache.
+    NoSteal,
+    /// A sweep that finds everything empty is believed at once.
+    OneSweep,
+    /// A thread that carries a batch does not announce it.
+    NoAnnounce,
+    /// A closing pool counts what is home before it raises the flag.
+    CloseCountsFirst,
+    /// The flag does not divert a push.
+    IgnoreClosed,
+    /// The counter of late buffers is adjusted without regard to those that
+    /// came before it was set.
+    SettleStores,
+    /// A replaced directory is destroyed at once instead of retired.
+    NoRetire,
+    /// New buffers reach the free lists before the directory is published.
+    StockFirst,
+}
+
+thread_local! {
+    // loom runs every thread of a model on the one OS thread that called
+    // `loom::model`, so a fault planted there is seen by the whole model and by
+    // no other test.
+    static PLANTED: Cell<Option<Fault>> = const { Cell::new(None) };
+}
+
+/// Plants `fault` (or none) for the models that this OS thread runs next.
+pub fn plant(fault: Option<Fault>) {
+    PLANTED.with(|cell| cell.set(fault));
+}
+
+/// True while the model that runs on this OS thread has planted `fault`.
+pub fn is_planted(fault: Fault) -> bool {
+    PLANTED.with(|cell| cell.get() == Some(fault))
+}

@@ -1,0 +1,43 @@
+//! Limits and constants the process was given: the page size and how much it may lock.
+//!
+//! Owns the `sysconf` and `getrlimit` calls; uses libc only. [`Machine`](crate::Machine) reads it.
+
+use std::io;
+use std::mem::MaybeUninit;
+
+/// A soft and a hard limit in bytes; `None` is unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit {
+    pub(crate) soft: Option<u64>,
+    pub(crate) hard: Option<u64>,
+}
+
+/// Bytes this process may lock in memory (`RLIMIT_MEMLOCK`).
+pub(crate) fn memlock() -> io::Result<Limit> {
+    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+    // SAFETY: `limit` is writable and as large as the `rlimit` the call fills in.
+    let outcome = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, limit.as_mut_ptr()) };
+    if outcome != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so it filled in the whole structure.
+    let limit = unsafe { limit.assume_init() };
+    Ok(Limit {
+        soft: finite(limit.rlim_cur),
+        hard: finite(limit.rlim_max),
+    })
+}
+
+/// Bytes of one base page, 4096 if the system does not say.
+pub(crate) fn base_page() -> usize {
+    // SAFETY: `sysconf` takes no pointer and has no precondition.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes)
+        .ok()
+        .filter(|bytes| bytes.is_power_of_two())
+        .unwrap_or(4096)
+}
+
+fn finite(limit: libc::rlim_t) -> Option<u64> {
+    (limit != libc::RLIM_INFINITY).then_some(limit)
+}

@@ -1,0 +1,243 @@
+//! Mappings: reserve, commit, advise, populate.
+//!
+//! Owns: every `mmap`, `munmap`, `madvise`, `mlock` and `mincore`. Uses: libc,
+//! `sync`. Used by: `table`, `arena`.
+//!
+//! Source of the contracts: mmap(2), madvise(2), mlock(2), mincore(2).
+
+use super::limits::base_page;
+use crate::sync::{AtomicU8, Ordering};
+use std::io;
+use std::ptr::NonNull;
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn map(
+    at: *mut libc::c_void,
+    len: usize,
+    protection: libc::c_int,
+    flags: libc::c_int,
+) -> io::Result<NonNull<u8>> {
+    // SAFETY: an anonymous mapping; with a null `at` it disturbs no other
+    // mapping, and callers that pass an address own the range they name.
+    let base = unsafe {
+        libc::mmap(
+            at,
+            len,
+            protection,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags,
+            -1,
+            0,
+        )
+    };
+    if base == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(base.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))
+}
+
+/// An address range that this process holds, unmapped when dropped.
+///
+/// Invariant: `base..base + len` was mapped by `Mapping` and belongs to it
+/// alone.
+pub struct Mapping {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: a mapping belongs to the process; the methods that change it are
+// system calls, which any thread may make.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+/// How a range of a reservation is backed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// Huge pages of 2^shift bytes from the hugetlb pool.
+    HugeTlb(u32),
+    /// Base pages that the kernel is asked to merge into huge ones.
+    Transparent,
+    /// Base pages, never merged.
+    Base,
+}
+
+impl Mapping {
+    /// Zeroed memory for bookkeeping, which costs memory only where touched.
+    pub fn metadata(len: usize) -> io::Result<Self> {
+        let len = len.max(1).next_multiple_of(base_page());
+        let base = map(
+            std::ptr::null_mut(),
+            len,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_NORESERVE,
+        )?;
+        let mapping = Self { base, len };
+        // A huge page would make "touched" mean 2 MiB. A kernel without
+        // transparent huge pages refuses the advice, which is as good.
+        let _ = mapping.advise(0, len, libc::MADV_NOHUGEPAGE);
+        Ok(mapping)
+    }
+
+    /// Address space of `len` bytes at a multiple of `alignment`, without
+    /// memory: every access faults until a part is committed.
+    pub fn reserve(len: usize, alignment: usize) -> io::Result<Self> {
+        let padded = len
+            .checked_add(alignment)
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
+        let start = map(
+            std::ptr::null_mut(),
+            padded,
+            libc::PROT_NONE,
+            libc::MAP_NORESERVE,
+        )?;
+        let lead = start.as_ptr().addr().next_multiple_of(alignment) - start.as_ptr().addr();
+        // SAFETY: `lead < alignment`, so the address is within the mapping.
+        let base = unsafe { start.add(lead) };
+        let unmap = |from: NonNull<u8>, len: usize| {
+            if len > 0 {
+                // SAFETY: a part of the mapping made above that is not kept.
+                unsafe { libc::munmap(from.as_ptr().cast(), len) };
+            }
+        };
+        unmap(start, lead);
+        // SAFETY: `lead + len <= padded`: one past the kept range at most.
+        unmap(unsafe { base.add(len) }, alignment - lead);
+        Ok(Self { base, len })
+    }
+
+    /// The first byte.
+    #[inline]
+    pub fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// Bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    fn at(&self, offset: usize, len: usize) -> *mut libc::c_void {
+        assert!(offset <= self.len && len <= self.len - offset);
+        // SAFETY: within the range, as just checked.
+        unsafe { self.base.as_ptr().add(offset).cast() }
+    }
+
+    /// Replaces a range by fresh, zeroed, readable and writable memory.
+    ///
+    /// # Safety
+    ///
+    /// Nobody may hold a reference into the range.
+    pub unsafe fn commit(&self, offset: usize, len: usize, backing: Backing) -> io::Result<()> {
+        let flags = match backing {
+            Backing::HugeTlb(shift) => libc::MAP_HUGETLB | ((shift as i32) << libc::MAP_HUGE_SHIFT),
+            Backing::Transparent | Backing::Base => 0,
+        };
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        map(self.at(offset, len), len, access, flags | libc::MAP_FIXED)?;
+        let merged = match backing {
+            Backing::HugeTlb(_) => return Ok(()),
+            Backing::Transparent => self.advise(offset, len, libc::MADV_HUGEPAGE),
+            Backing::Base => self.advise(offset, len, libc::MADV_NOHUGEPAGE),
+        };
+        match merged {
+            // A kernel built without transparent huge pages knows neither
+            // advice. It will not merge, which is all that `Base` asks.
+            Err(error)
+                if backing == Backing::Base && error.raw_os_error() == Some(libc::EINVAL) =>
+            {
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Gives the memory of a range back and keeps its addresses.
+    ///
+    /// # Safety
+    ///
+    /// Nobody may hold a reference into the range.
+    pub unsafe fn decommit(&self, offset: usize, len: usize) -> io::Result<()> {
+        let flags = libc::MAP_NORESERVE | libc::MAP_FIXED;
+        map(self.at(offset, len), len, libc::PROT_NONE, flags).map(drop)
+    }
+
+    /// `madvise` on a range.
+    pub fn advise(&self, offset: usize, len: usize, advice: libc::c_int) -> io::Result<()> {
+        // SAFETY: the range belongs to this mapping. The advice values that
+        // this crate passes never discard contents.
+        check(unsafe { libc::madvise(self.at(offset, len), len, advice) })
+    }
+
+    /// Faults in every page of a range for writing, contents unchanged. Unlike
+    /// an access, this reports a page that cannot be had.
+    pub fn populate(&self, offset: usize, len: usize, page: usize) -> io::Result<()> {
+        match self.advise(offset, len, libc::MADV_POPULATE_WRITE) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                // Before Linux 5.14: touch.
+                self.touch_range(offset, len, page);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Locks a range into memory.
+    pub fn lock(&self, offset: usize, len: usize) -> io::Result<()> {
+        // SAFETY: the range belongs to this mapping; locking changes no
+        // contents.
+        check(unsafe { libc::mlock(self.at(offset, len), len) })
+    }
+
+    fn touch_range(&self, offset: usize, len: usize, page: usize) {
+        let start = self.at(offset, len).cast::<u8>();
+        for at in (0..len).step_by(page) {
+            // SAFETY: inside the range, which its owner mapped writable. An
+            // atomic addition of zero faults the page in for writing and
+            // cannot disturb a thread that uses the byte.
+            unsafe {
+                (*start.add(at).cast::<AtomicU8>()).fetch_add(0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Bytes of the first `len` that are in memory, from `mincore`.
+    pub fn resident(&self, len: usize) -> io::Result<usize> {
+        const PAGES_A_CALL: usize = 1 << 16;
+        let page = base_page();
+        let len = len.next_multiple_of(page).min(self.len);
+        let mut present = vec![0u8; PAGES_A_CALL.min(len / page)];
+        let mut pages = 0;
+        for offset in (0..len).step_by(PAGES_A_CALL * page) {
+            let bytes = (len - offset).min(PAGES_A_CALL * page);
+            // SAFETY: the range belongs to this mapping, and `present` has a
+            // byte for each of its pages.
+            check(unsafe {
+                libc::mincore(
+                    self.at(offset, bytes),
+                    bytes,
+                    present.as_mut_ptr().cast::<libc::c_uchar>(),
+                )
+            })?;
+            pages += present[..bytes / page]
+                .iter()
+                .filter(|&&byte| byte & 1 == 1)
+                .count();
+        }
+        Ok(pages * page)
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range belongs to this mapping, and whoever drops it has
+        // no references into it left.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}

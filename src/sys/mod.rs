@@ -1,0 +1,22 @@
+//! Every call into the operating system, one small file a subject.
+//!
+//! Owns: `libc`. Uses: `sync`. Used by: `table`, `cache`,
+//! `arena`, `pool`, `machine`. Each file turns a group of system calls into
+//! functions that return `io::Result` or `Option`, and says which manual page
+//! their contract comes from.
+
+pub mod cpu;
+#[cfg(not(hugepool_loom))]
+pub mod limits;
+#[cfg(not(hugepool_loom))]
+pub mod map;
+#[cfg(not(hugepool_loom))]
+pub mod membarrier;
+#[cfg(not(hugepool_loom))]
+pub mod memory;
+#[cfg(not(hugepool_loom))]
+pub mod numa;
+#[cfg(not(hugepool_loom))]
+pub mod rseq_probe;
+#[cfg(not(hugepool_loom))]
+pub mod smaps;

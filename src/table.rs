@@ -1,0 +1,134 @@
+//! Flat arrays of shared words, by index, over zeroed memory.
+//!
+//! Owns: the mapping behind each array. Uses: `sys::map`. Used by: everything
+//! that keeps bookkeeping: records, list heads, class and segment tables.
+//!
+//! The whole array is mapped at once and costs memory only where it is touched.
+//! Under loom, whose atomics must be built one by one, elements come into being
+//! when they are first touched.
+
+/// A type for which all-zero bytes are a valid value.
+///
+/// # Safety
+///
+/// The type is made of atomics or integers alone and has no drop glue.
+pub unsafe trait Zeroed: Default + Sync {}
+
+// SAFETY: integer atomics.
+unsafe impl Zeroed for crate::sync::AtomicU8 {}
+// SAFETY: integer atomics.
+unsafe impl Zeroed for crate::sync::AtomicU16 {}
+// SAFETY: the padding is not part of the value.
+unsafe impl<T: Zeroed> Zeroed for crossbeam_utils::CachePadded<T> {}
+
+#[cfg(hugepool_loom)]
+pub use model::Table;
+#[cfg(not(hugepool_loom))]
+pub use native::Table;
+
+#[cfg(not(hugepool_loom))]
+mod native {
+    use super::Zeroed;
+    use crate::sys::map::Mapping;
+    use std::cell::UnsafeCell;
+    use std::io;
+    use std::marker::PhantomData;
+
+    /// A fixed-length array of `T` in a zeroed mapping of its own.
+    pub struct Table<T> {
+        memory: Mapping,
+        len: usize,
+        of: PhantomData<T>,
+        // A thread that gives back its buffer may still be inside a call that
+        // was given `&Table` when another thread tears the pool down. A type
+        // with an `UnsafeCell` inside is one whose references the compiler does
+        // not assume to stay readable until the call returns.
+        _shared: UnsafeCell<()>,
+    }
+
+    // SAFETY: a table gives out shared references only, and `T` is `Sync`.
+    unsafe impl<T: Zeroed> Sync for Table<T> {}
+    // SAFETY: the mapping belongs to the process, not to a thread; `T` is made
+    // of integers and atomics.
+    unsafe impl<T: Zeroed> Send for Table<T> {}
+
+    impl<T: Zeroed> Table<T> {
+        /// An array of `len` zeroed elements. Takes address space now and
+        /// memory page by page when touched. Fails as `mmap` does.
+        pub fn new(len: usize) -> io::Result<Self> {
+            assert!(!std::mem::needs_drop::<T>());
+            let bytes = len
+                .checked_mul(size_of::<T>())
+                .ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
+            Ok(Self {
+                memory: Mapping::metadata(bytes)?,
+                len,
+                of: PhantomData,
+                _shared: UnsafeCell::new(()),
+            })
+        }
+
+        /// The element at `at`.
+        #[inline]
+        pub fn get(&self, at: usize) -> &T {
+            // One predictable comparison. The links this guards are the
+            // pool's own, so it cannot fail; it is there so that no value of
+            // an index can ever reach outside the table.
+            assert!(at < self.len);
+            // SAFETY: `at` is inside the array, whose memory is mapped,
+            // aligned to a page, zeroed at first (`Zeroed`: a valid `T`) and
+            // only ever accessed as `T` through shared references.
+            unsafe { &*self.memory.base().as_ptr().cast::<T>().add(at) }
+        }
+
+        /// Bytes of the first `len` elements that occupy memory, read from the
+        /// kernel.
+        pub fn resident(&self, len: usize) -> io::Result<usize> {
+            self.memory.resident(len.min(self.len) * size_of::<T>())
+        }
+    }
+}
+
+#[cfg(hugepool_loom)]
+mod model {
+    #![allow(clippy::disallowed_types)]
+    use super::Zeroed;
+    use std::collections::HashMap;
+    use std::io;
+    use std::sync::Mutex;
+
+    /// As the native table, with elements made on first touch.
+    pub struct Table<T> {
+        len: usize,
+        made: Mutex<HashMap<usize, Box<T>>>,
+    }
+
+    impl<T: Zeroed> Table<T> {
+        pub fn new(len: usize) -> io::Result<Self> {
+            let table = Self {
+                len,
+                made: Mutex::default(),
+            };
+            // Small tables at once, so that two threads may be the first to
+            // touch an element. Records come into being when they are stocked,
+            // before any other thread can know their index.
+            if len <= 64 {
+                (0..len).for_each(|at| drop(table.get(at)));
+            }
+            Ok(table)
+        }
+
+        pub fn get(&self, at: usize) -> &T {
+            assert!(at < self.len);
+            let mut made = self.made.lock().unwrap();
+            let element: *const T = &**made.entry(at).or_default();
+            // SAFETY: elements are boxed and never removed while the table
+            // lives, so the reference outlives the map's lock.
+            unsafe { &*element }
+        }
+
+        pub fn resident(&self, _len: usize) -> io::Result<usize> {
+            Ok(0)
+        }
+    }
+}
