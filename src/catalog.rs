@@ -254,14 +254,12 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         segment: Arc<S>,
         grown: bool,
     ) -> Result<ClassId, BuildError> {
-        let indices: Vec<Index> = (0..segment.count())
-            .filter_map(|k| geometry.nth(segment.first(), k))
-            .collect();
+        let nth = |k| geometry.nth(segment.first(), k);
         if fault!(StockFirst, true, false)
             && let Some(class) = ClassId::new(0)
         {
-            self.lists
-                .stock(ClassRef::new(class, geometry.stride()), &indices);
+            let class = ClassRef::new(class, geometry.stride());
+            self.lists.stock(class, segment.count(), nth);
         }
         let class = self.directory.replace(|directory| {
             let mut classes = directory.classes.clone();
@@ -293,7 +291,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         if fault!(StockFirst, false, true) {
             let class = self.classes.class_ref(class);
             self.lists.populate(class);
-            self.lists.stock(class, &indices);
+            self.lists.stock(class, segment.count(), nth);
         }
         Ok(class)
     }

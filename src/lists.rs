@@ -480,13 +480,20 @@ impl<C: CpuCaches> FreeLists<C> {
         }
     }
 
-    /// Adds new buffers to `class`. The caller holds them and a handle.
-    pub fn stock(&self, class: ClassRef, indices: &[Index]) {
+    /// Adds `count` new buffers to `class`, of which `nth` names each. The
+    /// caller holds them and a handle. The first ones will come out first.
+    pub fn stock(&self, class: ClassRef, count: usize, nth: impl Fn(usize) -> Option<Index>) {
         // Relaxed: statistics.
         self.totals(class)
             .capacity
-            .fetch_add(indices.len() as u64, Ordering::Relaxed);
-        self.put_down(class, indices);
+            .fetch_add(count as u64, Ordering::Relaxed);
+        let batch = class.batch.max(1) as usize;
+        let mut indices = Vec::with_capacity(batch);
+        for start in (0..count).step_by(batch).rev() {
+            indices.clear();
+            indices.extend((start..count.min(start + batch)).filter_map(&nth));
+            self.put_down(class, &indices);
+        }
     }
 
     /// Puts buffers that the caller holds into the depot, so that they come out

@@ -5,7 +5,7 @@
 
 use crate::cache::CpuCaches;
 use crate::catalog::Holder;
-use crate::class::ClassRef;
+use crate::class::{ClassId, ClassRef, GRANULE};
 use crate::error::Bytes;
 use crate::pages::Pages;
 use crate::pool::Shared;
@@ -101,13 +101,13 @@ impl Stats {
     pub(crate) fn of(shared: &Shared) -> Self {
         let catalog = shared.catalog();
         let lists = catalog.lists();
-        let (mut classes, mut segments, directory_bytes) = catalog.read(|directory| {
+        let (classes, segments, used, directory_bytes) = catalog.read(|directory| {
             let classes: Vec<ClassStats> = directory
                 .classes
                 .iter()
                 .enumerate()
                 .filter_map(|(at, geometry)| {
-                    let id = crate::class::ClassId::new(at)?;
+                    let id = ClassId::new(at)?;
                     let counts = lists.counts(ClassRef::new(id, geometry.stride()));
                     let free = counts.depot + counts.cached;
                     Some(ClassStats {
@@ -168,11 +168,13 @@ impl Stats {
                 + directory.segments.len()
                     * (size_of::<crate::catalog::Entry<crate::arena::Segment>>()
                         + size_of::<crate::arena::Segment>());
-            (classes, segments, directory_bytes)
+            let used = directory.segments.iter().map(|entry| {
+                let segment = &entry.segment;
+                segment.first() + segment.bytes() / GRANULE
+            });
+            (classes, segments, used.max().unwrap_or(0), directory_bytes)
         });
-        classes.shrink_to_fit();
-        segments.shrink_to_fit();
-        let indices = shared.arena().used_granules() << Index::POSITION_BITS;
+        let indices = used << Index::POSITION_BITS;
         let tables = [
             lists.resident(indices),
             lists.caches().resident(),

@@ -13,7 +13,7 @@ use super::os;
 use crate::class::{GRANULE, Geometry};
 use crate::error::{BuildError, OsError};
 use crate::pages::{Pages, Rung};
-use crate::sys::map::{Backing, Mapping};
+use crate::sys::map::{Advice, Backing, Mapping, is_out_of_memory};
 use crate::sys::{limits, memory, numa, smaps};
 use std::io;
 
@@ -179,17 +179,17 @@ impl Memory {
             }
         }
         let refused = |call| {
-            move |error: io::Error| match error.raw_os_error() {
-                Some(libc::ENOMEM | libc::EFAULT) if !hugetlb => {
-                    Failure::Final(BuildError::OutOfMemory {
+            move |error: io::Error| {
+                if !hugetlb && is_out_of_memory(&error) {
+                    return Failure::Final(BuildError::OutOfMemory {
                         needed: bytes,
                         available: None,
-                    })
+                    });
                 }
-                _ => Failure::NotGranted {
+                Failure::NotGranted {
                     granted: 0,
                     reason: Some(OsError::new(call, &error)),
-                },
+                }
             }
         };
         // SAFETY: the caller says that nobody refers to the range.
@@ -204,10 +204,7 @@ impl Memory {
                 })
             })?;
         }
-        for (kept, advice) in [
-            (self.dump, libc::MADV_DONTDUMP),
-            (self.fork, libc::MADV_DONTFORK),
-        ] {
+        for (kept, advice) in [(self.dump, Advice::DontDump), (self.fork, Advice::DontFork)] {
             if !kept {
                 arena
                     .advise(offset, bytes, advice)

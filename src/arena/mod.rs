@@ -204,6 +204,7 @@ impl Arena {
     }
 
     /// Where `address` lies; `None` if it is in no cell of a buffer. Lock-free.
+    #[inline]
     pub fn place(&self, classes: &Classes, address: usize) -> Option<Place> {
         let base = self.base().as_ptr().addr();
         let offset = address.checked_sub(base)?;
@@ -222,11 +223,7 @@ impl Arena {
         let class = span.class.load(Ordering::Relaxed) as usize;
         let class = ClassId::new(class.checked_sub(1)?)?;
         let within = offset.checked_sub(first * GRANULE)?;
-        let k = classes.reciprocal(class).divide(within);
-        if k >= count {
-            return None;
-        }
-        let index = classes.geometry(class)?.nth(first, k)?;
+        let index = classes.buffer_at(class, first, count, within)?;
         Some(Place {
             class,
             index,
@@ -237,15 +234,6 @@ impl Arena {
     /// Bytes of memory that the arena's tables occupy, read from the kernel.
     pub fn resident(&self) -> io::Result<usize> {
         Ok(self.granules.resident(usize::MAX)? + self.spans.resident(usize::MAX)?)
-    }
-
-    /// One more than the last granule that is claimed.
-    pub fn used_granules(&self) -> usize {
-        (0..self.granule_count())
-            .rev()
-            // Relaxed: a count for statistics.
-            .find(|&at| self.granules.get(at).load(Ordering::Relaxed) != 0)
-            .map_or(0, |at| at + 1)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::class::ClassId;
 use crate::error::BuildError;
 use crate::pages::Pages;
 use crate::sync::{Arc, Ordering};
+use crate::sys::map::Advice;
 use std::ptr::NonNull;
 
 /// Memory for the buffers of one class. Gives its memory and its addresses back
@@ -102,9 +103,10 @@ impl Drop for Segment {
             // directory that names it can be read any more.
             let given = unsafe { self.arena.memory.decommit(self.offset(), self.bytes) };
             if given.is_err() {
-                // The system would not take it back now (it has no room for the
-                // mapping that would replace it). The granules stay claimed,
-                // and the memory goes with the arena.
+                // The system has no room for the mapping that would replace it.
+                // Its pages can still be given back; the granules stay claimed
+                // until the arena goes. If even that is refused, so do they.
+                let _ = (self.arena.memory).advise(self.offset(), self.bytes, Advice::DontNeed);
                 return;
             }
         }

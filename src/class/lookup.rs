@@ -13,11 +13,14 @@
 //! publishing. The constants of the classes are the truth, and every request
 //! that the table turns away is looked up there.
 
-use super::geometry::{Geometry, MAX_ALIGNMENT, MAX_SIZE, MIN_ALIGNMENT, Reciprocal, offset_of};
+use super::geometry::{
+    Geometry, MAX_ALIGNMENT, MAX_SIZE, MIN_ALIGNMENT, Reciprocal, nth, offset_of,
+};
 use super::ladder::{Ladder, Rung};
 use super::{ClassId, ClassRef, MAX_CLASSES};
 use crate::sync::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::table::{Table, Zeroed};
+use crate::word::Index;
 use std::io;
 
 const FIRST_ROW: u32 = MIN_ALIGNMENT.trailing_zeros();
@@ -110,21 +113,36 @@ impl Classes {
         fits.then_some(id)
     }
 
-    /// The layout of class `id`.
+    /// Bytes that a buffer of class `id` can hold.
+    pub fn size_of(&self, id: ClassId) -> usize {
+        // Relaxed: see `Constants`.
+        self.constants.get(id.index()).size.load(Ordering::Relaxed) as usize
+    }
+
+    /// The buffer of class `id` in whose cell lies the byte `offset` of a
+    /// segment that starts at granule `first` and has `count` buffers; `None` if
+    /// it is behind the last one.
     #[inline]
-    pub fn geometry(&self, id: ClassId) -> Option<Geometry> {
+    pub fn buffer_at(
+        &self,
+        id: ClassId,
+        first: usize,
+        count: usize,
+        offset: usize,
+    ) -> Option<Index> {
         let at = self.constants.get(id.index());
         // Relaxed: see `Constants`.
-        Geometry::new(
-            at.size.load(Ordering::Relaxed) as usize,
-            at.alignment.load(Ordering::Relaxed) as usize,
-            self.prefix,
-        )
+        let reciprocal = Reciprocal::from_raw(at.reciprocal.load(Ordering::Relaxed));
+        let k = reciprocal.divide(offset);
+        if k >= count {
+            return None;
+        }
+        nth(first, k, at.stride.load(Ordering::Relaxed) as usize)
     }
 
     /// Offset in the arena of the data start of buffer `index` of class `id`.
     #[inline]
-    pub fn offset_of(&self, id: ClassId, index: crate::word::Index) -> usize {
+    pub fn offset_of(&self, id: ClassId, index: Index) -> usize {
         let at = self.constants.get(id.index());
         // Relaxed: see `Constants`.
         let stride = at.stride.load(Ordering::Relaxed) as usize;
@@ -138,13 +156,6 @@ impl Classes {
         let at = self.constants.get(id.index());
         // Relaxed: see `Constants`.
         ClassRef::with_cache(id, at.cache.load(Ordering::Relaxed) as u32)
-    }
-
-    /// The reciprocal of the stride of class `id`.
-    pub fn reciprocal(&self, id: ClassId) -> Reciprocal {
-        let at = self.constants.get(id.index());
-        // Relaxed: see `Constants`.
-        Reciprocal::from_raw(at.reciprocal.load(Ordering::Relaxed))
     }
 
     /// Writes the constants of class `id`. Every caller writes the same.

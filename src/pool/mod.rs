@@ -68,10 +68,7 @@ impl Shared {
 
     /// Bytes that a buffer of `class` can hold.
     pub(crate) fn size_of(&self, class: ClassId) -> usize {
-        self.catalog
-            .classes()
-            .geometry(class)
-            .map_or(0, |geometry| geometry.size())
+        self.catalog.classes().size_of(class)
     }
 
     /// Bytes of the prefix zone.
@@ -256,7 +253,6 @@ impl fmt::Debug for Pool {
 
 impl Pool {
     /// Starts the description of a pool.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
     }

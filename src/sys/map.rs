@@ -68,6 +68,41 @@ pub enum Backing {
     Base,
 }
 
+/// What the kernel is told of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// Leave it out of core dumps.
+    DontDump,
+    /// Children of a fork do not inherit it.
+    DontFork,
+    /// Its contents are no longer needed: give the pages back.
+    DontNeed,
+    /// Merge its pages into huge ones.
+    Huge,
+    /// Never do.
+    NoHuge,
+    /// Fault in every page for writing.
+    PopulateWrite,
+}
+
+impl Advice {
+    fn number(self) -> libc::c_int {
+        match self {
+            Self::DontDump => libc::MADV_DONTDUMP,
+            Self::DontFork => libc::MADV_DONTFORK,
+            Self::DontNeed => libc::MADV_DONTNEED,
+            Self::Huge => libc::MADV_HUGEPAGE,
+            Self::NoHuge => libc::MADV_NOHUGEPAGE,
+            Self::PopulateWrite => libc::MADV_POPULATE_WRITE,
+        }
+    }
+}
+
+/// True if `error` means that memory could not be had.
+pub fn is_out_of_memory(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::EFAULT))
+}
+
 impl Mapping {
     /// Zeroed memory for bookkeeping, which costs memory only where touched.
     pub fn metadata(len: usize) -> io::Result<Self> {
@@ -81,7 +116,7 @@ impl Mapping {
         let mapping = Self { base, len };
         // A huge page would make "touched" mean 2 MiB. A kernel without
         // transparent huge pages refuses the advice, which is as good.
-        let _ = mapping.advise(0, len, libc::MADV_NOHUGEPAGE);
+        let _ = mapping.advise(0, len, Advice::NoHuge);
         Ok(mapping)
     }
 
@@ -143,8 +178,8 @@ impl Mapping {
         map(self.at(offset, len), len, access, flags | libc::MAP_FIXED)?;
         let merged = match backing {
             Backing::HugeTlb(_) => return Ok(()),
-            Backing::Transparent => self.advise(offset, len, libc::MADV_HUGEPAGE),
-            Backing::Base => self.advise(offset, len, libc::MADV_NOHUGEPAGE),
+            Backing::Transparent => self.advise(offset, len, Advice::Huge),
+            Backing::Base => self.advise(offset, len, Advice::NoHuge),
         };
         match merged {
             // A kernel built without transparent huge pages knows neither
@@ -169,16 +204,17 @@ impl Mapping {
     }
 
     /// `madvise` on a range.
-    pub fn advise(&self, offset: usize, len: usize, advice: libc::c_int) -> io::Result<()> {
-        // SAFETY: the range belongs to this mapping. The advice values that
-        // this crate passes never discard contents.
-        check(unsafe { libc::madvise(self.at(offset, len), len, advice) })
+    pub fn advise(&self, offset: usize, len: usize, advice: Advice) -> io::Result<()> {
+        // SAFETY: the range belongs to this mapping. `DontNeed`
+        // alone discards contents, and is passed only for a segment that nobody
+        // refers to any more.
+        check(unsafe { libc::madvise(self.at(offset, len), len, advice.number()) })
     }
 
     /// Faults in every page of a range for writing, contents unchanged. Unlike
     /// an access, this reports a page that cannot be had.
     pub fn populate(&self, offset: usize, len: usize, page: usize) -> io::Result<()> {
-        match self.advise(offset, len, libc::MADV_POPULATE_WRITE) {
+        match self.advise(offset, len, Advice::PopulateWrite) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
                 // Before Linux 5.14: touch.
                 self.touch_range(offset, len, page);
