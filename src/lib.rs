@@ -44,7 +44,9 @@ mod stats;
 pub use buffer::Buffer;
 pub use error::{AllocError, BuildError, FreeError, OsError};
 #[cfg(not(hugepool_loom))]
-pub use machine::Machine;
+pub use machine::{
+    HugePages, Machine, MemlockLimit, NumaNode, RseqRegistration, TransparentPolicy,
+};
 pub use pages::{Pages, Rung};
 #[cfg(not(hugepool_loom))]
 pub use pool::{Builder, Class, Pool, Region, Trimmed};
@@ -55,7 +57,7 @@ pub use stats::{ClassStats, SegmentStats, Stats};
 /// atomics.
 #[cfg(hugepool_loom)]
 pub mod model {
-    pub use crate::cache::{CpuCaches, portable::Portable};
+    pub use crate::cache::{CpuCaches, Empty, Refused, portable::Portable};
     pub use crate::catalog::{Catalog, Holder};
     pub use crate::class::{ClassId, ClassRef, Classes, Geometry};
     pub use crate::depot::Depot;

@@ -1,0 +1,230 @@
+//! The command line.
+//!
+//! Owns the options and their checks: each error names the value and what it may be. `main` parses them; `run` and
+//! `doctor` get them checked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::bench::{Pattern, Request};
+use crate::report::Outputs;
+use crate::rival::{Name, names};
+use crate::units::{self, GIB, KIB, MIB};
+
+const SMALLEST: usize = 512;
+const LARGEST: usize = 64 * MIB;
+
+/// Measures the hugepool buffer pool, and says what a machine grants to it.
+#[derive(Debug, Parser)]
+#[command(name = "hugepool", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measure the pool and other allocators in one interleaved run
+    Bench(Box<BenchOptions>),
+    /// Show what this machine grants and what the pool makes of it
+    Doctor(DoctorOptions),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = after_help())]
+pub struct BenchOptions {
+    /// Patterns, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = Pattern::parse,
+          default_values_t = Pattern::ALL)]
+    patterns: Vec<Pattern>,
+
+    /// Buffer sizes, such as 4K,64K,1M
+    #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = size, default_value = "64K,1M")]
+    sizes: Vec<usize>,
+
+    /// Alignment of every buffer in bytes, a power of two
+    #[arg(long, value_name = "BYTES", value_parser = alignment, default_value = "4096")]
+    alignment: usize,
+
+    /// Numbers of threads for threads, pipeline and burst [default: 1,2,8,64 for threads, 2 for pipeline,
+    /// 1 for burst]
+    #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = threads)]
+    threads: Vec<usize>,
+
+    /// Rounds; each visits every rival once, and the median of the rounds is reported
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+
+    /// Rivals, separated by commas [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = Name::parse)]
+    rivals: Vec<Name>,
+
+    /// Fixes the order of the rivals in each round
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+
+    /// Milliseconds of one timed window
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    millis: u64,
+
+    /// Bytes of buffers that one group may use; larger groups get fewer buffers or are skipped
+    #[arg(long, value_name = "BYTES", value_parser = memory, default_value = "1G")]
+    memory: usize,
+
+    /// Write one JSON object a line to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Write the same columns as comma-separated values to this file
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+
+    /// Write one self-contained page with charts to this file
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorOptions {
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `bench` needs.
+#[derive(Debug)]
+pub struct BenchArgs {
+    pub request: Request,
+    pub outputs: Outputs,
+}
+
+impl From<Box<BenchOptions>> for BenchArgs {
+    fn from(options: Box<BenchOptions>) -> BenchArgs {
+        let options = *options;
+        let rivals = if options.rivals.is_empty() {
+            Name::built().collect()
+        } else {
+            // The report's order, whatever the order typed; the run shuffles them anyway.
+            Name::ALL
+                .into_iter()
+                .filter(|name| options.rivals.contains(name))
+                .collect()
+        };
+        BenchArgs {
+            request: Request {
+                patterns: once_each(options.patterns),
+                sizes: once_each(options.sizes),
+                alignment: options.alignment,
+                threads: once_each(options.threads),
+                rounds: options.rounds,
+                rivals,
+                seed: options.seed,
+                window: Duration::from_millis(options.millis),
+                memory: options.memory,
+            },
+            outputs: Outputs {
+                json: options.json,
+                csv: options.csv,
+                html: options.html,
+            },
+        }
+    }
+}
+
+/// Drops repetitions, keeps the order.
+fn once_each<T: PartialEq>(values: Vec<T>) -> Vec<T> {
+    let mut kept = Vec::with_capacity(values.len());
+    for value in values {
+        if !kept.contains(&value) {
+            kept.push(value);
+        }
+    }
+    kept
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    bounded(text, SMALLEST, LARGEST)
+}
+
+fn memory(text: &str) -> Result<usize, String> {
+    bounded(text, MIB, 1024 * GIB)
+}
+
+fn alignment(text: &str) -> Result<usize, String> {
+    let bytes = bounded(text, 1, LARGEST)?;
+    if bytes.is_power_of_two() {
+        Ok(bytes)
+    } else {
+        Err(format!(
+            "{bytes} is no power of two; an alignment is one, such as {}",
+            4 * KIB
+        ))
+    }
+}
+
+fn bounded(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    let bytes = units::parse_bytes(text)?;
+    if (least..=most).contains(&bytes) {
+        Ok(bytes)
+    } else {
+        Err(format!(
+            "{bytes} bytes is not between {} and {}",
+            units::bytes(least),
+            units::bytes(most)
+        ))
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1024;
+    let count: usize = text
+        .parse()
+        .map_err(|_| format!("`{text}` is no number of threads: write 1 to {MOST}"))?;
+    if (1..=MOST).contains(&count) {
+        Ok(count)
+    } else {
+        Err(format!("{count} threads is not between 1 and {MOST}"))
+    }
+}
+
+fn after_help() -> String {
+    format!(
+        "Patterns: {}\nRivals:   {}\n\nOne operation is one take and one give. Exit code 1: the pool refused, lost or doubled a buffer.\nExit code 2: an option is wrong.",
+        names(Pattern::ALL),
+        names(Name::built())
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn limits_are_named_with_the_value() {
+        assert_eq!(size("64K"), Ok(64 * KIB));
+        let error = size("511").expect_err("below the smallest");
+        assert!(error.contains("511") && error.contains("512 B") && error.contains("64 MiB"));
+        assert!(
+            alignment("3000")
+                .expect_err("no power of two")
+                .contains("3000")
+        );
+        assert!(alignment("0").is_err());
+        assert!(threads("0").expect_err("none").contains('0'));
+        assert!(threads("1025").expect_err("too many").contains("1024"));
+        assert!(threads("two").expect_err("no number").contains("two"));
+    }
+
+    #[test]
+    fn repetitions_are_dropped() {
+        assert_eq!(once_each(vec![2, 1, 2, 1, 3]), [2, 1, 3]);
+    }
+}

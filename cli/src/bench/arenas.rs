@@ -1,0 +1,105 @@
+//! The rivals of one group, made from their names.
+//!
+//! Owns the memory that several rivals of a group share. Uses every module of `rival`; `bench` asks it for
+//! contestants and drops it with the group.
+
+use std::sync::Arc;
+
+use hugepool::{Pages, Pool, Stats};
+
+use super::window::{Contestant, Entry};
+use crate::rival::general::{General, Glibc};
+use crate::rival::mapped::Mmap;
+use crate::rival::{Mapping, Name, Rival, Shape, hugepool as pool, preset, shared, store};
+use crate::units;
+
+/// The memory behind the pool rivals of one group. Each kind is made when the first rival needs it, is shared by
+/// the rivals that can share it (they never run at the same time), and lives as long as the group.
+pub struct Arenas {
+    shape: Shape,
+    pool: Option<Pool>,
+    mapping: Option<Arc<Mapping>>,
+}
+
+impl Arenas {
+    /// No memory yet.
+    pub fn new(shape: Shape) -> Arenas {
+        Arenas {
+            shape,
+            pool: None,
+            mapping: None,
+        }
+    }
+
+    /// What this group's hugepool stands on, if a rival needed one.
+    pub fn pages(&self) -> Option<String> {
+        self.pool.as_ref().map(|pool| pages(&pool.stats()))
+    }
+
+    /// Makes the rival called `name`. The error says why this rival cannot take part in this group.
+    pub fn enter(&mut self, name: Name) -> Result<Box<dyn Contestant>, String> {
+        let shape = self.shape;
+        Ok(match name {
+            Name::Hugepool => entry(pool::BySize::new(self.need_pool()?, shape)),
+            Name::HugepoolClass => entry(pool::ByClass::new(&self.need_pool()?, shape)?),
+            Name::HugepoolRaw => entry(pool::Raw::new(self.need_pool()?, shape)),
+            Name::NoAllocator => entry(preset::NoAllocator::new(self.need_pool()?, shape)),
+            Name::Glibc => entry(General::new(Glibc, shape)?),
+            Name::Mmap => entry(Mmap::new(shape)?),
+            Name::Jemalloc => entry(General::new(tikv_jemallocator::Jemalloc, shape)?),
+            Name::Mimalloc => entry(General::new(mimalloc::MiMalloc, shape)?),
+            Name::Rpmalloc => entry(General::new(rpmalloc::RpMalloc, shape)?),
+            #[cfg(feature = "snmalloc")]
+            Name::Snmalloc => entry(General::new(snmalloc_rs::SnMalloc, shape)?),
+            #[cfg(not(feature = "snmalloc"))]
+            Name::Snmalloc => return Err("built without the feature `snmalloc`".to_owned()),
+            Name::ArrayQueue => entry(shared::Queue::new(self.need_mapping()?)),
+            Name::MutexVec => entry(shared::Locked::new(self.need_mapping()?)),
+            Name::StoreIoBuf => entry(store::Store::new(shape)?),
+            Name::Limit => entry(preset::Limit::new(self.need_mapping()?)),
+            Name::HandOff => entry(preset::HandOff::new(self.need_mapping()?)),
+        })
+    }
+
+    fn need_pool(&mut self) -> Result<Pool, String> {
+        if let Some(pool) = &self.pool {
+            return Ok(pool.clone());
+        }
+        let pool = pool::build(self.shape)?;
+        Ok(self.pool.insert(pool).clone())
+    }
+
+    fn need_mapping(&mut self) -> Result<Arc<Mapping>, String> {
+        if let Some(mapping) = &self.mapping {
+            return Ok(Arc::clone(mapping));
+        }
+        let mapping = Arc::new(Mapping::new(self.shape)?);
+        Ok(Arc::clone(self.mapping.insert(mapping)))
+    }
+}
+
+fn entry<R: Rival>(rival: R) -> Box<dyn Contestant> {
+    Box::new(Entry::new(rival))
+}
+
+/// The pages a pool stands on, as the kernel reported them for each segment.
+fn pages(stats: &Stats) -> String {
+    let segments: Vec<String> = stats
+        .segments
+        .iter()
+        .map(|segment| {
+            let kind = match segment.pages {
+                Pages::Huge1G => "reserved 1 GiB pages",
+                Pages::Huge2M => "reserved 2 MiB pages",
+                Pages::Transparent => "transparent huge pages",
+                Pages::Base => "base pages",
+            };
+            format!(
+                "{} on {kind}, {} of it huge",
+                units::bytes(segment.bytes),
+                units::bytes(segment.huge_bytes)
+            )
+        })
+        .collect();
+    format!("hugepool: {}; cache: {}", segments.join(" + "), stats.cache)
+}

@@ -1,0 +1,87 @@
+//! The measuring itself.
+//!
+//! Owns a group's rounds. Uses `arenas` for the rivals, `crew` for the worker threads, `pattern` and `pipeline` for
+//! the timed loops, `window` for one measurement and `row` for what came of it. `run` draws a [`Plan`], measures its
+//! groups one after the other and hands the rows to `report`.
+//!
+//! ```text
+//! request -> plan -> groups: one pattern, size and number of threads
+//!                      round 1..n: every rival once, in a new seeded order
+//!                        visit: warm-up window, timed window, latency window, count of what came home
+//!                      -> rows: the median over the rounds
+//! ```
+
+mod arenas;
+mod clock;
+mod crew;
+mod pattern;
+mod pipeline;
+mod plan;
+mod random;
+mod row;
+mod window;
+#[cfg(test)]
+mod wrongs;
+
+pub use clock::TimerCost;
+pub use crew::Crew;
+pub use pattern::Pattern;
+pub use plan::{Group, Plan, Request, draw};
+pub use random::Random;
+pub use row::Row;
+
+use crate::failure::Failure;
+use crate::rival::Name;
+use arenas::Arenas;
+use row::Tallies;
+use window::{Contestant, Lengths};
+
+/// One group's rows, and what their readers should know.
+#[derive(Debug)]
+pub struct Measured {
+    /// One for each rival that took part, in the order of the names.
+    pub rows: Vec<Row>,
+    /// Which pages the pool stood on, and who was left out.
+    pub notes: Vec<String>,
+}
+
+/// Measures one group; calls `step` after each visit. Fails only if this pool itself cannot be built: a rival that
+/// cannot take part is left out with a note.
+pub fn measure(
+    request: &Request,
+    group: &Group,
+    crew: &Crew,
+    random: &mut Random,
+    mut step: impl FnMut(),
+) -> Result<Measured, Failure> {
+    let mut notes = group.notes.clone();
+    let mut arenas = Arenas::new(group.shape);
+    let mut entered: Vec<(Name, Box<dyn Contestant>, Tallies)> = Vec::new();
+    for name in group.rivals.iter().copied() {
+        match arenas.enter(name) {
+            Ok(rival) => entered.push((name, rival, Tallies::default())),
+            Err(error) if name.is_hugepool() => {
+                return Err(Failure::run(format!("{name}: {error}")));
+            }
+            Err(error) => notes.push(format!("{name} left out: {error}")),
+        }
+    }
+    notes.extend(arenas.pages());
+    let lengths = Lengths::new(request.window, group.threads);
+    let mut order: Vec<usize> = (0..entered.len()).collect();
+    for _ in 0..request.rounds {
+        random.shuffle(&mut order);
+        for index in order.iter().copied() {
+            let (_, rival, tallies) = &mut entered[index];
+            if !tallies.stalled() {
+                tallies.add(rival.visit(crew, group, lengths));
+            }
+            step();
+        }
+    }
+    let rows = entered
+        .into_iter()
+        .map(|(name, _, tallies)| Row::new(name, group, tallies))
+        .collect();
+    Ok(Measured { rows, notes })
+}

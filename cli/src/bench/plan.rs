@@ -1,0 +1,329 @@
+//! What to run: the groups that a request comes to.
+//!
+//! Owns the request, the number of buffers each group gets within the memory limit, and the reasons why a
+//! combination is skipped. Uses names and patterns; `run` carries the plan out and the report prints it.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::time::Duration;
+
+use hugepool::Machine;
+
+use super::pattern::{self, Pattern};
+use super::pipeline;
+use crate::failure::Failure;
+use crate::rival::{Name, Shape};
+use crate::units::{self, MIB};
+
+/// Threads of the pattern `threads` when the user asks for none.
+const THREADS: [usize; 4] = [1, 2, 8, 64];
+
+/// What the user asked for.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub patterns: Vec<Pattern>,
+    /// Bytes of a buffer.
+    pub sizes: Vec<usize>,
+    /// Bytes, a power of two.
+    pub alignment: usize,
+    /// Empty: each pattern's own.
+    pub threads: Vec<usize>,
+    pub rounds: u32,
+    pub rivals: Vec<Name>,
+    pub seed: u64,
+    /// Length of a timed window.
+    pub window: Duration,
+    /// Bytes of buffers in one group at most.
+    pub memory: usize,
+}
+
+/// One pattern with one size and one number of threads; its rivals run interleaved and are compared.
+#[derive(Debug, Clone)]
+pub struct Group {
+    pub pattern: Pattern,
+    pub threads: usize,
+    pub shape: Shape,
+    /// Buffers a worker of a ring holds at most.
+    pub depth: usize,
+    pub rivals: Vec<Name>,
+    /// What differs from the usual.
+    pub notes: Vec<String>,
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Group {
+            pattern,
+            threads,
+            shape,
+            ..
+        } = self;
+        let plural = if *threads == 1 { "" } else { "s" };
+        write!(
+            f,
+            "{pattern}, {threads} thread{plural}, {} at {}",
+            units::bytes(shape.size),
+            shape.alignment
+        )
+    }
+}
+
+/// The groups in order, and what was left out.
+#[derive(Debug)]
+pub struct Plan {
+    pub groups: Vec<Group>,
+    /// Whole combinations that are not run, with the reason.
+    pub skipped: Vec<String>,
+}
+
+impl Plan {
+    /// Threads that the largest group needs.
+    pub fn workers(&self) -> usize {
+        self.groups
+            .iter()
+            .map(|group| group.threads)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Visits of one rival in one round, all together.
+    pub fn visits(&self, rounds: u32) -> u64 {
+        let entries: usize = self.groups.iter().map(|group| group.rivals.len()).sum();
+        entries as u64 * u64::from(rounds)
+    }
+}
+
+/// Draws the plan. It is an error if nothing is left to run.
+pub fn draw(request: &Request) -> Result<Plan, Failure> {
+    let available = Machine::probe()
+        .memory_available
+        .and_then(|bytes| usize::try_from(bytes / 2).ok())
+        .unwrap_or(usize::MAX);
+    draw_within(request, request.memory.min(available))
+}
+
+fn draw_within(request: &Request, memory: usize) -> Result<Plan, Failure> {
+    let mut plan = Plan {
+        groups: Vec::new(),
+        skipped: Vec::new(),
+    };
+    for pattern in request.patterns.iter().copied() {
+        for size in request.sizes.iter().copied() {
+            for threads in threads(request, pattern) {
+                match group(request, pattern, size, threads, memory) {
+                    Ok(group) => plan.groups.push(group),
+                    Err(reason) => plan.skipped.push(format!(
+                        "{pattern}, threads {threads}, {}: {reason}",
+                        units::bytes(size)
+                    )),
+                }
+            }
+        }
+    }
+    if plan.groups.is_empty() {
+        return Err(Failure::input(format!(
+            "nothing to run: {}",
+            plan.skipped.join("; ")
+        )));
+    }
+    Ok(plan)
+}
+
+/// Some patterns are about one thread; the others run with what the user asked for, or with their own default.
+fn threads(request: &Request, pattern: Pattern) -> Vec<usize> {
+    let asked = |default: &[usize]| {
+        if request.threads.is_empty() {
+            default.to_vec()
+        } else {
+            request.threads.clone()
+        }
+    };
+    match pattern {
+        Pattern::Same | Pattern::Ring | Pattern::Fill => vec![1],
+        Pattern::Threads => asked(&THREADS),
+        Pattern::Pipeline => asked(&[2]),
+        Pattern::Burst => asked(&[1]),
+    }
+}
+
+fn group(
+    request: &Request,
+    pattern: Pattern,
+    size: usize,
+    threads: usize,
+    memory: usize,
+) -> Result<Group, String> {
+    let rivals: Vec<Name> = request
+        .rivals
+        .iter()
+        .copied()
+        .filter(|rival| fits(*rival, pattern))
+        .collect();
+    if rivals.is_empty() {
+        return Err("none of the rivals takes part in this pattern".to_owned());
+    }
+    if pattern == Pattern::Pipeline && !threads.is_multiple_of(2) {
+        return Err("a pipeline needs an even number of threads".to_owned());
+    }
+    let arenas: HashSet<_> = rivals.iter().filter_map(|rival| rival.arena()).collect();
+    let stride = size.next_multiple_of(request.alignment);
+    let most = memory / arenas.len().max(1) / stride;
+    let mut notes = Vec::new();
+    let (buffers, depth) = match pattern {
+        Pattern::Threads => {
+            let depth = ring_depth(pattern::RING, most / threads);
+            (threads * depth, depth)
+        }
+        Pattern::Pipeline => (threads / 2 * pipeline::PER_PAIR, 1),
+        Pattern::Ring => {
+            let buffers = usual(stride).min(most);
+            (buffers, ring_depth(pattern::RING, buffers))
+        }
+        Pattern::Same | Pattern::Fill | Pattern::Burst => (usual(stride).min(most), 1),
+    };
+    if buffers > most || buffers < threads {
+        return Err(format!(
+            "it needs {} buffers in {} arenas, {} in all, and may use {}",
+            buffers.max(threads),
+            arenas.len(),
+            units::bytes(
+                stride
+                    .saturating_mul(buffers.max(threads))
+                    .saturating_mul(arenas.len())
+            ),
+            units::bytes(memory)
+        ));
+    }
+    if depth < pattern::RING && matches!(pattern, Pattern::Ring | Pattern::Threads) {
+        notes.push(format!(
+            "rings of {depth} instead of {}, to stay within {}",
+            pattern::RING,
+            units::bytes(memory)
+        ));
+    }
+    // A burst is shared out evenly.
+    let buffers = buffers - buffers % threads;
+    Ok(Group {
+        pattern,
+        threads,
+        shape: Shape {
+            size,
+            alignment: request.alignment,
+            buffers,
+        },
+        depth,
+        rivals,
+        notes,
+    })
+}
+
+/// Whether a rival means anything in a pattern. The baselines fit only what they are the floor of.
+fn fits(rival: Name, pattern: Pattern) -> bool {
+    match rival {
+        Name::Limit => matches!(pattern, Pattern::Same | Pattern::Ring | Pattern::Fill),
+        Name::HandOff => pattern == Pattern::Pipeline,
+        Name::NoAllocator => pattern == Pattern::Fill,
+        _ => true,
+    }
+}
+
+/// Enough buffers that a pool which hands out the coldest one shows it: 64 MiB of them, but 16 to 1024.
+fn usual(stride: usize) -> usize {
+    (64 * MIB / stride).clamp(16, 1024)
+}
+
+/// The deepest ring of a power of two that fits, up to `usual`; 0 if none does.
+fn ring_depth(usual: usize, fitting: usize) -> usize {
+    match fitting.min(usual) {
+        0 => 0,
+        fitting => 1 << fitting.ilog2(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{GIB, KIB};
+
+    fn request() -> Request {
+        Request {
+            patterns: Pattern::ALL.to_vec(),
+            sizes: vec![64 * KIB, MIB],
+            alignment: 4096,
+            threads: Vec::new(),
+            rounds: 1,
+            rivals: Name::built().collect(),
+            seed: 1,
+            window: Duration::from_millis(1),
+            memory: GIB,
+        }
+    }
+
+    #[test]
+    fn the_usual_run_skips_nothing_and_stays_within_its_memory() {
+        let plan = draw_within(&request(), GIB).expect("there is something to run");
+        assert!(plan.skipped.is_empty(), "{:?}", plan.skipped);
+        for group in &plan.groups {
+            assert!(
+                3 * group.shape.stride() * group.shape.buffers <= GIB,
+                "{group}"
+            );
+        }
+    }
+
+    #[test]
+    fn demand_equals_supply_in_the_pattern_threads() {
+        let plan = draw_within(&request(), GIB).expect("there is something to run");
+        for group in plan
+            .groups
+            .iter()
+            .filter(|group| group.pattern == Pattern::Threads)
+        {
+            assert_eq!(group.shape.buffers, group.threads * group.depth, "{group}");
+        }
+    }
+
+    #[test]
+    fn every_pair_of_a_pipeline_has_its_buffers() {
+        let mut request = request();
+        request.patterns = vec![Pattern::Pipeline];
+        request.threads = vec![1, 2, 8];
+        let plan = draw_within(&request, GIB).expect("there is something to run");
+        assert_eq!(plan.skipped.len(), 2, "one thread cannot be a pipeline");
+        for group in &plan.groups {
+            assert_eq!(group.shape.buffers, group.threads / 2 * pipeline::PER_PAIR);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_skipped_with_its_numbers() {
+        let mut request = request();
+        request.sizes = vec![4 * KIB, 64 * MIB];
+        request.patterns = vec![Pattern::Same];
+        let plan = draw_within(&request, 8 * MIB).expect("the small ones fit");
+        assert_eq!(plan.groups.len(), 1);
+        assert!(plan.skipped[0].contains("64 MiB"), "{:?}", plan.skipped);
+        assert!(plan.skipped[0].contains("8 MiB"), "{:?}", plan.skipped);
+        request.sizes = vec![64 * MIB];
+        assert!(draw_within(&request, 8 * MIB).is_err());
+    }
+
+    #[test]
+    fn a_ring_shrinks_by_halves() {
+        assert_eq!(ring_depth(8, 100), 8);
+        assert_eq!(ring_depth(8, 7), 4);
+        assert_eq!(ring_depth(8, 1), 1);
+        assert_eq!(ring_depth(8, 0), 0);
+    }
+
+    #[test]
+    fn baselines_stay_with_what_they_are_the_floor_of() {
+        let plan = draw_within(&request(), GIB).expect("there is something to run");
+        for group in &plan.groups {
+            let has = |name| group.rivals.contains(&name);
+            assert_eq!(has(Name::HandOff), group.pattern == Pattern::Pipeline);
+            assert_eq!(has(Name::NoAllocator), group.pattern == Pattern::Fill);
+            assert!(!has(Name::Limit) || group.threads == 1);
+        }
+    }
+}

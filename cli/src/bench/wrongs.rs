@@ -1,0 +1,213 @@
+//! Tests of the harness with rivals that are wrong on purpose: each defect must be found and none may hang the run.
+//!
+//! Owns a small pool with one switchable defect; uses the real crew, windows and loops.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::crew::Crew;
+use super::pattern::Pattern;
+use super::plan::Group;
+use super::window::{Contestant, Entry, Lengths, Visit};
+use super::{pipeline, row};
+use crate::rival::{Hand, Name, Rival, Seat, Shape};
+
+const SIZE: usize = 512;
+
+type Buffer = Box<[u8]>;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Defect {
+    None,
+    /// Drops every hundredth buffer that comes home.
+    Loses,
+    /// Refuses every hundredth take.
+    Refuses,
+    /// Has one buffer less than it says.
+    Short,
+    /// Will not take buffers back, but keeps them.
+    Rejects,
+    /// Hands the same memory to two takers.
+    Doubles,
+}
+
+struct Inner {
+    defect: Defect,
+    free: Vec<Buffer>,
+    takes: u64,
+    gives: u64,
+    /// What the doubling pool writes over, as a second holder would.
+    second_holder: u8,
+}
+
+#[derive(Clone)]
+struct Wrong {
+    inner: Arc<Mutex<Inner>>,
+    buffers: usize,
+}
+
+impl Wrong {
+    fn new(defect: Defect, buffers: usize) -> Wrong {
+        let count = if defect == Defect::Short {
+            buffers - 1
+        } else {
+            buffers
+        };
+        Wrong {
+            inner: Arc::new(Mutex::new(Inner {
+                defect,
+                free: (0..count).map(|_| vec![0; SIZE].into()).collect(),
+                takes: 0,
+                gives: 0,
+                second_holder: 0,
+            })),
+            buffers,
+        }
+    }
+}
+
+impl Rival for Wrong {
+    type Hand = Wrong;
+
+    fn hand(&self, _: Seat) -> Wrong {
+        self.clone()
+    }
+
+    fn capacity(&self) -> Option<usize> {
+        Some(self.buffers)
+    }
+}
+
+impl Hand for Wrong {
+    type Held = Buffer;
+
+    fn take(&mut self) -> Option<Self::Held> {
+        let mut inner = self.inner.lock().expect("no test panics with the lock");
+        inner.takes += 1;
+        if inner.defect == Defect::Refuses && inner.takes.is_multiple_of(100) {
+            return None;
+        }
+        inner.free.pop()
+    }
+
+    fn give(&mut self, held: Self::Held) -> bool {
+        let mut inner = self.inner.lock().expect("no test panics with the lock");
+        inner.gives += 1;
+        if inner.defect == Defect::Loses && inner.gives.is_multiple_of(100) {
+            return true;
+        }
+        inner.free.push(held);
+        inner.defect != Defect::Rejects
+    }
+
+    fn bytes<'h>(&self, held: &'h mut Self::Held) -> &'h mut [u8] {
+        let mut inner = self.inner.lock().expect("no test panics with the lock");
+        if inner.defect == Defect::Doubles {
+            inner.second_holder = inner.second_holder.wrapping_add(1);
+            held[7] = inner.second_holder;
+        }
+        &mut held[..]
+    }
+}
+
+fn group(pattern: Pattern, threads: usize) -> Group {
+    let buffers = match pattern {
+        Pattern::Pipeline => threads / 2 * pipeline::PER_PAIR,
+        _ => threads * 8,
+    };
+    Group {
+        pattern,
+        threads,
+        shape: Shape {
+            size: SIZE,
+            alignment: 1,
+            buffers,
+        },
+        depth: 8,
+        rivals: vec![Name::Hugepool],
+        notes: Vec::new(),
+    }
+}
+
+fn visit(defect: Defect, pattern: Pattern, threads: usize) -> Visit {
+    let group = group(pattern, threads);
+    let crew = Crew::hire(threads).expect("a few threads can be started");
+    let entry = Entry::new(Wrong::new(defect, group.shape.buffers));
+    let lengths = Lengths::new(Duration::from_millis(5), threads);
+    entry.visit(&crew, &group, lengths)
+}
+
+fn visit_all(defect: Defect) -> Vec<(Pattern, Visit)> {
+    Pattern::ALL
+        .into_iter()
+        .map(|pattern| {
+            let threads = match pattern {
+                Pattern::Same | Pattern::Ring | Pattern::Fill => 1,
+                _ => 4,
+            };
+            (pattern, visit(defect, pattern, threads))
+        })
+        .collect()
+}
+
+#[test]
+fn a_sound_pool_has_nothing_wrong_in_any_pattern() {
+    for (pattern, visit) in visit_all(Defect::None) {
+        assert_eq!(visit.wrongs, Default::default(), "{pattern}");
+        assert_eq!(visit.lost, 0, "{pattern}");
+        assert!(visit.ops > 0, "{pattern}");
+        assert!(visit.ns_per_op.is_some_and(|ns| ns > 0.0), "{pattern}");
+        assert!(!visit.latencies.is_empty(), "{pattern}");
+    }
+}
+
+#[test]
+fn a_refusal_with_buffers_free_is_counted_in_every_pattern() {
+    for (pattern, visit) in visit_all(Defect::Refuses) {
+        assert!(visit.wrongs.refused > 0, "{pattern}");
+        assert!(!visit.wrongs.stalled, "{pattern}: a retry was granted");
+        assert!(visit.ops > 0, "{pattern}");
+    }
+}
+
+#[test]
+fn buffers_that_do_not_come_home_are_missed_and_no_run_hangs() {
+    for (pattern, visit) in visit_all(Defect::Loses) {
+        assert!(visit.lost > 0, "{pattern}");
+    }
+}
+
+#[test]
+fn a_pool_short_of_one_buffer_is_found_where_demand_equals_supply() {
+    for (pattern, threads) in [(Pattern::Threads, 4), (Pattern::Burst, 1)] {
+        let visit = visit(Defect::Short, pattern, threads);
+        assert!(visit.wrongs.refused > 0, "{pattern}");
+        assert_eq!(visit.lost, 1, "{pattern}");
+    }
+}
+
+#[test]
+fn a_rejected_buffer_is_counted_in_every_pattern() {
+    for (pattern, visit) in visit_all(Defect::Rejects) {
+        assert!(visit.wrongs.rejected > 0, "{pattern}");
+    }
+}
+
+#[test]
+fn a_second_holder_is_seen_by_its_stamp_in_every_pattern() {
+    for (pattern, visit) in visit_all(Defect::Doubles) {
+        assert!(visit.wrongs.doubled > 0, "{pattern}");
+    }
+}
+
+#[test]
+fn what_went_wrong_is_said_in_words() {
+    let group = group(Pattern::Threads, 4);
+    let mut tallies = row::Tallies::default();
+    tallies.add(visit(Defect::Short, Pattern::Threads, 4));
+    let fault = row::Row::new(Name::Hugepool, &group, tallies)
+        .fault()
+        .expect("a short pool has a fault");
+    assert!(fault.contains("refused"), "{fault}");
+    assert!(fault.contains("lost 1 buffer"), "{fault}");
+}

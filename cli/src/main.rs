@@ -1,0 +1,38 @@
+//! The `hugepool` program: `bench` measures the pool beside other allocators, `doctor` says what a machine grants.
+//!
+//! Owns the exit code and the printing of errors. The modules, each using only those after it: `run` and `doctor`
+//! (the two commands), `args`, `report`, `bench`, `rival`; and, below all, `progress`, `failure`, `units`.
+
+mod args;
+mod bench;
+mod doctor;
+mod failure;
+mod progress;
+mod report;
+mod rival;
+mod run;
+mod units;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{BenchArgs, Cli, Command};
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Bench(options) => run::run(&BenchArgs::from(options)),
+        Command::Doctor(options) => doctor::run(options.json),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                // Where stderr is closed, the exit code has to say it alone.
+                let _ = writeln!(io::stderr(), "error: {message}");
+            }
+            failure.code()
+        }
+    }
+}

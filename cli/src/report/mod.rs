@@ -1,0 +1,194 @@
+//! Everything that is written: the table as the run goes, and the files at its end.
+//!
+//! Owns the opening of the files (before anything is measured, so that a wrong path costs no run) and the run's
+//! setting. Each form of output is a module of its own. Uses the rows of `bench`; `run` drives it.
+
+mod chart;
+mod html;
+mod lines;
+mod table;
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use hugepool::Machine;
+
+use crate::bench::{Group, Measured, Plan, Request, Row, TimerCost};
+use crate::failure::Failure;
+use crate::rival::Name;
+use crate::units;
+
+pub use lines::json_string;
+pub use table::align;
+
+/// Files to write beside the table.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    pub json: Option<PathBuf>,
+    pub csv: Option<PathBuf>,
+    pub html: Option<PathBuf>,
+}
+
+/// What a run was made on and how, for the head of every report.
+#[derive(Debug)]
+pub struct Setting {
+    /// Pairs of a word and what it is.
+    pub facts: Vec<(&'static str, String)>,
+    /// Combinations that were not run, with reasons.
+    pub skipped: Vec<String>,
+}
+
+impl Setting {
+    pub fn new(request: &Request, plan: &Plan, timer: TimerCost) -> Setting {
+        let machine = Machine::probe();
+        let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
+        let versions: Vec<String> = Name::built()
+            .filter(|name| request.rivals.contains(name))
+            .filter_map(Name::version)
+            .collect();
+        let cpus = machine
+            .online_cpus
+            .map_or_else(|| "unknown number of".to_owned(), |count| count.to_string());
+        let mut facts = vec![
+            (
+                "machine",
+                format!(
+                    "{}, {cpus} CPUs online, Linux {}",
+                    known(&machine.cpu_model),
+                    known(&machine.kernel)
+                ),
+            ),
+            (
+                "huge pages",
+                format!(
+                    "{}; transparent: {}",
+                    reserved(&machine),
+                    known(&machine.transparent.enabled)
+                ),
+            ),
+            ("hugepool", env!("CARGO_PKG_VERSION").to_owned()),
+        ];
+        if !versions.is_empty() {
+            facts.push(("rivals", versions.join(", ")));
+        }
+        facts.push((
+            "timer",
+            format!(
+                "an empty timed loop takes {} ns in the median, {} ns at p99.99; the latencies include it",
+                timer.median_ns, timer.p9999_ns
+            ),
+        ));
+        facts.push((
+            "method",
+            format!(
+                "rounds: {}, each visiting every rival once in an order of seed {}; per visit a warm-up, {} ms timed in \
+                 batches, then single takes timed; medians of the rounds; longer windows from {} threads on",
+                request.rounds,
+                request.seed,
+                request.window.as_millis(),
+                16 * machine.online_cpus.unwrap_or(1)
+            ),
+        ));
+        facts.push((
+            "columns",
+            "ns/op: wall time over the operations of all threads; cpu/op: their processor time over the same; \
+             ratio: ns/op over hugepool's; p50 to max: ns of a single take; refused: although a buffer was free; \
+             lost: missing at the end"
+                .to_owned(),
+        ));
+        Setting {
+            facts,
+            skipped: plan.skipped.clone(),
+        }
+    }
+}
+
+/// The machine's reserved huge pages in a few words.
+fn reserved(machine: &Machine) -> String {
+    if machine.huge_pages.is_empty() {
+        return "no reserved sizes".to_owned();
+    }
+    let sizes: Vec<String> = machine
+        .huge_pages
+        .iter()
+        .map(|size| {
+            format!(
+                "{} of {} {} pages free",
+                size.free,
+                size.total,
+                units::bytes(size.bytes)
+            )
+        })
+        .collect();
+    sizes.join(", ")
+}
+
+/// The outputs of one run.
+pub struct Report {
+    json: Option<Output>,
+    csv: Option<Output>,
+    html: Option<Output>,
+}
+
+struct Output {
+    file: BufWriter<File>,
+    path: String,
+}
+
+impl Output {
+    fn open(path: Option<&Path>) -> Result<Option<Output>, Failure> {
+        let Some(path) = path else { return Ok(None) };
+        let file = File::create(path).map_err(|error| {
+            Failure::input(format!("cannot create {}: {error}", path.display()))
+        })?;
+        Ok(Some(Output {
+            file: BufWriter::new(file),
+            path: path.display().to_string(),
+        }))
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), Failure> {
+        self.file
+            .write_all(text.as_bytes())
+            .and_then(|()| self.file.flush())
+            .map_err(|error| Failure::run(format!("cannot write {}: {error}", self.path)))
+    }
+}
+
+impl Report {
+    /// Creates the files.
+    pub fn open(outputs: &Outputs) -> Result<Report, Failure> {
+        Ok(Report {
+            json: Output::open(outputs.json.as_deref())?,
+            csv: Output::open(outputs.csv.as_deref())?,
+            html: Output::open(outputs.html.as_deref())?,
+        })
+    }
+
+    /// Prints what the run is made on.
+    pub fn head(&self, setting: &Setting) -> Result<(), Failure> {
+        Ok(io::stdout().write_all(table::head(setting).as_bytes())?)
+    }
+
+    /// Prints one group's table.
+    pub fn group(&self, group: &Group, measured: &Measured) -> Result<(), Failure> {
+        let mut out = io::stdout();
+        out.write_all(table::group(group, measured).as_bytes())?;
+        Ok(out.flush()?)
+    }
+
+    /// Writes the files.
+    pub fn close(&mut self, setting: &Setting, rows: &[Row]) -> Result<(), Failure> {
+        if let Some(json) = &mut self.json {
+            json.write(&lines::json(rows))?;
+        }
+        if let Some(csv) = &mut self.csv {
+            csv.write(&lines::csv(rows))?;
+        }
+        if let Some(html) = &mut self.html {
+            html.write(&html::page(setting, rows))?;
+        }
+        Ok(())
+    }
+}

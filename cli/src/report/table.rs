@@ -1,0 +1,145 @@
+//! Text for people at a terminal: aligned columns.
+//!
+//! Owns the head and the tables of `bench`, and the aligning that the doctor uses too.
+
+use super::Setting;
+use crate::bench::{Group, Measured, Row};
+use crate::rival::Name;
+use crate::units;
+
+const HEADER: [&str; 12] = [
+    "rival", "ns/op", "ratio", "cpu/op", "p50", "p99", "p99.9", "p99.99", "max", "ops", "refused",
+    "lost",
+];
+
+/// What the run is made on.
+pub fn head(setting: &Setting) -> String {
+    let mut out = String::from("hugepool bench\n");
+    for (name, fact) in &setting.facts {
+        wrap(&mut out, name, fact);
+    }
+    for skipped in &setting.skipped {
+        wrap(&mut out, "skipped", skipped);
+    }
+    out
+}
+
+/// One group: a title, notes and a line for each rival.
+pub fn group(group: &Group, measured: &Measured) -> String {
+    let reference = reference(&measured.rows);
+    let mut cells = vec![HEADER.map(str::to_owned).to_vec()];
+    cells.extend(measured.rows.iter().map(|row| line(row, reference)));
+    let mut out = format!("\n{group}, {} buffers\n", group.shape.buffers);
+    for note in &measured.notes {
+        out.push_str(&format!("  {note}\n"));
+    }
+    out.push_str(&align(&cells));
+    for row in &measured.rows {
+        if let Some(fault) = row.fault() {
+            out.push_str(&format!("  ! {}: {fault}\n", row.rival));
+        }
+    }
+    out
+}
+
+/// The ns/op that the ratios of a group refer to.
+pub fn reference<'r>(rows: impl IntoIterator<Item = &'r Row>) -> Option<f64> {
+    let pool = rows.into_iter().find(|row| row.rival == Name::Hugepool)?;
+    pool.ns_per_op
+}
+
+fn line(row: &Row, reference: Option<f64>) -> Vec<String> {
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), units::digits);
+    let whole = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |ns| ns.to_string());
+    let ratio = row.ns_per_op.zip(reference).map(|(own, pool)| own / pool);
+    vec![
+        row.rival.to_string(),
+        number(row.ns_per_op),
+        ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
+        number(row.cpu_ns_per_op),
+        whole(row.latency(0.5)),
+        whole(row.latency(0.99)),
+        whole(row.latency(0.999)),
+        whole(row.latency(0.9999)),
+        whole(row.slowest()),
+        row.ops.to_string(),
+        row.wrongs.refused.to_string(),
+        row.lost.to_string(),
+    ]
+}
+
+/// Columns: the first to the left, the others to the right, two spaces before each.
+pub fn align(lines: &[Vec<String>]) -> String {
+    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut out = String::new();
+    for line in lines {
+        for (column, cell) in line.iter().enumerate() {
+            let width = widths[column];
+            if column == 0 {
+                out.push_str(&format!("  {cell:<width$}"));
+            } else {
+                out.push_str(&format!("  {cell:>width$}"));
+            }
+        }
+        while out.ends_with(' ') {
+            out.pop();
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// A fact behind its name, broken into lines of a terminal's width.
+fn wrap(out: &mut String, name: &str, fact: &str) {
+    const WIDTH: usize = 100;
+    const INDENT: usize = 14;
+    let mut line = format!("  {name:<width$}", width = INDENT - 2);
+    let mut used = INDENT;
+    for word in fact.split(' ') {
+        let length = word.chars().count();
+        if used > INDENT && used + 1 + length > WIDTH {
+            out.push_str(&line);
+            out.push('\n');
+            line = " ".repeat(INDENT);
+            used = INDENT;
+        }
+        if used > INDENT {
+            line.push(' ');
+            used += 1;
+        }
+        line.push_str(word);
+        used += length;
+    }
+    out.push_str(&line);
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_under_each_other() {
+        let lines = [["name", "1"], ["n", "1000"]].map(|line| line.map(str::to_owned).to_vec());
+        assert_eq!(align(&lines), "  name     1\n  n     1000\n");
+        assert_eq!(align(&[]), "");
+    }
+
+    #[test]
+    fn long_facts_are_broken_at_words() {
+        let mut out = String::new();
+        wrap(&mut out, "name", &"word ".repeat(40));
+        assert!(out.lines().count() > 1);
+        assert!(out.lines().all(|line| line.chars().count() <= 100));
+        assert!(
+            out.lines()
+                .skip(1)
+                .all(|line| line.starts_with("              w"))
+        );
+    }
+}

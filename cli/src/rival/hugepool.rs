@@ -1,0 +1,191 @@
+//! The pool itself, in the three ways a program can call it.
+//!
+//! Owns the building of the measured pool and its three hands; uses the library's public face alone. The arenas
+//! make them.
+
+use ::hugepool::{Buffer, Class, Pool};
+
+use super::block::Block;
+use super::{Hand, Rival, Seat, Shape};
+use crate::units;
+
+/// Builds the pool that a group measures: one class, prefaulted, whatever pages the machine grants.
+pub fn build(shape: Shape) -> Result<Pool, String> {
+    Pool::builder()
+        .reserve(shape.size, shape.alignment, shape.buffers)
+        .prefault(true)
+        .build()
+        .map_err(|error| {
+            format!(
+                "no pool of {} buffers of {}: {error}",
+                shape.buffers,
+                units::bytes(shape.size)
+            )
+        })
+}
+
+/// `Pool::allocate` by size and alignment; the buffer gives itself back when dropped.
+pub struct BySize {
+    pool: Pool,
+    shape: Shape,
+}
+
+impl BySize {
+    pub fn new(pool: Pool, shape: Shape) -> BySize {
+        BySize { pool, shape }
+    }
+}
+
+impl Rival for BySize {
+    type Hand = BySizeHand;
+
+    fn hand(&self, _: Seat) -> BySizeHand {
+        BySizeHand {
+            pool: self.pool.clone(),
+            shape: self.shape,
+        }
+    }
+
+    fn capacity(&self) -> Option<usize> {
+        Some(self.shape.buffers)
+    }
+}
+
+pub struct BySizeHand {
+    pool: Pool,
+    shape: Shape,
+}
+
+impl Hand for BySizeHand {
+    type Held = Buffer;
+
+    #[inline]
+    fn take(&mut self) -> Option<Buffer> {
+        self.pool
+            .allocate(self.shape.size, self.shape.alignment)
+            .ok()
+    }
+
+    #[inline]
+    fn give(&mut self, held: Buffer) -> bool {
+        drop(held);
+        true
+    }
+
+    #[inline]
+    fn bytes<'h>(&self, held: &'h mut Buffer) -> &'h mut [u8] {
+        held
+    }
+}
+
+/// `Class::allocate` through a class resolved once.
+pub struct ByClass {
+    class: Class,
+    buffers: usize,
+}
+
+impl ByClass {
+    pub fn new(pool: &Pool, shape: Shape) -> Result<ByClass, String> {
+        let class = pool
+            .class(shape.size, shape.alignment)
+            .map_err(|error| error.to_string())?;
+        Ok(ByClass {
+            class,
+            buffers: shape.buffers,
+        })
+    }
+}
+
+impl Rival for ByClass {
+    type Hand = ByClassHand;
+
+    fn hand(&self, _: Seat) -> ByClassHand {
+        ByClassHand(self.class.clone())
+    }
+
+    fn capacity(&self) -> Option<usize> {
+        Some(self.buffers)
+    }
+}
+
+pub struct ByClassHand(Class);
+
+impl Hand for ByClassHand {
+    type Held = Buffer;
+
+    #[inline]
+    fn take(&mut self) -> Option<Buffer> {
+        self.0.allocate().ok()
+    }
+
+    #[inline]
+    fn give(&mut self, held: Buffer) -> bool {
+        drop(held);
+        true
+    }
+
+    #[inline]
+    fn bytes<'h>(&self, held: &'h mut Buffer) -> &'h mut [u8] {
+        held
+    }
+}
+
+/// `Pool::allocate_raw` and `Pool::free_raw`, which checks the pointer.
+pub struct Raw {
+    pool: Pool,
+    shape: Shape,
+}
+
+impl Raw {
+    pub fn new(pool: Pool, shape: Shape) -> Raw {
+        Raw { pool, shape }
+    }
+}
+
+impl Rival for Raw {
+    type Hand = RawHand;
+
+    fn hand(&self, _: Seat) -> RawHand {
+        RawHand {
+            pool: self.pool.clone(),
+            shape: self.shape,
+        }
+    }
+
+    fn capacity(&self) -> Option<usize> {
+        Some(self.shape.buffers)
+    }
+}
+
+pub struct RawHand {
+    pool: Pool,
+    shape: Shape,
+}
+
+impl Hand for RawHand {
+    type Held = Block;
+
+    #[inline]
+    fn take(&mut self) -> Option<Block> {
+        let start = self
+            .pool
+            .allocate_raw(self.shape.size, self.shape.alignment)
+            .ok()?;
+        // SAFETY: the pool hands the buffer, mapped for `size` bytes, to this caller alone until it is freed, and
+        // `give` frees it only after the block is gone.
+        Some(unsafe { Block::new(start) })
+    }
+
+    #[inline]
+    fn give(&mut self, held: Block) -> bool {
+        let start = held.into_start().as_ptr();
+        // SAFETY: the block was the only user of the buffer and has just ended.
+        unsafe { self.pool.free_raw(start, self.shape.size) }.is_ok()
+    }
+
+    #[inline]
+    fn bytes<'h>(&self, held: &'h mut Block) -> &'h mut [u8] {
+        // SAFETY: `take` made the block for `size` bytes.
+        unsafe { held.bytes(self.shape.size) }
+    }
+}

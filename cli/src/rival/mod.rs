@@ -1,0 +1,72 @@
+//! The allocators that are measured, behind one face.
+//!
+//! Owns what a rival is ([`Rival`], [`Hand`]) and the names ([`Name`]); each module below wraps one kind of
+//! allocator. `bench` makes them and runs its patterns over the traits, compiled once for each rival, so that nothing
+//! inside a timed loop is a virtual call.
+
+mod block;
+pub mod general;
+pub mod hugepool;
+pub mod mapped;
+mod mapping;
+mod name;
+pub mod preset;
+pub mod shared;
+pub mod store;
+
+pub use mapping::Mapping;
+pub use name::{Name, names};
+
+/// An allocator under test, shared by all workers.
+pub trait Rival: Send + Sync + 'static {
+    /// What one worker takes and gives with.
+    type Hand: Hand;
+
+    /// Makes the hand of one worker, on that worker's thread and outside the clock.
+    fn hand(&self, seat: Seat) -> Self::Hand;
+
+    /// How many buffers can be held at once; `None` for a general allocator, which has no such number.
+    fn capacity(&self) -> Option<usize>;
+}
+
+/// One worker's way to a rival.
+pub trait Hand {
+    /// A buffer in hand. It can be handed over to another worker.
+    type Held: Send + 'static;
+
+    /// Takes a buffer; `None` is a refusal.
+    fn take(&mut self) -> Option<Self::Held>;
+
+    /// Gives a buffer back; false when the rival rejects it.
+    fn give(&mut self, held: Self::Held) -> bool;
+
+    /// The whole buffer.
+    fn bytes<'h>(&self, held: &'h mut Self::Held) -> &'h mut [u8];
+}
+
+/// Which worker a hand is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Seat {
+    /// The number of this worker among those that take.
+    pub taker: usize,
+    /// How many workers take.
+    pub takers: usize,
+}
+
+/// What every rival of one group is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Bytes of a buffer.
+    pub size: usize,
+    /// Alignment of a buffer in bytes, a power of two.
+    pub alignment: usize,
+    /// Buffers in a pool.
+    pub buffers: usize,
+}
+
+impl Shape {
+    /// Bytes from one buffer to the next in an array of them.
+    pub fn stride(self) -> usize {
+        self.size.next_multiple_of(self.alignment)
+    }
+}

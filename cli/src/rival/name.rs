@@ -1,0 +1,219 @@
+//! The rivals' names, and what stands behind each.
+//!
+//! Owns the list a user may choose from; uses the versions the build script found. The options parse it, `bench`
+//! makes rivals of it, the reports print it.
+
+use std::ffi::CStr;
+use std::fmt;
+
+/// An allocator, a pool or a baseline that can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Name {
+    /// The pool, by size and alignment, with `Buffer` giving itself back.
+    Hugepool,
+    /// The pool, through a class resolved once.
+    HugepoolClass,
+    /// The pool's checked raw pointers.
+    HugepoolRaw,
+    /// `posix_memalign` and `free` of the C library.
+    Glibc,
+    /// `mmap` and `munmap` for each buffer.
+    Mmap,
+    /// jemalloc.
+    Jemalloc,
+    /// mimalloc.
+    Mimalloc,
+    /// rpmalloc.
+    Rpmalloc,
+    /// snmalloc.
+    Snmalloc,
+    /// crossbeam's bounded queue, holding the free buffers of one mapping.
+    ArrayQueue,
+    /// A vector of free buffers of one mapping, in a mutex.
+    MutexVec,
+    /// A published buffer pool.
+    StoreIoBuf,
+    /// Baseline: an unchecked array of buffers that belongs to one thread.
+    Limit,
+    /// Baseline of `pipeline`: a pointer passed on with no allocator at all.
+    HandOff,
+    /// Baseline of `fill`: the pool's own memory filled without taking or giving.
+    NoAllocator,
+}
+
+impl Name {
+    /// All of them, in the order of a report.
+    pub const ALL: [Name; 15] = [
+        Name::Hugepool,
+        Name::HugepoolClass,
+        Name::HugepoolRaw,
+        Name::Glibc,
+        Name::Mmap,
+        Name::Jemalloc,
+        Name::Mimalloc,
+        Name::Rpmalloc,
+        Name::Snmalloc,
+        Name::ArrayQueue,
+        Name::MutexVec,
+        Name::StoreIoBuf,
+        Name::Limit,
+        Name::HandOff,
+        Name::NoAllocator,
+    ];
+
+    /// Those that this build can run.
+    pub fn built() -> impl Iterator<Item = Name> {
+        Name::ALL
+            .into_iter()
+            .filter(|name| *name != Name::Snmalloc || cfg!(feature = "snmalloc"))
+    }
+
+    /// The name as it is typed and printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Name::Hugepool => "hugepool",
+            Name::HugepoolClass => "hugepool-class",
+            Name::HugepoolRaw => "hugepool-raw",
+            Name::Glibc => "glibc",
+            Name::Mmap => "mmap",
+            Name::Jemalloc => "jemalloc",
+            Name::Mimalloc => "mimalloc",
+            Name::Rpmalloc => "rpmalloc",
+            Name::Snmalloc => "snmalloc",
+            Name::ArrayQueue => "arrayqueue",
+            Name::MutexVec => "mutex-vec",
+            Name::StoreIoBuf => "store-io-buf",
+            Name::Limit => "limit",
+            Name::HandOff => "hand-off",
+            Name::NoAllocator => "no-allocator",
+        }
+    }
+
+    /// Reads a name a user typed.
+    pub fn parse(text: &str) -> Result<Name, String> {
+        let name = Name::ALL.into_iter().find(|name| name.as_str() == text);
+        match name {
+            Some(Name::Snmalloc) if !cfg!(feature = "snmalloc") => {
+                Err("`snmalloc` is not in this build: build with `--features snmalloc`".to_owned())
+            }
+            Some(name) => Ok(name),
+            None => Err(format!(
+                "there is no rival `{text}`; there are: {}",
+                names(Name::built())
+            )),
+        }
+    }
+
+    /// Whether it is this pool, whose refusals and losses fail the run.
+    pub fn is_hugepool(self) -> bool {
+        matches!(
+            self,
+            Name::Hugepool | Name::HugepoolClass | Name::HugepoolRaw
+        )
+    }
+
+    /// Which array of buffers stands behind it; rivals with the same one share it.
+    pub fn arena(self) -> Option<Arena> {
+        match self {
+            Name::Hugepool | Name::HugepoolClass | Name::HugepoolRaw | Name::NoAllocator => {
+                Some(Arena::Pool)
+            }
+            Name::ArrayQueue | Name::MutexVec | Name::Limit | Name::HandOff => Some(Arena::Mapping),
+            Name::StoreIoBuf => Some(Arena::Store),
+            Name::Glibc
+            | Name::Mmap
+            | Name::Jemalloc
+            | Name::Mimalloc
+            | Name::Rpmalloc
+            | Name::Snmalloc => None,
+        }
+    }
+
+    /// What was linked, for the report's head; `None` for what is part of this program.
+    pub fn version(self) -> Option<String> {
+        let built = |package: &str, version: &str| Some(format!("{package} {version}"));
+        match self {
+            Name::Glibc => Some(c_library()),
+            Name::Jemalloc => built("tikv-jemallocator", env!("RIVAL_TIKV_JEMALLOCATOR")),
+            Name::Mimalloc => built("mimalloc", env!("RIVAL_MIMALLOC")),
+            Name::Rpmalloc => built("rpmalloc", env!("RIVAL_RPMALLOC")),
+            Name::Snmalloc => built("snmalloc-rs", env!("RIVAL_SNMALLOC_RS")),
+            Name::ArrayQueue => built("crossbeam-queue", env!("RIVAL_CROSSBEAM_QUEUE")),
+            Name::StoreIoBuf => built("store-io-buf", env!("RIVAL_STORE_IO_BUF")),
+            Name::Hugepool
+            | Name::HugepoolClass
+            | Name::HugepoolRaw
+            | Name::Mmap
+            | Name::MutexVec
+            | Name::Limit
+            | Name::HandOff
+            | Name::NoAllocator => None,
+        }
+    }
+}
+
+/// Kinds of memory behind the rivals that own an array of buffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Arena {
+    /// This pool's.
+    Pool,
+    /// One mapping for the pools made here.
+    Mapping,
+    /// The published pool's own.
+    Store,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Names in a row, for a message.
+pub fn names<T: fmt::Display>(all: impl IntoIterator<Item = T>) -> String {
+    let all: Vec<String> = all.into_iter().map(|name| name.to_string()).collect();
+    all.join(", ")
+}
+
+#[cfg(target_env = "gnu")]
+fn c_library() -> String {
+    // SAFETY: the call has no precondition and returns a terminated string that is never changed.
+    let version = unsafe { CStr::from_ptr(libc::gnu_get_libc_version()) };
+    format!("glibc {}", version.to_string_lossy())
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn c_library() -> String {
+    let version: &CStr = c"C library of unknown version";
+    version.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_name_is_read_back() {
+        for name in Name::built() {
+            assert_eq!(Name::parse(name.as_str()), Ok(name));
+        }
+    }
+
+    #[test]
+    fn a_wrong_name_is_named_with_the_right_ones() {
+        let error = Name::parse("tcmalloc").expect_err("no such rival");
+        assert!(error.contains("`tcmalloc`"), "{error}");
+        for name in Name::built() {
+            assert!(error.contains(name.as_str()), "{error}");
+        }
+    }
+
+    #[test]
+    fn versions_come_from_the_lock_file() {
+        for name in Name::built() {
+            if let Some(version) = name.version() {
+                assert!(!version.contains("unknown"), "{name}: {version}");
+            }
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The `bench` command, run as a user runs it, with windows of a millisecond: its outputs, its errors and its claim
+//! that the pool refuses and loses nothing. No test asks how long anything took.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use common::{Directory, Json, hugepool, parse_json};
+
+const FIELDS: [&str; 15] = [
+    "rival",
+    "pattern",
+    "threads",
+    "size",
+    "alignment",
+    "ns_per_op",
+    "cpu_ns_per_op",
+    "p50_ns",
+    "p99_ns",
+    "p999_ns",
+    "p9999_ns",
+    "max_ns",
+    "ops",
+    "refused",
+    "lost",
+];
+
+const RIVALS: [&str; 14] = [
+    "hugepool",
+    "hugepool-class",
+    "hugepool-raw",
+    "glibc",
+    "mmap",
+    "jemalloc",
+    "mimalloc",
+    "rpmalloc",
+    "arrayqueue",
+    "mutex-vec",
+    "store-io-buf",
+    "limit",
+    "hand-off",
+    "no-allocator",
+];
+
+/// A run that is over soon; what is added must not name these options again.
+fn quick(more: &[&str]) -> common::Outcome {
+    let mut args = vec!["bench", "--rounds", "1", "--millis", "1"];
+    args.extend(more);
+    hugepool(&args)
+}
+
+#[test]
+fn every_output_has_the_same_rows_and_exactly_the_fields() {
+    let directory = Directory::new("outputs");
+    let [json, csv, html] = ["out.json", "out.csv", "out.html"].map(|name| directory.path(name));
+    let run = quick(&[
+        "--sizes",
+        "64K",
+        "--threads",
+        "1,2",
+        "--json",
+        &json,
+        "--csv",
+        &csv,
+        "--html",
+        &html,
+    ]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+
+    let mut rivals = BTreeSet::new();
+    let mut patterns = BTreeSet::new();
+    let json = fs::read_to_string(json).expect("the JSON file was written");
+    for line in json.lines() {
+        let Json::Object(fields) = parse_json(line) else {
+            panic!("no object: {line}")
+        };
+        let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, FIELDS, "{line}");
+        let [Json::Text(rival), Json::Text(pattern)] = [&fields[0].1, &fields[1].1] else {
+            panic!("rival and pattern are names: {line}")
+        };
+        for (name, value) in &fields[2..] {
+            assert!(
+                matches!(value, Json::Number(_) | Json::Null),
+                "{name}: {line}"
+            );
+        }
+        if rival.starts_with("hugepool") {
+            for field in ["refused", "lost"] {
+                let at = FIELDS.iter().position(|name| *name == field);
+                assert_eq!(fields[at.expect("a field")].1, Json::Number(0.0), "{line}");
+            }
+        }
+        rivals.insert(rival.clone());
+        patterns.insert(pattern.clone());
+    }
+    assert_eq!(rivals, RIVALS.map(str::to_owned).into());
+    assert_eq!(patterns.len(), 6, "{patterns:?}");
+
+    let csv = fs::read_to_string(csv).expect("the CSV file was written");
+    let mut lines = csv.lines();
+    assert_eq!(lines.next(), Some(FIELDS.join(",").as_str()));
+    for (line, object) in lines.clone().zip(json.lines()) {
+        let cells: Vec<&str> = line.split(',').collect();
+        assert_eq!(cells.len(), FIELDS.len(), "{line}");
+        assert!(
+            object.contains(&format!("\"rival\":\"{}\"", cells[0])),
+            "{line} {object}"
+        );
+    }
+    assert_eq!(lines.count(), json.lines().count());
+
+    let html = fs::read_to_string(html).expect("the HTML file was written");
+    for reference in [
+        "http:", "https:", "src=", "url(", "@import", "<link", "<script",
+    ] {
+        assert!(
+            !html.contains(reference),
+            "the page refers to something: {reference}"
+        );
+    }
+    assert!(html.contains("<svg") && html.ends_with("</html>\n"));
+    for rival in RIVALS {
+        assert!(
+            html.contains(&format!(">{rival}<")),
+            "{rival} is not in the page"
+        );
+        assert!(run.stdout.contains(rival), "{rival} is not in the table");
+    }
+}
+
+#[test]
+fn the_table_says_what_it_ran_on_and_compares_to_the_pool() {
+    let run = quick(&[
+        "--patterns",
+        "same",
+        "--sizes",
+        "4K",
+        "--rivals",
+        "hugepool,arrayqueue",
+    ]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for word in [
+        "machine",
+        "huge pages",
+        "timer",
+        "rivals",
+        "method",
+        "ratio",
+        "refused",
+        "lost",
+    ] {
+        assert!(run.stdout.contains(word), "{word}: {}", run.stdout);
+    }
+    let mut rows = run
+        .stdout
+        .lines()
+        .filter(|line| line.trim_start().starts_with("hugepool "));
+    assert!(
+        rows.any(|row| row.split_whitespace().nth(2) == Some("1.00")),
+        "the pool's own ratio is 1: {}",
+        run.stdout
+    );
+    assert!(
+        !run.stderr.contains('%'),
+        "no progress without a terminal: {}",
+        run.stderr
+    );
+}
+
+#[test]
+fn wrong_options_exit_with_2_and_name_the_value_and_what_is_valid() {
+    let cases: [(&[&str], &[&str]); 13] = [
+        (
+            &["--patterns", "zigzag"],
+            &["zigzag", "same", "pipeline", "fill"],
+        ),
+        (
+            &["--rivals", "hugepool,tcmalloc"],
+            &["tcmalloc", "hugepool-raw", "mutex-vec"],
+        ),
+        (&["--rivals", "snmalloc2"], &["snmalloc2", "rpmalloc"]),
+        (&["--sizes", "64Q"], &["64Q"]),
+        (&["--sizes", "100"], &["100", "512 B", "64 MiB"]),
+        (&["--sizes", "65M"], &["65M", "64 MiB"]),
+        (
+            &["--sizes", "99999999999999999999G"],
+            &["99999999999999999999G"],
+        ),
+        (&["--alignment", "3000"], &["3000", "power of two"]),
+        (&["--threads", "0"], &["0", "1024"]),
+        (&["--threads", "many"], &["many", "1024"]),
+        (&["--rounds", "0"], &["0", "1000"]),
+        (&["--seed", "-1"], &["-1"]),
+        (
+            &["--json", "/nonexistent/out.json"],
+            &["/nonexistent/out.json"],
+        ),
+    ];
+    for (options, words) in cases {
+        let run = quick_without_rounds(options);
+        assert_eq!(run.code, 2, "{options:?}: {}", run.stderr);
+        for word in words {
+            assert!(
+                run.stderr.contains(word),
+                "{options:?}: {word} not in: {}",
+                run.stderr
+            );
+        }
+        assert!(run.stdout.is_empty(), "{options:?}: nothing was run");
+    }
+}
+
+fn quick_without_rounds(options: &[&str]) -> common::Outcome {
+    let mut args = vec!["bench", "--millis", "1"];
+    args.extend(options);
+    hugepool(&args)
+}
+
+#[test]
+fn a_request_that_leaves_nothing_to_run_is_an_error_with_the_reason() {
+    let run = quick(&["--patterns", "pipeline", "--threads", "3"]);
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert!(run.stderr.contains("even number"), "{}", run.stderr);
+
+    let run = quick(&[
+        "--patterns",
+        "threads",
+        "--sizes",
+        "64M",
+        "--memory",
+        "1M",
+        "--threads",
+        "2",
+    ]);
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert!(run.stderr.contains("1 MiB"), "{}", run.stderr);
+
+    let run = quick(&["--patterns", "same", "--rivals", "hand-off"]);
+    assert_eq!(run.code, 2, "{}", run.stderr);
+}
+
+#[test]
+fn what_is_skipped_beside_what_runs_is_said() {
+    let run = quick(&[
+        "--patterns",
+        "same",
+        "--sizes",
+        "4K,64M",
+        "--memory",
+        "4M",
+        "--rivals",
+        "hugepool",
+    ]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stdout.contains("skipped"), "{}", run.stdout);
+    assert!(run.stdout.contains("64 MiB"), "{}", run.stdout);
+}
+
+#[test]
+fn the_pool_refuses_and_loses_nothing_with_more_threads_than_processors() {
+    let directory = Directory::new("oversubscribed");
+    let json = directory.path("out.json");
+    let run = quick(&[
+        "--patterns",
+        "threads,pipeline,burst",
+        "--sizes",
+        "512,64K",
+        "--threads",
+        "2,16",
+        "--rivals",
+        "hugepool,hugepool-class,hugepool-raw",
+        "--json",
+        &json,
+    ]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let json = fs::read_to_string(json).expect("the JSON file was written");
+    assert_eq!(json.lines().count(), 3 * 2 * 2 * 3);
+    for line in json.lines() {
+        assert!(line.ends_with("\"refused\":0,\"lost\":0}"), "{line}");
+    }
+}
+
+#[test]
+fn sizes_and_alignments_at_their_limits_are_measured() {
+    for (size, alignment) in [("512", "1"), ("513", "64"), ("4K", "2M"), ("64M", "4K")] {
+        let run = quick(&[
+            "--patterns",
+            "same",
+            "--sizes",
+            size,
+            "--alignment",
+            alignment,
+            "--rivals",
+            "hugepool,hugepool-raw,mmap,mutex-vec",
+        ]);
+        assert_eq!(run.code, 0, "{size} at {alignment}: {}", run.stderr);
+        assert!(
+            !run.stdout.contains("left out"),
+            "{size} at {alignment}: {}",
+            run.stdout
+        );
+    }
+}

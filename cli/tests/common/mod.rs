@@ -1,0 +1,160 @@
+//! What the tests of the program share: running it, a place for its files, and a strict reader of JSON.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// How a run ended.
+pub struct Outcome {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs the program as it was built.
+pub fn hugepool(args: &[&str]) -> Outcome {
+    let output = Command::new(env!("CARGO_BIN_EXE_hugepool"))
+        .args(args)
+        .output()
+        .expect("the program starts");
+    let text = |bytes| String::from_utf8(bytes).expect("the program prints UTF-8");
+    Outcome {
+        code: output.status.code().expect("the program exits by itself"),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+/// A directory of the test's own, gone with it.
+pub struct Directory(PathBuf);
+
+#[allow(dead_code, reason = "not every test writes files")]
+impl Directory {
+    pub fn new(test: &str) -> Directory {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("{test}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("the target directory can be written");
+        Directory(path)
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A JSON value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Json {
+    Null,
+    Bool(bool),
+    Number(f64),
+    Text(String),
+    Array(Vec<Json>),
+    Object(Vec<(String, Json)>),
+}
+
+/// Reads a whole text as one value; panics where it is not JSON.
+pub fn parse_json(text: &str) -> Json {
+    let mut reader = Reader {
+        rest: text.trim_end(),
+    };
+    let value = reader.value();
+    assert!(
+        reader.rest.is_empty(),
+        "more than one value: {}",
+        reader.rest
+    );
+    value
+}
+
+struct Reader<'t> {
+    rest: &'t str,
+}
+
+impl Reader<'_> {
+    fn eat(&mut self, token: &str) -> bool {
+        match self.rest.strip_prefix(token) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn must(&mut self, token: &str) {
+        assert!(self.eat(token), "no {token} at: {}", self.rest);
+    }
+
+    fn value(&mut self) -> Json {
+        if self.eat("null") {
+            Json::Null
+        } else if self.eat("true") {
+            Json::Bool(true)
+        } else if self.eat("false") {
+            Json::Bool(false)
+        } else if self.eat("[") {
+            Json::Array(self.list("]", Reader::value))
+        } else if self.eat("{") {
+            Json::Object(self.list("}", |reader| {
+                let name = reader.text();
+                reader.must(":");
+                (name, reader.value())
+            }))
+        } else if self.rest.starts_with('"') {
+            Json::Text(self.text())
+        } else {
+            let end = self
+                .rest
+                .find(|c: char| !(c.is_ascii_digit() || "+-.eE".contains(c)))
+                .unwrap_or(self.rest.len());
+            let (number, rest) = self.rest.split_at(end);
+            self.rest = rest;
+            Json::Number(number.parse().expect("a number"))
+        }
+    }
+
+    fn list<T>(&mut self, end: &str, mut item: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        let mut items = Vec::new();
+        while !self.eat(end) {
+            if !items.is_empty() {
+                self.must(",");
+            }
+            items.push(item(self));
+        }
+        items
+    }
+
+    fn text(&mut self) -> String {
+        self.must("\"");
+        let mut text = String::new();
+        let mut chars = self.rest.chars();
+        loop {
+            match chars.next().expect("a string ends") {
+                '"' => break,
+                '\\' => text.push(match chars.next().expect("an escape is whole") {
+                    'n' => '\n',
+                    'u' => {
+                        let digits: String = chars.by_ref().take(4).collect();
+                        let code = u32::from_str_radix(&digits, 16).expect("four digits");
+                        char::from_u32(code).expect("a character")
+                    }
+                    c @ ('"' | '\\') => c,
+                    c => panic!("an unknown escape: {c}"),
+                }),
+                c => {
+                    assert!(c >= ' ', "a bare control character");
+                    text.push(c);
+                }
+            }
+        }
+        self.rest = chars.as_str();
+        text
+    }
+}

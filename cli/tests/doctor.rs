@@ -1,0 +1,75 @@
+//! The `doctor` command: every section is there on any machine, and both forms exit with success.
+
+mod common;
+
+use common::{Json, hugepool, parse_json};
+
+#[test]
+fn every_section_is_printed() {
+    let run = hugepool(&["doctor"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for section in [
+        "\nMachine\n",
+        "\nReserved huge pages\n",
+        "\nTransparent huge pages\n",
+        "\nLocked memory\n",
+        "\nRestartable sequences\n",
+        "\nMembarrier\n",
+        "\nNUMA\n",
+        "\nWhat the pool is granted when it requires\n",
+        "\nWhat the pool obtains by default\n",
+    ] {
+        assert!(
+            run.stdout.contains(section),
+            "{section} missing: {}",
+            run.stdout
+        );
+    }
+    for trial in [
+        "reserved 1 GiB pages",
+        "reserved 2 MiB pages",
+        "transparent huge pages",
+        "base pages",
+    ] {
+        let line = run
+            .stdout
+            .lines()
+            .find(|line| line.trim_start().starts_with(trial));
+        let line = line.expect("each rung has its line");
+        assert!(
+            line.contains("granted:") || line.contains("refused:"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn the_json_form_is_one_object_with_every_section() {
+    let run = hugepool(&["doctor", "--json"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let Json::Object(fields) = parse_json(&run.stdout) else {
+        panic!("no object: {}", run.stdout)
+    };
+    let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+    for name in [
+        "kernel",
+        "huge_pages",
+        "transparent",
+        "memlock",
+        "rseq",
+        "membarrier",
+        "nodes",
+        "trials",
+        "default_pool",
+    ] {
+        assert!(names.contains(&name), "{name} missing: {names:?}");
+    }
+}
+
+#[test]
+fn what_is_no_command_exits_with_2() {
+    for args in [&["heal"][..], &["doctor", "--loud"], &[]] {
+        let run = hugepool(args);
+        assert_eq!(run.code, 2, "{args:?}: {}", run.stderr);
+    }
+}
