@@ -26,11 +26,11 @@
 //! ever added to.
 
 use crate::cache::CpuCaches;
-use crate::class::{ClassId, ClassRef, Classes, Geometry, Ladder, MAX_CLASSES, MAX_SIZE};
+use crate::class::{ClassId, ClassRef, Classes, Geometry, Ladder, MAX_CLASSES};
 use crate::error::{AllocError, BuildError};
-use crate::lists::FreeLists;
+use crate::lists::{Exhausted, FreeLists};
 use crate::snapshot::Snapshot;
-use crate::sync::{Arc, fault};
+use crate::sync::{Arc, Ordering, fault, fence};
 use crate::word::Index;
 
 /// Memory that holds the buffers of one class.
@@ -140,7 +140,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
 
     /// Takes a buffer for `size` bytes at `alignment`: one look-up and one pop
     /// from this processor's cache if that has one. Lock-free.
-    #[inline]
+    #[inline(always)]
     pub fn take(&self, size: usize, alignment: usize) -> Result<Taken, AllocError> {
         if let Some(class) = self.classes.find(size, alignment)
             && let Some(index) = self.lists.take_cached(class)
@@ -163,7 +163,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         let ladder = self.ladder(size, alignment)?;
         match self.lists.take(ladder.classes()) {
             Ok((class, index)) => Ok(Taken { class, index }),
-            Err(_) => Err(self.exhausted(size, alignment, &ladder)),
+            Err(exhausted) => Err(self.exhausted(size, alignment, &ladder, exhausted)),
         }
     }
 
@@ -189,7 +189,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
                 .into_iter()
                 .map(|(class, index)| Taken { class, index })
                 .collect()),
-            Err(_) => Err(self.exhausted(size, alignment, &ladder)),
+            Err(exhausted) => Err(self.exhausted(size, alignment, &ladder, exhausted)),
         }
     }
 
@@ -201,18 +201,23 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         if !alignment.is_power_of_two() {
             return Err(AllocError::BadAlignment { alignment });
         }
-        let all = self.classes.ladder(|rung| {
+        let mut largest = 0;
+        let ladder = self.classes.ladder(|rung| {
             // A class whose segments were all trimmed serves nothing.
-            self.lists.capacity(rung.class) > 0
+            let serves = rung.alignment >= alignment && self.lists.capacity(rung.class) > 0;
+            if serves {
+                largest = largest.max(rung.size);
+            }
+            serves && rung.size >= size
         });
-        if size > MAX_SIZE || all.first(size, alignment).is_none() {
+        if ladder.classes().is_empty() {
             return Err(AllocError::NoClass {
                 size,
                 alignment,
-                largest: all.largest(alignment).unwrap_or(0),
+                largest,
             });
         }
-        Ok(all.climb(size, alignment, self.climb))
+        Ok(ladder.up_to(size, self.climb))
     }
 
     /// Free buffers that a request could take: see `FreeLists::free`.
@@ -226,7 +231,13 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         })
     }
 
-    fn exhausted(&self, size: usize, alignment: usize, ladder: &Ladder) -> AllocError {
+    fn exhausted(
+        &self,
+        size: usize,
+        alignment: usize,
+        ladder: &Ladder,
+        exhausted: Exhausted,
+    ) -> AllocError {
         let (mut class_size, mut class_alignment, mut in_use, mut capacity) = (0, 0, 0, 0);
         if let Some(rung) = ladder.iter().next() {
             class_size = rung.size;
@@ -242,6 +253,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
             in_use,
             capacity,
             climb_limit: size.saturating_mul(self.climb).max(class_size),
+            carried: exhausted.carried,
         }
     }
 
@@ -258,7 +270,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         if fault!(StockFirst, true, false)
             && let Some(class) = ClassId::new(0)
         {
-            let class = ClassRef::new(class, geometry.stride());
+            let class = ClassRef::with_cache(class, 2);
             self.lists.stock(class, segment.count(), nth);
         }
         let class = self.directory.replace(|directory| {
@@ -289,6 +301,15 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         })?;
         self.publish();
         if fault!(StockFirst, false, true) {
+            let buffers: u64 = self
+                .class_refs()
+                .iter()
+                .map(|&class| self.lists.capacity(class))
+                .sum();
+            let segments = self.read(|directory| directory.segments.len());
+            self.lists
+                .prepare(buffers as usize + segment.count(), segments);
+            self.share_out(class, segment.count());
             let class = self.classes.class_ref(class);
             self.lists.populate(class);
             self.lists.stock(class, segment.count(), nth);
@@ -296,10 +317,21 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         Ok(class)
     }
 
+    /// Sets what a processor's cache of `class` may hold, for the buffers the
+    /// class has and `more`.
+    fn share_out(&self, class: ClassId, more: usize) {
+        let buffers = self.lists.capacity(self.classes.class_ref(class)) as usize + more;
+        let cpus = self.lists.caches().cpus();
+        self.classes
+            .set_cache(class, ClassRef::cache_for(buffers, cpus));
+    }
+
     /// Makes the look-up table agree with the directory. A slower thread may
     /// overwrite our entries with those of an older directory, but then it
     /// finds, as we do below, that the directory has moved on, and starts over.
     fn publish(&self) {
+        // SeqCst: see below.
+        fence(Ordering::SeqCst);
         let write = |directory: &Directory<S>| {
             for (at, geometry) in directory.classes.iter().enumerate() {
                 if let Some(id) = ClassId::new(at) {
@@ -310,7 +342,15 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
             directory.version
         };
         let mut written = self.read(write);
-        while self.read(|directory| directory.version) != written {
+        loop {
+            // SeqCst: our entries before our look at the version. The thread
+            // that publishes a newer version stores that before its own entries,
+            // with the same fence between: either we see its version here, or
+            // its entries come after ours.
+            fence(Ordering::SeqCst);
+            if self.read(|directory| directory.version) == written {
+                return;
+            }
             written = self.read(write);
         }
     }
@@ -353,6 +393,11 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
                 let span = spans.get(at.checked_sub(1)?)?;
                 (block <= span.1).then_some(*span)
             };
+            // Nothing can be complete if fewer are free than the smallest has.
+            let smallest = spans.iter().map(|span| span.2).min().unwrap_or(0);
+            if (self.lists.free(self.classes.class_ref(id)) as usize) < smallest {
+                continue;
+            }
             gone.extend(self.lists.retire(
                 self.classes.class_ref(id),
                 |index| span_of(index).map(|(first, _, _)| first),
@@ -380,6 +425,9 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         };
         let Ok(taken) = self.directory.replace(forget);
         self.publish();
+        for entry in &taken {
+            self.share_out(entry.class, 0);
+        }
         taken.into_iter().map(|entry| entry.segment).collect()
     }
 

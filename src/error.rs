@@ -303,6 +303,11 @@ pub enum AllocError {
         capacity: usize,
         /// The largest class that the request might have climbed to, in bytes.
         climb_limit: usize,
+        /// False: at one moment within the call no buffer that fits was free.
+        /// True: some thread was carrying buffers from one free list to another
+        /// and did not get to put them down for 5 ms; what it carried may have
+        /// fitted. A caller that tries again will find it.
+        carried: bool,
     },
 }
 
@@ -353,12 +358,14 @@ impl fmt::Display for AllocError {
                 in_use,
                 capacity,
                 climb_limit,
+                carried,
             } => write!(
                 f,
                 "{} at alignment {alignment}: class {}/{class_alignment}: {in_use} of {capacity} \
-                 in use, climb limit {}",
+                 in use{}, climb limit {}",
                 Bytes(size),
                 Bytes(class_size),
+                if carried { " or on their way" } else { "" },
                 Bytes(climb_limit)
             ),
         }

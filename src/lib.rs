@@ -15,6 +15,8 @@ mod error;
 
 mod record;
 
+mod batch;
+
 mod depot;
 
 mod class;
@@ -57,15 +59,15 @@ pub use stats::{ClassStats, SegmentStats, Stats};
 /// atomics.
 #[cfg(hugepool_loom)]
 pub mod model {
-    pub use crate::cache::{CpuCaches, Empty, Refused, portable::Portable};
+    pub use crate::batch::Batches;
+    pub use crate::cache::{CpuCaches, Empty, Handful, Refused, Tables, portable::Portable};
     pub use crate::catalog::{Catalog, Holder};
     pub use crate::class::{ClassId, ClassRef, Classes, Geometry};
     pub use crate::depot::Depot;
     pub use crate::home::Home;
     pub use crate::lists::{FreeLists, Given};
-    pub use crate::record::{Chain, Records};
     pub use crate::snapshot::Snapshot;
     pub use crate::sync::{Fault, plant};
     pub use crate::sys::cpu::run_on;
-    pub use crate::word::Index;
+    pub use crate::word::{Batch, Index};
 }

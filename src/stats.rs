@@ -5,7 +5,7 @@
 
 use crate::cache::CpuCaches;
 use crate::catalog::Holder;
-use crate::class::{ClassId, ClassRef, GRANULE};
+use crate::class::{ClassId, GRANULE};
 use crate::error::Bytes;
 use crate::pages::Pages;
 use crate::pool::Shared;
@@ -87,7 +87,9 @@ pub struct Stats {
     pub classes: Vec<ClassStats>,
     /// The segments, in the order in which they were mapped.
     pub segments: Vec<SegmentStats>,
-    /// Bytes of memory that the bookkeeping occupies, read from the kernel.
+    /// Bytes of memory that the bookkeeping occupies, read from the kernel: at
+    /// most 64 a buffer and 64 KiB a processor, and where there are many small
+    /// segments 4 KiB for each, since its records begin on a page of their own.
     pub metadata_bytes: usize,
     /// Bytes of address space that the pool may grow to.
     pub address_space: usize,
@@ -108,7 +110,7 @@ impl Stats {
                 .enumerate()
                 .filter_map(|(at, geometry)| {
                     let id = ClassId::new(at)?;
-                    let counts = lists.counts(ClassRef::new(id, geometry.stride()));
+                    let counts = lists.counts(catalog.classes().class_ref(id));
                     let free = counts.depot + counts.cached;
                     Some(ClassStats {
                         size: geometry.size(),
@@ -177,7 +179,6 @@ impl Stats {
         let indices = used << Index::POSITION_BITS;
         let tables = [
             lists.resident(indices),
-            lists.caches().resident(),
             catalog.classes().resident(),
             shared.arena().resident(),
         ];

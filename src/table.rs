@@ -81,6 +81,11 @@ mod native {
             unsafe { &*self.memory.base().as_ptr().cast::<T>().add(at) }
         }
 
+        /// How many elements there are.
+        pub fn len(&self) -> usize {
+            self.len
+        }
+
         /// Bytes of the first `len` elements that occupy memory, read from the
         /// kernel.
         pub fn resident(&self, len: usize) -> io::Result<usize> {
@@ -125,6 +130,10 @@ mod model {
             // SAFETY: elements are boxed and never removed while the table
             // lives, so the reference outlives the map's lock.
             unsafe { &*element }
+        }
+
+        pub fn len(&self) -> usize {
+            self.len
         }
 
         pub fn resident(&self, _len: usize) -> io::Result<usize> {

@@ -1,8 +1,8 @@
 //! The packed words of the free lists, as types.
 //!
-//! Owns: the bit layouts of a list head, of the announcement of a batch in
-//! hand, and of a raw allocation's state. Uses: nothing. Used by: `record`,
-//! `depot`, `cache`, `pool`.
+//! Owns: the bit layouts of list heads, of batches, of the announcement of a
+//! batch in hand, and of a raw allocation's state. Uses: nothing. Used by:
+//! `record`, `batch`, `depot`, `cache`, `lists`, `pool`.
 
 use core::fmt;
 use core::num::NonZeroU32;
@@ -121,19 +121,11 @@ impl Head {
         Self((self.0 & !u64::from(u32::MAX)).wrapping_add(one) | u64::from(link(top)))
     }
 
-    /// This head one change later, emptied by a grab of the whole list.
-    #[inline]
-    #[must_use]
-    pub fn grabbed(self) -> Self {
-        let one = fault!(NoTagOnGrab, 0, Self::ONE_TAG);
-        Self((self.0 & !u64::from(u32::MAX)).wrapping_add(one))
-    }
-
     /// This head one change later, empty and closed.
     #[inline]
     #[must_use]
     pub fn closed(self) -> Self {
-        Self(self.grabbed().0 | Self::CLOSED)
+        Self(self.with_top(None).0 | Self::CLOSED)
     }
 }
 
@@ -144,6 +136,173 @@ impl fmt::Debug for Head {
             .field("closed", &self.is_closed())
             .field("top", &self.top())
             .finish()
+    }
+}
+
+/// A batch as a word names it: `{count: 5, id: 26}`, the array and how many
+/// buffers are left in it. Zero is no batch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Batch(u32);
+
+impl Batch {
+    /// No batch.
+    pub const NONE: Self = Self(0);
+    const ID_BITS: u32 = 26;
+    /// The largest number of an array.
+    pub const MAX_ID: u32 = (1 << Self::ID_BITS) - 1;
+    const ONE: u32 = 1 << Self::ID_BITS;
+
+    /// `count` buffers, at most 31, in array `id`.
+    #[inline]
+    pub fn new(id: u32, count: u32) -> Self {
+        debug_assert!(id <= Self::MAX_ID && count < 32);
+        Self(count << Self::ID_BITS | id)
+    }
+
+    /// The batch that was stored as `raw`.
+    #[inline]
+    pub fn from_raw(raw: u32) -> Self {
+        Self(raw)
+    }
+
+    /// The 31 bits to store.
+    #[inline]
+    pub fn raw(self) -> u32 {
+        self.0
+    }
+
+    /// The array.
+    #[inline]
+    pub fn id(self) -> u32 {
+        self.0 & Self::MAX_ID
+    }
+
+    /// Buffers left.
+    #[inline]
+    pub fn count(self) -> u32 {
+        self.0 >> Self::ID_BITS
+    }
+
+    /// True if there is no batch, or nothing left in it.
+    #[inline]
+    pub fn is_none(self) -> bool {
+        self.count() == 0
+    }
+
+    /// The same array with one buffer fewer, if there was one.
+    #[inline]
+    #[must_use]
+    pub fn less_one(self) -> Self {
+        Self(if self.count() > 0 {
+            self.0 - Self::ONE
+        } else {
+            0
+        })
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} left in array {}", self.count(), self.id())
+    }
+}
+
+/// A word that holds a batch: `{tag: 32, closed: 1, batch: 31}`. The head of a
+/// depot, or the batch that a processor's cache was filled with. Tag and flag as
+/// in `Head`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Pile(u64);
+
+impl Pile {
+    const CLOSED: u64 = 1 << 31;
+    const BATCH: u64 = Self::CLOSED - 1;
+    const ONE_TAG: u64 = 1 << 32;
+
+    /// The pile whose word is `word`. All-zero memory is open and empty.
+    #[inline]
+    pub fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// The word to store.
+    #[inline]
+    pub fn word(self) -> u64 {
+        self.0
+    }
+
+    /// The batch; none proves that there was none when the word was read.
+    #[inline]
+    pub fn batch(self) -> Batch {
+        Batch((self.0 & Self::BATCH) as u32)
+    }
+
+    /// How often the word has changed, modulo 2³².
+    #[inline]
+    pub fn tag(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// True once it takes no more batches.
+    #[inline]
+    pub fn is_closed(self) -> bool {
+        self.0 & Self::CLOSED != 0
+    }
+
+    /// This word one change later, with `batch`.
+    #[inline]
+    #[must_use]
+    pub fn with(self, batch: Batch) -> Self {
+        let one = fault!(NoTag, 0, Self::ONE_TAG);
+        Self((self.0 & !Self::BATCH).wrapping_add(one) | u64::from(batch.raw()))
+    }
+
+    /// This word one change later, empty and closed.
+    #[inline]
+    #[must_use]
+    pub fn closed(self) -> Self {
+        Self(self.with(Batch::NONE).0 | Self::CLOSED)
+    }
+}
+
+impl fmt::Debug for Pile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pile")
+            .field("tag", &self.tag())
+            .field("closed", &self.is_closed())
+            .field("batch", &self.batch())
+            .finish()
+    }
+}
+
+/// The head of the list of spare arrays: `{tag: 32, id: 32}`, tag as in `Head`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stack(u64);
+
+impl Stack {
+    /// The head whose word is `word`. All-zero memory is an empty list.
+    #[inline]
+    pub fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// The word to store.
+    #[inline]
+    pub fn word(self) -> u64 {
+        self.0
+    }
+
+    /// The array on top, 0 if there is none.
+    #[inline]
+    pub fn top(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// This head one change later, with `id` on top.
+    #[inline]
+    #[must_use]
+    pub fn with_top(self, id: u32) -> Self {
+        let one = fault!(NoTag, 0, 1 << 32);
+        Self((self.0 & !u64::from(u32::MAX)).wrapping_add(one) | u64::from(id))
     }
 }
 
@@ -262,11 +421,39 @@ mod tests {
             prop_assert_eq!(topped.tag(), next_tag);
             prop_assert_eq!(topped.top(), Index::from_raw(top));
             prop_assert_eq!(topped.is_closed(), head.is_closed());
-            prop_assert_eq!(head.grabbed().tag(), next_tag);
-            prop_assert_eq!(head.grabbed().top(), None);
             prop_assert!(head.closed().is_closed());
             prop_assert_eq!(head.closed().top(), None);
             prop_assert_eq!(head.closed().tag(), next_tag);
+        }
+
+        #[test]
+        fn a_batch_gives_back_its_array_and_count(id in 0..=Batch::MAX_ID, count in 0u32..31) {
+            let batch = Batch::new(id, count);
+            prop_assert_eq!((batch.id(), batch.count()), (id, count));
+            prop_assert_eq!(Batch::from_raw(batch.raw()), batch);
+            prop_assert_eq!(batch.less_one().count(), count.saturating_sub(1));
+            prop_assert_eq!(batch.is_none(), count == 0);
+        }
+
+        #[test]
+        fn every_change_of_a_pile_is_a_new_tag_and_keeps_the_flag(
+            word: u64, id in 0..=Batch::MAX_ID, count in 0u32..31,
+        ) {
+            let (pile, batch) = (Pile::from_word(word), Batch::new(id, count));
+            let next_tag = pile.tag().wrapping_add(1);
+            prop_assert_eq!(pile.with(batch).tag(), next_tag);
+            prop_assert_eq!(pile.with(batch).batch(), batch);
+            prop_assert_eq!(pile.with(batch).is_closed(), pile.is_closed());
+            prop_assert!(pile.closed().is_closed());
+            prop_assert!(pile.closed().batch().is_none());
+            prop_assert_eq!(pile.closed().tag(), next_tag);
+        }
+
+        #[test]
+        fn every_change_of_a_stack_is_a_new_tag(word: u64, id: u32) {
+            let stack = Stack::from_word(word);
+            prop_assert_eq!(stack.with_top(id).top(), id);
+            prop_assert_eq!(stack.with_top(id).word() >> 32, (word >> 32).wrapping_add(1) & 0xffff_ffff);
         }
 
         #[test]

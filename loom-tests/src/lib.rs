@@ -1,1 +1,41 @@
+//! What every model needs: the runner, and the bookkeeping of who holds which
+//! buffer.
+//!
+//! A model is a small program over the library's own modules (`hugepool::model`)
+//! that loom runs under every schedule and every outcome of weak memory, up to a
+//! bound on preemptions. It names the faults that must make it fail: for each of
+//! them the very same program is run again with that fault planted in the
+//! library, and the check passes only if loom then finds a failure. A model that
+//! no fault can break would prove nothing.
+#![cfg(hugepool_loom)]
+#![deny(missing_docs)]
 
+mod buffers;
+mod guarded;
+mod quarantine;
+mod runner;
+mod shelf;
+
+pub use buffers::Buffers;
+pub use guarded::Guarded;
+pub use runner::Model;
+pub use shelf::Shelf;
+
+/// Makes each of the named functions, which return a [`Model`], a test, and
+/// lists them all in `MODELS`.
+#[macro_export]
+macro_rules! tests {
+    ($($name:ident),+ $(,)?) => {
+        /// The models of this file.
+        pub const MODELS: &[fn() -> $crate::Model] = &[$($name),+];
+
+        mod tests {
+            $(
+                #[test]
+                fn $name() {
+                    super::$name().check(stringify!($name));
+                }
+            )+
+        }
+    };
+}

@@ -29,11 +29,12 @@ use crate::sys::map::Mapping;
 use crate::table::{Table, Zeroed};
 use crate::word::Index;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-/// The most address space a pool can have, in bytes: 1 TiB of segments, and room
-/// for the granules that are none.
-pub const MAX_ADDRESS_SPACE: usize = (1 << 40) + (1 << 30);
+/// The most address space a pool can have for segments, in bytes. The granules
+/// that belong to none come on top.
+pub const MAX_ADDRESS_SPACE: usize = 1 << 40;
 
 /// How many segments a pool can have at once.
 pub const MAX_SEGMENTS: usize = 4095;
@@ -71,7 +72,11 @@ pub struct Place {
 
 /// The address range of one pool.
 pub struct Arena {
-    memory: Mapping,
+    memory: ManuallyDrop<Mapping>,
+    /// The process that reserved the range. A child of a fork inherits the
+    /// tables but not the segments: where those were its range has holes, which
+    /// its next mapping may fill. So nothing is unmapped there.
+    process: u32,
     /// The segment's number for each granule, 0 if it is free, `GUARD` behind a
     /// segment. Claimed by compare-and-swap from 0 (AcqRel: the claimer sees
     /// that the memory was given back), released by a store of 0 (Release).
@@ -85,7 +90,8 @@ impl Arena {
         const GIB: usize = 1 << 30;
         let alignment = if len >= GIB { GIB } else { MAX_ALIGNMENT };
         Ok(Self {
-            memory: Mapping::reserve(len, alignment)?,
+            memory: ManuallyDrop::new(Mapping::reserve(len, alignment)?),
+            process: std::process::id(),
             granules: Table::new(len / GRANULE)?,
             spans: Table::new(MAX_SEGMENTS + 1)?,
         })
@@ -100,6 +106,11 @@ impl Arena {
     /// Bytes of address space.
     pub fn len(&self) -> usize {
         self.memory.len()
+    }
+
+    /// True in a child of the process that reserved the range.
+    fn is_inherited(&self) -> bool {
+        std::process::id() != self.process
     }
 
     fn granule_count(&self) -> usize {
@@ -130,6 +141,12 @@ impl Arena {
         };
         let bytes = geometry.bytes(count).ok_or(overflow)?;
         let plan = memory.plan(bytes, geometry);
+        if plan.bytes >= self.len() {
+            return Err(BuildError::AddressSpace {
+                needed: plan.bytes,
+                limit: self.len(),
+            });
+        }
         let id = self.claim_span().ok_or(BuildError::TooManySegments {
             limit: MAX_SEGMENTS,
         })?;
@@ -154,20 +171,29 @@ impl Arena {
     }
 
     /// Claims `count` free granules in a row and one behind them as a guard.
-    /// First fit. Lock-free: a claim that fails has met another thread's.
+    /// First fit. Lock-free: a claim that fails has met another thread's, and is
+    /// then tried from the front again, since that thread may yield to us.
     fn claim_granules(&self, id: u16, count: usize, alignment: usize) -> Result<usize, BuildError> {
         let needed = count + 1;
         let end = self.granule_count();
         let mut first = alignment.max(1);
+        let mut met = false;
         while needed <= end.saturating_sub(first) {
             // Relaxed: a hint; the claim below is what counts.
             let taken = (first..first + needed)
                 .rev()
                 .find(|&at| self.granules.get(at).load(Ordering::Relaxed) != 0);
-            let obstacle = taken.or_else(|| self.try_claim(id, first, count).err());
-            match obstacle {
-                None => return Ok(first),
-                Some(at) => first = (at + 1).next_multiple_of(alignment),
+            let Some(at) = taken else {
+                match self.try_claim(id, first, count) {
+                    Ok(()) => return Ok(first),
+                    Err(_) => met = true,
+                }
+                // Look again at the same place.
+                continue;
+            };
+            first = (at + 1).next_multiple_of(alignment);
+            if needed > end.saturating_sub(first) && std::mem::take(&mut met) {
+                first = alignment.max(1);
             }
         }
         Err(BuildError::AddressSpace {
@@ -241,6 +267,15 @@ impl Span {
     fn release(&self) {
         // Release: see the type; pairs with the claim.
         self.class.store(0, Ordering::Release);
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        if !self.is_inherited() {
+            // SAFETY: dropped here and not used any more.
+            unsafe { ManuallyDrop::drop(&mut self.memory) };
+        }
     }
 }
 

@@ -98,6 +98,9 @@ impl Drop for Segment {
         // back, then the number.
         // Release: what was done with the buffers comes before.
         span.count.store(0, Ordering::Release);
+        if self.arena.is_inherited() {
+            return;
+        }
         if self.pages.is_some() {
             // SAFETY: all buffers of the segment are out of circulation, and no
             // directory that names it can be read any more.

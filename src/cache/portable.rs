@@ -1,74 +1,137 @@
-//! Per-CPU caches for every machine: a tagged free list a processor and class.
+//! Per-CPU caches for every machine: two tagged words a processor and class.
 //!
-//! Owns: the slots. Uses: `sync`, `sys::cpu`, `table`, `record`, `word`. Used
-//! by: `lists`, through `CpuCaches`.
+//! Owns: the slots. Uses: `sync`, `sys::cpu`, `table`, `record`, `batch`,
+//! `word`. Used by: `lists`, through `CpuCaches`.
 //!
 //! ```text
-//!   slot {tag, closed, index} ──▶ a ─next─▶ b ─next─▶ c
-//!                                 depth 3   depth 2   depth 1
+//!   freed  {tag, closed, index} ──▶ a ─next─▶ b ─next─▶ c   what came back here
+//!                                   depth 3   depth 2   depth 1
+//!
+//!   filled {tag, count, batch}  ──▶ [d e f . . .]           what the depot gave
 //! ```
 //!
-//! A buffer in the list is held by nobody; whoever moves the head past it holds
-//! it. The top's `depth` is the length of the list, so no counter is kept. The
-//! links of buffers in the list do not change until the head has moved past
-//! them, and then the tag has changed: a compare-and-swap that succeeds proves
-//! that every link its caller followed was current. The processor number is
-//! advice: a thread that migrates between reading it and the compare-and-swap
-//! merely uses a colder slot.
+//! A buffer that comes back is linked into `freed`; a batch from the depot
+//! becomes `filled` as it is. A request takes from `freed` first (it is warm),
+//! then from `filled`. Links are written by threads that free on this processor
+//! and read by threads that allocate on it, so they stay in its cache; a stream
+//! of buffers from one processor to another moves in batches alone.
+//!
+//! A buffer in a slot is held by nobody; whoever moves the word past it holds
+//! it. The depth of the top is the length of `freed`, so no counter is kept.
+//! Neither links nor arrays change until their word has moved past them, and
+//! then the tag has changed: a compare-and-swap that succeeds proves that all
+//! its caller read was current. The processor number is advice: a thread that
+//! migrates between reading it and the compare-and-swap merely uses a colder
+//! slot.
 
-use super::{CpuCaches, Empty, Refused};
+use super::{CpuCaches, Empty, Handful, Refused, Tables};
+use crate::batch::MAX_BATCH;
 use crate::class::{ClassId, MAX_CLASSES};
-use crate::record::{Chain, Records};
+use crate::record::Records;
 use crate::sync::{AtomicU64, Ordering, fault};
 use crate::sys::cpu;
 use crate::table::{Table, Zeroed};
-use crate::word::{Head, Index};
+use crate::word::{Batch, Head, Index, Pile};
 use std::io;
 
-/// The free list of one processor and class.
+/// The free buffers of one processor and class.
+///
+/// Both words are written by compare-and-swap alone. `push` and `refill` release
+/// what their thread wrote; every reader acquires. Pops are read-modify-writes,
+/// so they continue the release sequence of every earlier push.
 #[derive(Default)]
 struct Slot {
-    /// A `Head`. Written by compare-and-swap alone. `push` and `refill` release
-    /// what their thread wrote; every reader acquires. Pops are
-    /// read-modify-writes, so they continue the release sequence of every
-    /// earlier push.
-    head: AtomicU64,
+    /// A `Head`.
+    freed: AtomicU64,
+    /// A `Pile`; never closed, since only holders of a handle fill it.
+    filled: AtomicU64,
 }
 
-// SAFETY: one integer atomic; all-zero bytes are an open, empty list.
+// SAFETY: integer atomics alone; all-zero bytes are an open, empty slot.
 unsafe impl Zeroed for Slot {}
 
 impl Slot {
-    fn load(&self) -> Head {
-        // Acquire: pairs with the Release in `push` and `refill`.
-        Head::from_word(self.head.load(Ordering::Acquire))
+    fn freed(&self) -> Head {
+        // Acquire: pairs with the Release in `push`.
+        Head::from_word(self.freed.load(Ordering::Acquire))
     }
 
-    fn swap(&self, old: Head, new: Head, success: Ordering) -> Result<(), Head> {
-        // Failure is Acquire for the same reason as `load`.
-        self.head
+    fn swap_freed(&self, old: Head, new: Head, success: Ordering) -> Result<(), Head> {
+        // Failure is Acquire for the same reason as `freed`.
+        self.freed
             .compare_exchange_weak(old.word(), new.word(), success, Ordering::Acquire)
             .map(drop)
             .map_err(Head::from_word)
     }
 
-    fn pop(&self, records: &Records) -> Result<Index, Empty> {
-        let mut head = self.load();
-        loop {
-            let top = head.top().ok_or(Empty(u64::from(head.tag())))?;
-            let rest = records.get(top.raw() as usize).next();
-            // Relaxed on success: `load` acquired this very value (the tag says
-            // so), and nothing of this thread needs to be released.
-            match self.swap(head, head.with_top(rest), Ordering::Relaxed) {
+    fn filled(&self) -> Pile {
+        // Acquire: pairs with the Release in `refill`.
+        Pile::from_word(self.filled.load(Ordering::Acquire))
+    }
+
+    fn swap_filled(&self, old: Pile, new: Pile, success: Ordering) -> Result<(), Pile> {
+        // Failure is Acquire for the same reason as `filled`.
+        self.filled
+            .compare_exchange_weak(old.word(), new.word(), success, Ordering::Acquire)
+            .map(drop)
+            .map_err(Pile::from_word)
+    }
+
+    #[inline]
+    fn pop(&self, tables: &Tables) -> Result<Index, Empty> {
+        let mut head = self.freed();
+        while let Some(top) = head.top() {
+            let rest = tables.records.get(top.raw() as usize).next();
+            // Release: whoever sees the buffer gone sees what this thread gave
+            // or announced before (`lists`). The Acquire side was done by
+            // `freed`, whose value the tag proves to be current.
+            let order = fault!(TakeRelaxed, Ordering::Relaxed, Ordering::Release);
+            match self.swap_freed(head, head.with_top(rest), order) {
                 Ok(()) => return Ok(top),
                 Err(now) => head = now,
             }
         }
+        self.pop_filled(tables)
+            .map_err(|pile| Empty(u64::from(head.tag()) + u64::from(pile.tag())))
     }
 
+    #[inline]
+    fn pop_filled(&self, tables: &Tables) -> Result<Index, Pile> {
+        let mut pile = self.filled();
+        loop {
+            let batch = pile.batch();
+            let last = match tables.batches.last(batch) {
+                Some(last) => last,
+                None if batch.is_none() => return Err(pile),
+                // The array is being rewritten: the word is stale.
+                None => {
+                    pile = self.filled();
+                    continue;
+                }
+            };
+            let rest = if batch.count() > 1 {
+                batch.less_one()
+            } else {
+                Batch::NONE
+            };
+            // Release: as in `pop`.
+            let order = fault!(TakeRelaxed, Ordering::Relaxed, Ordering::Release);
+            match self.swap_filled(pile, pile.with(rest), order) {
+                Ok(()) => {
+                    if batch.count() == 1 {
+                        tables.batches.put(batch.id());
+                    }
+                    return Ok(last);
+                }
+                Err(now) => pile = now,
+            }
+        }
+    }
+
+    #[inline]
     fn push(&self, records: &Records, index: Index, capacity: u32) -> Result<(), Refused> {
         let record = records.get(index.raw() as usize);
-        let mut head = self.load();
+        let mut head = self.freed();
         loop {
             if fault!(IgnoreClosed, false, head.is_closed()) {
                 return Err(Refused::Closed);
@@ -81,79 +144,67 @@ impl Slot {
             // Release: whoever acquires this head sees the links and everything
             // this thread did with the buffer.
             let order = fault!(SlotPushRelaxed, Ordering::Relaxed, Ordering::Release);
-            match self.swap(head, head.with_top(Some(index)), order) {
+            match self.swap_freed(head, head.with_top(Some(index)), order) {
                 Ok(()) => return Ok(()),
                 Err(now) => head = now,
             }
         }
     }
 
-    fn refill(&self, records: &Records, chain: Chain) -> Result<(), Chain> {
-        let head = self.load();
-        if head.is_closed() || head.top().is_some() {
-            return Err(chain);
+    fn refill(&self, batch: Batch) -> Result<(), Batch> {
+        let pile = self.filled();
+        if !pile.batch().is_none() {
+            return Err(batch);
         }
-        debug_assert_eq!(records.get(chain.first.raw() as usize).depth(), chain.len);
-        // Release: as in `push`.
-        self.swap(head, head.with_top(Some(chain.first)), Ordering::Release)
-            .map_err(|_| chain)
+        // Release: whoever acquires this word sees the array as we got it.
+        self.swap_filled(pile, pile.with(batch), Ordering::Release)
+            .map_err(|_| batch)
     }
 
-    fn flush(&self, records: &Records, count: u32) -> Option<Chain> {
-        let mut head = self.load();
+    fn flush(&self, records: &Records, count: u32) -> Option<Handful> {
+        let mut head = self.freed();
         loop {
             let first = head.top()?;
-            let mut last = first;
-            let mut len = 1;
-            let rest = loop {
-                let next = records.get(last.raw() as usize).next();
-                match next {
-                    Some(below) if len < count => {
-                        last = below;
-                        len += 1;
-                    }
-                    rest => break rest,
-                }
-            };
+            let mut handful = Handful::empty(first);
+            let mut rest = Some(first);
+            for _ in 0..(count as usize).min(MAX_BATCH) {
+                let Some(index) = rest else { break };
+                handful.add(index);
+                rest = records.get(index.raw() as usize).next();
+            }
             // Release: the taker announced the carry before this; whoever sees
             // the buffers gone must see the announcement (`lists::Carry`).
-            match self.swap(head, head.with_top(rest), Ordering::Release) {
-                Ok(()) => {
-                    let mut at = Some(first);
-                    for depth in (1..=len).rev() {
-                        let Some(index) = at else { break };
-                        let record = records.get(index.raw() as usize);
-                        at = record.next();
-                        record.set(if depth == 1 { None } else { at }, depth);
-                    }
-                    return Some(Chain { first, len });
-                }
+            match self.swap_freed(head, head.with_top(rest), Ordering::Release) {
+                Ok(()) => return Some(handful),
                 Err(now) => head = now,
             }
         }
     }
 
+    fn unfill(&self) -> Option<Batch> {
+        let mut pile = self.filled();
+        while !pile.batch().is_none() {
+            // Release: as in `flush`.
+            match self.swap_filled(pile, pile.with(Batch::NONE), Ordering::Release) {
+                Ok(()) => return Some(pile.batch()),
+                Err(now) => pile = now,
+            }
+        }
+        None
+    }
+
     fn close(&self, records: &Records) -> u64 {
-        let mut head = self.load();
+        let mut head = self.freed();
         // AcqRel: acquires what the last pusher released, since the memory may
         // be unmapped next; releases the counter that late buffers go to.
-        while let Err(now) = self.swap(head, head.closed(), Ordering::AcqRel) {
+        while let Err(now) = self.swap_freed(head, head.closed(), Ordering::AcqRel) {
             head = now;
         }
-        u64::from(Self::depth(head, records))
+        u64::from(Self::depth(head, records) + self.filled().batch().count())
     }
 
     fn len(&self, records: &Records) -> u64 {
-        let mut head = self.load();
-        loop {
-            let depth = Self::depth(head, records);
-            // The depth was current if the head is still the same.
-            let now = self.load();
-            if now == head {
-                return u64::from(depth);
-            }
-            head = now;
-        }
+        u64::from(Self::depth(self.freed(), records)) + u64::from(self.filled().batch().count())
     }
 
     fn depth(head: Head, records: &Records) -> u32 {
@@ -186,11 +237,6 @@ impl Portable {
     fn own(&self, class: ClassId) -> &Slot {
         self.slot(self.current(), class)
     }
-
-    /// Bytes of memory the slots occupy.
-    pub fn resident(&self) -> io::Result<usize> {
-        self.slots.resident(usize::MAX)
-    }
 }
 
 impl CpuCaches for Portable {
@@ -208,50 +254,54 @@ impl CpuCaches for Portable {
     }
 
     #[inline]
-    fn pop(&self, records: &Records, class: ClassId) -> Option<Index> {
-        self.own(class).pop(records).ok()
+    fn pop(&self, tables: &Tables, class: ClassId) -> Option<Index> {
+        self.own(class).pop(tables).ok()
     }
 
     #[inline]
     fn push(
         &self,
-        records: &Records,
+        tables: &Tables,
         class: ClassId,
         index: Index,
         capacity: u32,
     ) -> Result<(), Refused> {
-        self.own(class).push(records, index, capacity)
+        self.own(class).push(&tables.records, index, capacity)
     }
 
-    fn refill(&self, records: &Records, class: ClassId, chain: Chain) -> Result<(), Chain> {
-        self.own(class).refill(records, chain)
+    fn refill(&self, _tables: &Tables, class: ClassId, batch: Batch) -> Result<(), Batch> {
+        self.own(class).refill(batch)
     }
 
-    fn flush(&self, records: &Records, class: ClassId, count: u32) -> Option<Chain> {
-        self.own(class).flush(records, count)
+    fn flush(&self, tables: &Tables, cpu: usize, class: ClassId, count: u32) -> Option<Handful> {
+        self.slot(cpu, class).flush(&tables.records, count)
     }
 
-    fn steal(&self, records: &Records, cpu: usize, class: ClassId) -> Result<Index, Empty> {
-        self.slot(cpu, class).pop(records)
+    fn unfill(&self, _tables: &Tables, cpu: usize, class: ClassId) -> Option<Batch> {
+        self.slot(cpu, class).unfill()
     }
 
-    fn drain(&self, records: &Records, cpu: usize, class: ClassId) -> Option<Chain> {
-        self.slot(cpu, class).flush(records, u32::MAX)
+    fn steal(&self, tables: &Tables, cpu: usize, class: ClassId) -> Result<Index, Empty> {
+        self.slot(cpu, class).pop(tables)
     }
 
-    fn close(&self, records: &Records, cpu: usize, class: ClassId) -> u64 {
-        self.slot(cpu, class).close(records)
+    fn close(&self, tables: &Tables, cpu: usize, class: ClassId) -> u64 {
+        self.slot(cpu, class).close(&tables.records)
     }
 
-    fn len(&self, records: &Records, cpu: usize, class: ClassId) -> u64 {
-        self.slot(cpu, class).len(records)
+    fn len(&self, tables: &Tables, cpu: usize, class: ClassId) -> u64 {
+        self.slot(cpu, class).len(&tables.records)
     }
 
     fn populate(&self, class: ClassId) {
         for cpu in 0..self.cpus {
-            // A store that changes nothing; it makes the page present.
-            // Relaxed: no data depends on it.
-            self.slot(cpu, class).head.fetch_or(0, Ordering::Relaxed);
+            // A read-modify-write that changes nothing; it makes the page
+            // present. Relaxed: no data depends on it.
+            self.slot(cpu, class).freed.fetch_or(0, Ordering::Relaxed);
         }
+    }
+
+    fn resident(&self) -> io::Result<usize> {
+        self.slots.resident(usize::MAX)
     }
 }

@@ -18,7 +18,8 @@ pub struct Rung {
 }
 
 impl Rung {
-    fn serves(&self, size: usize, alignment: usize) -> bool {
+    /// Whether the class can serve a request.
+    pub fn serves(&self, size: usize, alignment: usize) -> bool {
         self.size >= size && self.alignment >= alignment
     }
 }
@@ -28,7 +29,7 @@ impl Rung {
 #[derive(Clone, Debug)]
 pub struct Ladder {
     /// Size and alignment of each rung.
-    shapes: [(usize, usize); MAX_CLASSES],
+    shapes: [(u32, u32); MAX_CLASSES],
     classes: [ClassRef; MAX_CLASSES],
     len: usize,
 }
@@ -56,7 +57,8 @@ impl Ladder {
         }
         self.shapes.copy_within(at..self.len, at + 1);
         self.classes.copy_within(at..self.len, at + 1);
-        self.shapes[at] = (rung.size, rung.alignment);
+        // Both fit: sizes end at 1 GiB, alignments at 64 MiB.
+        self.shapes[at] = (rung.size as u32, rung.alignment as u32);
         self.classes[at] = rung.class;
         self.len += 1;
     }
@@ -72,8 +74,8 @@ impl Ladder {
         shapes
             .zip(self.classes())
             .map(|(&(size, alignment), &class)| Rung {
-                size,
-                alignment,
+                size: size as usize,
+                alignment: alignment as usize,
                 class,
             })
     }
@@ -83,26 +85,16 @@ impl Ladder {
         self.iter().find(|rung| rung.serves(size, alignment))
     }
 
-    /// The classes that may serve the request: the smallest that fits, whatever
-    /// its size, and then those no larger than `climb` times the request.
+    /// Drops the classes larger than `climb` times a request of `size` bytes,
+    /// except the smallest.
     #[must_use]
-    pub fn climb(&self, size: usize, alignment: usize, climb: usize) -> Ladder {
+    pub fn up_to(mut self, size: usize, climb: usize) -> Ladder {
         let limit = size.saturating_mul(climb);
-        let mut ladder = Ladder::default();
-        for rung in self.iter().filter(|rung| rung.serves(size, alignment)) {
-            if ladder.len == 0 || rung.size <= limit {
-                ladder.insert(rung);
-            }
+        let beyond = self.iter().skip(1).position(|rung| rung.size > limit);
+        if let Some(at) = beyond {
+            self.len = at + 1;
         }
-        ladder
-    }
-
-    /// The largest size among classes of at least `alignment`.
-    pub fn largest(&self, alignment: usize) -> Option<usize> {
-        self.iter()
-            .filter(|rung| rung.alignment >= alignment)
-            .map(|rung| rung.size)
-            .max()
+        self
     }
 }
 
@@ -118,7 +110,7 @@ mod tests {
             ladder.insert(Rung {
                 size,
                 alignment: 1 << shift,
-                class: ClassRef::new(ClassId::new(at).unwrap(), size),
+                class: ClassRef::with_cache(ClassId::new(at).unwrap(), 2),
             });
         }
         ladder
@@ -144,11 +136,12 @@ mod tests {
             sizes in proptest::collection::vec((1usize..1 << 20, 9u32..12), 1..20),
             size in 1usize..1 << 20, shift in 0u32..13, climb in 0usize..6,
         ) {
-            let rungs: Vec<_> = ladder(&sizes)
-                .climb(size, 1 << shift, climb)
-                .iter()
-                .map(|rung| rung.size)
-                .collect();
+            let mut serving = Ladder::default();
+            for rung in ladder(&sizes).iter().filter(|rung| rung.serves(size, 1 << shift)) {
+                serving.insert(rung);
+            }
+            let serving = serving.up_to(size, climb);
+            let rungs: Vec<_> = serving.iter().map(|rung| rung.size).collect();
             let mut fitting: Vec<_> = sizes
                 .iter()
                 .filter(|&&(other, at)| other >= size && at >= shift)

@@ -155,7 +155,7 @@ impl Classes {
     pub fn class_ref(&self, id: ClassId) -> ClassRef {
         let at = self.constants.get(id.index());
         // Relaxed: see `Constants`.
-        ClassRef::with_cache(id, at.cache.load(Ordering::Relaxed) as u32)
+        ClassRef::with_cache(id, at.cache.load(Ordering::Relaxed) as u8)
     }
 
     /// Writes the constants of class `id`. Every caller writes the same.
@@ -168,11 +168,18 @@ impl Classes {
         at.stride.store(geometry.stride() as u64, Ordering::Relaxed);
         let reciprocal = Reciprocal::of(geometry.stride()).raw();
         at.reciprocal.store(reciprocal, Ordering::Relaxed);
-        let cache = ClassRef::cache_for(geometry.stride());
-        at.cache.store(u64::from(cache), Ordering::Relaxed);
         at.size.store(geometry.size() as u64, Ordering::Relaxed);
         // Release: see `defined`.
         self.defined.fetch_max(id.index() + 1, Ordering::Release);
+    }
+
+    /// Sets how many buffers of class `id` one processor's cache may hold. Unlike
+    /// the constants this changes as the class grows and shrinks; a thread that
+    /// reads an old value keeps a little more or less in its cache.
+    pub fn set_cache(&self, id: ClassId, capacity: u8) {
+        // Relaxed: any value it ever had will do.
+        let at = self.constants.get(id.index());
+        at.cache.store(u64::from(capacity), Ordering::Relaxed);
     }
 
     /// Every class that `keep` keeps, as a ladder. Lock-free; allocates nothing.

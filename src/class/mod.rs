@@ -1,7 +1,7 @@
 //! Size classes: which buffers there are, and where each one lies.
 //!
 //! Owns: the geometry of a class (pure arithmetic) and the table that takes a
-//! request to its class. Uses: `sync`, `table`, `word`. Used by: `lists`,
+//! request to its class. Uses: `sync`, `table`, `word`, `batch`. Used by: `lists`,
 //! `arena`, `pool`.
 
 mod geometry;
@@ -11,6 +11,8 @@ mod lookup;
 pub use geometry::{GRANULE, Geometry, MAX_ALIGNMENT, MAX_SIZE};
 pub use ladder::Ladder;
 pub use lookup::Classes;
+
+use crate::batch::MAX_BATCH;
 
 /// How many classes a pool can have over its life.
 pub const MAX_CLASSES: usize = if cfg!(hugepool_loom) { 2 } else { 128 };
@@ -39,9 +41,9 @@ pub struct ClassRef {
     /// Which class.
     pub id: ClassId,
     /// How many buffers one processor's cache may hold.
-    pub cache_capacity: u32,
+    pub cache_capacity: u8,
     /// How many buffers move between a cache and the depot at once.
-    pub batch: u32,
+    pub batch: u8,
 }
 
 impl ClassRef {
@@ -52,22 +54,14 @@ impl ClassRef {
         batch: 0,
     };
 
-    /// Bytes that one processor's cache of one class may hold, beyond
-    /// [`Self::MIN_CACHE`] buffers.
-    const CACHE_BYTES: usize = 4 << 20;
-    /// Buffers that one processor's cache may hold however large they are.
+    /// Buffers that one processor's cache may hold however few there are.
     const MIN_CACHE: usize = 2;
-    /// Buffers that one processor's cache may hold however small they are.
-    const MAX_CACHE: usize = if cfg!(hugepool_loom) { 4 } else { 64 };
-
-    /// Class `id` with buffers `stride` bytes apart.
-    pub fn new(id: ClassId, stride: usize) -> Self {
-        Self::with_cache(id, Self::cache_for(stride))
-    }
+    /// Buffers that one processor's cache may hold however many there are.
+    const MAX_CACHE: usize = 2 * MAX_BATCH;
 
     /// Class `id` with caches of `capacity` buffers.
     #[inline]
-    pub fn with_cache(id: ClassId, capacity: u32) -> Self {
+    pub fn with_cache(id: ClassId, capacity: u8) -> Self {
         Self {
             id,
             cache_capacity: capacity,
@@ -75,8 +69,9 @@ impl ClassRef {
         }
     }
 
-    /// How many buffers of `stride` bytes one processor's cache may hold.
-    pub fn cache_for(stride: usize) -> u32 {
-        (Self::CACHE_BYTES / stride.max(1)).clamp(Self::MIN_CACHE, Self::MAX_CACHE) as u32
+    /// How many of `buffers` in all one of `cpus` caches may hold: half its fair
+    /// share, so that most of them can be found without stealing.
+    pub fn cache_for(buffers: usize, cpus: usize) -> u8 {
+        (buffers / (2 * cpus.max(1))).clamp(Self::MIN_CACHE, Self::MAX_CACHE) as u8
     }
 }

@@ -148,8 +148,10 @@ impl Builder {
         self
     }
 
-    /// Whether children of a `fork` inherit the buffers (default false: a child
-    /// that touches one faults). Needed only by a child that reads them.
+    /// Whether children of a `fork` inherit the buffers (default false). By
+    /// default there is no memory at a buffer's address in a child, and the
+    /// child's own next mapping may be put there: a child must not touch
+    /// buffers. It may drop them and the pool, which unmaps nothing there.
     pub fn fork(mut self, fork: bool) -> Self {
         self.memory.fork = fork;
         self
@@ -189,12 +191,9 @@ impl Builder {
             needed = layout_bytes(&requests, &self.memory)
                 .ok_or(BuildError::Overflow { size, count })?;
         }
-        let arena = Arc::new(self.reserve_arena(needed)?);
+        let (arena, lists) = self.reserve_address_space(needed)?;
         let system = |error: io::Error| BuildError::System(OsError::new("mmap", &error));
         let classes = Classes::new(self.prefix).map_err(system)?;
-        let caches = Portable::new(cpu::possible()).map_err(system)?;
-        let indices = (arena.len() / GRANULE) << Index::POSITION_BITS;
-        let lists = FreeLists::new(caches, indices).map_err(system)?;
         let shared = Shared {
             base: arena.base(),
             catalog: Catalog::new(classes, lists, self.climb),
@@ -210,47 +209,49 @@ impl Builder {
         })
     }
 
-    fn reserve_arena(&self, needed: usize) -> Result<Arena, BuildError> {
+    /// Reserves the arena and the tables that go with it.
+    fn reserve_address_space(
+        &self,
+        needed: usize,
+    ) -> Result<(Arc<Arena>, FreeLists<Portable>), BuildError> {
         let system = |error: io::Error| BuildError::System(OsError::new("mmap", &error));
-        if let Some(bytes) = self.address_space {
-            // The granules that hold no buffers come on top of what the caller
-            // counted.
-            let overhead = GRANULE * (self.requests.len() + 1);
-            let limit = MAX_ADDRESS_SPACE;
-            let asked = bytes
-                .checked_next_multiple_of(GRANULE)
-                .and_then(|bytes| bytes.checked_add(overhead));
-            return match asked {
-                Some(asked) if asked <= limit && needed <= asked => {
-                    Arena::reserve(asked).map_err(system)
+        let reserve = |len: usize| -> io::Result<_> {
+            let arena = Arc::new(Arena::reserve(len)?);
+            let indices = (len / GRANULE) << Index::POSITION_BITS;
+            let caches = Portable::new(cpu::possible())?;
+            Ok((arena, FreeLists::new(caches, indices)?))
+        };
+        // The granules that hold no buffers come on top of what callers count.
+        let overhead = GRANULE * (self.requests.len() + 1);
+        let limit = MAX_ADDRESS_SPACE;
+        let most = limit + overhead;
+        let Some(bytes) = self.address_space else {
+            if needed > most {
+                return Err(BuildError::AddressSpace { needed, limit });
+            }
+            let mut len = needed
+                .saturating_mul(4)
+                .max(needed.saturating_add(ROOM))
+                .min(most);
+            loop {
+                match reserve(len) {
+                    Ok(reserved) => return Ok(reserved),
+                    Err(error) if len <= needed => return Err(system(error)),
+                    // A limit on address space: less room to grow.
+                    Err(_) => len = (len / 2).next_multiple_of(GRANULE).max(needed),
                 }
-                Some(asked) if asked <= limit => Err(BuildError::AddressSpace {
-                    needed,
-                    limit: asked,
-                }),
-                _ => Err(BuildError::AddressSpace {
-                    needed: bytes,
-                    limit: 1 << 40,
-                }),
-            };
-        }
-        if needed > MAX_ADDRESS_SPACE {
+            }
+        };
+        if bytes > limit {
             return Err(BuildError::AddressSpace {
-                needed,
-                limit: MAX_ADDRESS_SPACE,
+                needed: bytes,
+                limit,
             });
         }
-        let mut len = needed
-            .saturating_mul(4)
-            .max(needed.saturating_add(ROOM))
-            .min(MAX_ADDRESS_SPACE);
-        loop {
-            match Arena::reserve(len) {
-                Ok(arena) => return Ok(arena),
-                Err(error) if len <= needed => return Err(system(error)),
-                // A limit on address space: less room to grow.
-                Err(_) => len = (len / 2).next_multiple_of(GRANULE).max(needed),
-            }
+        let len = bytes.next_multiple_of(GRANULE) + overhead;
+        if needed > len {
+            return Err(BuildError::AddressSpace { needed, limit: len });
         }
+        reserve(len).map_err(system)
     }
 }

@@ -74,7 +74,7 @@ impl Class {
     /// [`AllocError::Exhausted`] if at one moment within the call no buffer that
     /// fits was free anywhere; [`AllocError::NoClass`] if the class was trimmed
     /// away and no other fits.
-    #[inline]
+    #[inline(always)]
     pub fn allocate(&self) -> Result<Buffer, AllocError> {
         let catalog = &self.shared().catalog;
         let taken = match catalog.lists().take_cached(self.id) {

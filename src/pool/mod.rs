@@ -268,16 +268,16 @@ impl Pool {
     /// The smallest class that fits serves it; if that is empty, classes up to
     /// [`climb`](Builder::climb) times the size do. Lock-free; never blocks. A
     /// request that finds every list empty while another thread carries a batch
-    /// between two of them yields the processor to it, a bounded number of
-    /// times.
+    /// between two of them yields the processor to it, for at most 5 ms.
     ///
     /// # Errors
     ///
     /// [`AllocError::ZeroSize`], [`AllocError::BadAlignment`];
     /// [`AllocError::NoClass`] if no class could ever serve it;
     /// [`AllocError::Exhausted`] if at one moment within the call no buffer that
-    /// fits was free anywhere.
-    #[inline]
+    /// fits was free anywhere (or, if it says `carried`, none but what another
+    /// thread was carrying all the while).
+    #[inline(always)]
     pub fn allocate(&self, size: usize, alignment: usize) -> Result<Buffer, AllocError> {
         let taken = self.shared().catalog.take(size, alignment)?;
         Ok(Buffer::new(self.handle.0, taken, size))
@@ -333,8 +333,8 @@ impl Pool {
     /// now, wherever they are, with those of larger classes that the request
     /// may climb to. 0 if no class could ever serve it.
     ///
-    /// Exact while no other thread takes or gives back; otherwise a sum of
-    /// counts read one after another. Lock-free.
+    /// Exact while no other thread takes or gives back, an estimate otherwise.
+    /// Lock-free.
     #[must_use]
     pub fn available(&self, size: usize, alignment: usize) -> usize {
         self.shared().catalog.available(size, alignment)
@@ -379,12 +379,17 @@ impl Pool {
     /// [`request`](Self::request) and whose buffers are all home. Segments that
     /// the pool was built with stay.
     ///
+    /// A region that was registered with a device or the kernel must be
+    /// deregistered before its segment may be trimmed: the registration would
+    /// keep the old pages, and a later `request` may use the addresses again.
+    ///
     /// Takes no lock, but enters the kernel. The memory is gone when this
     /// returns, unless another thread is just then inside a call that reads the
     /// directory ([`stats`](Self::stats), [`regions`](Self::regions),
     /// [`request`](Self::request), `trim`); then it goes with one of the next
-    /// such calls. While it looks, requests that find nothing wait for it as
-    /// they do for a batch on its way.
+    /// such calls. While it looks it holds the free buffers of the segments in
+    /// question; requests that find no others wait for it as they do for a batch
+    /// on its way.
     pub fn trim(&self) -> Trimmed {
         let catalog = &self.shared().catalog;
         let gone = catalog.trim();

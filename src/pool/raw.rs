@@ -37,7 +37,7 @@ impl Pool {
     /// unsafe { pool.free_raw(start.as_ptr(), 4096)? };
     /// # Ok(()) }
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn allocate_raw(&self, size: usize, alignment: usize) -> Result<NonNull<u8>, AllocError> {
         let taken = self.shared().catalog.take(size, alignment)?;
         Ok(self.mark_raw(taken, size))
@@ -58,14 +58,17 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Every misuse is found, and changes nothing, unless it races another call
-    /// for the same buffer: [`FreeError::Foreign`], [`FreeError::Interior`],
+    /// Every misuse that can be told from the pointer and the size is found and
+    /// changes nothing, unless it races another call for the same buffer: [`FreeError::Foreign`], [`FreeError::Interior`],
     /// [`FreeError::NotAllocated`], [`FreeError::WrongSize`].
     ///
     /// # Safety
     ///
-    /// If it succeeds, the caller must not use the memory any more. Two threads
-    /// must not free one buffer at the same time.
+    /// `start` must be the caller's own: if the buffer is out as a raw pointer
+    /// with that size, then to the caller. (A pointer kept past its `free_raw` is
+    /// refused while the buffer is free, but cannot be told from that of the
+    /// next owner.) Two threads must not free one buffer at the same time. If it
+    /// succeeds, the caller must not use the memory any more.
     #[inline]
     pub unsafe fn free_raw(&self, start: *mut u8, size: usize) -> Result<(), FreeError> {
         let taken = self.check_raw(start, size)?;
@@ -94,8 +97,8 @@ impl Pool {
     ///
     /// # Safety
     ///
-    /// As [`free_raw`](Self::free_raw): if it succeeds, the pointer must not be
-    /// used any more.
+    /// As [`free_raw`](Self::free_raw): `start` must be the caller's own, and if
+    /// it succeeds the pointer must not be used any more.
     pub unsafe fn from_raw(&self, start: *mut u8, size: usize) -> Result<Buffer, FreeError> {
         let taken = self.check_raw(start, size)?;
         self.clear_raw(taken);

@@ -4,12 +4,39 @@
 
 use std::cell::Cell;
 
-pub use loom::hint::spin_loop;
 pub use loom::sync::atomic::{
     AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 pub use loom::thread::yield_now;
 pub use std::sync::Arc;
+
+/// Nothing. loom's own `spin_loop` yields, and a thread that has yielded is
+/// spared the outdated values it saw before: the very ones that a loop which
+/// merely looks twice must cope with. A loop that waits for another thread uses
+/// `yield_now`.
+pub fn spin_loop() {}
+
+/// As the native one, counted in yields instead of time.
+pub struct Patience(u32);
+
+impl Patience {
+    pub fn new() -> Self {
+        Self(2)
+    }
+
+    pub fn none() -> Self {
+        Self(0)
+    }
+
+    pub fn wait(&mut self) -> bool {
+        let left = self.0 > 0;
+        if left {
+            self.0 -= 1;
+            yield_now();
+        }
+        left
+    }
+}
 
 /// The faults a broken twin can plant, each named for what it takes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +47,6 @@ pub enum Fault {
     DepotPopRelaxed,
     /// List heads keep their tag when they change: ABA.
     NoTag,
-    /// A grab of a whole list keeps the tag.
-    NoTagOnGrab,
     /// A slot push publishes with `Relaxed` instead of `Release`.
     SlotPushRelaxed,
     /// Nobody looks into another processor's cache.
@@ -30,6 +55,9 @@ pub enum Fault {
     OneSweep,
     /// A thread that carries a batch does not announce it.
     NoAnnounce,
+    /// A swap that takes one buffer is `Relaxed`: a thread is seen to take before
+    /// it is seen to have given.
+    TakeRelaxed,
     /// A closing pool counts what is home before it raises the flag.
     CloseCountsFirst,
     /// The flag does not divert a push.
@@ -41,6 +69,28 @@ pub enum Fault {
     NoRetire,
     /// New buffers reach the free lists before the directory is published.
     StockFirst,
+    /// A trim takes a segment although some of its buffers are out.
+    TrimPartial,
+}
+
+impl Fault {
+    /// Every fault there is.
+    pub const ALL: &[Self] = &[
+        Self::DepotPushRelaxed,
+        Self::DepotPopRelaxed,
+        Self::NoTag,
+        Self::SlotPushRelaxed,
+        Self::NoSteal,
+        Self::OneSweep,
+        Self::NoAnnounce,
+        Self::TakeRelaxed,
+        Self::CloseCountsFirst,
+        Self::IgnoreClosed,
+        Self::SettleStores,
+        Self::NoRetire,
+        Self::StockFirst,
+        Self::TrimPartial,
+    ];
 }
 
 thread_local! {

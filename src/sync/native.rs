@@ -7,3 +7,44 @@ pub use core::sync::atomic::{
 };
 pub use std::sync::Arc;
 pub use std::thread::yield_now;
+use std::time::{Duration, Instant};
+
+/// How long a thread that found nothing waits for another that carries buffers
+/// between two lists: it yields until 5 ms have passed, which is a few time
+/// slices of the scheduler.
+pub struct Patience {
+    limit: Duration,
+    since: Option<Instant>,
+}
+
+impl Patience {
+    /// All of it.
+    pub fn new() -> Self {
+        Self {
+            limit: Duration::from_millis(5),
+            since: None,
+        }
+    }
+
+    /// None at all.
+    pub fn none() -> Self {
+        Self {
+            limit: Duration::ZERO,
+            since: None,
+        }
+    }
+
+    /// Lets other threads run; false, at once, when patience has run out.
+    pub fn wait(&mut self) -> bool {
+        if self.limit.is_zero() {
+            return false;
+        }
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        if now.duration_since(since) >= self.limit {
+            return false;
+        }
+        yield_now();
+        true
+    }
+}

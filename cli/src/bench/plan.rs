@@ -174,7 +174,10 @@ fn group(
             let depth = ring_depth(pattern::RING, most / threads);
             (threads * depth, depth)
         }
-        Pattern::Pipeline => (threads / 2 * pipeline::PER_PAIR, 1),
+        Pattern::Pipeline => {
+            let out = threads / 2 * pipeline::PER_PAIR;
+            (out.max(usual(stride).min(most)), 1)
+        }
         Pattern::Ring => {
             let buffers = usual(stride).min(most);
             (buffers, ring_depth(pattern::RING, buffers))

@@ -1,0 +1,69 @@
+//! The free lists of one class, with their buffers.
+
+use crate::Buffers;
+use hugepool::model::{ClassId, ClassRef, CpuCaches, FreeLists, Given, Index};
+
+/// Buffers of one class in free lists over the caches `C`.
+pub struct Shelf<C> {
+    /// The lists.
+    pub lists: FreeLists<C>,
+    /// What is in them.
+    pub buffers: Buffers,
+    /// The class.
+    pub class: ClassRef,
+}
+
+impl<C: CpuCaches> Shelf<C> {
+    /// `count` buffers in the depot under `caches`, each of which holds up to
+    /// `capacity` and moves half of that at once.
+    pub fn new(caches: C, capacity: u8, count: u32) -> Self {
+        let class = ClassRef::with_cache(ClassId::new(0).unwrap(), capacity);
+        let buffers = Buffers::new(count);
+        let lists = FreeLists::new(caches, count as usize + 1).unwrap();
+        lists.prepare(count as usize, 1);
+        lists.stock(class, count as usize, |k| Index::from_raw(k as u32 + 1));
+        Self {
+            lists,
+            buffers,
+            class,
+        }
+    }
+
+    /// Takes a buffer, by the whole ladder of a request.
+    pub fn take(&self) -> Option<Index> {
+        let (_, index) = self.lists.take(&[self.class]).ok()?;
+        self.buffers.take(index);
+        Some(index)
+    }
+
+    /// Takes `many` buffers or none.
+    pub fn take_many(&self, many: usize) -> Option<Vec<Index>> {
+        let taken = self.lists.take_many(&[self.class], many).ok()?;
+        let taken: Vec<Index> = taken.into_iter().map(|(_, index)| index).collect();
+        taken.iter().for_each(|&index| self.buffers.take(index));
+        Some(taken)
+    }
+
+    /// Gives a buffer back.
+    pub fn give(&self, index: Index) -> Given {
+        self.buffers.give(index);
+        self.lists.give(self.class, index)
+    }
+
+    /// Asserts, when all other threads have ended, that the lists count what
+    /// they hold, and that each buffer is in a list or has a holder.
+    pub fn audit(&self) {
+        let counts = self.lists.counts(self.class);
+        let held = self.buffers.held() as u64;
+        assert_eq!(
+            counts.depot + counts.cached + held,
+            counts.capacity,
+            "a buffer was lost"
+        );
+        let mut found = 0;
+        while self.take().is_some() {
+            found += 1;
+        }
+        assert_eq!(found, counts.depot + counts.cached, "a list miscounts");
+    }
+}

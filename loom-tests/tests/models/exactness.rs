@@ -1,0 +1,196 @@
+//! A request is refused only when nothing that fits is free anywhere.
+//!
+//! Proves: while threads move buffers between the depot and the caches of all
+//! processors, threads that together hold no more than there are never meet a
+//! refusal, wherever the free buffers are and however they move while a request
+//! looks for them. Batches between two lists are waited for. Of two threads that
+//! gather what only one of them can have, one gets it.
+//!
+//! Waiting is bounded: a request yields `PATIENCE` times (2 in models) to a
+//! thread that carries a batch and is then refused. loom takes a processor away
+//! from the carrier once a preemption, so the models in which a batch is carried
+//! hold for as many preemptions as there is patience and no more; their bound is
+//! fixed there. The others can be searched deeper.
+//!
+//! The twins: a request that does not look into other processors' caches; one
+//! that believes its first sweep, which buffers can pass behind its back; and
+//! carriers that do not announce what they carry.
+
+use hugepool::model::{Fault, Portable, run_on};
+use hugepool_loom_tests::{Model, Shelf, tests};
+use loom::thread;
+use std::sync::Arc;
+
+tests![
+    the_last_buffer_is_found_in_another_processors_cache,
+    two_threads_and_two_buffers_meet_no_refusal,
+    buffers_that_move_behind_a_sweep_are_found,
+    a_batch_on_its_way_to_the_depot_is_waited_for,
+    a_batch_on_its_way_to_a_cache_is_waited_for,
+    a_gatherer_that_gives_up_refuses_nobody_else,
+    one_of_two_gatherers_gets_what_both_want,
+];
+
+/// As many yields as a request makes to a carrier.
+const PATIENCE: usize = 2;
+
+type Lists = Shelf<Portable>;
+
+/// `count` buffers of which `cached` lie in the cache of `cpu`, the others in
+/// the depot.
+fn shelf(cpus: usize, capacity: u8, count: u32, cached: usize, cpu: usize) -> Arc<Lists> {
+    let shelf = Shelf::new(Portable::new(cpus).unwrap(), capacity, count);
+    run_on(cpu);
+    let held: Vec<_> = (0..cached).map(|_| shelf.take().unwrap()).collect();
+    for index in held {
+        let _home = shelf.give(index);
+    }
+    run_on(0);
+    Arc::new(shelf)
+}
+
+/// Runs `other` on processor 1 beside `own` on processor 0.
+fn race(shelf: &Arc<Lists>, own: impl FnOnce(&Lists), other: fn(&Lists)) {
+    let shared = Arc::clone(shelf);
+    let thread = thread::spawn(move || {
+        run_on(1);
+        other(&shared);
+    });
+    own(shelf);
+    thread.join().unwrap();
+    shelf.audit();
+}
+
+/// Takes a buffer, which must be possible, and gives it to the processor the
+/// thread then runs on.
+fn move_one(shelf: &Lists, from: usize, to: usize) {
+    run_on(from);
+    let index = shelf.take().expect("one of the buffers was free");
+    run_on(to);
+    let _home = shelf.give(index);
+}
+
+/// Processor 1 gives back the only other buffer while processor 0 looks for one.
+pub fn the_last_buffer_is_found_in_another_processors_cache() -> Model {
+    Model::new(3..=5, &[Fault::NoSteal], || {
+        let shelf = shelf(2, 2, 2, 2, 1);
+        race(
+            &shelf,
+            |shelf| {
+                shelf.take().expect("one of the buffers was free");
+            },
+            |shelf| move_one(shelf, 1, 1),
+        );
+    })
+}
+
+/// Two threads, each with at most one buffer, take and give twice.
+pub fn two_threads_and_two_buffers_meet_no_refusal() -> Model {
+    Model::new(2..=3, &[Fault::NoSteal, Fault::OneSweep], || {
+        let shelf = shelf(2, 2, 2, 1, 1);
+        race(
+            &shelf,
+            |shelf| {
+                move_one(shelf, 0, 0);
+                move_one(shelf, 0, 1);
+            },
+            |shelf| {
+                move_one(shelf, 1, 0);
+                move_one(shelf, 1, 1);
+            },
+        );
+    })
+}
+
+/// One thread moves both buffers, one after the other, from the cache that a
+/// request looks at last to the one that it has looked at already.
+pub fn buffers_that_move_behind_a_sweep_are_found() -> Model {
+    const TWINS: &[Fault] = &[Fault::OneSweep, Fault::TakeRelaxed];
+    Model::new(3..=4, TWINS, || {
+        let shelf = shelf(2, 2, 2, 2, 1);
+        race(
+            &shelf,
+            |shelf| {
+                shelf.take().expect("one of the buffers was free");
+            },
+            |shelf| {
+                move_one(shelf, 1, 0);
+                move_one(shelf, 1, 0);
+            },
+        );
+    })
+}
+
+/// Processor 0 gives a third buffer to its cache, which has room for two and
+/// sends one to the depot first. Processor 1 takes the other two.
+pub fn a_batch_on_its_way_to_the_depot_is_waited_for() -> Model {
+    Model::new(PATIENCE..=PATIENCE, &[Fault::NoAnnounce], || {
+        let shelf = shelf(2, 2, 3, 2, 0);
+        // Processor 1 looks into the depot first.
+        run_on(1);
+        let third = shelf.take().unwrap();
+        run_on(0);
+        race(
+            &shelf,
+            |shelf| {
+                let _home = shelf.give(third);
+            },
+            |shelf| {
+                for _ in 0..2 {
+                    shelf.take().expect("a batch was on its way");
+                }
+            },
+        );
+    })
+}
+
+/// Processor 0 takes one buffer of four, by a batch of two whose second goes to
+/// its cache. Processor 1 takes the other three.
+pub fn a_batch_on_its_way_to_a_cache_is_waited_for() -> Model {
+    Model::new(PATIENCE..=PATIENCE, &[Fault::NoAnnounce], || {
+        let shelf = shelf(2, 4, 4, 0, 0);
+        race(
+            &shelf,
+            |shelf| {
+                shelf.take().expect("four were free");
+            },
+            |shelf| {
+                for _ in 0..3 {
+                    shelf.take().expect("a batch was on its way");
+                }
+            },
+        );
+    })
+}
+
+/// Two are wanted at once where there is one: that is refused, but not to the
+/// thread that wants one.
+pub fn a_gatherer_that_gives_up_refuses_nobody_else() -> Model {
+    const TWINS: &[Fault] = &[Fault::NoAnnounce, Fault::TakeRelaxed];
+    Model::new(PATIENCE..=PATIENCE, TWINS, || {
+        let shelf = shelf(2, 2, 1, 0, 0);
+        race(
+            &shelf,
+            |shelf| {
+                shelf.take().expect("a gatherer had it for an instant");
+            },
+            |shelf| assert!(shelf.take_many(2).is_none()),
+        );
+    })
+}
+
+/// Two threads that each need both of two buffers.
+pub fn one_of_two_gatherers_gets_what_both_want() -> Model {
+    Model::new(PATIENCE..=PATIENCE, &[Fault::NoAnnounce], || {
+        let shelf = shelf(2, 2, 2, 1, 1);
+        let other = Arc::clone(&shelf);
+        let thread = thread::spawn(move || {
+            run_on(1);
+            other.take_many(2).is_some()
+        });
+        let mine = shelf.take_many(2).is_some();
+        let others = thread.join().unwrap();
+        assert!(mine != others, "both or none got what only one can have");
+        shelf.audit();
+    })
+}

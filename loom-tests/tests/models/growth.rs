@@ -1,0 +1,251 @@
+//! Growing and trimming a pool that is in use: the catalog.
+//!
+//! Proves: whoever takes a buffer finds its segment and its class, with every
+//! constant, in the directory and the tables; two threads that grow at once both
+//! succeed; a buffer that somebody holds is never in a segment that was trimmed,
+//! and none is lost; while a trim holds the free buffers of a class, requests
+//! wait for it; a segment's memory outlives every reader of a directory that
+//! names it.
+//!
+//! The twins: growth that hands out buffers before the directory names them; a
+//! trim that takes segments of which a buffer is out, or does not announce what
+//! it holds; a replaced directory that is destroyed at once.
+
+use hugepool::model::{
+    Catalog, ClassId, Classes, Fault, FreeLists, Geometry, Holder, Index, Portable,
+};
+use hugepool_loom_tests::{Model, tests};
+use loom::cell::UnsafeCell;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+use std::sync::Arc;
+
+tests![
+    what_can_be_taken_is_in_the_directory,
+    two_threads_can_grow_at_once,
+    a_buffer_that_is_out_is_in_no_trimmed_segment,
+    a_request_waits_for_a_trim,
+    a_segment_outlives_every_reader_of_its_directory,
+];
+
+/// The sizes of the two classes that a model can have, in bytes; both aligned to
+/// `ALIGNMENT`.
+const SIZES: [usize; 2] = [512, 576];
+const ALIGNMENT: usize = 512;
+/// Larger than the block of any segment here.
+const BLOCKS: usize = 4;
+const NO_CLASS: usize = usize::MAX;
+
+/// A segment's place without its memory.
+struct Stub {
+    first: usize,
+    count: usize,
+    class: AtomicUsize,
+    memory: UnsafeCell<()>,
+}
+
+// SAFETY: loom runs one thread at a time, and reports accesses to `memory` that
+// are not ordered; there is nothing in it to be torn.
+unsafe impl Sync for Stub {}
+
+impl Stub {
+    fn new(first: usize, count: usize) -> Arc<Self> {
+        Arc::new(Self {
+            first,
+            count,
+            class: AtomicUsize::new(NO_CLASS),
+            memory: UnsafeCell::new(()),
+        })
+    }
+
+    /// Somebody looks at the memory.
+    fn touch(&self) {
+        self.memory.with(|_| ());
+    }
+}
+
+impl Holder for Stub {
+    fn first(&self) -> usize {
+        self.first
+    }
+
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn assign(&self, class: ClassId) {
+        self.class.store(class.index(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Stub {
+    fn drop(&mut self) {
+        // loom's report unwinds through here; a second panic would abort.
+        if !std::thread::panicking() {
+            self.memory.with_mut(|_| ());
+        }
+    }
+}
+
+type Pool = Catalog<Stub, Portable>;
+
+/// A catalog of one processor, with a segment of one buffer that stays if
+/// `stocked`.
+fn pool(stocked: bool) -> Arc<Pool> {
+    let lists = FreeLists::new(Portable::new(1).unwrap(), BLOCKS << Index::POSITION_BITS);
+    let pool = Catalog::new(Classes::new(0).unwrap(), lists.unwrap(), 1);
+    if stocked {
+        admit(&pool, SIZES[0], Stub::new(1, 1), false);
+    }
+    Arc::new(pool)
+}
+
+fn admit(pool: &Pool, size: usize, segment: Arc<Stub>, grown: bool) {
+    let geometry = Geometry::new(size, ALIGNMENT, 0).unwrap();
+    let admitted = pool.admit(&geometry, Arc::clone(&segment), grown);
+    let class = admitted.unwrap().index();
+    assert_eq!(segment.class.load(Ordering::Relaxed), class);
+}
+
+/// Takes a buffer for `size` bytes by a request, and looks it up.
+fn take(pool: &Pool, size: usize) -> Option<Index> {
+    let taken = pool.take(size, ALIGNMENT).ok()?;
+    look_up(pool, size, taken.class, taken.index);
+    Some(taken.index)
+}
+
+/// Asserts that the directory and the tables know a buffer that was taken for
+/// `size` bytes.
+fn look_up(pool: &Pool, size: usize, class: ClassId, index: Index) {
+    let geometry = Geometry::new(size, ALIGNMENT, 0).unwrap();
+    pool.read(|directory| {
+        let entry = directory
+            .segments
+            .iter()
+            .find(|entry| entry.segment.first == index.block() as usize)
+            .expect("a buffer's segment is in the directory");
+        assert_eq!(entry.class, class, "the segment is another class's");
+        let assigned = entry.segment.class.load(Ordering::Relaxed);
+        assert_eq!(assigned, class.index(), "the segment was not told");
+        assert_eq!(directory.classes[class.index()], geometry);
+    });
+    let classes = pool.classes();
+    assert_eq!(classes.size_of(class), size);
+    let start = classes.offset_of(class, Index::new(index.block(), 0).unwrap());
+    let offset = classes.offset_of(class, index);
+    assert_eq!(
+        offset - start,
+        index.position() as usize * geometry.stride()
+    );
+    let batch = classes.class_ref(class).batch;
+    assert!(batch > 0, "a class came without its constants");
+}
+
+/// One thread adds a segment to a class of which every buffer is taken, while
+/// another looks for one as a request does first: own cache, depot, other
+/// caches. (What a request does next is to look again.) Once it has a buffer,
+/// the directory must name it in whatever way the schedule goes on, so no other
+/// ways are explored.
+pub fn what_can_be_taken_is_in_the_directory() -> Model {
+    Model::new(2..=3, &[Fault::StockFirst], || {
+        let pool = pool(true);
+        take(&pool, SIZES[0]).unwrap();
+        let taker = Arc::clone(&pool);
+        let thread = thread::spawn(move || {
+            let class = ClassId::new(0).unwrap();
+            let class = taker.classes().class_ref(class);
+            let taken = taker.lists().take_from_class(class);
+            taken.inspect(|&index| {
+                loom::stop_exploring();
+                look_up(&taker, SIZES[0], class.id, index);
+            })
+        });
+        admit(&pool, SIZES[0], Stub::new(2, 1), true);
+        let early = thread.join().unwrap();
+        let late = take(&pool, SIZES[0]);
+        assert!(early.is_some() != late.is_some(), "one buffer, taken once");
+    })
+}
+
+/// Two threads each add a class of their own. Without preemptions one comes after
+/// the other, but need not see what the other did; a bound of one takes long.
+pub fn two_threads_can_grow_at_once() -> Model {
+    Model::new(0..=1, &[Fault::StockFirst], || {
+        let pool = pool(false);
+        let grower = Arc::clone(&pool);
+        let thread = thread::spawn(move || admit(&grower, SIZES[0], Stub::new(1, 1), true));
+        admit(&pool, SIZES[1], Stub::new(2, 1), true);
+        thread.join().unwrap();
+        for size in SIZES {
+            let class = pool.classes().find(size, ALIGNMENT);
+            assert!(class.is_some(), "the look-up table is behind");
+            assert!(take(&pool, size).is_some(), "a segment was lost");
+        }
+    })
+}
+
+/// One thread trims while another takes a buffer and gives it back, and takes
+/// one for good.
+pub fn a_buffer_that_is_out_is_in_no_trimmed_segment() -> Model {
+    Model::new(1..=2, &[Fault::TrimPartial], || {
+        let pool = pool(true);
+        admit(&pool, SIZES[0], Stub::new(2, 2), true);
+        let trimmer = Arc::clone(&pool);
+        let thread = thread::spawn(move || trimmer.trim());
+        let take = || pool.take(SIZES[0], ALIGNMENT).ok();
+        if let Some(taken) = take() {
+            let class = pool.classes().class_ref(taken.class);
+            let _home = pool.lists().give(class, taken.index);
+        }
+        let kept = take();
+        let gone = thread.join().unwrap();
+        let holds = |index: Index| {
+            let holds = |segment: &Arc<Stub>| segment.first == index.block() as usize;
+            gone.iter().any(holds)
+        };
+        assert!(
+            !kept.is_some_and(|taken| holds(taken.index)),
+            "it was in use"
+        );
+        let left: usize = 3 - gone.iter().map(|segment| segment.count).sum::<usize>();
+        let free = pool.available(SIZES[0], ALIGNMENT);
+        assert_eq!(
+            free + usize::from(kept.is_some()),
+            left,
+            "a buffer was lost"
+        );
+    })
+}
+
+/// A request beside a trim that for an instant holds all there is. (As for
+/// every carried batch, a request waits for as long as its patience lasts; see
+/// `exactness`.)
+pub fn a_request_waits_for_a_trim() -> Model {
+    Model::new(2..=2, &[Fault::NoAnnounce], || {
+        let pool = pool(true);
+        admit(&pool, SIZES[0], Stub::new(2, 1), true);
+        let trimmer = Arc::clone(&pool);
+        let thread = thread::spawn(move || drop(trimmer.trim()));
+        let taken = pool.take(SIZES[0], ALIGNMENT);
+        taken.expect("a buffer was free, or held by a trim");
+        thread.join().unwrap();
+    })
+}
+
+/// A reader of the directory beside a trim that drops what it took and cleans
+/// up.
+pub fn a_segment_outlives_every_reader_of_its_directory() -> Model {
+    Model::new(1..=1, &[Fault::NoRetire], || {
+        let pool = pool(false);
+        admit(&pool, SIZES[0], Stub::new(1, 1), true);
+        let trimmer = Arc::clone(&pool);
+        let thread = thread::spawn(move || assert_eq!(trimmer.trim().len(), 1));
+        pool.read(|directory| {
+            directory
+                .segments
+                .iter()
+                .for_each(|entry| entry.segment.touch());
+        });
+        thread.join().unwrap();
+    })
+}

@@ -1,0 +1,50 @@
+//! Every model, one file a subject.
+//!
+//! | file | proves |
+//! | --- | --- |
+//! | `depot` | a buffer in the shared list goes to one thread, with its contents |
+//! | `cache` | the same of a processor's cache, under refill, flush and steal |
+//! | `exactness` | a request is refused only when nothing is free anywhere |
+//! | `teardown` | exactly one thread learns that it brought the last buffer |
+//! | `home` | the counter behind that |
+//! | `snapshot` | a reader's value outlives its reading |
+//! | `growth` | what can be taken is in the directory; what is trimmed is home |
+//!
+//! Run with
+//! `RUSTFLAGS="--cfg hugepool_loom --cfg crossbeam_loom" cargo test --release
+//! --target-dir target/loom -p hugepool-loom-tests -- --show-output`;
+//! `HUGEPOOL_LOOM_BOUND=3` searches deeper.
+#![cfg(hugepool_loom)]
+
+mod cache;
+mod depot;
+mod exactness;
+mod growth;
+mod home;
+mod snapshot;
+mod teardown;
+
+use hugepool::model::Fault;
+use hugepool_loom_tests::Model;
+
+/// Each fault that the library can plant is one that some model must catch; that
+/// it does is checked by that model's own test.
+#[test]
+fn every_fault_has_a_twin() {
+    let models: [&[fn() -> Model]; 7] = [
+        cache::MODELS,
+        depot::MODELS,
+        exactness::MODELS,
+        growth::MODELS,
+        home::MODELS,
+        snapshot::MODELS,
+        teardown::MODELS,
+    ];
+    for fault in Fault::ALL {
+        let mut twins = models.iter().flat_map(|file| file.iter());
+        assert!(
+            twins.any(|model| model().twins().contains(fault)),
+            "no model catches {fault:?}"
+        );
+    }
+}

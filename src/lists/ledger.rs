@@ -1,0 +1,98 @@
+//! What is counted about a class, and the announcements of threads that carry
+//! batches of it.
+//!
+//! Owns: the counters, a row a processor, and the word of announcements. Uses:
+//! `sync`, `table`, `word`. Used by: the other files of `lists`.
+
+use crate::sync::{AtomicU64, Ordering, fault};
+use crate::table::Zeroed;
+use crate::word::Moving;
+
+/// Cold counts of one processor and class, and its announcements.
+#[derive(Default)]
+#[repr(C, align(64))]
+pub(super) struct Ledger {
+    /// A `Moving`. Changed by `Carry` alone; see there for the orderings.
+    pub(super) moving: AtomicU64,
+    /// Events, for statistics alone: `Relaxed` everywhere, nothing is read
+    /// through them.
+    pub(super) refills: AtomicU64,
+    pub(super) flushes: AtomicU64,
+    pub(super) steals: AtomicU64,
+    pub(super) climbs: AtomicU64,
+    pub(super) failures: AtomicU64,
+}
+
+// SAFETY: integer atomics alone; all zero is nothing counted or announced.
+unsafe impl Zeroed for Ledger {}
+
+/// What is kept of a class beside its lists.
+#[derive(Default)]
+pub(super) struct Totals {
+    /// Buffers the class has. Changed by `stock` and `retire`, read for
+    /// statistics and errors; Relaxed, since it guards nothing.
+    pub(super) capacity: AtomicU64,
+    /// The most that were ever outside the depot. Relaxed, as above.
+    pub(super) high_water: AtomicU64,
+}
+
+// SAFETY: integer atomics alone; all zero is a class without buffers.
+unsafe impl Zeroed for Totals {}
+
+/// An announcement that the caller is about to hold more buffers of a class
+/// than it was asked for. Ends when dropped.
+///
+/// Begun before the compare-and-swaps that take the surplus, each of which is a
+/// Release: who sees a buffer gone sees the announcement. Ended with Release
+/// after the ones that put it down: who sees it ended sees the buffers back.
+pub(super) struct Carry<'a>(Option<&'a AtomicU64>);
+
+impl<'a> Carry<'a> {
+    pub(super) fn begin(ledger: &'a Ledger) -> Self {
+        let moving = fault!(NoAnnounce, None, Some(&ledger.moving));
+        if let Some(moving) = moving {
+            // Relaxed: published by the Release of the taking swaps.
+            moving.fetch_add(Moving::BEGIN, Ordering::Relaxed);
+        }
+        Self(moving)
+    }
+}
+
+impl Drop for Carry<'_> {
+    fn drop(&mut self) {
+        if let Some(moving) = self.0 {
+            // Release: see the type.
+            moving.fetch_sub(Moving::END, Ordering::Release);
+        }
+    }
+}
+
+/// What is counted about one class.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Buffers the class has.
+    pub capacity: u64,
+    /// Free buffers in the depot.
+    pub depot: u64,
+    /// Free buffers in processors' caches.
+    pub cached: u64,
+    /// The most that were ever outside the depot.
+    pub high_water: u64,
+    /// Times a cache was filled with a batch from the depot.
+    pub refills: u64,
+    /// Times a full cache gave a batch to the depot.
+    pub flushes: u64,
+    /// Buffers taken from another processor's cache.
+    pub steals: u64,
+    /// Requests for this class that a larger one served.
+    pub climbs: u64,
+    /// Requests for this class that were refused.
+    pub failures: u64,
+}
+
+/// Counts an event.
+#[cold]
+pub(super) fn count(counter: &AtomicU64) {
+    // Relaxed: statistics.
+    counter.fetch_add(1, Ordering::Relaxed);
+}

@@ -1,0 +1,278 @@
+//! The way to a buffer that the hot path did not find: sweeps over every list,
+//! and the gathering of several buffers.
+//!
+//! Owns: the order of the search and the proof behind a refusal (see `lists`).
+//! Uses: the lists. Used by: `catalog`.
+
+use super::FreeLists;
+use super::ledger::{Carry, count};
+use crate::cache::CpuCaches;
+use crate::class::{ClassId, ClassRef};
+use crate::sync::{Ordering, Patience, fault, spin_loop, yield_now};
+use crate::word::{Batch, Index, Moving};
+
+/// Sweeps in a row that find changes before the searching thread lets others
+/// run.
+const BUSY_SWEEPS: u32 = 16;
+
+/// What a sweep saw of the lists it found empty.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Evidence {
+    /// The sum of all tags and versions: each only grows, so two sums are equal
+    /// exactly when nothing changed between them.
+    changes: u64,
+    /// Carries under way.
+    carrying: u64,
+}
+
+/// No buffer was found on the ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exhausted {
+    /// False: none was free; see the module for what that proves. True: some
+    /// thread carried a batch for longer than our patience, and what it carried
+    /// was the only free buffers there may have been.
+    pub carried: bool,
+}
+
+/// What other threads were doing when a search found nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    /// Nobody carried a batch: every buffer was taken.
+    Idle,
+    /// Somebody did, and had not put it down when patience ended.
+    Carrying,
+}
+
+impl<C: CpuCaches> FreeLists<C> {
+    /// Takes a buffer of `class`: own cache, depot, other processors' caches.
+    /// `None` means that each was empty at a moment of its own, which is no
+    /// proof that none was free: see `take`.
+    pub fn take_from_class(&self, class: ClassRef) -> Option<Index> {
+        self.sweep(class, &mut Evidence::default())
+    }
+
+    /// Takes a buffer of the first class on `ladder` that has one: own cache,
+    /// depot, other processors' caches, then the next class. Lock-free; for what `Err` proves see the module.
+    #[cold]
+    pub fn take(&self, ladder: &[ClassRef]) -> Result<(ClassId, Index), Exhausted> {
+        self.search(ladder, 0, Patience::new())
+            .map_err(|others| self.refused(ladder, others))
+    }
+
+    /// Counts a refusal.
+    fn refused(&self, ladder: &[ClassRef], others: Others) -> Exhausted {
+        if let Some(&class) = ladder.first() {
+            count(&self.own_ledger(class).failures);
+        }
+        Exhausted {
+            carried: others == Others::Carrying,
+        }
+    }
+
+    /// Takes `many` buffers from the classes on `ladder`, or none. Lock-free.
+    ///
+    /// What it has gathered so far is announced like any batch in hand. Of
+    /// several gatherers at most one at a time is the first: on a shortage it
+    /// keeps what it has and waits, with patience, for the others, while they
+    /// give everything back and try again once it is done. So two of them cannot
+    /// each sit on half of what both need. `Err` proves that at one moment fewer
+    /// than `many` were free, unless it says `carried`.
+    #[cold]
+    pub fn take_many(
+        &self,
+        ladder: &[ClassRef],
+        many: usize,
+    ) -> Result<Vec<(ClassId, Index)>, Exhausted> {
+        let mut patience = Patience::new();
+        loop {
+            // Relaxed here and below: it only chooses who waits; no data depends
+            // on it.
+            let is_first = self
+                .gatherer
+                .compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+            let gathered = self.gather(ladder, many, is_first);
+            if is_first {
+                self.gatherer.store(0, Ordering::Relaxed);
+            }
+            match gathered {
+                Ok(held) => return Ok(held),
+                Err(others) if is_first || others == Others::Idle => {
+                    return Err(self.refused(ladder, others));
+                }
+                Err(others) => loop {
+                    if !patience.wait() {
+                        return Err(self.refused(ladder, others));
+                    }
+                    if self.gatherer.load(Ordering::Relaxed) == 0 {
+                        break;
+                    }
+                },
+            }
+        }
+    }
+
+    /// One attempt to take `many` buffers; puts back what it got if they are too
+    /// few.
+    fn gather(
+        &self,
+        ladder: &[ClassRef],
+        many: usize,
+        is_first: bool,
+    ) -> Result<Vec<(ClassId, Index)>, Others> {
+        let carries: Vec<Carry<'_>> = ladder
+            .iter()
+            .map(|&class| Carry::begin(self.own_ledger(class)))
+            .collect();
+        let own = carries.len() as u64;
+        let mut held = Vec::with_capacity(many);
+        while held.len() < many {
+            let patience = if is_first {
+                Patience::new()
+            } else {
+                Patience::none()
+            };
+            match self.search(ladder, own, patience) {
+                Ok(taken) => held.push(taken),
+                Err(others) => {
+                    for (id, index) in held {
+                        if let Some(&class) = ladder.iter().find(|class| class.id == id) {
+                            // Home: our caller holds a handle, so the pool is
+                            // open.
+                            let _home = self.give(class, index);
+                        }
+                    }
+                    return Err(others);
+                }
+            }
+        }
+        Ok(held)
+    }
+
+    /// Sweeps until it finds a buffer or has proof that there is none. `own` of
+    /// the carries it sees are the caller's.
+    fn search(
+        &self,
+        ladder: &[ClassRef],
+        own: u64,
+        mut patience: Patience,
+    ) -> Result<(ClassId, Index), Others> {
+        let mut before: Option<Evidence> = None;
+        let mut changing = 0;
+        loop {
+            let mut seen = Evidence::default();
+            for (rung, &class) in ladder.iter().enumerate() {
+                if let Some(index) = self.sweep(class, &mut seen) {
+                    if rung > 0 {
+                        count(&self.own_ledger(ladder[0]).climbs);
+                    }
+                    return Ok((class.id, index));
+                }
+            }
+            let stable = fault!(OneSweep, true, before == Some(seen));
+            before = Some(seen);
+            if !stable {
+                changing += 1;
+                if changing % BUSY_SWEEPS == 0 {
+                    yield_now();
+                } else {
+                    spin_loop();
+                }
+                continue;
+            }
+            if seen.carrying <= own {
+                return Err(Others::Idle);
+            }
+            if !patience.wait() {
+                return Err(Others::Carrying);
+            }
+        }
+    }
+
+    /// Looks once at every list of one class.
+    fn sweep(&self, class: ClassRef, seen: &mut Evidence) -> Option<Index> {
+        let cpus = self.caches.cpus();
+        let own = self.caches.current();
+        match self.caches.steal(&self.tables, own, class.id) {
+            Ok(index) => return Some(index),
+            Err(empty) => seen.changes = seen.changes.wrapping_add(empty.0),
+        }
+        match self.take_from_depot(class) {
+            Ok(index) => return Some(index),
+            Err(tag) => seen.changes = seen.changes.wrapping_add(u64::from(tag)),
+        }
+        match self.aside(class).pop_one(&self.tables.batches) {
+            Ok((index, _)) => return Some(index),
+            Err(pile) => seen.changes = seen.changes.wrapping_add(u64::from(pile.tag())),
+        }
+        for step in 0..cpus {
+            let cpu = (own + step) % cpus;
+            // The announcements of a processor belong to the evidence. Acquire:
+            // pairs with the Release that ends a carry.
+            let moving = Moving::from_word(self.ledger(cpu, class).moving.load(Ordering::Acquire));
+            seen.changes = seen.changes.wrapping_add(u64::from(moving.version()));
+            seen.carrying += u64::from(moving.carrying());
+            if step == 0 || fault!(NoSteal, true, false) {
+                continue;
+            }
+            match self.caches.steal(&self.tables, cpu, class.id) {
+                Ok(index) => {
+                    count(&self.ledger(own, class).steals);
+                    return Some(index);
+                }
+                Err(empty) => seen.changes = seen.changes.wrapping_add(empty.0),
+            }
+        }
+        None
+    }
+
+    /// Takes one buffer from the depot, and if that is well stocked a batch,
+    /// whose rest goes to this processor's cache. `Err` proves that the depot
+    /// was empty at one moment, and gives its tag then.
+    fn take_from_depot(&self, class: ClassRef) -> Result<Index, u32> {
+        let (depot, batches) = (self.depot(class), &self.tables.batches);
+        // An estimate: it only chooses the way.
+        let stocked = depot.len(batches);
+        if class.batch > 1 && stocked >= 2 * u64::from(class.batch) {
+            let ledger = self.own_ledger(class);
+            let _carry = Carry::begin(ledger);
+            if let Ok((batch, left)) = depot.pop_batch(batches) {
+                count(&ledger.refills);
+                self.note_left(class, left);
+                if let Some(index) = self.open(class, batch) {
+                    return Ok(index);
+                }
+            }
+        }
+        let (index, left) = depot.pop_one(batches).map_err(|pile| pile.tag())?;
+        self.note_left(class, left);
+        Ok(index)
+    }
+
+    /// Takes one buffer out of a batch in the caller's hands and puts the rest into this processor's cache, or back.
+    fn open(&self, class: ClassRef, batch: Batch) -> Option<Index> {
+        let batches = &self.tables.batches;
+        let index = batches.last(batch);
+        let rest = batch.less_one();
+        if rest.is_none() {
+            batches.put(batch.id());
+        } else if let Err(rest) = self.caches.refill(&self.tables, class.id, rest) {
+            // Somebody else filled it. The depot is open: our caller holds a
+            // handle of the pool.
+            let pushed = self.depot(class).push(batches, rest);
+            debug_assert!(pushed.is_ok());
+        }
+        index
+    }
+
+    /// Notes that a request left `left` buffers in the depot.
+    fn note_left(&self, class: ClassRef, left: u32) {
+        let totals = self.totals(class);
+        // Relaxed: statistics.
+        let capacity = totals.capacity.load(Ordering::Relaxed);
+        let out = capacity.saturating_sub(u64::from(left));
+        if out > totals.high_water.load(Ordering::Relaxed) {
+            totals.high_water.fetch_max(out, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! New buffers into the lists, and complete segments out of them.
+//!
+//! Owns: stocking and trimming. Uses: the lists. Used by: `catalog`.
+
+use super::FreeLists;
+use super::ledger::Carry;
+use crate::batch::MAX_BATCH;
+use crate::cache::CpuCaches;
+use crate::class::ClassRef;
+use crate::depot::Depot;
+use crate::sync::{Ordering, fault};
+use crate::word::Index;
+use std::collections::HashMap;
+use std::hash::Hash;
+
+impl<C: CpuCaches> FreeLists<C> {
+    /// Adds `count` new buffers to `class`, of which `nth` names each. The
+    /// caller holds them and a handle. The first ones will come out first.
+    pub fn stock(&self, class: ClassRef, count: usize, nth: impl Fn(usize) -> Option<Index>) {
+        // Relaxed: statistics.
+        self.totals(class)
+            .capacity
+            .fetch_add(count as u64, Ordering::Relaxed);
+        let batch = Self::stock_batch(class);
+        let mut indices = Vec::with_capacity(batch);
+        for start in (0..count).step_by(batch).rev() {
+            indices.clear();
+            indices.extend((start..count.min(start + batch)).rev().filter_map(&nth));
+            for index in &indices {
+                // Touched here, so that no later call faults a page.
+                self.tables.records.get(index.raw() as usize).set(None, 0);
+            }
+            self.put_down(class, self.depot(class), &indices);
+        }
+    }
+
+    /// How many buffers a batch gets where there is a choice: no fewer than
+    /// there are spare batches for.
+    fn stock_batch(class: ClassRef) -> usize {
+        (class.batch as usize).clamp(MAX_BATCH.min(8), MAX_BATCH)
+    }
+
+    /// Puts buffers that the caller holds into `depot`, so that the last comes
+    /// out first. The caller holds a handle.
+    fn put_down(&self, class: ClassRef, depot: &Depot, indices: &[Index]) {
+        for chunk in indices.chunks(Self::stock_batch(class)) {
+            if let Some(id) = self.tables.batches.take() {
+                let batch = self.tables.batches.fill(id, chunk);
+                // Open: the caller holds a handle.
+                let pushed = depot.push(&self.tables.batches, batch);
+                debug_assert!(pushed.is_ok());
+                continue;
+            }
+            for &index in chunk {
+                // No spare batch: any processor's cache will do, however full.
+                let pushed = self.caches.push(&self.tables, class.id, index, u32::MAX);
+                debug_assert!(pushed.is_ok());
+            }
+        }
+    }
+
+    /// Takes out of circulation every group of buffers that is completely home.
+    /// `group` names the group of a buffer, if it may be taken, and `complete`
+    /// says how many the group has. Buffers of incomplete groups go back.
+    ///
+    /// While this runs the caller holds the free buffers of the groups, and one
+    /// batch of others; the rest are where requests find them.
+    pub fn retire<K: Copy + Eq + Hash>(
+        &self,
+        class: ClassRef,
+        group: impl Fn(Index) -> Option<K>,
+        complete: impl Fn(K) -> usize,
+    ) -> Vec<K> {
+        let batches = &self.tables.batches;
+        let _carry = Carry::begin(self.own_ledger(class));
+        let mut held: HashMap<K, Vec<Index>> = HashMap::new();
+        let mut sort = |indices: &[Index]| {
+            let mut others = Vec::with_capacity(indices.len());
+            for &index in indices {
+                match group(index) {
+                    Some(key) => held.entry(key).or_default().push(index),
+                    None => others.push(index),
+                }
+            }
+            self.put_down(class, self.aside(class), &others);
+        };
+        for cpu in 0..self.caches.cpus() {
+            // As many turns as there are batches, lest a thread that keeps
+            // freeing here keeps us.
+            let turns = self.caches.len(&self.tables, cpu, class.id);
+            for _ in 0..=turns {
+                let most = MAX_BATCH as u32;
+                let Some(handful) = self.caches.flush(&self.tables, cpu, class.id, most) else {
+                    break;
+                };
+                sort(handful.as_slice());
+            }
+            if let Some(batch) = self.caches.unfill(&self.tables, cpu, class.id) {
+                let mut indices = Vec::with_capacity(MAX_BATCH);
+                batches.empty(batch, |index| indices.push(index));
+                sort(&indices);
+            }
+        }
+        for _ in 0..=self.depot(class).len(batches) {
+            let Ok((batch, _)) = self.depot(class).pop_batch(batches) else {
+                break;
+            };
+            let mut indices = Vec::with_capacity(MAX_BATCH);
+            batches.empty(batch, |index| indices.push(index));
+            sort(&indices);
+        }
+        let mut gone = Vec::new();
+        for (key, indices) in held {
+            if fault!(TrimPartial, true, indices.len() == complete(key)) {
+                // Relaxed: statistics.
+                self.totals(class)
+                    .capacity
+                    .fetch_sub(indices.len() as u64, Ordering::Relaxed);
+                gone.push(key);
+            } else {
+                self.put_down(class, self.depot(class), &indices);
+            }
+        }
+        while let Ok((batch, _)) = self.aside(class).pop_batch(batches) {
+            // Open: the caller holds a handle.
+            let pushed = self.depot(class).push(batches, batch);
+            debug_assert!(pushed.is_ok());
+        }
+        gone
+    }
+
+    /// Makes batches for `buffers` buffers in `segments`, all told.
+    pub fn prepare(&self, buffers: usize, segments: usize) {
+        self.tables.batches.grow(buffers, segments);
+    }
+}

@@ -1,0 +1,496 @@
+//! Bad input: each thing that can be wrong with a pool's description, a growth or
+//! a request is refused with a typed error of its own, whose text names the value
+//! and the limit; a pool whose growth was refused is as it was. (That nothing
+//! stays mapped is shown by `mappings.rs`.)
+
+mod support;
+
+use hugepool::{AllocError, BuildError, Builder, Pages, Pool, Rung};
+use support::{meminfo, number, skipped};
+
+const GIB: usize = 1 << 30;
+
+fn plain() -> Builder {
+    Pool::builder().prefault(false)
+}
+
+#[track_caller]
+fn refusal(builder: &Builder, texts: &[&str]) -> BuildError {
+    let error = builder.build().map(drop).unwrap_err();
+    says(&error, texts);
+    error
+}
+
+#[track_caller]
+fn says(error: &impl std::error::Error, texts: &[&str]) {
+    let said = error.to_string();
+    for text in texts {
+        assert!(said.contains(text), "{said:?} does not say {text:?}");
+    }
+}
+
+#[test]
+fn a_class_of_size_zero_is_refused() {
+    let error = refusal(&plain().reserve(0, 4096, 1), &["size 0", "1 B"]);
+    assert_eq!(error, BuildError::ZeroSize);
+}
+
+#[test]
+fn a_class_of_no_buffers_is_refused() {
+    let error = refusal(
+        &plain().reserve(65536, 4096, 0),
+        &["64 KiB/4096", "0 buffers", "1"],
+    );
+    let (size, alignment) = (65536, 4096);
+    assert_eq!(error, BuildError::ZeroCount { size, alignment });
+}
+
+#[test]
+fn an_alignment_that_is_no_power_of_two_is_refused() {
+    for alignment in [0, 3, 4095, 4097, usize::MAX, (64 << 20) + 512] {
+        let error = refusal(
+            &plain().reserve(4096, alignment, 1),
+            &[&alignment.to_string()],
+        );
+        assert_eq!(error, BuildError::BadAlignment { alignment });
+    }
+}
+
+#[test]
+fn too_strict_an_alignment_is_refused() {
+    let limit = 64 << 20;
+    for (alignment, text) in [(128 << 20, "128 MiB"), (1 << 63, "TiB")] {
+        let error = refusal(&plain().reserve(4096, alignment, 1), &[text, "64 MiB"]);
+        assert_eq!(error, BuildError::AlignmentTooLarge { alignment, limit });
+    }
+}
+
+#[test]
+fn too_large_a_class_is_refused() {
+    let limit = GIB;
+    for size in [GIB + 1, 2 * GIB, 1 << 63, usize::MAX] {
+        let error = refusal(&plain().reserve(size, 4096, 1), &["1 GiB"]);
+        assert_eq!(error, BuildError::SizeTooLarge { size, limit });
+    }
+    refusal(&plain().reserve(GIB + 1, 1, 1), &["1073741825 B"]);
+    refusal(
+        &plain().reserve(usize::MAX, 1, 1),
+        &["18446744073709551615 B"],
+    );
+}
+
+#[test]
+fn too_large_a_prefix_zone_is_refused() {
+    let limit = 1 << 20;
+    for prefix in [limit + 1, usize::MAX] {
+        let builder = plain().reserve(4096, 4096, 1).prefix_zone(prefix);
+        let error = refusal(&builder, &[&format!("{prefix} B"), "1 MiB"]);
+        assert_eq!(error, BuildError::PrefixTooLarge { prefix, limit });
+    }
+    plain()
+        .reserve(4096, 4096, 1)
+        .prefix_zone(limit)
+        .build()
+        .unwrap();
+}
+
+#[test]
+fn sums_that_overflow_are_refused() {
+    // One class by itself, and two that overflow only together.
+    let half = usize::MAX / 2 / GIB + 1;
+    for (builder, count) in [
+        (plain().reserve(GIB, 1, usize::MAX), usize::MAX),
+        (plain().reserve(GIB, 1, half).reserve(GIB, 1, half), half),
+        (
+            plain().reserve(GIB, 64 << 20, half).reserve(GIB, 512, half),
+            half,
+        ),
+    ] {
+        let error = refusal(&builder, &[&count.to_string(), "1 GiB", "64"]);
+        assert_eq!(error, BuildError::Overflow { size: GIB, count });
+    }
+    let count = usize::MAX;
+    let error = refusal(&plain().reserve(1, 1, count), &["1 B"]);
+    assert_eq!(error, BuildError::Overflow { size: 1, count });
+}
+
+#[test]
+fn more_than_the_address_space_is_refused() {
+    let error = refusal(&plain().reserve(GIB, 1, 4096), &["4194308 MiB", "1 TiB"]);
+    assert!(matches!(error, BuildError::AddressSpace { needed, limit }
+        if needed > 4 << 40 && limit >= 1 << 40));
+    // What the builder was told is the limit, and the granules in between are
+    // not the caller's business.
+    let error = refusal(
+        &plain().reserve(1 << 20, 4096, 64).address_space(32 << 20),
+        &["MiB"],
+    );
+    assert!(matches!(error, BuildError::AddressSpace { needed, limit }
+        if needed > 64 << 20 && limit < 64 << 20));
+    plain()
+        .reserve(1 << 20, 4096, 64)
+        .address_space(64 << 20)
+        .build()
+        .unwrap();
+    for bytes in [(1 << 40) + (2 << 30), usize::MAX] {
+        let builder = plain().reserve(4096, 4096, 1).address_space(bytes);
+        let error = refusal(&builder, &["1 TiB"]);
+        assert!(matches!(error, BuildError::AddressSpace { needed, limit }
+            if needed == bytes && limit == 1 << 40));
+    }
+    let pool = plain()
+        .reserve(1 << 20, 4096, 1)
+        .address_space(16 << 20)
+        .build()
+        .unwrap();
+    let error = pool.request(1 << 20, 4096, 64).unwrap_err();
+    assert!(matches!(error, BuildError::AddressSpace { .. }), "{error}");
+}
+
+#[test]
+fn more_memory_than_there_is_is_refused() {
+    let (Some(total), Some(swap)) = (meminfo("MemTotal"), meminfo("SwapTotal")) else {
+        return skipped("more memory than there is: no /proc/meminfo");
+    };
+    let bytes = (total + swap) / 2 * 3 / GIB * GIB + GIB;
+    if bytes >= 1 << 40 {
+        return skipped("more memory than there is: this machine has as much as a pool can");
+    }
+    let builder = Pool::builder().reserve(GIB, 4096, bytes / GIB);
+    let needed_text = format!("{} GiB", bytes / GIB);
+    let error = refusal(&builder, &[&needed_text, "available"]);
+    assert!(
+        matches!(error, BuildError::OutOfMemory { needed, available: Some(available) }
+        if needed == bytes && available <= total)
+    );
+    if number("/proc/sys/vm/overcommit_memory") == Some(1) {
+        return skipped("more unfaulted memory than there is: vm.overcommit_memory is 1");
+    }
+    let error = refusal(&builder.prefault(false), &[&needed_text, "refused"]);
+    assert!(
+        matches!(error, BuildError::OutOfMemory { needed, available: None }
+        if needed == bytes)
+    );
+}
+
+#[test]
+fn required_gigantic_pages_that_there_are_not_are_refused() {
+    let free = "/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages";
+    if number(free).unwrap_or(0) > 0 {
+        return skipped("1 GiB pages refused: this machine has some");
+    }
+    let builder = plain()
+        .reserve(1 << 20, 4096, 3)
+        .pages(Pages::Huge1G, Rung::Require);
+    let error = refusal(
+        &builder,
+        &["1 GiB huge", "required for 1 GiB", "granted for 0 B"],
+    );
+    assert!(matches!(
+        error,
+        BuildError::PagesNotGranted {
+            required: Pages::Huge1G,
+            granted: 0,
+            bytes: GIB,
+            reason: Some(_),
+        }
+    ));
+}
+
+#[test]
+fn more_required_huge_pages_than_are_free_are_refused() {
+    let at = |file: &str| number(&format!("/sys/kernel/mm/hugepages/hugepages-2048kB/{file}"));
+    if at("nr_overcommit_hugepages").unwrap_or(0) > 0 {
+        return skipped("2 MiB pages refused: this machine makes more on demand");
+    }
+    let pages = at("free_hugepages").unwrap_or(0) + 16;
+    let expected = pages * (2 << 20);
+    let builder = plain()
+        .reserve(2 << 20, 4096, pages)
+        .pages(Pages::Huge1G, Rung::Never)
+        .pages(Pages::Huge2M, Rung::Require);
+    let error = refusal(&builder, &["2 MiB huge", "MiB", "granted for 0 B"]);
+    assert!(matches!(error, BuildError::PagesNotGranted {
+        required: Pages::Huge2M, granted: 0, bytes, reason: Some(_),
+    } if bytes == expected));
+}
+
+#[test]
+fn no_allowed_kind_of_page_is_refused() {
+    let mut none = plain();
+    for pages in Pages::ALL {
+        none = none.pages(pages, Rung::Never);
+    }
+    let error = refusal(&none.clone().reserve(1 << 20, 4096, 2), &["2 MiB", "never"]);
+    assert_eq!(error, BuildError::NoPages { bytes: 2 << 20 });
+    let empty = none.build().unwrap();
+    assert_eq!(
+        empty.request(4096, 4096, 1).unwrap_err(),
+        BuildError::NoPages { bytes: 2 << 20 }
+    );
+}
+
+#[test]
+fn required_transparent_pages_without_prefault_are_refused() {
+    let builder = plain()
+        .reserve(4096, 4096, 1)
+        .pages(Pages::Transparent, Rung::Require);
+    let error = refusal(&builder, &["transparent", "prefault"]);
+    assert_eq!(error, BuildError::RequireNeedsPrefault);
+}
+
+#[test]
+fn more_locked_memory_than_the_limit_is_refused() {
+    const CAP_IPC_LOCK: u32 = 1 << 14;
+    let limit: usize = 1 << 20;
+    // The limit is the process's; no other test of this file locks anything.
+    let mut old = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `old` is writable and of the type the call fills in.
+    let got = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut old) };
+    assert_eq!(got, 0);
+    let new = libc::rlimit {
+        rlim_cur: limit as u64,
+        ..old
+    };
+    // SAFETY: `new` is a limit no higher than the hard one.
+    if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &new) } != 0 {
+        return skipped("RLIMIT_MEMLOCK: it cannot be set to 1 MiB");
+    }
+    // The privilege to ignore the limit is the thread's: this one drops it.
+    let mut header = [0x2008_0522u32, 0];
+    let mut sets = [0u32; 6];
+    // SAFETY: version 3 of the call: a header of two words, sets of six.
+    let got = unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) };
+    assert_eq!(got, 0);
+    sets[0] &= !CAP_IPC_LOCK;
+    // SAFETY: as above; giving up a privilege is always allowed.
+    let set = unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr()) };
+    if set != 0 {
+        return skipped("RLIMIT_MEMLOCK: the privilege to ignore it cannot be dropped");
+    }
+    let builder = plain().reserve(4 << 20, 4096, 1).lock(true);
+    let error = refusal(&builder, &["4 MiB", "1 MiB", "RLIMIT_MEMLOCK", "mlock"]);
+    assert!(
+        matches!(error, BuildError::Lock { bytes, limit: Some(said), .. }
+        if bytes == 4 << 20 && said == limit)
+    );
+    // SAFETY: the limit that was in force before.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &old) };
+}
+
+#[test]
+fn a_node_that_does_not_exist_is_refused() {
+    for node in [900, 1024, u32::MAX] {
+        let builder = plain().reserve(4096, 4096, 1).node(node);
+        match builder.build().map(drop).unwrap_err() {
+            BuildError::Node { node: said, reason } if reason.number == libc::ENOSYS => {
+                return skipped(&format!("NUMA node {said}: a kernel without NUMA"));
+            }
+            BuildError::Node { node: said, reason } => {
+                assert_eq!((said, reason.call), (node, "mbind"));
+                says(
+                    &BuildError::Node { node, reason },
+                    &[&node.to_string(), "mbind"],
+                );
+            }
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn more_classes_than_128_are_refused_and_the_pool_keeps_its_own() {
+    let mut builder = plain();
+    for class in 1..=128 {
+        builder = builder.reserve(class * 512, 512, 1);
+    }
+    let pool = builder.build().unwrap();
+    let limit = 128;
+    let error = refusal(&builder.reserve(129 * 512, 512, 1), &["128 classes"]);
+    assert_eq!(error, BuildError::TooManyClasses { limit });
+    let before = pool.stats();
+    let error = pool.request(129 * 512, 512, 1).unwrap_err();
+    assert_eq!(error, BuildError::TooManyClasses { limit });
+    assert_eq!(pool.stats(), before);
+    pool.request(512, 512, 3).unwrap();
+    assert_eq!(pool.stats().classes[0].capacity, 4);
+    assert_eq!(pool.allocate(128 * 512, 512).unwrap().len(), 65536);
+}
+
+#[test]
+fn a_refused_growth_leaves_the_pool_as_it_was_and_usable() {
+    let pool = plain()
+        .reserve(65536, 4096, 4)
+        .address_space(GIB)
+        .build()
+        .unwrap();
+    let held = pool.allocate(65536, 4096).unwrap();
+    let before = (pool.stats(), pool.regions(), pool.available(1, 1));
+    for (size, alignment, count, expected) in [
+        (0, 4096, 1, BuildError::ZeroSize),
+        (512, 0, 1, BuildError::BadAlignment { alignment: 0 }),
+        (512, 5, 1, BuildError::BadAlignment { alignment: 5 }),
+        (
+            512,
+            512,
+            0,
+            BuildError::ZeroCount {
+                size: 512,
+                alignment: 512,
+            },
+        ),
+        (
+            usize::MAX,
+            1,
+            1,
+            BuildError::SizeTooLarge {
+                size: usize::MAX,
+                limit: GIB,
+            },
+        ),
+        (
+            1,
+            1 << 40,
+            1,
+            BuildError::AlignmentTooLarge {
+                alignment: 1 << 40,
+                limit: 64 << 20,
+            },
+        ),
+        (
+            GIB,
+            1,
+            usize::MAX,
+            BuildError::Overflow {
+                size: GIB,
+                count: usize::MAX,
+            },
+        ),
+    ] {
+        assert_eq!(pool.request(size, alignment, count).unwrap_err(), expected);
+    }
+    let error = pool.request(GIB, 1, 2).unwrap_err();
+    assert!(matches!(error, BuildError::AddressSpace { .. }), "{error}");
+    assert_eq!((pool.stats(), pool.regions(), pool.available(1, 1)), before);
+    pool.request(65536, 4096, 2).unwrap();
+    drop(held);
+    assert_eq!(pool.allocate_many(65536, 4096, 6).unwrap().len(), 6);
+}
+
+#[test]
+fn a_bad_request_is_refused_by_every_way_of_taking() {
+    let pool = plain()
+        .reserve(65536, 4096, 2)
+        .reserve(512, 1 << 20, 1)
+        .build()
+        .unwrap();
+    let largest = 65536;
+    let no_class = |size, alignment, largest| AllocError::NoClass {
+        size,
+        alignment,
+        largest,
+    };
+    for (size, alignment, expected, texts) in [
+        (0, 4096, AllocError::ZeroSize, ["size 0", "1 B"]),
+        (
+            1,
+            0,
+            AllocError::BadAlignment { alignment: 0 },
+            ["0", "power of two"],
+        ),
+        (
+            1,
+            4097,
+            AllocError::BadAlignment { alignment: 4097 },
+            ["4097", "power of two"],
+        ),
+        (65537, 1, no_class(65537, 1, largest), ["65537 B", "64 KiB"]),
+        (
+            2 * GIB,
+            1,
+            no_class(2 * GIB, 1, largest),
+            ["2 GiB", "64 KiB"],
+        ),
+        (
+            usize::MAX,
+            1,
+            no_class(usize::MAX, 1, largest),
+            ["18446744073709551615", "64 KiB"],
+        ),
+        (513, 8192, no_class(513, 8192, 512), ["513 B", "8192"]),
+        (1, 1 << 21, no_class(1, 1 << 21, 0), ["1 B", "2097152"]),
+        (
+            1,
+            1 << 63,
+            no_class(1, 1 << 63, 0),
+            ["1 B", "9223372036854775808"],
+        ),
+    ] {
+        let refusals = [
+            pool.allocate(size, alignment).map(drop).unwrap_err(),
+            pool.allocate_raw(size, alignment).map(drop).unwrap_err(),
+            pool.allocate_many(size, alignment, 1)
+                .map(drop)
+                .unwrap_err(),
+            pool.class(size, alignment).map(drop).unwrap_err(),
+        ];
+        assert_eq!(refusals, [expected; 4]);
+        assert!(!expected.is_exhausted());
+        says(&expected, &texts);
+        assert_eq!(pool.available(size, alignment), 0);
+    }
+    let held = pool.allocate_many(65536, 4096, 2).unwrap();
+    let error = pool.allocate(40_000, 512).unwrap_err();
+    assert_eq!(
+        error,
+        AllocError::Exhausted {
+            size: 40_000,
+            alignment: 512,
+            class_size: 65536,
+            class_alignment: 4096,
+            in_use: 2,
+            capacity: 2,
+            climb_limit: 160_000,
+            carried: false,
+        }
+    );
+    says(
+        &error,
+        &["40000 B", "512", "class 64 KiB/4096", "2 of 2", "160000 B"],
+    );
+    drop(held);
+    assert_eq!(pool.available(65536, 4096), 2);
+}
+
+#[test]
+fn an_empty_pool_refuses_until_it_grows() {
+    let pool = plain().build().unwrap();
+    let refusal = AllocError::NoClass {
+        size: 4096,
+        alignment: 1,
+        largest: 0,
+    };
+    assert_eq!(pool.allocate(4096, 1).map(drop).unwrap_err(), refusal);
+    pool.request(4096, 4096, 1).unwrap();
+    assert_eq!(pool.allocate(4096, 1).unwrap().len(), 4096);
+    pool.trim();
+    assert_eq!(pool.allocate(4096, 1).map(drop).unwrap_err(), refusal);
+}
+
+#[test]
+fn more_than_4095_segments_are_refused_and_the_pool_stays_usable() {
+    let pool = plain().reserve(512, 512, 1).build().unwrap();
+    for _ in 1..4095 {
+        pool.request(512, 512, 1).unwrap();
+    }
+    let error = pool.request(512, 512, 1).unwrap_err();
+    assert_eq!(error, BuildError::TooManySegments { limit: 4095 });
+    says(&error, &["4095 segments"]);
+    assert_eq!(pool.available(512, 512), 4095);
+    assert_eq!(pool.trim().segments, 4094);
+    pool.request(512, 512, 1).unwrap();
+    assert_eq!(pool.available(512, 512), 2);
+}

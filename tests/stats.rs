@@ -1,0 +1,375 @@
+//! P6, truthful: what `stats` counts is what happened, in scripted sequences on one
+//! thread at a time; the bookkeeping stays within 64 B per buffer and 64 KiB per
+//! CPU; growth and trimming show; the table that is printed names every class.
+
+mod support;
+
+use hugepool::{Buffer, ClassStats, Pages, Pool, Rung};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use support::{cpus, on_cpu, pin, two_cpus};
+
+const SIZE: usize = 4096;
+
+fn pool(count: usize) -> Pool {
+    Pool::builder()
+        .reserve(SIZE, SIZE, count)
+        .prefault(false)
+        .build()
+        .unwrap()
+}
+
+fn class(pool: &Pool) -> ClassStats {
+    pool.stats().classes[0].clone()
+}
+
+fn take(pool: &Pool, count: usize) -> Vec<Buffer> {
+    (0..count)
+        .map(|_| pool.allocate(SIZE, SIZE).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_fresh_pool_has_counted_nothing() {
+    let pool = Pool::builder()
+        .reserve(5000, 2048, 9)
+        .prefix_zone(10)
+        .prefault(false)
+        .build();
+    let pool = pool.unwrap();
+    let stats = pool.stats();
+    let fresh = class(&pool);
+    assert_eq!(
+        (fresh.size, fresh.alignment, fresh.stride),
+        (5000, 2048, 6144 + 2048)
+    );
+    assert_eq!(
+        (fresh.capacity, fresh.in_use, fresh.cached, fresh.high_water),
+        (9, 0, 0, 0)
+    );
+    assert_eq!((fresh.refills, fresh.flushes, fresh.steals), (0, 0, 0));
+    assert_eq!((fresh.climbs, fresh.failures), (0, 0));
+    assert_eq!(stats.capacity(), 9);
+    assert_eq!(stats.segments.len(), 1);
+    assert_eq!(
+        (stats.segments[0].buffers, stats.segments[0].class_size),
+        (9, 5000)
+    );
+    assert!(!stats.segments[0].grown);
+    assert!(stats.cpus >= cpus().len());
+    // Looking changes nothing.
+    assert_eq!(pool.stats(), stats);
+}
+
+#[test]
+fn in_use_and_high_water_follow_what_callers_hold() {
+    on_cpu(cpus()[0], || {
+        let pool = pool(1000);
+        let mut most = 0;
+        for held in [1, 2, 31, 64, 65, 500, 3, 1000, 0, 10] {
+            let buffers = take(&pool, held);
+            let now = class(&pool);
+            most = most.max(held);
+            assert_eq!(now.in_use, held);
+            assert_eq!(now.capacity, 1000);
+            assert!(now.in_use + now.cached <= 1000);
+            assert!(
+                now.high_water >= most,
+                "{} after {most} were held",
+                now.high_water
+            );
+            // One CPU's cache at the most above what was held.
+            assert!(now.high_water <= most + 64);
+            drop(buffers);
+            let now = class(&pool);
+            assert_eq!(
+                (now.in_use, now.failures, now.climbs, now.steals),
+                (0, 0, 0, 0)
+            );
+        }
+        assert_eq!(class(&pool).high_water, 1000);
+    });
+}
+
+#[test]
+fn refills_and_flushes_are_counted_once_a_batch() {
+    on_cpu(cpus()[0], || {
+        let pool = pool(1000);
+        let buffers = take(&pool, 500);
+        let taken = class(&pool);
+        assert!(taken.refills > 0 && taken.flushes == 0);
+        // No batch is larger than the cache holds, nor a single buffer.
+        assert!((500 / 64..=500 / 2).contains(&(taken.refills as usize)));
+        drop(buffers);
+        let given = class(&pool);
+        assert_eq!(given.refills, taken.refills);
+        assert!((400 / 64..=500 / 2).contains(&(given.flushes as usize)));
+        assert!(given.cached > 0 && given.cached <= 64);
+        // What one cache holds comes and goes without any batch.
+        for _ in 0..1000 {
+            drop(take(&pool, given.cached));
+        }
+        let warm = class(&pool);
+        assert_eq!((warm.refills, warm.flushes), (given.refills, given.flushes));
+    });
+}
+
+#[test]
+fn a_steal_is_counted_where_a_buffer_came_from_another_cache() {
+    let Some((here, there)) = two_cpus("steals") else {
+        return;
+    };
+    let pool = pool(3);
+    // A cache keeps two of so few; the third goes to the depot.
+    on_cpu(here, || drop(take(&pool, 3)));
+    assert_eq!((class(&pool).steals, class(&pool).cached), (0, 2));
+    let held = on_cpu(there, || take(&pool, 3));
+    assert_eq!((class(&pool).steals, class(&pool).cached), (2, 0));
+    on_cpu(here, || drop(held));
+    on_cpu(here, || drop(take(&pool, 3)));
+    assert_eq!((class(&pool).steals, class(&pool).failures), (2, 0));
+}
+
+#[test]
+fn climbs_and_failures_are_counted_to_the_class_that_was_asked_for() {
+    let pool = Pool::builder()
+        .reserve(4096, 4096, 2)
+        .reserve(8192, 4096, 3)
+        .reserve(1 << 20, 4096, 1)
+        .prefault(false)
+        .build()
+        .unwrap();
+    let counts = || -> Vec<(usize, u64, u64)> {
+        let classes = pool.stats().classes;
+        classes
+            .iter()
+            .map(|c| (c.in_use, c.climbs, c.failures))
+            .collect()
+    };
+    let held = take(&pool, 5);
+    assert_eq!(counts(), [(2, 3, 0), (3, 0, 0), (0, 0, 0)]);
+    for _ in 0..4 {
+        assert!(pool.allocate(1, 1).is_err());
+        assert!(pool.allocate_raw(SIZE, SIZE).is_err());
+    }
+    assert!(pool.allocate(8192, 1).is_err());
+    assert!(pool.allocate_many(SIZE, 1, 2).is_err());
+    assert_eq!(counts(), [(2, 3, 9), (3, 0, 1), (0, 0, 0)]);
+    // What could never be served is no failure of a class.
+    assert!(pool.allocate(2 << 20, 1).is_err());
+    assert!(pool.allocate(0, 1).is_err());
+    assert!(pool.allocate_many(SIZE, 1, 6).is_err());
+    assert_eq!(counts(), [(2, 3, 9), (3, 0, 1), (0, 0, 0)]);
+    drop(held);
+    assert_eq!(counts(), [(0, 3, 9), (0, 0, 1), (0, 0, 0)]);
+}
+
+#[test]
+fn high_water_is_never_below_what_was_held_whoever_took_it() {
+    let Some((here, there)) = two_cpus("high water under a race") else {
+        return;
+    };
+    // Many classes of two buffers: in each, two threads take both at once.
+    const CLASSES: usize = 100;
+    for round in 0..8 {
+        let mut builder = Pool::builder().prefault(false).climb(0);
+        for class in 1..=CLASSES {
+            builder = builder.reserve(class * 512, 512, 2);
+        }
+        let pool = builder.build().unwrap();
+        let arrived = AtomicUsize::new(0);
+        let takers = &|cpu| {
+            pin(cpu);
+            (1..=CLASSES)
+                .map(|class| {
+                    arrived.fetch_add(1, Ordering::Relaxed);
+                    let mut spins = 0;
+                    while arrived.load(Ordering::Relaxed) < 2 * class {
+                        std::hint::spin_loop();
+                        spins += 1;
+                        if spins % 10_000 == 0 {
+                            // The other one may have no CPU.
+                            std::thread::yield_now();
+                        }
+                    }
+                    pool.allocate(class * 512, 512).unwrap()
+                })
+                .collect::<Vec<_>>()
+        };
+        let held = std::thread::scope(|scope| {
+            let workers = [here, there].map(|cpu| scope.spawn(move || takers(cpu)));
+            workers.map(|worker| worker.join().unwrap())
+        });
+        for class in pool.stats().classes {
+            assert_eq!(class.in_use, 2);
+            assert!(
+                class.high_water >= 2,
+                "round {round}: 2 buffers of {} B are held, high water {}",
+                class.size,
+                class.high_water
+            );
+        }
+        drop(held);
+    }
+}
+
+fn assert_lean(what: &str, pool: &Pool, touch: bool) {
+    let stats = pool.stats();
+    // The records of a segment begin on a page of their own, which the allowance
+    // for processors covers unless there are many segments.
+    let segments = stats.segments.len();
+    let pages = if segments > 20 { segments << 12 } else { 0 };
+    let limit = 64 * stats.capacity() + (64 << 10) * stats.cpus + pages;
+    println!("{what}: {} of {limit} B", stats.metadata_bytes);
+    assert!(stats.metadata_bytes > 0);
+    assert!(
+        stats.metadata_bytes <= limit,
+        "{what}: {} B of bookkeeping, at most {limit} are promised",
+        stats.metadata_bytes
+    );
+    if touch {
+        // Nor after every buffer has been out.
+        for class in &stats.classes {
+            let free = pool.available(class.size, class.alignment);
+            drop(
+                pool.allocate_many(class.size, class.alignment, free)
+                    .unwrap(),
+            );
+        }
+        assert_lean(what, pool, false);
+    }
+}
+
+#[test]
+fn the_bookkeeping_stays_within_its_bound() {
+    let unfaulted = || Pool::builder().prefault(false);
+    let one = unfaulted().reserve(65536, 4096, 1).build().unwrap();
+    assert_lean("1 buffer", &one, true);
+    let two = unfaulted()
+        .reserve(65536, 4096, 1024)
+        .reserve(1 << 20, 4096, 16);
+    assert_lean("1040 buffers in 2 classes", &two.build().unwrap(), true);
+    let many = unfaulted().reserve(4096, 4096, 100_000).build().unwrap();
+    assert_lean("100000 buffers", &many, true);
+    let mut classes = unfaulted();
+    for class in 1..=20 {
+        classes = classes.reserve(class * 4096, 4096, 64);
+    }
+    assert_lean("20 classes of 64", &classes.build().unwrap(), true);
+    let large = unfaulted()
+        .reserve(64 << 20, 64 << 20, 32)
+        .prefix_zone(512)
+        .build()
+        .unwrap();
+    assert_lean("32 buffers of 64 MiB", &large, true);
+    let space = unfaulted()
+        .address_space(1 << 40)
+        .reserve(1 << 20, 4096, 1024)
+        .build()
+        .unwrap();
+    assert_lean("1 TiB of address space", &space, true);
+}
+
+#[test]
+fn the_bookkeeping_of_many_small_segments_stays_within_its_bound_too() {
+    let mut classes = Pool::builder().prefault(false);
+    for class in 1..=50 {
+        classes = classes.reserve(class * 4096, 4096, 1);
+    }
+    assert_lean("50 classes of 1", &classes.build().unwrap(), true);
+    let grown = pool(1);
+    for _ in 0..50 {
+        grown.request(SIZE, SIZE, 1).unwrap();
+    }
+    assert_lean("51 segments of 1", &grown, true);
+}
+
+#[test]
+fn growth_and_trimming_show() {
+    let pool = pool(4);
+    let before = pool.stats();
+    pool.request(SIZE, SIZE, 600).unwrap();
+    pool.request(1 << 20, 4096, 3).unwrap();
+    let grown = pool.stats();
+    assert_eq!(grown.capacity(), 607);
+    let capacities: Vec<usize> = grown.classes.iter().map(|class| class.capacity).collect();
+    assert_eq!(capacities, [604, 3]);
+    let segments: Vec<(bool, usize)> = grown
+        .segments
+        .iter()
+        .map(|s| (s.grown, s.buffers))
+        .collect();
+    assert_eq!(segments, [(false, 4), (true, 600), (true, 3)]);
+    assert_eq!(grown.address_space, before.address_space);
+    assert_lean("a grown pool", &pool, true);
+    let held = pool.allocate(1 << 20, 1).unwrap();
+    let trimmed = pool.trim();
+    assert_eq!(
+        (trimmed.segments, trimmed.bytes),
+        (1, grown.segments[1].bytes)
+    );
+    assert_eq!(pool.stats().capacity(), 7);
+    assert_eq!(pool.stats().segments.len(), 2);
+    drop(held);
+    assert_eq!(pool.trim().segments, 1);
+    assert_eq!(pool.trim(), hugepool::Trimmed::default());
+    let after = pool.stats();
+    assert_eq!(after.segments, before.segments);
+    assert_eq!((after.capacity(), after.classes[0].in_use), (4, 0));
+    assert_eq!(pool.available(SIZE, SIZE), 4);
+}
+
+#[test]
+fn available_counts_what_one_caller_could_take() {
+    let pool = Pool::builder()
+        .reserve(4096, 4096, 5)
+        .reserve(16384, 512, 3)
+        .reserve(65536, 4096, 2)
+        .prefault(false)
+        .build()
+        .unwrap();
+    for (size, alignment) in [
+        (1, 1),
+        (4096, 4096),
+        (4096, 512),
+        (5000, 512),
+        (16384, 4096),
+        (65536, 1),
+    ] {
+        let said = pool.available(size, alignment);
+        let had = std::iter::from_fn(|| pool.allocate(size, alignment).ok()).collect::<Vec<_>>();
+        assert_eq!(had.len(), said, "{size}/{alignment}");
+        assert_eq!(pool.available(size, alignment), 0);
+    }
+    assert_eq!(pool.available(65537, 1), 0);
+    assert_eq!(pool.available(0, 1), 0);
+    assert_eq!(pool.available(1, 3), 0);
+}
+
+#[test]
+fn the_printed_table_names_classes_segments_and_metadata() {
+    let pool = Pool::builder()
+        .reserve(64 << 10, 4096, 7)
+        .reserve(1000, 512, 12345)
+        .pages(Pages::Transparent, Rung::Never)
+        .pages(Pages::Huge2M, Rung::Never)
+        .pages(Pages::Huge1G, Rung::Never)
+        .prefault(false)
+        .build()
+        .unwrap();
+    let _held = pool.allocate_many(64 << 10, 4096, 3).unwrap();
+    let text = pool.stats().to_string();
+    let line = |start: &str| -> Vec<&str> {
+        let line = text.lines().find(|line| line.starts_with(start));
+        line.unwrap_or_else(|| panic!("no {start}:\n{text}"))
+            .split_whitespace()
+            .collect()
+    };
+    assert_eq!(line("64 KiB/4096")[2..4], ["7", "3"]);
+    assert_eq!(line("1000 B/512")[2..4], ["12345", "0"]);
+    for segment in pool.stats().segments {
+        assert!(line(&format!("{:#x}", segment.address)).contains(&"base"));
+    }
+    let metadata = line("metadata");
+    assert_eq!(metadata[1], pool.stats().metadata_bytes.to_string());
+    assert!(text.contains("12352 buffers"), "{text}");
+}
