@@ -198,8 +198,9 @@ pub fn a_refill_is_all_there_for_owner_and_thief() -> Model {
     })
 }
 
-/// A batch in a slot is taken back whole by one thread (a trim) while another
-/// takes one of it, and puts a batch of its own there once it is gone.
+/// One thread takes a buffer of the batch in a slot. Another takes one too, then
+/// takes back what is left, and puts the array there again with as many buffers
+/// as it had, but others.
 pub fn a_batch_that_is_taken_back_is_not_taken_twice() -> Model {
     Model::new(6..=9, &[Fault::NoTag], || {
         let slots = Slots::new(3, 0);
@@ -219,12 +220,19 @@ pub fn a_batch_that_is_taken_back_is_not_taken_twice() -> Model {
             },
             |slots| {
                 run_on(0);
-                slots.pop();
+                let first = slots.pop();
                 let rest = slots.caches.unfill(&slots.tables, 0, slots.class);
-                if let Some(rest) = rest {
-                    let refilled = slots.caches.refill(&slots.tables, slots.class, rest);
-                    assert!(refilled.is_ok(), "the slot had no batch");
-                }
+                let (Some(first), Some(rest)) = (first, rest) else {
+                    // The other thread has the rest, or will get it.
+                    return;
+                };
+                let kept = slots.tables.batches.last(rest).unwrap();
+                slots.buffers.take(kept);
+                let third = Index::from_raw(3).unwrap();
+                [first, third].map(|index| slots.buffers.give(index));
+                let batch = slots.tables.batches.fill(rest.id(), &[third, first]);
+                let refilled = slots.caches.refill(&slots.tables, slots.class, batch);
+                assert!(refilled.is_ok(), "the slot had no batch");
             },
         );
         slots.audit();

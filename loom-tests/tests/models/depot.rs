@@ -146,8 +146,8 @@ pub fn a_list_is_not_mistaken_for_an_older_one() -> Model {
     })
 }
 
-/// One thread takes the top buffer alone, which makes the second of its batch
-/// the top; another takes the batch and gives back only its first.
+/// One thread takes the top buffer alone; another takes its batch, keeps that
+/// buffer, and gives back a batch of the same size in the same array.
 pub fn one_buffer_and_its_batch_do_not_go_to_two_threads() -> Model {
     Model::new(6..=9, &[Fault::NoTag], || {
         let stack = Stack::new(&[1, 2]);
@@ -157,9 +157,15 @@ pub fn one_buffer_and_its_batch_do_not_go_to_two_threads() -> Model {
                 stack.pop_one();
             },
             |stack| {
-                let batch = stack.pop_batch();
-                if let Some(first) = batch.first() {
-                    stack.push(&[*first]);
+                let batch = stack.depot.pop_batch(&stack.batches);
+                let single = stack.pop_one();
+                let Ok((batch, _)) = batch else { return };
+                let mut members = stack.open(batch);
+                members.rotate_left(1);
+                members.pop();
+                members.extend(single);
+                if !members.is_empty() {
+                    stack.push(&members);
                 }
             },
         );
@@ -202,7 +208,10 @@ pub fn pushes_and_pops_count_every_buffer() -> Model {
             thread::spawn(move || assert!(first.push(&pair))),
             thread::spawn(move || assert!(second.push(&[single]))),
         ];
-        stack.pop_batch();
+        for _ in 0..2 {
+            stack.pop_batch();
+            thread::yield_now();
+        }
         for thread in threads {
             thread.join().unwrap();
         }
