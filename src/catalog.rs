@@ -138,16 +138,24 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         self.directory.read(read)
     }
 
-    /// Takes a buffer for `size` bytes at `alignment`: one look-up and one pop
-    /// from this processor's cache if that has one. Lock-free.
-    #[inline(always)]
+    /// Takes a buffer for `size` bytes at `alignment` from this processor's cache:
+    /// one look-up and one pop. `None` leaves the request to `take_slow`.
+    #[inline]
+    pub fn take_cached(&self, size: usize, alignment: usize) -> Option<Taken> {
+        let class = self.classes.find(size, alignment)?;
+        let index = self.lists.take_cached(class)?;
+        Some(Taken { class, index })
+    }
+
+    /// Takes a buffer for `size` bytes at `alignment`. Lock-free. (For models:
+    /// `pool` makes the same two calls, so that no `Result` of both passes
+    /// through memory.)
+    #[cfg(hugepool_loom)]
     pub fn take(&self, size: usize, alignment: usize) -> Result<Taken, AllocError> {
-        if let Some(class) = self.classes.find(size, alignment)
-            && let Some(index) = self.lists.take_cached(class)
-        {
-            return Ok(Taken { class, index });
+        match self.take_cached(size, alignment) {
+            Some(taken) => Ok(taken),
+            None => self.take_slow(size, alignment),
         }
-        self.take_slow(size, alignment)
     }
 
     /// The rest of the way: refill from the depot, steal, climb, refuse. Pins

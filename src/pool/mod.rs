@@ -279,7 +279,12 @@ impl Pool {
     /// thread was carrying all the while).
     #[inline(always)]
     pub fn allocate(&self, size: usize, alignment: usize) -> Result<Buffer, AllocError> {
-        let taken = self.shared().catalog.take(size, alignment)?;
+        let catalog = &self.shared().catalog;
+        // Not `take`: its `Result` would pass through memory.
+        let taken = match catalog.take_cached(size, alignment) {
+            Some(taken) => taken,
+            None => catalog.take_slow(size, alignment)?,
+        };
         Ok(Buffer::new(self.handle.0, taken, size))
     }
 

@@ -39,7 +39,12 @@ impl Pool {
     /// ```
     #[inline(always)]
     pub fn allocate_raw(&self, size: usize, alignment: usize) -> Result<NonNull<u8>, AllocError> {
-        let taken = self.shared().catalog.take(size, alignment)?;
+        let catalog = &self.shared().catalog;
+        // Not `take`: its `Result` would pass through memory.
+        let taken = match catalog.take_cached(size, alignment) {
+            Some(taken) => taken,
+            None => catalog.take_slow(size, alignment)?,
+        };
         Ok(self.mark_raw(taken, size))
     }
 
