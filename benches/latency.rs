@@ -15,6 +15,7 @@
 //! | `pipeline` | one thread takes and sends, another receives and gives back |
 //! | `exhausted` | `steal`: *allocate alone*, every free buffer being in another processor's cache; `climb`: the class is empty and a larger one serves; `refusal`: *allocate alone*, nothing is free |
 //! | `growth` | `Pool::request` of one segment and `Pool::trim` of it |
+//! | `build` | building and dropping a pool of 1 TiB of address space and 1 GiB of memory that is not touched |
 //!
 //! **Wall and CPU time.** `threads/wall` is measured with the wall clock, and only
 //! while there is a processor for each thread; `threads/cpu` adds up
@@ -460,9 +461,24 @@ fn growth(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn building(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("build");
+    let name = "1TiB-reserved-1GiB-untouched";
+    let builder = Pool::builder()
+        .reserve(MIB, ALIGNMENT, 1024)
+        .address_space(1 << 40)
+        .prefault(false);
+    if build(&format!("build/{name}"), &builder).is_some() {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| black_box(builder.build().expect("it was built before")));
+        });
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = config();
-    targets = same, ring_of_8, burst, threads, pipeline, exhausted, growth
+    targets = same, ring_of_8, burst, threads, pipeline, exhausted, growth, building
 }
 criterion_main!(benches);
