@@ -19,9 +19,10 @@
 //! buffers' records would make it fetch one line for each. So the records of
 //! free buffers stay with the processor that frees them.
 //!
-//! There is an eighth of a batch a buffer and a few a segment: enough unless
-//! most batches hold only a few. If none is spare, buffers stay where they are (`lists`): that costs
-//! speed, never a buffer.
+//! There are enough for every buffer to be in a batch as large as its class
+//! moves, and some over (`needed`). If batches with few left in them pile up so
+//! that none is spare, buffers stay where they are (`lists`): that costs speed,
+//! never a buffer.
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::table::{Table, Zeroed};
@@ -31,12 +32,6 @@ use std::io;
 
 /// The most buffers a batch can hold: what is left of two cache lines.
 pub const MAX_BATCH: usize = if cfg!(hugepool_loom) { 2 } else { 30 };
-
-/// Spare batches for each segment, whatever its number of buffers.
-const A_SEGMENT: usize = 4;
-
-/// Spare batches whatever there is.
-const FEWEST: usize = if cfg!(hugepool_loom) { 0 } else { 16 };
 
 /// One array.
 ///
@@ -73,10 +68,10 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// None yet; there can be enough for `buffers` buffers. Fails as `mmap`
+    /// None yet; there can be one for every eight `buffers`. Fails as `mmap`
     /// does.
     pub fn new(buffers: usize) -> io::Result<Self> {
-        let most = (buffers / 8 + FEWEST + A_SEGMENT).min(Batch::MAX_ID as usize);
+        let most = (buffers / 8).clamp(4, Batch::MAX_ID as usize);
         Ok(Self {
             arrays: Table::new(most + 1)?,
             spare: CachePadded::new(AtomicU64::new(0)),
@@ -85,11 +80,16 @@ impl Batches {
         })
     }
 
-    /// Makes enough batches for `buffers` buffers in `segments`, all told.
-    pub fn grow(&self, buffers: usize, segments: usize) {
+    /// How many batches a class of `buffers` needs that moves `batch` at once
+    /// between `cpus` caches and its depot.
+    pub fn needed(buffers: usize, batch: usize, cpus: usize) -> usize {
+        buffers.div_ceil(batch.max(1)) + buffers / 16 + cpus + 2
+    }
+
+    /// Makes batches until there are `count`.
+    pub fn grow(&self, count: usize) {
         let most = self.arrays.len() as u64 - 1;
-        let enough = buffers / 8 + A_SEGMENT * segments + FEWEST;
-        let target = (enough as u64).min(most);
+        let target = (count as u64).min(most);
         // Relaxed: the numbers are handed out once by the read-modify-write,
         // and the arrays are published by `put`.
         let before = self.meant.fetch_max(target, Ordering::Relaxed);

@@ -309,15 +309,16 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         })?;
         self.publish();
         if fault!(StockFirst, false, true) {
-            let buffers: u64 = self
-                .class_refs()
-                .iter()
-                .map(|&class| self.lists.capacity(class))
-                .sum();
-            let segments = self.read(|directory| directory.segments.len());
-            self.lists
-                .prepare(buffers as usize + segment.count(), segments);
             self.share_out(class, segment.count());
+            let classes = self.class_refs();
+            self.lists.prepare(classes.iter().map(|&other| {
+                let more = if other.id == class {
+                    segment.count()
+                } else {
+                    0
+                };
+                (other, self.lists.capacity(other) as usize + more)
+            }));
             let class = self.classes.class_ref(class);
             self.lists.populate(class);
             self.lists.stock(class, segment.count(), nth);

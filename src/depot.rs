@@ -25,7 +25,7 @@
 //! holds at least one buffer.
 
 use crate::batch::Batches;
-use crate::sync::{AtomicU64, Ordering, fault};
+use crate::sync::{AtomicU64, Ordering, fault, touch};
 use crate::table::Zeroed;
 use crate::word::{Batch, Index, Pile};
 
@@ -70,6 +70,7 @@ impl Depot {
     /// Lock-free. Once the compare-and-swap has succeeded nothing of the pool is
     /// touched.
     pub fn push(&self, batches: &Batches, batch: Batch) -> Result<(), Closed> {
+        debug_assert!(!batch.is_none(), "it would hide what is below");
         let mut head = self.load();
         loop {
             if fault!(IgnoreClosed, false, head.is_closed()) {
@@ -159,9 +160,7 @@ impl Depot {
 
     /// Touches the head, so that no later call faults a page.
     pub fn populate(&self) {
-        // A read-modify-write that changes nothing. Relaxed: no data depends on
-        // it.
-        self.head.fetch_or(0, Ordering::Relaxed);
+        touch(&self.head);
     }
 
     /// How many buffers the stack holds: exact while nobody changes it, an

@@ -20,7 +20,7 @@ impl<C: CpuCaches> Shelf<C> {
         let class = ClassRef::with_cache(ClassId::new(0).unwrap(), capacity);
         let buffers = Buffers::new(count);
         let lists = FreeLists::new(caches, count as usize + 1).unwrap();
-        lists.prepare(count as usize, 1);
+        lists.prepare(std::iter::once((class, count as usize)));
         lists.stock(class, count as usize, |k| Index::from_raw(k as u32 + 1));
         Self {
             lists,

@@ -28,7 +28,7 @@ use super::{CpuCaches, Empty, Handful, Refused, Tables};
 use crate::batch::MAX_BATCH;
 use crate::class::{ClassId, MAX_CLASSES};
 use crate::record::Records;
-use crate::sync::{AtomicU64, Ordering, fault};
+use crate::sync::{AtomicU64, Ordering, fault, touch};
 use crate::sys::cpu;
 use crate::table::{Table, Zeroed};
 use crate::word::{Batch, Head, Index, Pile};
@@ -295,9 +295,7 @@ impl CpuCaches for Portable {
 
     fn populate(&self, class: ClassId) {
         for cpu in 0..self.cpus {
-            // A read-modify-write that changes nothing; it makes the page
-            // present. Relaxed: no data depends on it.
-            self.slot(cpu, class).freed.fetch_or(0, Ordering::Relaxed);
+            touch(&self.slot(cpu, class).freed);
         }
     }
 

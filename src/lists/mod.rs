@@ -56,7 +56,7 @@ use crate::class::{ClassId, ClassRef, MAX_CLASSES};
 use crate::depot::{Closed, Depot};
 use crate::home::Home;
 use crate::record::Records;
-use crate::sync::{AtomicU64, Ordering, fault};
+use crate::sync::{AtomicU64, Ordering, fault, touch};
 use crate::table::Table;
 use crate::word::Index;
 use crossbeam_utils::CachePadded;
@@ -256,11 +256,7 @@ impl<C: CpuCaches> FreeLists<C> {
         self.depot(class).populate();
         self.aside(class).populate();
         for cpu in 0..self.caches.cpus() {
-            // A read-modify-write that changes nothing, to make the page
-            // present. Relaxed: no data depends on it.
-            self.ledger(cpu, class)
-                .moving
-                .fetch_or(0, Ordering::Relaxed);
+            touch(&self.ledger(cpu, class).moving);
         }
     }
 

@@ -4,7 +4,7 @@
 
 use super::FreeLists;
 use super::ledger::Carry;
-use crate::batch::MAX_BATCH;
+use crate::batch::{Batches, MAX_BATCH};
 use crate::cache::CpuCaches;
 use crate::class::ClassRef;
 use crate::depot::Depot;
@@ -73,6 +73,8 @@ impl<C: CpuCaches> FreeLists<C> {
     ) -> Vec<K> {
         let batches = &self.tables.batches;
         let _carry = Carry::begin(self.own_ledger(class));
+        // What a trim before us left there, if it never ended.
+        self.bring_back(class);
         let mut held: HashMap<K, Vec<Index>> = HashMap::new();
         let mut sort = |indices: &[Index]| {
             let mut others = Vec::with_capacity(indices.len());
@@ -121,16 +123,26 @@ impl<C: CpuCaches> FreeLists<C> {
                 self.put_down(class, self.depot(class), &indices);
             }
         }
+        self.bring_back(class);
+        gone
+    }
+
+    /// Moves what was put aside back into the depot. The caller holds a handle.
+    fn bring_back(&self, class: ClassRef) {
+        let batches = &self.tables.batches;
         while let Ok((batch, _)) = self.aside(class).pop_batch(batches) {
             // Open: the caller holds a handle.
             let pushed = self.depot(class).push(batches, batch);
             debug_assert!(pushed.is_ok());
         }
-        gone
     }
 
-    /// Makes batches for `buffers` buffers in `segments`, all told.
-    pub fn prepare(&self, buffers: usize, segments: usize) {
-        self.tables.batches.grow(buffers, segments);
+    /// Makes batches for classes that have as many buffers as `classes` says.
+    pub fn prepare(&self, classes: impl Iterator<Item = (ClassRef, usize)>) {
+        let cpus = self.caches.cpus();
+        let needed = classes
+            .map(|(class, buffers)| Batches::needed(buffers, class.batch.into(), cpus))
+            .sum();
+        self.tables.batches.grow(needed);
     }
 }

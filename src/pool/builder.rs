@@ -185,13 +185,15 @@ impl Builder {
         }
         let mut requests = Vec::with_capacity(self.requests.len());
         let mut needed = GRANULE;
+        let mut declared = 0usize;
         for &(size, alignment, count) in &self.requests {
             let geometry = geometry(size, alignment, self.prefix, count)?;
             requests.push((geometry, count));
             needed = layout_bytes(&requests, &self.memory)
                 .ok_or(BuildError::Overflow { size, count })?;
+            declared = declared.saturating_add(geometry.bytes(count).unwrap_or(usize::MAX));
         }
-        let (arena, lists) = self.reserve_address_space(needed)?;
+        let (arena, lists) = self.reserve_address_space(needed, declared)?;
         let system = |error: io::Error| BuildError::System(OsError::new("mmap", &error));
         let classes = Classes::new(self.prefix).map_err(system)?;
         let shared = Shared {
@@ -209,10 +211,12 @@ impl Builder {
         })
     }
 
-    /// Reserves the arena and the tables that go with it.
+    /// Reserves the arena and the tables that go with it, for segments of
+    /// `declared` bytes that take `needed` bytes with everything between them.
     fn reserve_address_space(
         &self,
         needed: usize,
+        declared: usize,
     ) -> Result<(Arc<Arena>, FreeLists<Portable>), BuildError> {
         let system = |error: io::Error| BuildError::System(OsError::new("mmap", &error));
         let reserve = |len: usize| -> io::Result<_> {
@@ -248,10 +252,13 @@ impl Builder {
                 limit,
             });
         }
-        let len = bytes.next_multiple_of(GRANULE) + overhead;
-        if needed > len {
-            return Err(BuildError::AddressSpace { needed, limit: len });
+        if declared > bytes {
+            return Err(BuildError::AddressSpace {
+                needed: declared,
+                limit: bytes,
+            });
         }
-        reserve(len).map_err(system)
+        let len = bytes.next_multiple_of(GRANULE) + overhead;
+        reserve(len.max(needed)).map_err(system)
     }
 }

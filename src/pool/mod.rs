@@ -382,7 +382,8 @@ impl Pool {
 
     /// Gives the memory of every segment back that was added by
     /// [`request`](Self::request) and whose buffers are all home. Segments that
-    /// the pool was built with stay.
+    /// the pool was built with stay. Two trims at once may each find a part of
+    /// what is home, and then give nothing back.
     ///
     /// A region that was registered with a device or the kernel must be
     /// deregistered before its segment may be trimmed: the registration would

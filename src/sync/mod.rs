@@ -16,6 +16,14 @@ pub use model::*;
 #[cfg(not(hugepool_loom))]
 pub use native::*;
 
+/// Makes the page of `word` present for writing, and changes nothing. (Adding
+/// zero would not do: the compiler drops it.)
+#[cfg_attr(hugepool_loom, allow(dead_code))]
+pub fn touch(word: &AtomicU64) {
+    // Relaxed: no data depends on it. Whether it succeeds does not matter.
+    let _ = word.compare_exchange(0, 0, Ordering::Relaxed, Ordering::Relaxed);
+}
+
 /// `fault!(Name, broken, right)` is `right`. Under loom it is `broken` while
 /// the running model has planted the fault `Name`: this is how a model's broken
 /// twin runs the very code that the library ships, less one ordering, tag or

@@ -1,12 +1,11 @@
 //! Mappings: reserve, commit, advise, populate.
 //!
-//! Owns: every `mmap`, `munmap`, `madvise`, `mlock` and `mincore`. Uses: libc,
-//! `sync`. Used by: `table`, `arena`.
+//! Owns: every `mmap`, `munmap`, `madvise`, `mlock` and `mincore`. Uses: libc.
+//! Used by: `table`, `arena`.
 //!
 //! Source of the contracts: mmap(2), madvise(2), mlock(2), mincore(2).
 
 use super::limits::base_page;
-use crate::sync::{AtomicU8, Ordering};
 use std::io;
 use std::ptr::NonNull;
 
@@ -211,13 +210,13 @@ impl Mapping {
         check(unsafe { libc::madvise(self.at(offset, len), len, advice.number()) })
     }
 
-    /// Faults in every page of a range for writing, contents unchanged. Unlike
-    /// an access, this reports a page that cannot be had.
+    /// Faults in every page of a range of fresh memory for writing. Unlike an
+    /// access, this reports a page that cannot be had.
     pub fn populate(&self, offset: usize, len: usize, page: usize) -> io::Result<()> {
         match self.advise(offset, len, Advice::PopulateWrite) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
                 // Before Linux 5.14: touch.
-                self.touch_range(offset, len, page);
+                self.touch_fresh(offset, len, page);
                 Ok(())
             }
             other => other,
@@ -231,15 +230,13 @@ impl Mapping {
         check(unsafe { libc::mlock(self.at(offset, len), len) })
     }
 
-    fn touch_range(&self, offset: usize, len: usize, page: usize) {
+    /// Writes a zero into every page of a range of fresh memory.
+    fn touch_fresh(&self, offset: usize, len: usize, page: usize) {
         let start = self.at(offset, len).cast::<u8>();
         for at in (0..len).step_by(page) {
-            // SAFETY: inside the range, which its owner mapped writable. An
-            // atomic addition of zero faults the page in for writing and
-            // cannot disturb a thread that uses the byte.
-            unsafe {
-                (*start.add(at).cast::<AtomicU8>()).fetch_add(0, Ordering::Relaxed);
-            }
+            // SAFETY: inside the range, which was just mapped writable, is all
+            // zero, and nobody else's yet. Volatile, so that it happens.
+            unsafe { start.add(at).write_volatile(0) };
         }
     }
 

@@ -1,6 +1,6 @@
 //! Every call into the operating system, one small file a subject.
 //!
-//! Owns: `libc`. Uses: `sync`. Used by: `table`, `cache`,
+//! Owns: `libc`. Uses: nothing of the library. Used by: `table`, `cache`,
 //! `arena`, `pool`, `machine`. Each file turns a group of system calls into
 //! functions that return `io::Result` or `Option`, and says which manual page
 //! their contract comes from.

@@ -294,7 +294,7 @@ mod tests {
         let plan = draw_within(&request, GIB).expect("there is something to run");
         assert_eq!(plan.skipped.len(), 2, "one thread cannot be a pipeline");
         for group in &plan.groups {
-            assert_eq!(group.shape.buffers, group.threads / 2 * pipeline::PER_PAIR);
+            assert!(group.shape.buffers >= group.threads / 2 * pipeline::PER_PAIR);
         }
     }
 

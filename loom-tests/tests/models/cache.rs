@@ -40,7 +40,7 @@ impl Slots {
     /// the first on top. The caller holds the others.
     fn new(count: u32, home: usize) -> Arc<Self> {
         let tables = Tables::new(count as usize + 1, count as usize).unwrap();
-        tables.batches.grow(count as usize, 1);
+        tables.batches.grow(4);
         let slots = Self {
             tables,
             caches: Portable::new(2).unwrap(),

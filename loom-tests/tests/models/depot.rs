@@ -52,7 +52,7 @@ impl Stack {
     /// `count` buffers in nobody's hands.
     fn empty(count: u32) -> Arc<Self> {
         let batches = Batches::new(count as usize).unwrap();
-        batches.grow(count as usize, 1);
+        batches.grow(4);
         Arc::new(Self {
             batches,
             depot: Depot::default(),
