@@ -50,7 +50,7 @@ use criterion::measurement::WallTime;
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main,
 };
-use hugepool::{Buffer, Class, Pages, Pool, Rung};
+use hugepool::{Buffer, Class, Machine, Pages, Pool, Rung};
 use std::hint::black_box;
 use std::io;
 use std::sync::Barrier;
@@ -346,11 +346,12 @@ fn exhausted(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Every buffer of the pool is put into one processor's cache and then taken
+/// Every free buffer of the pool is put into one processor's cache and then taken
 /// from another processor.
 fn steal(group: &mut BenchmarkGroup<'_, WallTime>) {
-    // As many 64 KiB buffers as one cache holds.
-    const FREE: usize = 64;
+    // As many as one cache holds: half its share of all. The others are out.
+    const FREE: usize = 32;
+    let possible = Machine::probe().possible_cpus.unwrap_or(1);
     let cpus = cpu::allowed();
     let [first, second, ..] = *cpus else {
         skipped("exhausted/steal", &"one processor, nobody to steal from");
@@ -360,10 +361,14 @@ fn steal(group: &mut BenchmarkGroup<'_, WallTime>) {
         skipped("exhausted/steal", &error);
         return;
     }
-    let Some(pool) = pool("exhausted/steal", &[(SIZE, ALIGNMENT, FREE)]) else {
+    let Some(pool) = pool("exhausted/steal", &[(SIZE, ALIGNMENT, 2 * possible * FREE)]) else {
         return;
     };
     let class = resolve(&pool, SIZE, ALIGNMENT);
+    let others = pool.available(SIZE, ALIGNMENT) - FREE;
+    let _others = pool
+        .allocate_many(SIZE, ALIGNMENT, others)
+        .expect("all are free");
     let steals = || pool.stats().classes[0].steals;
     let mut held = Vec::with_capacity(FREE);
     // Moving between processors takes far longer than what is timed.
