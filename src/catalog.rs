@@ -308,17 +308,17 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
             Ok((next, class))
         })?;
         self.publish();
+        self.share_out(class, segment.count());
+        let classes = self.class_refs();
+        self.lists.prepare(classes.iter().map(|&other| {
+            let more = if other.id == class {
+                segment.count()
+            } else {
+                0
+            };
+            (other, self.lists.capacity(other) as usize + more)
+        }));
         if fault!(StockFirst, false, true) {
-            self.share_out(class, segment.count());
-            let classes = self.class_refs();
-            self.lists.prepare(classes.iter().map(|&other| {
-                let more = if other.id == class {
-                    segment.count()
-                } else {
-                    0
-                };
-                (other, self.lists.capacity(other) as usize + more)
-            }));
             let class = self.classes.class_ref(class);
             self.lists.populate(class);
             self.lists.stock(class, segment.count(), nth);
@@ -357,7 +357,8 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
             // with the same fence between: either we see its version here, or
             // its entries come after ours.
             fence(Ordering::SeqCst);
-            if self.read(|directory| directory.version) == written {
+            let settled = self.read(|directory| directory.version) == written;
+            if fault!(PublishOnce, true, settled) {
                 return;
             }
             written = self.read(write);

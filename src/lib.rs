@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
-#![cfg_attr(hugepool_loom, allow(dead_code, missing_docs, unreachable_pub))]
+#![cfg_attr(
+    hugepool_loom,
+    allow(dead_code, missing_docs, unreachable_pub, unused_imports)
+)]
 
 // The layers, bottom up; each uses only what stands above it.
 mod sync;

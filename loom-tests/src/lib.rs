@@ -18,7 +18,7 @@ mod shelf;
 
 pub use buffers::Buffers;
 pub use guarded::Guarded;
-pub use runner::Model;
+pub use runner::{Model, spawn};
 pub use shelf::Shelf;
 
 /// Makes each of the named functions, which return a [`Model`], a test, and

@@ -2,6 +2,7 @@
 
 use crate::quarantine::Quarantine;
 use hugepool::model::{Fault, plant};
+use loom::thread::JoinHandle;
 use std::any::Any;
 use std::cell::Cell;
 use std::ops::RangeInclusive;
@@ -75,6 +76,11 @@ impl Model {
                 !failure.contains("maximum number of"),
                 "{name} never ends with {fault:?} planted: {failure}"
             );
+            // Nor is one that fails while it is still alone.
+            assert!(
+                SPAWNED.get(),
+                "{name} needs no second thread to fail with {fault:?} planted: {failure}"
+            );
             println!(
                 "twin  {name:<66} {fault:<18} caught at {:>5} {:>8.2?} {failure}",
                 broken.iterations,
@@ -108,6 +114,7 @@ impl Model {
                 // std's atomics: loom does not see them.
                 counted.fetch_add(1, Ordering::Relaxed);
                 Quarantine::release();
+                SPAWNED.set(false);
                 program();
             });
         }));
@@ -122,6 +129,14 @@ impl Model {
 thread_local! {
     /// A panic on this thread is what a twin is expected to do.
     static EXPECTED: Cell<bool> = const { Cell::new(false) };
+    /// The execution that runs on this thread, or did last, has a second thread.
+    static SPAWNED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Starts a thread of a model.
+pub fn spawn<T: 'static>(run: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+    SPAWNED.set(true);
+    loom::thread::spawn(run)
 }
 
 /// A fault that is planted, and whose panics are silent, while this lives.

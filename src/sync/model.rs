@@ -69,6 +69,9 @@ pub enum Fault {
     NoRetire,
     /// New buffers reach the free lists before the directory is published.
     StockFirst,
+    /// A thread that has published a directory does not look whether there is a
+    /// newer one.
+    PublishOnce,
     /// A trim takes a segment although some of its buffers are out.
     TrimPartial,
 }
@@ -89,6 +92,7 @@ impl Fault {
         Self::SettleStores,
         Self::NoRetire,
         Self::StockFirst,
+        Self::PublishOnce,
         Self::TrimPartial,
     ];
 }

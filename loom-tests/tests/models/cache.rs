@@ -10,8 +10,7 @@
 //! slot swallows a buffer.
 
 use hugepool::model::{Batch, ClassId, CpuCaches, Fault, Index, Portable, Tables, run_on};
-use hugepool_loom_tests::{Buffers, Model, tests};
-use loom::thread;
+use hugepool_loom_tests::{Buffers, Model, spawn, tests};
 use std::sync::Arc;
 
 tests![
@@ -125,7 +124,7 @@ impl Slots {
 /// Runs `thief` on processor 1 beside `owner` on processor 0.
 fn race(slots: &Arc<Slots>, owner: impl FnOnce(&Slots), thief: fn(&Slots)) {
     let shared = Arc::clone(slots);
-    let thread = thread::spawn(move || {
+    let thread = spawn(move || {
         run_on(1);
         thief(&shared);
     });
@@ -229,7 +228,8 @@ pub fn a_batch_that_is_taken_back_is_not_taken_twice() -> Model {
                 let kept = slots.tables.batches.last(rest).unwrap();
                 slots.buffers.take(kept);
                 let third = Index::from_raw(3).unwrap();
-                [first, third].map(|index| slots.buffers.give(index));
+                slots.buffers.give(first);
+                slots.buffers.give(third);
                 let batch = slots.tables.batches.fill(rest.id(), &[third, first]);
                 let refilled = slots.caches.refill(&slots.tables, slots.class, batch);
                 assert!(refilled.is_ok(), "the slot had no batch");
@@ -298,7 +298,7 @@ pub fn a_closed_slot_counts_or_refuses_every_buffer() -> Model {
             .all()
             .map(|index| {
                 let slots = Arc::clone(&slots);
-                thread::spawn(move || slots.push(index, ROOMY))
+                spawn(move || slots.push(index, ROOMY))
             })
             .collect();
         let home = slots.caches.close(&slots.tables, 0, slots.class);

@@ -12,7 +12,7 @@
 //! list swallows a buffer.
 
 use hugepool::model::{Batch, Batches, Depot, Fault, Index};
-use hugepool_loom_tests::{Buffers, Model, tests};
+use hugepool_loom_tests::{Buffers, Model, spawn, tests};
 use loom::thread;
 use std::sync::Arc;
 
@@ -119,7 +119,7 @@ impl Stack {
 /// Runs `other` in a second thread beside `own`.
 fn race(stack: &Arc<Stack>, own: impl FnOnce(&Stack), other: fn(&Stack)) {
     let shared = Arc::clone(stack);
-    let thread = thread::spawn(move || other(&shared));
+    let thread = spawn(move || other(&shared));
     own(stack);
     thread.join().unwrap();
 }
@@ -205,8 +205,8 @@ pub fn pushes_and_pops_count_every_buffer() -> Model {
         let (pair, single) = (all[..2].to_vec(), all[2]);
         let [first, second] = [Arc::clone(&stack), Arc::clone(&stack)];
         let threads = [
-            thread::spawn(move || assert!(first.push(&pair))),
-            thread::spawn(move || assert!(second.push(&[single]))),
+            spawn(move || assert!(first.push(&pair))),
+            spawn(move || assert!(second.push(&[single]))),
         ];
         for _ in 0..2 {
             stack.pop_batch();
@@ -249,7 +249,7 @@ pub fn contents_travel_with_a_batch() -> Model {
         let pusher = Arc::clone(&stack);
         let other = Arc::clone(&stack);
         let threads = [
-            thread::spawn(move || {
+            spawn(move || {
                 let pair: Vec<Index> = [pusher.pop_one(), pusher.pop_one()]
                     .into_iter()
                     .flatten()
@@ -258,7 +258,7 @@ pub fn contents_travel_with_a_batch() -> Model {
                     pusher.push(&pair);
                 }
             }),
-            thread::spawn(move || {
+            spawn(move || {
                 other.pop_one();
             }),
         ];
@@ -280,7 +280,7 @@ pub fn a_closed_list_counts_or_refuses_every_buffer() -> Model {
             .map(|index| {
                 stack.buffers.take(index);
                 let stack = Arc::clone(&stack);
-                thread::spawn(move || stack.push(&[index]))
+                spawn(move || stack.push(&[index]))
             })
             .collect();
         let home = stack.depot.close(&stack.batches);
@@ -298,7 +298,7 @@ pub fn an_array_has_one_holder() -> Model {
     Model::new(6..=9, &[Fault::NoTag], || {
         let stack = Stack::empty(0);
         let other = Arc::clone(&stack);
-        let thread = thread::spawn(move || {
+        let thread = spawn(move || {
             let first = other.batches.take();
             let second = other.batches.take();
             if let Some(first) = first {

@@ -7,17 +7,17 @@
 //! wait for it; a segment's memory outlives every reader of a directory that
 //! names it.
 //!
-//! The twins: growth that hands out buffers before the directory names them; a
+//! The twins: growth that hands out buffers before the directory names them, or
+//! that leaves the look-up table to a slower thread with an older directory; a
 //! trim that takes segments of which a buffer is out, or does not announce what
 //! it holds; a replaced directory that is destroyed at once.
 
 use hugepool::model::{
     Catalog, ClassId, Classes, Fault, FreeLists, Geometry, Holder, Index, Portable,
 };
-use hugepool_loom_tests::{Model, tests};
+use hugepool_loom_tests::{Model, spawn, tests};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicUsize, Ordering};
-use loom::thread;
 use std::sync::Arc;
 
 tests![
@@ -130,7 +130,7 @@ fn look_up(pool: &Pool, size: usize, class: ClassId, index: Index) {
         assert_eq!(directory.classes[class.index()], geometry);
     });
     let classes = pool.classes();
-    assert_eq!(classes.size_of(class), size);
+    assert_eq!(classes.size_of(class), size, "the class is another size's");
     let start = classes.offset_of(class, Index::new(index.block(), 0).unwrap());
     let offset = classes.offset_of(class, index);
     assert_eq!(
@@ -151,7 +151,7 @@ pub fn what_can_be_taken_is_in_the_directory() -> Model {
         let pool = pool(true);
         take(&pool, SIZES[0]).unwrap();
         let taker = Arc::clone(&pool);
-        let thread = thread::spawn(move || {
+        let thread = spawn(move || {
             let class = ClassId::new(0).unwrap();
             let class = taker.classes().class_ref(class);
             let taken = taker.lists().take_from_class(class);
@@ -167,18 +167,23 @@ pub fn what_can_be_taken_is_in_the_directory() -> Model {
     })
 }
 
-/// Two threads each add a class of their own. Without preemptions one comes after
-/// the other, but need not see what the other did; a bound of one takes long.
+/// Two threads each add a class of their own. What is explored is where the
+/// whole of the second interrupts the first; that the second interrupts it
+/// piecemeal takes too long.
 pub fn two_threads_can_grow_at_once() -> Model {
-    Model::new(0..=1, &[Fault::StockFirst], || {
+    Model::new(1..=1, &[Fault::PublishOnce], || {
         let pool = pool(false);
         let grower = Arc::clone(&pool);
-        let thread = thread::spawn(move || admit(&grower, SIZES[0], Stub::new(1, 1), true));
+        let thread = spawn(move || {
+            loom::stop_exploring();
+            admit(&grower, SIZES[0], Stub::new(1, 1), true);
+        });
         admit(&pool, SIZES[1], Stub::new(2, 1), true);
         thread.join().unwrap();
         for size in SIZES {
-            let class = pool.classes().find(size, ALIGNMENT);
-            assert!(class.is_some(), "the look-up table is behind");
+            let found = pool.classes().find(size, ALIGNMENT);
+            let found = found.map(|class| pool.classes().size_of(class));
+            assert_eq!(found, Some(size), "the look-up table is behind");
             assert!(take(&pool, size).is_some(), "a segment was lost");
         }
     })
@@ -190,7 +195,7 @@ pub fn a_buffer_that_is_out_is_in_no_trimmed_segment() -> Model {
         let pool = pool(true);
         admit(&pool, SIZES[0], Stub::new(2, 2), true);
         let trimmer = Arc::clone(&pool);
-        let thread = thread::spawn(move || trimmer.trim());
+        let thread = spawn(move || trimmer.trim());
         let kept = pool.take(SIZES[0], ALIGNMENT).ok();
         let gone = thread.join().unwrap();
         let holds = |index: Index| {
@@ -219,7 +224,7 @@ pub fn a_request_waits_for_a_trim() -> Model {
         let pool = pool(true);
         admit(&pool, SIZES[0], Stub::new(2, 1), true);
         let trimmer = Arc::clone(&pool);
-        let thread = thread::spawn(move || drop(trimmer.trim()));
+        let thread = spawn(move || drop(trimmer.trim()));
         let taken = pool.take(SIZES[0], ALIGNMENT);
         taken.expect("a buffer was free, or held by a trim");
         thread.join().unwrap();
@@ -233,7 +238,7 @@ pub fn a_segment_outlives_every_reader_of_its_directory() -> Model {
         let pool = pool(false);
         admit(&pool, SIZES[0], Stub::new(1, 1), true);
         let trimmer = Arc::clone(&pool);
-        let thread = thread::spawn(move || assert_eq!(trimmer.trim().len(), 1));
+        let thread = spawn(move || assert_eq!(trimmer.trim().len(), 1));
         pool.read(|directory| {
             directory
                 .segments

@@ -6,9 +6,8 @@
 //! instead of adding to it, which forgets the buffers that came first.
 
 use hugepool::model::{Fault, Home};
-use hugepool_loom_tests::{Model, tests};
+use hugepool_loom_tests::{Model, spawn, tests};
 use loom::cell::UnsafeCell;
-use loom::thread;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -49,7 +48,7 @@ pub fn exactly_one_is_the_last() -> Model {
         let threads: Vec<_> = [1, 1, 2]
             .map(|count| {
                 let pool = Arc::clone(&pool);
-                thread::spawn(move || pool.bring(count))
+                spawn(move || pool.bring(count))
             })
             .into();
         pool.memory.with(|_| ());

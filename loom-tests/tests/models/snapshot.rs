@@ -6,9 +6,8 @@
 //! replaced value at once.
 
 use hugepool::model::{Fault, Snapshot};
-use hugepool_loom_tests::{Model, tests};
+use hugepool_loom_tests::{Model, spawn, tests};
 use loom::cell::UnsafeCell;
-use loom::thread;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -73,7 +72,7 @@ pub fn a_value_outlives_its_reading() -> Model {
     Model::new(1..=2, &[Fault::NoRetire], || {
         let (snapshot, living) = snapshot();
         let shared = Arc::clone(&snapshot);
-        let writer = thread::spawn(move || {
+        let writer = spawn(move || {
             increment(&shared);
             shared.reclaim();
         });
@@ -92,7 +91,7 @@ pub fn no_writers_change_is_lost() -> Model {
     Model::new(1..=2, &[Fault::NoRetire], || {
         let (snapshot, living) = snapshot();
         let shared = Arc::clone(&snapshot);
-        let writer = thread::spawn(move || increment(&shared));
+        let writer = spawn(move || increment(&shared));
         increment(&snapshot);
         writer.join().unwrap();
         assert_eq!(snapshot.read(Value::read), 2, "a change was lost");

@@ -13,8 +13,8 @@
 //! tears down, or two threads that do.
 
 use hugepool::model::{Fault, Given, Index, run_on};
-use hugepool_loom_tests::{Guarded, Model, Shelf, tests};
-use loom::thread;
+use hugepool_loom_tests::{Guarded, Model, Shelf, spawn, tests};
+use loom::thread::JoinHandle;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -62,16 +62,16 @@ impl Pool {
     }
 
     /// A thread on processor `cpu` that drops `index`.
-    fn giver(self: &Arc<Self>, cpu: usize, index: Index) -> thread::JoinHandle<()> {
+    fn giver(self: &Arc<Self>, cpu: usize, index: Index) -> JoinHandle<()> {
         let pool = Arc::clone(self);
-        thread::spawn(move || {
+        spawn(move || {
             run_on(cpu);
             pool.give(index);
         })
     }
 
     /// What dropping the last handle does, while `givers` drop their buffers.
-    fn close(&self, abandoned: u64, givers: impl IntoIterator<Item = thread::JoinHandle<()>>) {
+    fn close(&self, abandoned: u64, givers: impl IntoIterator<Item = JoinHandle<()>>) {
         self.heed(self.shelf.lists.close(&[self.shelf.class], abandoned));
         for giver in givers {
             giver.join().unwrap();
