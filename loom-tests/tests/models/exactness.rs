@@ -6,7 +6,7 @@
 //! looks for them. Batches between two lists are waited for. Of two threads that
 //! gather what only one of them can have, one gets it.
 //!
-//! Waiting is bounded: a request yields `PATIENCE` times (2 in models) to a
+//! Waiting is bounded: a request yields for 5 ms (here: `PATIENCE` times) to a
 //! thread that carries a batch and is then refused. loom takes a processor away
 //! from the carrier once a preemption, so the models in which a batch is carried
 //! hold for as many preemptions as there is patience and no more; their bound is
