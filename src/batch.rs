@@ -1,9 +1,10 @@
 //! Batches: small arrays of buffer indices that move between a processor's
 //! cache and the depot as one.
 //!
-//! Owns: the arrays, and the list of those that are not in use. Uses: `sync`,
-//! `table`, `word`. Used by: `depot` and `cache`, which pass them on; `lists`,
-//! which fills and empties them.
+//! Owns: the arrays, the list of those that are not in use, and handfuls: what a
+//! thread holds between two of them. Uses: `sync`, `table`, `word`. Used by:
+//! `depot` and `cache`, which pass batches on; `lists`, which fills and empties
+//! them.
 //!
 //! ```text
 //!   spare ──take──▶ in a thread's hands ──push──▶ in a depot ──pop──▶ in hands
@@ -32,6 +33,47 @@ use std::io;
 
 /// The most buffers a batch can hold: what is left of two cache lines.
 pub const MAX_BATCH: usize = if cfg!(hugepool_loom) { 2 } else { 30 };
+
+/// Buffers in one thread's hands on their way between two lists.
+#[derive(Debug)]
+#[must_use = "buffers that are dropped here are lost to the pool"]
+pub struct Handful {
+    buffers: [Index; MAX_BATCH],
+    len: usize,
+}
+
+impl Handful {
+    /// No buffers; `any` fills the space of those that are not there.
+    pub fn empty(any: Index) -> Self {
+        Self {
+            buffers: [any; MAX_BATCH],
+            len: 0,
+        }
+    }
+
+    /// One buffer.
+    pub fn of(index: Index) -> Self {
+        Self {
+            buffers: [index; MAX_BATCH],
+            len: 1,
+        }
+    }
+
+    /// Adds a buffer if there is room.
+    pub fn add(&mut self, index: Index) -> bool {
+        let room = self.len < MAX_BATCH;
+        if room {
+            self.buffers[self.len] = index;
+            self.len += 1;
+        }
+        room
+    }
+
+    /// The buffers.
+    pub fn as_slice(&self) -> &[Index] {
+        &self.buffers[..self.len]
+    }
+}
 
 /// One array.
 ///

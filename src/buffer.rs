@@ -148,9 +148,10 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         // SAFETY: the pool lives at least until this buffer is home.
         let shared = unsafe { self.shared.as_ref() };
-        if shared.give(self.taken) == Given::Last {
-            // SAFETY: the lists said that nobody else knows of the pool.
-            unsafe { Shared::tear_down(self.shared) };
+        let given = shared.give(self.taken);
+        if given != Given::Home {
+            // SAFETY: it was given just now.
+            unsafe { Shared::heed(self.shared, given) };
         }
     }
 }

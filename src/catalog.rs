@@ -26,7 +26,7 @@
 //! ever added to.
 
 use crate::cache::CpuCaches;
-use crate::class::{ClassId, ClassRef, Classes, Geometry, Ladder, MAX_CLASSES};
+use crate::class::{ClassId, Classes, Geometry, Ladder, MAX_CLASSES};
 use crate::error::{AllocError, BuildError};
 use crate::lists::{Exhausted, FreeLists};
 use crate::snapshot::Snapshot;
@@ -80,7 +80,7 @@ impl<S> Directory<S> {
     }
 
     fn ladder(&self, classes: &Classes) -> Ladder {
-        classes.ladder(|rung| self.has_segment(rung.class.id))
+        classes.ladder(|rung| self.has_segment(rung.class))
     }
 
     fn class_of(&self, geometry: &Geometry) -> Option<ClassId> {
@@ -164,7 +164,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     #[inline(never)]
     pub fn take_slow(&self, size: usize, alignment: usize) -> Result<Taken, AllocError> {
         if let Some(id) = self.classes.find(size, alignment)
-            && let Some(index) = self.lists.take_from_class(self.classes.class_ref(id))
+            && let Some(index) = self.lists.take_from_class(id)
         {
             return Ok(Taken { class: id, index });
         }
@@ -275,11 +275,8 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         grown: bool,
     ) -> Result<ClassId, BuildError> {
         let nth = |k| geometry.nth(segment.first(), k);
-        if fault!(StockFirst, true, false)
-            && let Some(class) = ClassId::new(0)
-        {
-            let class = ClassRef::with_cache(class, 2);
-            self.lists.stock(class, segment.count(), nth);
+        if fault!(StockFirst, true, false) {
+            self.lists.stock(ClassId::FIRST, segment.count(), nth);
         }
         let class = self.directory.replace(|directory| {
             let mut classes = directory.classes.clone();
@@ -309,17 +306,12 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         })?;
         self.publish();
         self.share_out(class, segment.count());
-        let classes = self.class_refs();
+        let classes = self.class_ids();
         self.lists.prepare(classes.iter().map(|&other| {
-            let more = if other.id == class {
-                segment.count()
-            } else {
-                0
-            };
+            let more = if other == class { segment.count() } else { 0 };
             (other, self.lists.capacity(other) as usize + more)
         }));
         if fault!(StockFirst, false, true) {
-            let class = self.classes.class_ref(class);
             self.lists.populate(class);
             self.lists.stock(class, segment.count(), nth);
         }
@@ -329,10 +321,8 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     /// Sets what a processor's cache of `class` may hold, for the buffers the
     /// class has and `more`.
     fn share_out(&self, class: ClassId, more: usize) {
-        let buffers = self.lists.capacity(self.classes.class_ref(class)) as usize + more;
-        let cpus = self.lists.caches().cpus();
-        self.classes
-            .set_cache(class, ClassRef::cache_for(buffers, cpus));
+        let buffers = self.lists.capacity(class) as usize + more;
+        self.lists.share_out(class, buffers, self.classes.stride_of(class));
     }
 
     /// Makes the look-up table agree with the directory. A slower thread may
@@ -405,11 +395,11 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
             };
             // Nothing can be complete if fewer are free than the smallest has.
             let smallest = spans.iter().map(|span| span.2).min().unwrap_or(0);
-            if (self.lists.free(self.classes.class_ref(id)) as usize) < smallest {
+            if (self.lists.free(id) as usize) < smallest {
                 continue;
             }
             gone.extend(self.lists.retire(
-                self.classes.class_ref(id),
+                id,
                 |index| span_of(index).map(|(first, _, _)| first),
                 |first| {
                     let at = spans.partition_point(|span| span.0 < first);
@@ -446,8 +436,8 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         self.directory.reclaim();
     }
 
-    /// Every class, as the free lists need it.
-    pub fn class_refs(&self) -> Vec<ClassRef> {
+    /// Every class.
+    pub fn class_ids(&self) -> Vec<ClassId> {
         self.classes
             .ladder(|_| true)
             .iter()

@@ -4,7 +4,7 @@
 //! `lists`, which refills processors' caches from it and flushes them into it.
 //!
 //! ```text
-//!   head {tag, closed, count, batch} ──▶ [a b c d . .]   count = 3: c is next,
+//!   head {tag, shut, count, batch} ──▶ [a b c d . .]   count = 3: c is next,
 //!                                            │ next       d was taken before
 //!                                            ▼
 //!                                        [e f g h i j]
@@ -43,9 +43,10 @@ pub struct Depot {
 // SAFETY: one integer atomic; all-zero bytes are an open, empty stack.
 unsafe impl Zeroed for Depot {}
 
-/// The depot takes no more buffers; the batch is still the caller's.
+/// The depot is shut: the pool is being torn down, or somebody waits for a
+/// buffer. The batch is still the caller's.
 #[derive(Debug)]
-pub struct Closed(pub Batch);
+pub struct Shut(pub Batch);
 
 impl Depot {
     fn load(&self) -> Pile {
@@ -66,15 +67,26 @@ impl Depot {
             .map_err(Pile::from_word)
     }
 
-    /// Puts `batch`, which the caller holds and which is not empty, on top.
-    /// Lock-free. Once the compare-and-swap has succeeded nothing of the pool is
-    /// touched.
-    pub fn push(&self, batches: &Batches, batch: Batch) -> Result<(), Closed> {
+    /// Puts `batch`, which the caller holds and which is not empty, on top unless
+    /// the depot is shut. Lock-free. Once the compare-and-swap has succeeded
+    /// nothing of the pool is touched.
+    pub fn push(&self, batches: &Batches, batch: Batch) -> Result<(), Shut> {
+        self.insert(batches, batch, false)
+    }
+
+    /// Puts `batch` on top even if the depot is shut. The caller holds a handle
+    /// of the pool.
+    pub fn force(&self, batches: &Batches, batch: Batch) {
+        let forced = self.insert(batches, batch, true);
+        debug_assert!(forced.is_ok());
+    }
+
+    fn insert(&self, batches: &Batches, batch: Batch, force: bool) -> Result<(), Shut> {
         debug_assert!(!batch.is_none(), "it would hide what is below");
         let mut head = self.load();
         loop {
-            if fault!(IgnoreClosed, false, head.is_closed()) {
-                return Err(Closed(batch));
+            if !force && fault!(IgnoreShut, false, head.is_shut()) {
+                return Err(Shut(batch));
             }
             batches.link(batch, head.batch());
             // Release: whoever acquires this head sees the array and everything
@@ -145,17 +157,31 @@ impl Depot {
         }
     }
 
-    /// Empties the stack and takes nothing from now on. Gives how many buffers
-    /// were home. A push whose compare-and-swap came before ours is counted; one
-    /// that comes after finds the flag and keeps its buffers.
-    pub fn close(&self, batches: &Batches) -> u64 {
+    /// Diverts every push from now on, and gives how many buffers were there: a
+    /// push that came before is counted, one that comes after is refused.
+    /// Changes the word even if it was shut: see `unshut`.
+    pub fn shut(&self, batches: &Batches) -> u64 {
         let mut head = self.load();
         // AcqRel: acquires what the last pusher released, since the memory may
-        // be unmapped next; releases the counter that late buffers go to.
-        while let Err(now) = self.swap(head, head.closed(), Ordering::AcqRel) {
+        // be unmapped next; releases what a refused push will look for.
+        while let Err(now) = self.swap(head, head.with_shut(true), Ordering::AcqRel) {
             head = now;
         }
         u64::from(batches.depth(head.batch()))
+    }
+
+    /// Lets pushes in again if `idle` still holds after the word was read. A
+    /// thread that makes `idle` false and then calls `shut` is not undone by
+    /// this: either `idle` sees that, or the word has changed.
+    pub fn unshut(&self, idle: impl Fn() -> bool) {
+        let mut head = self.load();
+        while head.is_shut() && idle() {
+            // Release: as every change.
+            match self.swap(head, head.with_shut(false), Ordering::Release) {
+                Ok(()) => return,
+                Err(now) => head = now,
+            }
+        }
     }
 
     /// Touches the head, so that no later call faults a page.

@@ -20,9 +20,13 @@ mod record;
 
 mod batch;
 
+mod chain;
+
 mod depot;
 
 mod class;
+
+mod rseq;
 
 mod cache;
 
@@ -62,10 +66,13 @@ pub use stats::{ClassStats, SegmentStats, Stats};
 /// atomics.
 #[cfg(hugepool_loom)]
 pub mod model {
-    pub use crate::batch::Batches;
-    pub use crate::cache::{CpuCaches, Empty, Handful, Refused, Tables, portable::Portable};
+    pub use crate::batch::{Batches, Handful};
+    pub use crate::cache::portable::Portable;
+    pub use crate::cache::restartable::Restartable;
+    pub use crate::cache::{CpuCaches, Empty, Refused, Robbed, Share, Tables};
+    pub use crate::chain::Chain;
     pub use crate::catalog::{Catalog, Holder};
-    pub use crate::class::{ClassId, ClassRef, Classes, Geometry};
+    pub use crate::class::{ClassId, Classes, Geometry};
     pub use crate::depot::Depot;
     pub use crate::home::Home;
     pub use crate::lists::{FreeLists, Given};

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
-use crate::sys::{limits, membarrier, rseq_probe};
+use crate::sys::{limits, membarrier, rseq};
 
 /// What the machine grants to this process, as far as the kernel tells.
 ///
@@ -132,7 +132,7 @@ impl Machine {
             memory_available: meminfo.and_then(|text| kilobytes(text, "MemAvailable:")),
             overcommit: number("/proc/sys/vm/overcommit_memory"),
             nodes: nodes(Path::new("/sys/devices/system/node")),
-            rseq: rseq_probe::registration().map(|area| RseqRegistration {
+            rseq: rseq::registration().map(|area| RseqRegistration {
                 offset: area.offset,
                 size: area.size,
             }),

@@ -110,7 +110,7 @@ impl Stats {
                 .enumerate()
                 .filter_map(|(at, geometry)| {
                     let id = ClassId::new(at)?;
-                    let counts = lists.counts(catalog.classes().class_ref(id));
+                    let counts = lists.counts(id);
                     let free = counts.depot + counts.cached;
                     Some(ClassStats {
                         size: geometry.size(),

@@ -18,6 +18,8 @@ pub unsafe trait Zeroed: Default + Sync {}
 unsafe impl Zeroed for crate::sync::AtomicU8 {}
 // SAFETY: integer atomics.
 unsafe impl Zeroed for crate::sync::AtomicU16 {}
+// SAFETY: integer atomics.
+unsafe impl Zeroed for crate::sync::AtomicU64 {}
 // SAFETY: the padding is not part of the value.
 unsafe impl<T: Zeroed> Zeroed for crossbeam_utils::CachePadded<T> {}
 
@@ -78,7 +80,13 @@ mod native {
             // SAFETY: `at` is inside the array, whose memory is mapped,
             // aligned to a page, zeroed at first (`Zeroed`: a valid `T`) and
             // only ever accessed as `T` through shared references.
-            unsafe { &*self.memory.base().as_ptr().cast::<T>().add(at) }
+            unsafe { &*self.base().add(at) }
+        }
+
+        /// The first element.
+        #[inline]
+        pub fn base(&self) -> *const T {
+            self.memory.base().as_ptr().cast()
         }
 
         /// How many elements there are.

@@ -1,16 +1,28 @@
 //! Per-CPU caches of free buffers.
 //!
 //! Owns: the contract that every kind of per-CPU cache keeps, and the kinds.
-//! Uses: `sync`, `sys::cpu`, `table`, `record`, `batch`. Used by: `lists`, which
-//! refills them from the depots, flushes them into the depots, and steals from
-//! them.
+//! Uses: `sync`, `sys`, `table`, `chain`, `batch`, `rseq`. Used by: `lists`,
+//! which refills them from the depots, flushes them into the depots, and steals
+//! from them.
 //!
 //! One slot a processor and class. A slot is touched almost only by threads
-//! that run on its processor; stealing, counting and closing come from others.
+//! that run on its processor; stealing, counting and shutting come from others.
+//!
+//! | kind | a pop or push is | needs |
+//! | --- | --- | --- |
+//! | `restartable` | a restartable sequence: plain loads and stores | x86-64, Linux, `rseq` and `membarrier` |
+//! | `portable` | one compare-and-swap | nothing |
 
+#[cfg(not(hugepool_loom))]
+mod kind;
 pub mod portable;
+pub mod restartable;
 
-use crate::batch::{Batches, MAX_BATCH};
+pub use crate::chain::Refused;
+#[cfg(not(hugepool_loom))]
+pub use kind::Kind;
+
+use crate::batch::{Batches, Handful};
 use crate::class::ClassId;
 use crate::record::Records;
 use crate::word::{Batch, Index};
@@ -42,55 +54,47 @@ impl Tables {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Empty(pub u64);
 
-/// Why a slot did not take a buffer. The buffer is still the caller's.
+/// How much of a slot to take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refused {
-    /// It held as many as it may at one moment within the call.
-    Full,
-    /// The pool is being torn down; this does not change any more.
-    Closed,
+pub enum Share {
+    /// One buffer.
+    One,
+    /// Half of what is there, rounded up, and no more than a batch.
+    Half,
+    /// All that is there, and no more than a batch.
+    All,
 }
 
-/// Buffers in one thread's hands on their way from a slot to the depot.
+impl Share {
+    /// How many of `len` buffers that is.
+    pub fn of(self, len: u32) -> u32 {
+        match self {
+            Self::One => len.min(1),
+            Self::Half => len.div_ceil(2),
+            Self::All => len,
+        }
+    }
+}
+
+/// What came of robbing a slot.
 #[derive(Debug)]
-#[must_use = "buffers that are dropped here are lost to the pool"]
-pub struct Handful {
-    buffers: [Index; MAX_BATCH],
-    len: usize,
-}
-
-impl Handful {
-    /// No buffers; `any` fills the space of those that are not there.
-    pub fn empty(any: Index) -> Self {
-        Self {
-            buffers: [any; MAX_BATCH],
-            len: 0,
-        }
-    }
-
-    /// Adds a buffer if there is room.
-    pub fn add(&mut self, index: Index) -> bool {
-        let room = self.len < MAX_BATCH;
-        if room {
-            self.buffers[self.len] = index;
-            self.len += 1;
-        }
-        room
-    }
-
-    /// The buffers.
-    pub fn as_slice(&self) -> &[Index] {
-        &self.buffers[..self.len]
-    }
+pub enum Robbed {
+    /// These buffers, at least one; they are the caller's.
+    Some(Handful),
+    /// There was none.
+    None(Empty),
+    /// The kernel would not say that the slot's processor keeps away, so nothing
+    /// could be taken. There were some.
+    Barred,
 }
 
 /// What a kind of per-CPU cache does for the free lists.
 ///
-/// No call blocks or enters the kernel for the sake of another thread. Each
-/// takes effect at one instant or not at all: a thread that stops forever
-/// between any two instructions of one of these calls holds at most what the
-/// call would have returned, and stops no other thread. What a thread wrote to
-/// a buffer before it put the buffer in is visible to whoever takes it out.
+/// No call blocks on another thread. Each takes effect at one instant or not at
+/// all: a thread that stops forever between any two instructions of one of these
+/// calls holds at most what the call would have returned, and stops no other
+/// thread. What a thread wrote to a buffer before it put the buffer in is
+/// visible to whoever takes it out.
 pub trait CpuCaches: Sync {
     /// Processors that have slots.
     fn cpus(&self) -> usize;
@@ -102,45 +106,56 @@ pub trait CpuCaches: Sync {
     /// [`cpus`](Self::cpus).
     fn current(&self) -> usize;
 
-    /// Takes a buffer from this processor's slot. `None` proves that the slot
-    /// was empty at one moment, and nothing of any other slot.
+    /// Takes a buffer from this processor's slot: the hot path. `None` proves
+    /// nothing.
     fn pop(&self, tables: &Tables, class: ClassId) -> Option<Index>;
 
-    /// Puts a buffer into this processor's slot unless `capacity` were put there
-    /// already. When it succeeds, that was the last touch of the pool.
-    fn push(
-        &self,
-        tables: &Tables,
-        class: ClassId,
-        index: Index,
-        capacity: u32,
-    ) -> Result<(), Refused>;
+    /// Puts a buffer into this processor's slot: the hot path. False: it is
+    /// still the caller's, and `push_again` says why. True: that was the last
+    /// touch of the pool.
+    fn push(&self, tables: &Tables, class: ClassId, index: Index) -> bool;
+
+    /// As `pop`, and tries harder.
+    fn pop_again(&self, tables: &Tables, class: ClassId) -> Option<Index>;
+
+    /// As `push`, tries harder, and says why not.
+    fn push_again(&self, tables: &Tables, class: ClassId, index: Index) -> Result<(), Refused>;
 
     /// Puts `batch`, which the caller holds, into this processor's slot if there
     /// is room for it; otherwise gives it back. The caller holds a handle of the
-    /// pool, so the slot is open.
+    /// pool.
     fn refill(&self, tables: &Tables, class: ClassId, batch: Batch) -> Result<(), Batch>;
 
-    /// Takes up to `count` of the buffers that were put into the slot of
-    /// processor `cpu`, at once. `None` means that there were none.
-    fn flush(&self, tables: &Tables, cpu: usize, class: ClassId, count: u32) -> Option<Handful>;
+    /// Takes up to `count` buffers from this processor's slot, at once, without
+    /// disturbing anybody. `None` proves nothing.
+    fn flush(&self, tables: &Tables, class: ClassId, count: u32) -> Option<Handful>;
 
-    /// Takes what is left of the batch that the slot of processor `cpu` was
-    /// filled with, at once.
-    fn unfill(&self, tables: &Tables, cpu: usize, class: ClassId) -> Option<Batch>;
+    /// Takes `share` of the slot of processor `cpu`, at once, whichever
+    /// processor the caller runs on. The caller holds a handle of the pool.
+    fn rob(&self, tables: &Tables, cpu: usize, class: ClassId, share: Share) -> Robbed;
 
-    /// Takes one buffer from the slot of processor `cpu`, whichever processor
-    /// the caller runs on. `Err` proves that the slot was empty at one moment.
-    fn steal(&self, tables: &Tables, cpu: usize, class: ClassId) -> Result<Index, Empty>;
+    /// Diverts every push into slots of `class` from now on, and gives how many
+    /// buffers were in them: a push that came before is counted, one that comes
+    /// after is refused. `None`: the kernel would not say that all that came
+    /// before have ended.
+    fn shut(&self, tables: &Tables, class: ClassId) -> Option<u64>;
 
-    /// Empties the slot of processor `cpu` for good and gives how many buffers
-    /// were home. Every push before it is counted; every push after it is
-    /// refused. Nobody holds a handle of the pool any more.
-    fn close(&self, tables: &Tables, cpu: usize, class: ClassId) -> u64;
+    /// Lets pushes of `class` in again if `idle` still holds. A thread that
+    /// makes `idle` false and then calls `shut` is not undone by this.
+    fn unshut(&self, class: ClassId, idle: &dyn Fn() -> bool);
 
     /// How many buffers the slot of processor `cpu` holds: exact while nobody
     /// changes it, an estimate otherwise.
     fn len(&self, tables: &Tables, cpu: usize, class: ClassId) -> u64;
+
+    /// How many buffers `push` puts into the slot of processor `cpu` at most.
+    fn capacity(&self, cpu: usize, class: ClassId) -> u8;
+
+    /// Sets that, at most to `most()`. What is in the slot stays there.
+    fn set_capacity(&self, cpu: usize, class: ClassId, capacity: u8);
+
+    /// The largest capacity a slot can have.
+    fn most(&self) -> u8;
 
     /// Touches the slots of `class`, so that no later call faults a page.
     fn populate(&self, class: ClassId);

@@ -1,13 +1,12 @@
 //! Per-CPU caches for every machine: two tagged words a processor and class.
 //!
-//! Owns: the slots. Uses: `sync`, `sys::cpu`, `table`, `record`, `batch`,
-//! `word`. Used by: `lists`, through `CpuCaches`.
+//! Owns: the slots. Uses: `sync`, `sys::cpu`, `table`, `chain`, `batch`, `word`.
+//! Used by: `lists`, through `CpuCaches`.
 //!
 //! ```text
-//!   freed  {tag, closed, index} ──▶ a ─next─▶ b ─next─▶ c   what came back here
-//!                                   depth 3   depth 2   depth 1
+//!   freed  {tag, shut, index}  ──▶ a ─next─▶ b ─next─▶ c   what came back here
 //!
-//!   filled {tag, count, batch}  ──▶ [d e f . . .]           what the depot gave
+//!   filled {tag, count, batch} ──▶ [d e f . . .]           what the depot gave
 //! ```
 //!
 //! A buffer that comes back is linked into `freed`; a batch from the depot
@@ -17,53 +16,38 @@
 //! of buffers from one processor to another moves in batches alone.
 //!
 //! A buffer in a slot is held by nobody; whoever moves the word past it holds
-//! it. The depth of the top is the length of `freed`, so no counter is kept.
-//! Neither links nor arrays change until their word has moved past them, and
-//! then the tag has changed: a compare-and-swap that succeeds proves that all
-//! its caller read was current. The processor number is advice: a thread that
-//! migrates between reading it and the compare-and-swap merely uses a colder
-//! slot.
+//! it. The array of a batch does not change until its word has moved past it,
+//! and then the tag has changed: a compare-and-swap that succeeds proves that
+//! all its caller read was current. The processor number is advice: a thread
+//! that migrates between reading it and the compare-and-swap merely uses a
+//! colder slot.
 
-use super::{CpuCaches, Empty, Handful, Refused, Tables};
-use crate::batch::MAX_BATCH;
+use super::{CpuCaches, Empty, Refused, Robbed, Share, Tables};
+use crate::batch::{Handful, MAX_BATCH};
+use crate::chain::Chain;
 use crate::class::{ClassId, MAX_CLASSES};
-use crate::record::Records;
-use crate::sync::{AtomicU64, Ordering, fault, touch};
+use crate::sync::{AtomicU64, Ordering, fault};
 use crate::sys::cpu;
 use crate::table::{Table, Zeroed};
-use crate::word::{Batch, Head, Index, Pile};
+use crate::word::{Batch, Index, Pile};
 use std::io;
 
 /// The free buffers of one processor and class.
-///
-/// Both words are written by compare-and-swap alone. `push` and `refill` release
-/// what their thread wrote; every reader acquires. Pops are read-modify-writes,
-/// so they continue the release sequence of every earlier push.
 #[derive(Default)]
 struct Slot {
-    /// A `Head`.
-    freed: AtomicU64,
-    /// A `Pile`; never closed, since only holders of a handle fill it.
+    freed: Chain,
+    /// A `Pile`, written by compare-and-swap alone; never shut, since only
+    /// holders of a handle fill it. `refill` releases what its thread wrote;
+    /// every reader acquires.
     filled: AtomicU64,
+    /// How many `freed` may hold. Relaxed: any value it ever had will do.
+    capacity: AtomicU64,
 }
 
 // SAFETY: integer atomics alone; all-zero bytes are an open, empty slot.
 unsafe impl Zeroed for Slot {}
 
 impl Slot {
-    fn freed(&self) -> Head {
-        // Acquire: pairs with the Release in `push`.
-        Head::from_word(self.freed.load(Ordering::Acquire))
-    }
-
-    fn swap_freed(&self, old: Head, new: Head, success: Ordering) -> Result<(), Head> {
-        // Failure is Acquire for the same reason as `freed`.
-        self.freed
-            .compare_exchange_weak(old.word(), new.word(), success, Ordering::Acquire)
-            .map(drop)
-            .map_err(Head::from_word)
-    }
-
     fn filled(&self) -> Pile {
         // Acquire: pairs with the Release in `refill`.
         Pile::from_word(self.filled.load(Ordering::Acquire))
@@ -79,20 +63,10 @@ impl Slot {
 
     #[inline]
     fn pop(&self, tables: &Tables) -> Result<Index, Empty> {
-        let mut head = self.freed();
-        while let Some(top) = head.top() {
-            let rest = tables.records.get(top.raw() as usize).next();
-            // Release: whoever sees the buffer gone sees what this thread gave
-            // or announced before (`lists`). The Acquire side was done by
-            // `freed`, whose value the tag proves to be current.
-            let order = fault!(TakeRelaxed, Ordering::Relaxed, Ordering::Release);
-            match self.swap_freed(head, head.with_top(rest), order) {
-                Ok(()) => return Ok(top),
-                Err(now) => head = now,
-            }
-        }
-        self.pop_filled(tables)
-            .map_err(|pile| Empty(u64::from(head.tag()) + u64::from(pile.tag())))
+        self.freed.pop(&tables.records).or_else(|head| {
+            self.pop_filled(tables)
+                .map_err(|pile| Empty(u64::from(head.tag()) + u64::from(pile.tag())))
+        })
     }
 
     #[inline]
@@ -114,7 +88,7 @@ impl Slot {
             } else {
                 Batch::NONE
             };
-            // Release: as in `pop`.
+            // Release: as in `Chain::pop`.
             let order = fault!(TakeRelaxed, Ordering::Relaxed, Ordering::Release);
             match self.swap_filled(pile, pile.with(rest), order) {
                 Ok(()) => {
@@ -129,26 +103,9 @@ impl Slot {
     }
 
     #[inline]
-    fn push(&self, records: &Records, index: Index, capacity: u32) -> Result<(), Refused> {
-        let record = records.get(index.raw() as usize);
-        let mut head = self.freed();
-        loop {
-            if fault!(IgnoreClosed, false, head.is_closed()) {
-                return Err(Refused::Closed);
-            }
-            let depth = Self::depth(head, records);
-            if depth >= capacity {
-                return Err(Refused::Full);
-            }
-            record.set(head.top(), depth + 1);
-            // Release: whoever acquires this head sees the links and everything
-            // this thread did with the buffer.
-            let order = fault!(SlotPushRelaxed, Ordering::Relaxed, Ordering::Release);
-            match self.swap_freed(head, head.with_top(Some(index)), order) {
-                Ok(()) => return Ok(()),
-                Err(now) => head = now,
-            }
-        }
+    fn push(&self, tables: &Tables, index: Index) -> Result<(), Refused> {
+        let capacity = self.capacity.load(Ordering::Relaxed) as u32;
+        self.freed.push(&tables.records, index, capacity)
     }
 
     fn refill(&self, batch: Batch) -> Result<(), Batch> {
@@ -161,55 +118,48 @@ impl Slot {
             .map_err(|_| batch)
     }
 
-    fn flush(&self, records: &Records, count: u32) -> Option<Handful> {
-        let mut head = self.freed();
-        loop {
-            let first = head.top()?;
-            let mut handful = Handful::empty(first);
-            let mut rest = Some(first);
-            for _ in 0..(count as usize).min(MAX_BATCH) {
-                let Some(index) = rest else { break };
-                handful.add(index);
-                rest = records.get(index.raw() as usize).next();
-            }
-            // Release: the taker announced the carry before this; whoever sees
-            // the buffers gone must see the announcement (`lists::Carry`).
-            match self.swap_freed(head, head.with_top(rest), Ordering::Release) {
-                Ok(()) => return Some(handful),
-                Err(now) => head = now,
-            }
-        }
-    }
-
-    fn unfill(&self) -> Option<Batch> {
+    /// Takes what is left of the batch.
+    fn unfill(&self, tables: &Tables) -> Result<Handful, Pile> {
         let mut pile = self.filled();
-        while !pile.batch().is_none() {
-            // Release: as in `flush`.
+        loop {
+            let Some(any) = tables.batches.last(pile.batch()) else {
+                if pile.batch().is_none() {
+                    return Err(pile);
+                }
+                // The array is being rewritten: the word is stale.
+                pile = self.filled();
+                continue;
+            };
+            // Release: as in `Chain::take`.
             match self.swap_filled(pile, pile.with(Batch::NONE), Ordering::Release) {
-                Ok(()) => return Some(pile.batch()),
+                Ok(()) => {
+                    let mut handful = Handful::empty(any);
+                    tables.batches.empty(pile.batch(), |index| {
+                        // A handful is as large as a batch.
+                        handful.add(index);
+                    });
+                    return Ok(handful);
+                }
                 Err(now) => pile = now,
             }
         }
-        None
     }
 
-    fn close(&self, records: &Records) -> u64 {
-        let mut head = self.freed();
-        // AcqRel: acquires what the last pusher released, since the memory may
-        // be unmapped next; releases the counter that late buffers go to.
-        while let Err(now) = self.swap_freed(head, head.closed(), Ordering::AcqRel) {
-            head = now;
+    fn rob(&self, tables: &Tables, share: Share) -> Robbed {
+        if share == Share::One {
+            return match self.pop(tables) {
+                Ok(index) => Robbed::Some(Handful::of(index)),
+                Err(empty) => Robbed::None(empty),
+            };
         }
-        u64::from(Self::depth(head, records) + self.filled().batch().count())
-    }
-
-    fn len(&self, records: &Records) -> u64 {
-        u64::from(Self::depth(self.freed(), records)) + u64::from(self.filled().batch().count())
-    }
-
-    fn depth(head: Head, records: &Records) -> u32 {
-        head.top()
-            .map_or(0, |top| records.get(top.raw() as usize).depth())
+        let head = match self.freed.take(&tables.records, |len| share.of(len)) {
+            Ok(handful) => return Robbed::Some(handful),
+            Err(head) => head,
+        };
+        match self.unfill(tables) {
+            Ok(handful) => Robbed::Some(handful),
+            Err(pile) => Robbed::None(Empty(u64::from(head.tag()) + u64::from(pile.tag()))),
+        }
     }
 }
 
@@ -259,43 +209,66 @@ impl CpuCaches for Portable {
     }
 
     #[inline]
-    fn push(
-        &self,
-        tables: &Tables,
-        class: ClassId,
-        index: Index,
-        capacity: u32,
-    ) -> Result<(), Refused> {
-        self.own(class).push(&tables.records, index, capacity)
+    fn push(&self, tables: &Tables, class: ClassId, index: Index) -> bool {
+        self.own(class).push(tables, index).is_ok()
+    }
+
+    fn pop_again(&self, tables: &Tables, class: ClassId) -> Option<Index> {
+        self.pop(tables, class)
+    }
+
+    fn push_again(&self, tables: &Tables, class: ClassId, index: Index) -> Result<(), Refused> {
+        self.own(class).push(tables, index)
     }
 
     fn refill(&self, _tables: &Tables, class: ClassId, batch: Batch) -> Result<(), Batch> {
         self.own(class).refill(batch)
     }
 
-    fn flush(&self, tables: &Tables, cpu: usize, class: ClassId, count: u32) -> Option<Handful> {
-        self.slot(cpu, class).flush(&tables.records, count)
+    fn flush(&self, tables: &Tables, class: ClassId, count: u32) -> Option<Handful> {
+        let freed = &self.own(class).freed;
+        freed.take(&tables.records, |_| count).ok()
     }
 
-    fn unfill(&self, _tables: &Tables, cpu: usize, class: ClassId) -> Option<Batch> {
-        self.slot(cpu, class).unfill()
+    fn rob(&self, tables: &Tables, cpu: usize, class: ClassId, share: Share) -> Robbed {
+        self.slot(cpu, class).rob(tables, share)
     }
 
-    fn steal(&self, tables: &Tables, cpu: usize, class: ClassId) -> Result<Index, Empty> {
-        self.slot(cpu, class).pop(tables)
+    fn shut(&self, tables: &Tables, class: ClassId) -> Option<u64> {
+        let held = (0..self.cpus).map(|cpu| {
+            let slot = self.slot(cpu, class);
+            slot.freed.shut(&tables.records) + u64::from(slot.filled().batch().count())
+        });
+        Some(held.sum())
     }
 
-    fn close(&self, tables: &Tables, cpu: usize, class: ClassId) -> u64 {
-        self.slot(cpu, class).close(&tables.records)
+    fn unshut(&self, class: ClassId, idle: &dyn Fn() -> bool) {
+        for cpu in 0..self.cpus {
+            self.slot(cpu, class).freed.unshut(idle);
+        }
     }
 
     fn len(&self, tables: &Tables, cpu: usize, class: ClassId) -> u64 {
-        self.slot(cpu, class).len(&tables.records)
+        let slot = self.slot(cpu, class);
+        slot.freed.len(&tables.records) + u64::from(slot.filled().batch().count())
+    }
+
+    fn capacity(&self, cpu: usize, class: ClassId) -> u8 {
+        self.slot(cpu, class).capacity.load(Ordering::Relaxed) as u8
+    }
+
+    fn most(&self) -> u8 {
+        2 * MAX_BATCH as u8
+    }
+
+    fn set_capacity(&self, cpu: usize, class: ClassId, capacity: u8) {
+        let at = &self.slot(cpu, class).capacity;
+        at.store(u64::from(capacity), Ordering::Relaxed);
     }
 
     fn populate(&self, class: ClassId) {
         for cpu in 0..self.cpus {
-            touch(&self.slot(cpu, class).freed);
+            self.slot(cpu, class).freed.populate();
         }
     }
 

@@ -1,10 +1,10 @@
 //! Classes in the order in which requests try them.
 //!
-//! Owns: that order, and the bound of the climb. Uses: nothing but `ClassRef`.
+//! Owns: that order, and the bound of the climb. Uses: nothing but `ClassId`.
 //! Used by: `lookup`, to fill its table; `catalog`, for the requests that the
 //! hot path does not serve.
 
-use super::{ClassRef, MAX_CLASSES};
+use super::{ClassId, MAX_CLASSES};
 
 /// A class on a ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Rung {
     /// What its address is a multiple of, in bytes.
     pub alignment: usize,
     /// The class.
-    pub class: ClassRef,
+    pub class: ClassId,
 }
 
 impl Rung {
@@ -30,7 +30,7 @@ impl Rung {
 pub struct Ladder {
     /// Size and alignment of each rung.
     shapes: [(u32, u32); MAX_CLASSES],
-    classes: [ClassRef; MAX_CLASSES],
+    classes: [ClassId; MAX_CLASSES],
     len: usize,
 }
 
@@ -38,7 +38,7 @@ impl Default for Ladder {
     fn default() -> Self {
         Self {
             shapes: [(0, 0); MAX_CLASSES],
-            classes: [ClassRef::NONE; MAX_CLASSES],
+            classes: [ClassId::FIRST; MAX_CLASSES],
             len: 0,
         }
     }
@@ -47,7 +47,7 @@ impl Default for Ladder {
 impl Ladder {
     /// Puts `rung` in its place. There is room for every class there can be.
     pub fn insert(&mut self, rung: Rung) {
-        let key = |rung: &Rung| (rung.size, rung.alignment, rung.class.id);
+        let key = |rung: &Rung| (rung.size, rung.alignment, rung.class);
         let at = self
             .iter()
             .position(|other| key(&other) > key(&rung))
@@ -64,7 +64,7 @@ impl Ladder {
     }
 
     /// The classes, smallest first.
-    pub fn classes(&self) -> &[ClassRef] {
+    pub fn classes(&self) -> &[ClassId] {
         &self.classes[..self.len]
     }
 
@@ -101,7 +101,6 @@ impl Ladder {
 #[cfg(all(test, not(hugepool_loom)))]
 mod tests {
     use super::*;
-    use crate::class::ClassId;
     use proptest::prelude::*;
 
     fn ladder(sizes: &[(usize, u32)]) -> Ladder {
@@ -110,7 +109,7 @@ mod tests {
             ladder.insert(Rung {
                 size,
                 alignment: 1 << shift,
-                class: ClassRef::with_cache(ClassId::new(at).unwrap(), 2),
+                class: ClassId::new(at).unwrap(),
             });
         }
         ladder

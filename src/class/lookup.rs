@@ -17,7 +17,7 @@ use super::geometry::{
     Geometry, MAX_ALIGNMENT, MAX_SIZE, MIN_ALIGNMENT, Reciprocal, nth, offset_of,
 };
 use super::ladder::{Ladder, Rung};
-use super::{ClassId, ClassRef, MAX_CLASSES};
+use super::{ClassId, MAX_CLASSES};
 use crate::sync::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::table::{Table, Zeroed};
 use crate::word::Index;
@@ -61,7 +61,6 @@ struct Constants {
     lead: AtomicU64,
     stride: AtomicU64,
     reciprocal: AtomicU64,
-    cache: AtomicU64,
 }
 
 // SAFETY: integer atomics alone; all-zero bytes are a class of size 0, which
@@ -119,6 +118,15 @@ impl Classes {
         self.constants.get(id.index()).size.load(Ordering::Relaxed) as usize
     }
 
+    /// Bytes from one buffer of class `id` to the next.
+    pub fn stride_of(&self, id: ClassId) -> usize {
+        // Relaxed: see `Constants`.
+        self.constants
+            .get(id.index())
+            .stride
+            .load(Ordering::Relaxed) as usize
+    }
+
     /// The buffer of class `id` in whose cell lies the byte `offset` of a
     /// segment that starts at granule `first` and has `count` buffers; `None` if
     /// it is behind the last one.
@@ -150,14 +158,6 @@ impl Classes {
         offset_of(index, stride, lead)
     }
 
-    /// Class `id` as the free lists need it.
-    #[inline]
-    pub fn class_ref(&self, id: ClassId) -> ClassRef {
-        let at = self.constants.get(id.index());
-        // Relaxed: see `Constants`.
-        ClassRef::with_cache(id, at.cache.load(Ordering::Relaxed) as u8)
-    }
-
     /// Writes the constants of class `id`. Every caller writes the same.
     pub fn define(&self, id: ClassId, geometry: &Geometry) {
         let at = self.constants.get(id.index());
@@ -173,15 +173,6 @@ impl Classes {
         self.defined.fetch_max(id.index() + 1, Ordering::Release);
     }
 
-    /// Sets how many buffers of class `id` one processor's cache may hold. Unlike
-    /// the constants this changes as the class grows and shrinks; a thread that
-    /// reads an old value keeps a little more or less in its cache.
-    pub fn set_cache(&self, id: ClassId, capacity: u8) {
-        // Relaxed: any value it ever had will do.
-        let at = self.constants.get(id.index());
-        at.cache.store(u64::from(capacity), Ordering::Relaxed);
-    }
-
     /// Every class that `keep` keeps, as a ladder. Lock-free; allocates nothing.
     pub fn ladder(&self, mut keep: impl FnMut(&Rung) -> bool) -> Ladder {
         let mut ladder = Ladder::default();
@@ -193,7 +184,7 @@ impl Classes {
             let rung = Rung {
                 size: constants.size.load(Ordering::Relaxed) as usize,
                 alignment: constants.alignment.load(Ordering::Relaxed) as usize,
-                class: self.class_ref(id),
+                class: id,
             };
             if rung.size > 0 && keep(&rung) {
                 ladder.insert(rung);
@@ -215,7 +206,7 @@ impl Classes {
             for at in 0..BINS {
                 let entry = ladder
                     .first(bin_start(at), alignment)
-                    .map_or(0, |rung| rung.class.id.index() as u8 + 1);
+                    .map_or(0, |rung| rung.class.index() as u8 + 1);
                 let word = self.entries.get(row * BINS + at);
                 // Relaxed load: only spares the store. Release: see `entries`.
                 if word.load(Ordering::Relaxed) != entry {
@@ -269,7 +260,7 @@ mod tests {
             for (size, shift) in requests.into_iter().chain(classes.iter().copied()) {
                 let exact = ladder.first(size, 1 << shift);
                 match table.find(size, 1 << shift) {
-                    Some(found) => prop_assert_eq!(Some(found), exact.map(|rung| rung.class.id)),
+                    Some(found) => prop_assert_eq!(Some(found), exact.map(|rung| rung.class)),
                     // The table may leave a request to the exact search only
                     // where a smaller class ends in the same bin.
                     None => if exact.is_some() {

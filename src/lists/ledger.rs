@@ -34,6 +34,9 @@ pub(super) struct Totals {
     pub(super) capacity: AtomicU64,
     /// The most that were ever outside the depot. Relaxed, as above.
     pub(super) high_water: AtomicU64,
+    /// How many buffers one processor's cache may hold at most. Relaxed: it
+    /// only chooses how much moves at once.
+    pub(super) most: AtomicU64,
 }
 
 // SAFETY: integer atomics alone; all zero is a class without buffers.

@@ -2,8 +2,8 @@
 //! goes down before it is refused.
 //!
 //! Owns: where every free buffer is, what is counted about it, and the closing
-//! of the lists. Uses: `sync`, `table`, `batch`, `depot`, `cache`, `home`,
-//! `class`. Used by: `catalog`.
+//! of the lists. Uses: `sync`, `table`, `batch`, `chain`, `depot`, `cache`,
+//! `home`, `class`. Used by: `catalog`.
 //!
 //! # Where a buffer is
 //!
@@ -15,12 +15,13 @@
 //!     │ │                  │            flush (a batch)         │
 //!     │ └──────────────────┴────────────────────────────────────┘
 //!     │                    steal, or one from the depot
+//!     ├─▶ loose: its processor's cache could not be used just then
 //!     └─▶ late (its push met a closed list) ─▶ `Home`
 //! ```
 //!
-//! Each arrow is one compare-and-swap, so between any two instructions of any
-//! thread a buffer is in one list or in one thread's hands, never in two and
-//! never in none.
+//! Each arrow takes effect at one instant (a compare-and-swap, or the commit of a
+//! restartable sequence), so between any two instructions of any thread a buffer
+//! is in one list or in one thread's hands, never in two and never in none.
 //!
 //! # Why a refusal is exact
 //!
@@ -37,13 +38,15 @@
 //!
 //! "Changed between them" must mean the same to every thread: a thread that
 //! gives a buffer to one list and then takes one from another must not be seen
-//! to have taken before it gave. So every swap that takes is a Release, and
-//! every sweep reads with Acquire: who sees the second list's change sees the
-//! first's in its next sweep.
+//! to have taken before it gave. So whatever takes is a Release, and every sweep
+//! reads with Acquire: who sees the second list's change sees the first's in its
+//! next sweep. (A restartable sequence commits by a plain store, which is a
+//! Release where there are such sequences: the order of stores is kept.)
 //!
 //! One sweep would not do: with two buffers always free, one sweep can miss
 //! both if they move behind its back.
 
+mod give;
 mod ledger;
 mod search;
 mod supply;
@@ -51,35 +54,40 @@ mod supply;
 pub use ledger::Counts;
 pub use search::Exhausted;
 
-use crate::cache::{CpuCaches, Refused, Tables};
-use crate::class::{ClassId, ClassRef, MAX_CLASSES};
-use crate::depot::{Closed, Depot};
+use crate::cache::{CpuCaches, Tables};
+use crate::chain::Chain;
+use crate::class::{ClassId, MAX_CLASSES};
+use crate::depot::Depot;
 use crate::home::Home;
 use crate::record::Records;
 use crate::sync::{AtomicU64, Ordering, fault, touch};
 use crate::table::Table;
 use crate::word::Index;
 use crossbeam_utils::CachePadded;
-use ledger::{Carry, Ledger, Totals, count};
+use ledger::{Ledger, Totals};
 use std::io;
 
-/// Whether the caller gave back the last buffer of a closed pool.
+/// What the caller must do who gave back a buffer or a handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Given {
-    /// The buffer is home. The pool must not be touched again.
+    /// Nothing. The pool must not be touched again.
     Home,
-    /// It was the last one of a closed pool, which the caller must tear down.
+    /// Nobody holds a handle any more: close the lists.
+    Close,
+    /// It was the last buffer of a closed pool: tear it down.
     Last,
 }
 
 /// The free lists of every class of a pool.
 pub struct FreeLists<C> {
+    caches: C,
     tables: Tables,
     depots: Table<CachePadded<Depot>>,
     /// Where trimming puts what it does not want, so that requests find it.
     asides: Table<CachePadded<Depot>>,
-    caches: C,
+    /// What came back while its processor's cache could not be used.
+    loose: Table<CachePadded<Chain>>,
     ledgers: Table<Ledger>,
     totals: Table<CachePadded<Totals>>,
     home: Home,
@@ -96,6 +104,7 @@ impl<C: CpuCaches> FreeLists<C> {
             tables: Tables::new(indices, indices)?,
             depots: Table::new(MAX_CLASSES)?,
             asides: Table::new(MAX_CLASSES)?,
+            loose: Table::new(MAX_CLASSES)?,
             ledgers: Table::new(caches.cpus() * MAX_CLASSES)?,
             totals: Table::new(MAX_CLASSES)?,
             caches,
@@ -114,29 +123,38 @@ impl<C: CpuCaches> FreeLists<C> {
         &self.caches
     }
 
-    fn depot(&self, class: ClassRef) -> &Depot {
-        self.depots.get(class.id.index())
+    /// How long the pool lives.
+    pub fn home(&self) -> &Home {
+        &self.home
     }
 
-    fn aside(&self, class: ClassRef) -> &Depot {
-        self.asides.get(class.id.index())
+    fn depot(&self, class: ClassId) -> &Depot {
+        self.depots.get(class.index())
     }
 
-    fn totals(&self, class: ClassRef) -> &Totals {
-        self.totals.get(class.id.index())
+    fn aside(&self, class: ClassId) -> &Depot {
+        self.asides.get(class.index())
     }
 
-    fn ledger(&self, cpu: usize, class: ClassRef) -> &Ledger {
-        self.ledgers.get(cpu * MAX_CLASSES + class.id.index())
+    fn loose(&self, class: ClassId) -> &Chain {
+        self.loose.get(class.index())
     }
 
-    fn own_ledger(&self, class: ClassRef) -> &Ledger {
+    fn totals(&self, class: ClassId) -> &Totals {
+        self.totals.get(class.index())
+    }
+
+    fn ledger(&self, cpu: usize, class: ClassId) -> &Ledger {
+        self.ledgers.get(cpu * MAX_CLASSES + class.index())
+    }
+
+    fn own_ledger(&self, class: ClassId) -> &Ledger {
         self.ledger(self.caches.current(), class)
     }
 
     /// Takes a buffer of `class` from this processor's cache: the hot path.
-    /// `None` means that this cache was empty, and nothing more.
-    #[inline]
+    /// `None` proves nothing.
+    #[inline(always)]
     pub fn take_cached(&self, class: ClassId) -> Option<Index> {
         self.caches.pop(&self.tables, class)
     }
@@ -146,90 +164,40 @@ impl<C: CpuCaches> FreeLists<C> {
     ///
     /// The caller may hold no handle of the pool: until its buffer is home the
     /// pool cannot be torn down, and once it is home nothing is touched.
-    #[inline]
-    pub fn give(&self, class: ClassRef, index: Index) -> Given {
-        match self
-            .caches
-            .push(&self.tables, class.id, index, class.cache_capacity.into())
-        {
-            Ok(()) => Given::Home,
-            Err(refused) => self.give_slow(class, index, refused),
-        }
-    }
-
-    #[cold]
-    fn give_slow(&self, class: ClassRef, index: Index, mut refused: Refused) -> Given {
-        while refused == Refused::Full {
-            // Without a spare batch the cache takes more than it should.
-            let capacity = if self.flush(class) {
-                class.cache_capacity.into()
-            } else {
-                u32::MAX
-            };
-            // `index` is still ours, so the pool is still there.
-            match self.caches.push(&self.tables, class.id, index, capacity) {
-                Ok(()) => return Given::Home,
-                Err(again) => refused = again,
-            }
-        }
-        if self.home.came(1) {
-            Given::Last
-        } else {
+    #[inline(always)]
+    pub fn give(&self, class: ClassId, index: Index) -> Given {
+        if self.caches.push(&self.tables, class, index) {
             Given::Home
+        } else {
+            self.give_slow(class, index)
         }
-    }
-
-    /// Moves a batch from this processor's cache to the depot. False if there
-    /// was no spare batch to move it in. The caller holds a buffer of the pool,
-    /// so the pool outlives the call.
-    fn flush(&self, class: ClassRef) -> bool {
-        let batches = &self.tables.batches;
-        let Some(id) = batches.take() else {
-            return false;
-        };
-        let cpu = self.caches.current();
-        let ledger = self.ledger(cpu, class);
-        let _carry = Carry::begin(ledger);
-        let Some(handful) = self
-            .caches
-            .flush(&self.tables, cpu, class.id, class.batch.into())
-        else {
-            batches.put(id);
-            return true;
-        };
-        count(&ledger.flushes);
-        let batch = batches.fill(id, handful.as_slice());
-        if let Err(Closed(batch)) = self.depot(class).push(batches, batch) {
-            // The pool closed between the two: the batch is late. It cannot be
-            // the last, since the caller's own buffer is still out.
-            let last = self.home.came(u64::from(batch.count()));
-            debug_assert!(!last);
-        }
-        true
     }
 
     /// How many buffers `class` has.
-    pub fn capacity(&self, class: ClassRef) -> u64 {
+    pub fn capacity(&self, class: ClassId) -> u64 {
         // Relaxed: statistics.
         self.totals(class).capacity.load(Ordering::Relaxed)
     }
 
     /// Free buffers of `class` anywhere: exact while no other thread allocates
     /// or frees, an estimate otherwise.
-    pub fn free(&self, class: ClassRef) -> u64 {
+    pub fn free(&self, class: ClassId) -> u64 {
         let cached: u64 = (0..self.caches.cpus())
-            .map(|cpu| self.caches.len(&self.tables, cpu, class.id))
+            .map(|cpu| self.caches.len(&self.tables, cpu, class))
             .sum();
         (self.stocked(class) + cached).min(self.capacity(class))
     }
 
-    fn stocked(&self, class: ClassRef) -> u64 {
-        let batches = &self.tables.batches;
-        self.depot(class).len(batches) + self.aside(class).len(batches)
+    /// Free buffers outside the caches.
+    fn stocked(&self, class: ClassId) -> u64 {
+        let Tables { batches, records } = &self.tables;
+        self.depot(class).len(batches)
+            + self.aside(class).len(batches)
+            + self.loose(class).len(records)
     }
 
     /// What is counted about `class`.
-    pub fn counts(&self, class: ClassRef) -> Counts {
+    pub fn counts(&self, class: ClassId) -> Counts {
         let totals = self.totals(class);
         // Relaxed throughout: statistics.
         let mut counts = Counts {
@@ -240,7 +208,7 @@ impl<C: CpuCaches> FreeLists<C> {
         };
         for cpu in 0..self.caches.cpus() {
             let ledger = self.ledger(cpu, class);
-            counts.cached += self.caches.len(&self.tables, cpu, class.id);
+            counts.cached += self.caches.len(&self.tables, cpu, class);
             counts.refills += ledger.refills.load(Ordering::Relaxed);
             counts.flushes += ledger.flushes.load(Ordering::Relaxed);
             counts.steals += ledger.steals.load(Ordering::Relaxed);
@@ -251,34 +219,38 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// Touches what the hot path of `class` will touch.
-    pub fn populate(&self, class: ClassRef) {
-        self.caches.populate(class.id);
+    pub fn populate(&self, class: ClassId) {
+        self.caches.populate(class);
         self.depot(class).populate();
         self.aside(class).populate();
+        self.loose(class).populate();
         for cpu in 0..self.caches.cpus() {
             touch(&self.ledger(cpu, class).moving);
         }
     }
 
     /// Closes the lists of every class in `classes`, of which `abandoned` of the
-    /// buffers that are out will never come. The caller dropped the last handle.
+    /// buffers that are out will never come. The caller gave up the last handle.
     /// `Given::Last`: nothing is out, the caller tears the pool down.
-    pub fn close(&self, classes: &[ClassRef], abandoned: u64) -> Given {
+    pub fn close(&self, classes: &[ClassId], abandoned: u64) -> Given {
+        let Tables { batches, records } = &self.tables;
         let mut capacity = 0;
         let mut home = 0;
         for &class in classes {
             // Relaxed: no growth is under way without a handle, and the last
-            // handle's drop ordered all earlier ones before this.
+            // handle's end ordered all earlier ones before this.
             capacity += self.totals(class).capacity.load(Ordering::Relaxed);
             home += fault!(CloseCountsFirst, self.free(class), 0);
-            for cpu in 0..self.caches.cpus() {
-                let closed = self.caches.close(&self.tables, cpu, class.id);
-                home += fault!(CloseCountsFirst, 0, closed);
-            }
+            let Some(cached) = self.caches.shut(&self.tables, class) else {
+                // Some push may still be on its way into a slot, and the kernel
+                // will not say when it has ended: the pool stays for good.
+                return Given::Home;
+            };
+            let mut closed = cached + self.loose(class).shut(records);
             for depot in [self.depot(class), self.aside(class)] {
-                let closed = depot.close(&self.tables.batches);
-                home += fault!(CloseCountsFirst, 0, closed);
+                closed += depot.shut(batches);
             }
+            home += fault!(CloseCountsFirst, 0, closed);
         }
         let out = capacity - home - abandoned;
         if self.home.settle(out) {
@@ -296,6 +268,7 @@ impl<C: CpuCaches> FreeLists<C> {
             + self.caches.resident()?
             + self.asides.resident(usize::MAX)?
             + self.depots.resident(usize::MAX)?
+            + self.loose.resident(usize::MAX)?
             + self.ledgers.resident(usize::MAX)?
             + self.totals.resident(usize::MAX)?)
     }

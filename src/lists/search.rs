@@ -6,8 +6,8 @@
 
 use super::FreeLists;
 use super::ledger::{Carry, count};
-use crate::cache::CpuCaches;
-use crate::class::{ClassId, ClassRef};
+use crate::cache::{CpuCaches, Robbed, Share};
+use crate::class::ClassId;
 use crate::sync::{Ordering, Patience, fault, spin_loop, yield_now};
 use crate::word::{Batch, Index, Moving};
 
@@ -47,20 +47,20 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Takes a buffer of `class`: own cache, depot, other processors' caches.
     /// `None` means that each was empty at a moment of its own, which is no
     /// proof that none was free: see `take`.
-    pub fn take_from_class(&self, class: ClassRef) -> Option<Index> {
+    pub fn take_from_class(&self, class: ClassId) -> Option<Index> {
         self.sweep(class, &mut Evidence::default())
     }
 
     /// Takes a buffer of the first class on `ladder` that has one: own cache,
     /// depot, other processors' caches, then the next class. Lock-free; for what `Err` proves see the module.
     #[cold]
-    pub fn take(&self, ladder: &[ClassRef]) -> Result<(ClassId, Index), Exhausted> {
+    pub fn take(&self, ladder: &[ClassId]) -> Result<(ClassId, Index), Exhausted> {
         self.search(ladder, 0, Patience::new())
             .map_err(|others| self.refused(ladder, others))
     }
 
     /// Counts a refusal.
-    fn refused(&self, ladder: &[ClassRef], others: Others) -> Exhausted {
+    fn refused(&self, ladder: &[ClassId], others: Others) -> Exhausted {
         if let Some(&class) = ladder.first() {
             count(&self.own_ledger(class).failures);
         }
@@ -80,7 +80,7 @@ impl<C: CpuCaches> FreeLists<C> {
     #[cold]
     pub fn take_many(
         &self,
-        ladder: &[ClassRef],
+        ladder: &[ClassId],
         many: usize,
     ) -> Result<Vec<(ClassId, Index)>, Exhausted> {
         let mut patience = Patience::new();
@@ -116,7 +116,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// few.
     fn gather(
         &self,
-        ladder: &[ClassRef],
+        ladder: &[ClassId],
         many: usize,
         is_first: bool,
     ) -> Result<Vec<(ClassId, Index)>, Others> {
@@ -135,12 +135,9 @@ impl<C: CpuCaches> FreeLists<C> {
             match self.search(ladder, own, patience) {
                 Ok(taken) => held.push(taken),
                 Err(others) => {
-                    for (id, index) in held {
-                        if let Some(&class) = ladder.iter().find(|class| class.id == id) {
-                            // Home: our caller holds a handle, so the pool is
-                            // open.
-                            let _home = self.give(class, index);
-                        }
+                    for (class, index) in held {
+                        // Home: our caller holds a handle, so the pool is open.
+                        let _home = self.give(class, index);
                     }
                     return Err(others);
                 }
@@ -153,7 +150,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// the carries it sees are the caller's.
     fn search(
         &self,
-        ladder: &[ClassRef],
+        ladder: &[ClassId],
         own: u64,
         mut patience: Patience,
     ) -> Result<(ClassId, Index), Others> {
@@ -166,7 +163,7 @@ impl<C: CpuCaches> FreeLists<C> {
                     if rung > 0 {
                         count(&self.own_ledger(ladder[0]).climbs);
                     }
-                    return Ok((class.id, index));
+                    return Ok((class, index));
                 }
             }
             let stable = fault!(OneSweep, true, before == Some(seen));
@@ -190,12 +187,11 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// Looks once at every list of one class.
-    fn sweep(&self, class: ClassRef, seen: &mut Evidence) -> Option<Index> {
+    fn sweep(&self, class: ClassId, seen: &mut Evidence) -> Option<Index> {
         let cpus = self.caches.cpus();
         let own = self.caches.current();
-        match self.caches.steal(&self.tables, own, class.id) {
-            Ok(index) => return Some(index),
-            Err(empty) => seen.changes = seen.changes.wrapping_add(empty.0),
+        if let Some(index) = self.caches.pop_again(&self.tables, class) {
+            return Some(index);
         }
         match self.take_from_depot(class) {
             Ok(index) => return Some(index),
@@ -205,6 +201,10 @@ impl<C: CpuCaches> FreeLists<C> {
             Ok((index, _)) => return Some(index),
             Err(pile) => seen.changes = seen.changes.wrapping_add(u64::from(pile.tag())),
         }
+        match self.loose(class).pop(&self.tables.records) {
+            Ok(index) => return Some(index),
+            Err(head) => seen.changes = seen.changes.wrapping_add(u64::from(head.tag())),
+        }
         for step in 0..cpus {
             let cpu = (own + step) % cpus;
             // The announcements of a processor belong to the evidence. Acquire:
@@ -212,29 +212,61 @@ impl<C: CpuCaches> FreeLists<C> {
             let moving = Moving::from_word(self.ledger(cpu, class).moving.load(Ordering::Acquire));
             seen.changes = seen.changes.wrapping_add(u64::from(moving.version()));
             seen.carrying += u64::from(moving.carrying());
-            if step == 0 || fault!(NoSteal, true, false) {
+            if step > 0 && fault!(NoSteal, true, false) {
                 continue;
             }
-            match self.caches.steal(&self.tables, cpu, class.id) {
-                Ok(index) => {
+            if let Some(index) = self.rob(cpu, class, seen) {
+                if step > 0 {
                     count(&self.ledger(own, class).steals);
-                    return Some(index);
                 }
-                Err(empty) => seen.changes = seen.changes.wrapping_add(empty.0),
+                return Some(index);
             }
         }
         None
     }
 
+    /// Takes a buffer from the slot of `cpu`, and some more for this processor's
+    /// cache if there are.
+    fn rob(&self, cpu: usize, class: ClassId, seen: &mut Evidence) -> Option<Index> {
+        // An estimate: it only chooses the way.
+        let several = self.caches.len(&self.tables, cpu, class) > 1;
+        let share = if several { Share::Half } else { Share::One };
+        let _carry = several.then(|| Carry::begin(self.own_ledger(class)));
+        match self.caches.rob(&self.tables, cpu, class, share) {
+            Robbed::Some(handful) => {
+                let (&first, rest) = handful.as_slice().split_first()?;
+                for &index in rest {
+                    self.keep(class, index);
+                }
+                return Some(first);
+            }
+            Robbed::None(empty) => seen.changes = seen.changes.wrapping_add(empty.0),
+            // What is there is out of reach, as if somebody carried it.
+            Robbed::Barred => seen.carrying += 1,
+        }
+        None
+    }
+
+    /// Puts a buffer that the caller holds where requests find it: into this
+    /// processor's cache, or else among the loose ones. The caller holds a
+    /// handle.
+    pub(super) fn keep(&self, class: ClassId, index: Index) {
+        if !self.caches.push(&self.tables, class, index) {
+            self.loose(class).force(&self.tables.records, index);
+        }
+    }
+
     /// Takes one buffer from the depot, and if that is well stocked a batch,
     /// whose rest goes to this processor's cache. `Err` proves that the depot
     /// was empty at one moment, and gives its tag then.
-    fn take_from_depot(&self, class: ClassRef) -> Result<Index, u32> {
+    fn take_from_depot(&self, class: ClassId) -> Result<Index, u32> {
         let (depot, batches) = (self.depot(class), &self.tables.batches);
+        let cpu = self.caches.current();
+        let batch = self.batch_size(cpu, class);
         // An estimate: it only chooses the way.
         let stocked = depot.len(batches);
-        if class.batch > 1 && stocked >= 2 * u64::from(class.batch) {
-            let ledger = self.own_ledger(class);
+        if batch > 1 && stocked >= 2 * u64::from(batch) {
+            let ledger = self.ledger(cpu, class);
             let _carry = Carry::begin(ledger);
             if let Ok((batch, left)) = depot.pop_batch(batches) {
                 count(&ledger.refills);
@@ -250,23 +282,21 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// Takes one buffer out of a batch in the caller's hands and puts the rest into this processor's cache, or back.
-    fn open(&self, class: ClassRef, batch: Batch) -> Option<Index> {
+    fn open(&self, class: ClassId, batch: Batch) -> Option<Index> {
         let batches = &self.tables.batches;
         let index = batches.last(batch);
         let rest = batch.less_one();
         if rest.is_none() {
             batches.put(batch.id());
-        } else if let Err(rest) = self.caches.refill(&self.tables, class.id, rest) {
-            // Somebody else filled it. The depot is open: our caller holds a
-            // handle of the pool.
-            let pushed = self.depot(class).push(batches, rest);
-            debug_assert!(pushed.is_ok());
+        } else if let Err(rest) = self.caches.refill(&self.tables, class, rest) {
+            // Somebody else filled it. Our caller holds a handle of the pool.
+            self.depot(class).force(batches, rest);
         }
         index
     }
 
     /// Notes that a request left `left` buffers in the depot.
-    fn note_left(&self, class: ClassRef, left: u32) {
+    fn note_left(&self, class: ClassId, left: u32) {
         let totals = self.totals(class);
         // Relaxed: statistics.
         let capacity = totals.capacity.load(Ordering::Relaxed);

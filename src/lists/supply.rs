@@ -5,8 +5,8 @@
 use super::FreeLists;
 use super::ledger::Carry;
 use crate::batch::{Batches, MAX_BATCH};
-use crate::cache::CpuCaches;
-use crate::class::ClassRef;
+use crate::cache::{CpuCaches, Robbed, Share};
+use crate::class::ClassId;
 use crate::depot::Depot;
 use crate::sync::{Ordering, fault};
 use crate::word::Index;
@@ -16,12 +16,12 @@ use std::hash::Hash;
 impl<C: CpuCaches> FreeLists<C> {
     /// Adds `count` new buffers to `class`, of which `nth` names each. The
     /// caller holds them and a handle. The first ones will come out first.
-    pub fn stock(&self, class: ClassRef, count: usize, nth: impl Fn(usize) -> Option<Index>) {
+    pub fn stock(&self, class: ClassId, count: usize, nth: impl Fn(usize) -> Option<Index>) {
         // Relaxed: statistics.
         self.totals(class)
             .capacity
             .fetch_add(count as u64, Ordering::Relaxed);
-        let batch = Self::stock_batch(class);
+        let batch = self.stock_batch(class);
         let mut indices = Vec::with_capacity(batch);
         for start in (0..count).step_by(batch).rev() {
             indices.clear();
@@ -34,27 +34,26 @@ impl<C: CpuCaches> FreeLists<C> {
         }
     }
 
-    /// How many buffers a batch gets where there is a choice: no fewer than
-    /// there are spare batches for.
-    fn stock_batch(class: ClassRef) -> usize {
-        (class.batch as usize).clamp(MAX_BATCH.min(8), MAX_BATCH)
+    /// How many buffers a batch gets where there is a choice: half of what a
+    /// cache may hold, and no fewer than there are spare batches for.
+    fn stock_batch(&self, class: ClassId) -> usize {
+        // Relaxed: any value it ever had will do.
+        let most = self.totals(class).most.load(Ordering::Relaxed) as usize;
+        (most / 2).clamp(MAX_BATCH.min(8), MAX_BATCH)
     }
 
     /// Puts buffers that the caller holds into `depot`, so that the last comes
     /// out first. The caller holds a handle.
-    fn put_down(&self, class: ClassRef, depot: &Depot, indices: &[Index]) {
-        for chunk in indices.chunks(Self::stock_batch(class)) {
+    fn put_down(&self, class: ClassId, depot: &Depot, indices: &[Index]) {
+        for chunk in indices.chunks(self.stock_batch(class)) {
             if let Some(id) = self.tables.batches.take() {
                 let batch = self.tables.batches.fill(id, chunk);
-                // Open: the caller holds a handle.
-                let pushed = depot.push(&self.tables.batches, batch);
-                debug_assert!(pushed.is_ok());
+                depot.force(&self.tables.batches, batch);
                 continue;
             }
+            // No spare batch.
             for &index in chunk {
-                // No spare batch: any processor's cache will do, however full.
-                let pushed = self.caches.push(&self.tables, class.id, index, u32::MAX);
-                debug_assert!(pushed.is_ok());
+                self.keep(class, index);
             }
         }
     }
@@ -67,7 +66,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// batch of others; the rest are where requests find them.
     pub fn retire<K: Copy + Eq + Hash>(
         &self,
-        class: ClassRef,
+        class: ClassId,
         group: impl Fn(Index) -> Option<K>,
         complete: impl Fn(K) -> usize,
     ) -> Vec<K> {
@@ -89,19 +88,19 @@ impl<C: CpuCaches> FreeLists<C> {
         for cpu in 0..self.caches.cpus() {
             // As many turns as there are batches, lest a thread that keeps
             // freeing here keeps us.
-            let turns = self.caches.len(&self.tables, cpu, class.id);
+            let turns = self.caches.len(&self.tables, cpu, class);
             for _ in 0..=turns {
-                let most = MAX_BATCH as u32;
-                let Some(handful) = self.caches.flush(&self.tables, cpu, class.id, most) else {
+                let robbed = self.caches.rob(&self.tables, cpu, class, Share::All);
+                let Robbed::Some(handful) = robbed else {
                     break;
                 };
                 sort(handful.as_slice());
             }
-            if let Some(batch) = self.caches.unfill(&self.tables, cpu, class.id) {
-                let mut indices = Vec::with_capacity(MAX_BATCH);
-                batches.empty(batch, |index| indices.push(index));
-                sort(&indices);
-            }
+        }
+        for _ in 0..=self.loose(class).len(&self.tables.records) {
+            let all = self.loose(class).take(&self.tables.records, |len| len);
+            let Ok(handful) = all else { break };
+            sort(handful.as_slice());
         }
         for _ in 0..=self.depot(class).len(batches) {
             let Ok((batch, _)) = self.depot(class).pop_batch(batches) else {
@@ -128,21 +127,39 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// Moves what was put aside back into the depot. The caller holds a handle.
-    fn bring_back(&self, class: ClassRef) {
+    fn bring_back(&self, class: ClassId) {
         let batches = &self.tables.batches;
         while let Ok((batch, _)) = self.aside(class).pop_batch(batches) {
-            // Open: the caller holds a handle.
-            let pushed = self.depot(class).push(batches, batch);
-            debug_assert!(pushed.is_ok());
+            self.depot(class).force(batches, batch);
         }
     }
 
     /// Makes batches for classes that have as many buffers as `classes` says.
-    pub fn prepare(&self, classes: impl Iterator<Item = (ClassRef, usize)>) {
+    pub fn prepare(&self, classes: impl Iterator<Item = (ClassId, usize)>) {
         let cpus = self.caches.cpus();
         let needed = classes
-            .map(|(class, buffers)| Batches::needed(buffers, class.batch.into(), cpus))
+            .map(|(class, buffers)| Batches::needed(buffers, self.stock_batch(class), cpus))
             .sum();
         self.tables.batches.grow(needed);
+    }
+
+    /// Sets what the caches of a class may hold that has, or will have, `buffers`
+    /// buffers every `stride` bytes; and opens them, if they are new.
+    pub fn share_out(&self, class: ClassId, buffers: usize, _stride: usize) {
+        let cpus = self.caches.cpus();
+        let share = buffers / (2 * cpus.max(1));
+        let most = share.clamp(2, usize::from(self.caches.most()));
+        self.set_cache(class, most as u8);
+    }
+
+    /// Sets what each cache of `class` may hold.
+    pub fn set_cache(&self, class: ClassId, most: u8) {
+        // Relaxed: any value it ever had will do.
+        let totals = self.totals(class);
+        totals.most.store(most.into(), Ordering::Relaxed);
+        for cpu in 0..self.caches.cpus() {
+            self.caches.set_capacity(cpu, class, most);
+        }
+        self.caches.unshut(class, &|| true);
     }
 }

@@ -5,13 +5,13 @@
 
 use super::{Handle, Pool, Shared};
 use crate::arena::{Arena, MAX_ADDRESS_SPACE, Memory, layout_bytes};
-use crate::cache::portable::Portable;
+use crate::cache::Kind;
 use crate::catalog::Catalog;
 use crate::class::{Classes, GRANULE, Geometry, MAX_ALIGNMENT, MAX_SIZE};
 use crate::error::{BuildError, OsError};
 use crate::lists::FreeLists;
 use crate::pages::{Pages, Rung};
-use crate::sync::{Arc, AtomicUsize};
+use crate::sync::Arc;
 use crate::sys::cpu;
 use crate::word::Index;
 use std::io;
@@ -46,6 +46,7 @@ pub struct Builder {
     address_space: Option<usize>,
     climb: usize,
     memory: Memory,
+    portable: bool,
 }
 
 impl Default for Builder {
@@ -56,6 +57,7 @@ impl Default for Builder {
             address_space: None,
             climb: 4,
             memory: Memory::default(),
+            portable: false,
         }
     }
 }
@@ -118,6 +120,14 @@ impl Builder {
     /// `factor` times its size (default 4; 0 or 1: no larger class).
     pub fn climb(mut self, factor: usize) -> Self {
         self.climb = factor;
+        self
+    }
+
+    /// Uses caches that work by compare-and-swap even where restartable sequences
+    /// would do (default false): for tests, and to compare the two.
+    /// [`Stats::cache`](crate::Stats::cache) says which kind a pool has.
+    pub fn portable_caches(mut self, portable: bool) -> Self {
+        self.portable = portable;
         self
     }
 
@@ -201,7 +211,6 @@ impl Builder {
             catalog: Catalog::new(classes, lists, self.climb),
             arena,
             memory: self.memory.clone(),
-            handles: AtomicUsize::new(1),
         };
         for (geometry, count) in &requests {
             shared.grow(geometry, *count, false)?;
@@ -217,12 +226,12 @@ impl Builder {
         &self,
         needed: usize,
         declared: usize,
-    ) -> Result<(Arc<Arena>, FreeLists<Portable>), BuildError> {
+    ) -> Result<(Arc<Arena>, FreeLists<Kind>), BuildError> {
         let system = |error: io::Error| BuildError::System(OsError::new("mmap", &error));
         let reserve = |len: usize| -> io::Result<_> {
             let arena = Arc::new(Arena::reserve(len)?);
             let indices = (len / GRANULE) << Index::POSITION_BITS;
-            let caches = Portable::new(cpu::possible())?;
+            let caches = Kind::new(cpu::possible(), self.portable)?;
             Ok((arena, FreeLists::new(caches, indices)?))
         };
         // The granules that hold no buffers come on top of what callers count.

@@ -43,7 +43,7 @@ impl Class {
         })?;
         Ok(Self {
             handle,
-            id: rung.class.id,
+            id: rung.class,
             size: rung.size,
             alignment: rung.alignment,
         })

@@ -22,13 +22,13 @@ pub use class::Class;
 
 use crate::arena::{Arena, Memory, Pages, Segment};
 use crate::buffer::Buffer;
-use crate::cache::portable::Portable;
+use crate::cache::Kind;
 use crate::catalog::{Catalog, Holder, Taken};
 use crate::class::{ClassId, Geometry};
 use crate::error::{AllocError, BuildError};
 use crate::lists::Given;
 use crate::stats::Stats;
-use crate::sync::{Arc, AtomicUsize, Ordering, fence};
+use crate::sync::{Arc, Ordering};
 use crate::word::RawState;
 use std::fmt;
 use std::ptr::NonNull;
@@ -37,12 +37,9 @@ use std::ptr::NonNull;
 pub(crate) struct Shared {
     /// The arena's first address.
     base: NonNull<u8>,
-    catalog: Catalog<Segment, Portable>,
+    catalog: Catalog<Segment, Kind>,
     arena: Arc<Arena>,
     memory: Memory,
-    /// Handles. Grown with Relaxed (a handle exists already), shrunk with
-    /// Release; the last one acquires what the others did.
-    handles: AtomicUsize,
 }
 
 // SAFETY: `base` is an address; everything else is made for any thread.
@@ -59,11 +56,11 @@ impl Shared {
         unsafe { self.base.add(offset) }
     }
 
-    /// Gives back a buffer that was taken from this pool.
-    #[inline]
+    /// Gives back a buffer that was taken from this pool. The caller heeds what
+    /// is given (`heed`).
+    #[inline(always)]
     pub(crate) fn give(&self, taken: Taken) -> Given {
-        let class = self.catalog.classes().class_ref(taken.class);
-        self.catalog.lists().give(class, taken.index)
+        self.catalog.lists().give(taken.class, taken.index)
     }
 
     /// Bytes that a buffer of `class` can hold.
@@ -77,7 +74,7 @@ impl Shared {
     }
 
     /// The pool's catalog.
-    pub(crate) fn catalog(&self) -> &Catalog<Segment, Portable> {
+    pub(crate) fn catalog(&self) -> &Catalog<Segment, Kind> {
         &self.catalog
     }
 
@@ -121,33 +118,27 @@ impl Shared {
         })
     }
 
-    /// Ends the pool, or leaves it to the last buffer.
-    fn close(shared: NonNull<Self>) {
-        let given = {
-            // SAFETY: the caller dropped the last handle, and the pool is torn
-            // down by nobody before the lists below are settled.
-            let shared = unsafe { shared.as_ref() };
-            let raw_out = shared.raw_out();
-            let classes = shared.catalog.class_refs();
-            shared.catalog.lists().close(&classes, raw_out)
-        };
-        if given == Given::Last {
-            // SAFETY: the lists said that nobody else knows of the pool.
-            unsafe { Self::tear_down(shared) };
-        }
-    }
-
-    /// Unmaps everything.
+    /// Does what the lists answered the caller to do.
     ///
     /// # Safety
     ///
-    /// Every handle is gone, every buffer is home, and only the caller knows of
-    /// the pool: the lists answered `Given::Last`.
+    /// The lists of this pool gave `given`, to the caller, just now.
     #[cold]
-    pub(crate) unsafe fn tear_down(shared: NonNull<Self>) {
-        // SAFETY: it came from a box (`Handle::new`), and the caller is the only
-        // one to know of it.
-        drop(unsafe { Box::from_raw(shared.as_ptr()) });
+    #[inline(never)]
+    pub(crate) unsafe fn heed(shared: NonNull<Self>, mut given: Given) {
+        if given == Given::Close {
+            // SAFETY: the caller gave up the last handle, and the pool is torn
+            // down by nobody before the lists below are settled.
+            let shared = unsafe { shared.as_ref() };
+            let raw_out = shared.raw_out();
+            let classes = shared.catalog.class_ids();
+            given = shared.catalog.lists().close(&classes, raw_out);
+        }
+        if given == Given::Last {
+            // SAFETY: it came from a box (`Handle::new`), and the lists said
+            // that nobody else knows of it.
+            drop(unsafe { Box::from_raw(shared.as_ptr()) });
+        }
     }
 }
 
@@ -174,24 +165,17 @@ impl Handle {
 
 impl Clone for Handle {
     fn clone(&self) -> Self {
-        // Relaxed: this handle keeps the count above zero.
-        let before = self.shared().handles.fetch_add(1, Ordering::Relaxed);
-        if before > isize::MAX as usize {
-            // So many handles can only have been leaked; going on would let the
-            // count wrap and free a pool that is in use.
-            std::process::abort();
-        }
+        self.shared().catalog.lists().home().enter();
         Self(self.0)
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // Release: what was done through this handle comes before the closing.
-        if self.shared().handles.fetch_sub(1, Ordering::Release) == 1 {
-            // Acquire: pairs with the Release of every other handle's drop.
-            fence(Ordering::Acquire);
-            Shared::close(self.0);
+        let given = self.shared().catalog.lists().leave();
+        if given != Given::Home {
+            // SAFETY: it was given just now.
+            unsafe { Shared::heed(self.0, given) };
         }
     }
 }

@@ -78,7 +78,8 @@ impl Pool {
     pub unsafe fn free_raw(&self, start: *mut u8, size: usize) -> Result<(), FreeError> {
         let taken = self.check_raw(start, size)?;
         self.clear_raw(taken);
-        // The handle keeps the pool open, so this cannot be its last buffer.
+        // Our handle keeps the pool open, so this is not its last buffer and no
+        // other handle its last.
         let _home = self.shared().give(taken);
         Ok(())
     }

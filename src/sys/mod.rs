@@ -17,6 +17,6 @@ pub mod memory;
 #[cfg(not(hugepool_loom))]
 pub mod numa;
 #[cfg(not(hugepool_loom))]
-pub mod rseq_probe;
+pub mod rseq;
 #[cfg(not(hugepool_loom))]
 pub mod smaps;

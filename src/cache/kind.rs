@@ -1,0 +1,116 @@
+//! The kind of cache that a pool runs on, chosen when it is built.
+//!
+//! Owns: the choice. Uses: the kinds. Used by: `pool`.
+
+use super::portable::Portable;
+use super::restartable::Restartable;
+use super::{CpuCaches, Refused, Robbed, Share, Tables};
+use crate::batch::Handful;
+use crate::class::ClassId;
+use crate::word::{Batch, Index};
+use std::io;
+
+/// Per-CPU caches of one kind or the other.
+pub enum Kind {
+    /// On restartable sequences.
+    Restartable(Restartable),
+    /// On compare-and-swap.
+    Portable(Portable),
+}
+
+impl Kind {
+    /// Empty caches for `cpus` processors: restartable ones unless `portable`
+    /// is wanted or this machine has no others. Fails as `mmap` does.
+    pub fn new(cpus: usize, portable: bool) -> io::Result<Self> {
+        if !portable && let Some(restartable) = Restartable::new(cpus)? {
+            return Ok(Self::Restartable(restartable));
+        }
+        Portable::new(cpus).map(Self::Portable)
+    }
+}
+
+/// Calls the same on either kind.
+macro_rules! either {
+    ($of:expr, $call:ident($($given:expr),*)) => {
+        match $of {
+            Kind::Restartable(caches) => caches.$call($($given),*),
+            Kind::Portable(caches) => caches.$call($($given),*),
+        }
+    };
+}
+
+impl CpuCaches for Kind {
+    fn cpus(&self) -> usize {
+        either!(self, cpus())
+    }
+
+    fn name(&self) -> &'static str {
+        either!(self, name())
+    }
+
+    fn current(&self) -> usize {
+        either!(self, current())
+    }
+
+    #[inline(always)]
+    fn pop(&self, tables: &Tables, class: ClassId) -> Option<Index> {
+        either!(self, pop(tables, class))
+    }
+
+    #[inline(always)]
+    fn push(&self, tables: &Tables, class: ClassId, index: Index) -> bool {
+        either!(self, push(tables, class, index))
+    }
+
+    fn pop_again(&self, tables: &Tables, class: ClassId) -> Option<Index> {
+        either!(self, pop_again(tables, class))
+    }
+
+    fn push_again(&self, tables: &Tables, class: ClassId, index: Index) -> Result<(), Refused> {
+        either!(self, push_again(tables, class, index))
+    }
+
+    fn refill(&self, tables: &Tables, class: ClassId, batch: Batch) -> Result<(), Batch> {
+        either!(self, refill(tables, class, batch))
+    }
+
+    fn flush(&self, tables: &Tables, class: ClassId, count: u32) -> Option<Handful> {
+        either!(self, flush(tables, class, count))
+    }
+
+    fn rob(&self, tables: &Tables, cpu: usize, class: ClassId, share: Share) -> Robbed {
+        either!(self, rob(tables, cpu, class, share))
+    }
+
+    fn shut(&self, tables: &Tables, class: ClassId) -> Option<u64> {
+        either!(self, shut(tables, class))
+    }
+
+    fn unshut(&self, class: ClassId, idle: &dyn Fn() -> bool) {
+        either!(self, unshut(class, idle));
+    }
+
+    fn len(&self, tables: &Tables, cpu: usize, class: ClassId) -> u64 {
+        either!(self, len(tables, cpu, class))
+    }
+
+    fn capacity(&self, cpu: usize, class: ClassId) -> u8 {
+        either!(self, capacity(cpu, class))
+    }
+
+    fn most(&self) -> u8 {
+        either!(self, most())
+    }
+
+    fn set_capacity(&self, cpu: usize, class: ClassId, capacity: u8) {
+        either!(self, set_capacity(cpu, class, capacity));
+    }
+
+    fn populate(&self, class: ClassId) {
+        either!(self, populate(class));
+    }
+
+    fn resident(&self) -> io::Result<usize> {
+        either!(self, resident())
+    }
+}

@@ -1,0 +1,206 @@
+//! Per-CPU caches on restartable sequences.
+//!
+//! Owns: what the hot path falls back to, and the robbing of slots. Uses: `rseq`,
+//! `sys::cpu`, `batch`. Used by: `lists`, through `CpuCaches`.
+//!
+//! A buffer in a slot is held by nobody; the commit of a section, or the
+//! compare-and-swap of a thief, makes it somebody's. Whenever a section cannot
+//! run (a thief is at the slot, the class is shut, the thread has no
+//! registration) `lists` goes on with lists of its own; nobody waits for the
+//! slot.
+
+use super::{CpuCaches, Empty, Refused, Robbed, Share, Tables};
+use crate::batch::{Handful, MAX_BATCH};
+use crate::class::ClassId;
+use crate::rseq::{self, ENTRIES, Slots};
+use crate::sys::cpu;
+use crate::word::{Batch, Index};
+use std::io;
+
+/// How often a section that was aborted is tried again: each time the scheduler
+/// or a signal came between, which is rare unless the thread is single-stepped.
+const TRIES: u32 = if cfg!(hugepool_loom) { 1 } else { 8 };
+
+/// Restartable slots for every processor and class.
+pub struct Restartable {
+    slots: Slots,
+}
+
+impl Restartable {
+    /// Empty slots for `cpus` processors. `None` if this machine runs no
+    /// restartable sequences. Fails as `mmap` does.
+    pub fn new(cpus: usize) -> io::Result<Option<Self>> {
+        Ok(Slots::new(cpus)?.map(|slots| Self { slots }))
+    }
+
+    /// Whether a section may have failed for a reason that has passed: it was
+    /// aborted, or the thread had to be registered first.
+    fn may_succeed(&self, class: ClassId, ready: impl Fn(u32, u8) -> bool) -> bool {
+        if rseq::attend() {
+            return true;
+        }
+        self.slots.current().is_some_and(|cpu| {
+            let gate = self.slots.gate(cpu, class);
+            gate.is_open() && ready(self.slots.level(cpu, class).count(), gate.room())
+        })
+    }
+}
+
+impl CpuCaches for Restartable {
+    fn cpus(&self) -> usize {
+        self.slots.cpus()
+    }
+
+    fn name(&self) -> &'static str {
+        "restartable"
+    }
+
+    fn current(&self) -> usize {
+        self.slots
+            .current()
+            .unwrap_or_else(|| cpu::current(self.slots.cpus()))
+    }
+
+    #[inline(always)]
+    fn pop(&self, _tables: &Tables, class: ClassId) -> Option<Index> {
+        self.slots.pop(class)
+    }
+
+    #[inline(always)]
+    fn push(&self, _tables: &Tables, class: ClassId, index: Index) -> bool {
+        self.slots.push(class, index)
+    }
+
+    fn pop_again(&self, _tables: &Tables, class: ClassId) -> Option<Index> {
+        for _ in 0..TRIES {
+            if let Some(index) = self.slots.pop(class) {
+                return Some(index);
+            }
+            if !self.may_succeed(class, |count, _| count > 0) {
+                break;
+            }
+        }
+        None
+    }
+
+    fn push_again(&self, _tables: &Tables, class: ClassId, index: Index) -> Result<(), Refused> {
+        for _ in 0..TRIES {
+            if self.slots.push(class, index) {
+                return Ok(());
+            }
+            // `index` is still ours, so the pool is still there.
+            if !self.may_succeed(class, |count, room| count < u32::from(room)) {
+                break;
+            }
+        }
+        let Some(cpu) = self.slots.current() else {
+            return Err(Refused::Diverted);
+        };
+        let gate = self.slots.gate(cpu, class);
+        let full = gate.is_open() && self.slots.level(cpu, class).count() >= gate.room().into();
+        Err(if full {
+            Refused::Full
+        } else {
+            Refused::Diverted
+        })
+    }
+
+    fn refill(&self, tables: &Tables, class: ClassId, batch: Batch) -> Result<(), Batch> {
+        let mut rest = batch;
+        let Some(any) = tables.batches.last(rest) else {
+            return Err(batch);
+        };
+        // Read from the top, so that what is put in comes out in that order.
+        let mut buffers = [any; MAX_BATCH];
+        let mut from = MAX_BATCH;
+        while let Some(index) = tables.batches.last(rest)
+            && from > 0
+        {
+            from -= 1;
+            buffers[from] = index;
+            rest = rest.less_one();
+        }
+        for _ in 0..TRIES {
+            if self.slots.push_all(class, &buffers[from..]) {
+                tables.batches.put(batch.id());
+                return Ok(());
+            }
+            let more = (MAX_BATCH - from) as u32;
+            if !self.may_succeed(class, |count, room| count + more <= u32::from(room)) {
+                break;
+            }
+        }
+        Err(batch)
+    }
+
+    fn flush(&self, _tables: &Tables, class: ClassId, count: u32) -> Option<Handful> {
+        let mut raw = [0; MAX_BATCH];
+        for _ in 0..TRIES {
+            let taken = self.slots.pop_some(class, count, &mut raw);
+            let mut indices = raw[..taken].iter().filter_map(|&raw| Index::from_raw(raw));
+            if let Some(first) = indices.next() {
+                let mut handful = Handful::of(first);
+                // A handful is as large as the array.
+                indices.for_each(|index| _ = handful.add(index));
+                return Some(handful);
+            }
+            if !self.may_succeed(class, |count, _| count > 0) {
+                break;
+            }
+        }
+        None
+    }
+
+    fn rob(&self, _tables: &Tables, cpu: usize, class: ClassId, share: Share) -> Robbed {
+        let mut raw: Option<Handful> = None;
+        let most = MAX_BATCH as u32;
+        let robbed = self.slots.rob(
+            cpu,
+            class,
+            |count| share.of(count).min(most),
+            |index| match &mut raw {
+                Some(handful) => _ = handful.add(index),
+                None => raw = Some(Handful::of(index)),
+            },
+        );
+        match (robbed, raw) {
+            (Ok(Ok(())), Some(handful)) => Robbed::Some(handful),
+            (Ok(Err(level)), _) => Robbed::None(Empty(level.changes())),
+            _ => Robbed::Barred,
+        }
+    }
+
+    fn shut(&self, tables: &Tables, class: ClassId) -> Option<u64> {
+        let stopped = self.slots.shut(class);
+        let held = (0..self.cpus()).map(|cpu| self.len(tables, cpu, class));
+        stopped.then(|| held.sum())
+    }
+
+    fn unshut(&self, class: ClassId, idle: &dyn Fn() -> bool) {
+        self.slots.unshut(class, idle);
+    }
+
+    fn len(&self, _tables: &Tables, cpu: usize, class: ClassId) -> u64 {
+        self.slots.level(cpu, class).count().into()
+    }
+
+    fn capacity(&self, cpu: usize, class: ClassId) -> u8 {
+        self.slots.gate(cpu, class).capacity()
+    }
+
+    fn most(&self) -> u8 {
+        ENTRIES as u8
+    }
+
+    fn set_capacity(&self, cpu: usize, class: ClassId, capacity: u8) {
+        self.slots.set_capacity(cpu, class, capacity);
+    }
+
+    fn populate(&self, class: ClassId) {
+        self.slots.populate(class);
+    }
+
+    fn resident(&self) -> io::Result<usize> {
+        self.slots.resident()
+    }
+}

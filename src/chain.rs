@@ -1,0 +1,189 @@
+//! A list of single buffers, linked through their records.
+//!
+//! Owns: the head word of the list. Uses: `sync`, `record`, `word`. Used by:
+//! `cache`, for what comes back to a processor without restartable sequences;
+//! `lists`, for what comes back while a processor's own cache is diverted.
+//!
+//! ```text
+//!   head {tag, shut, index} ──▶ a ─next─▶ b ─next─▶ c
+//!                               depth 3   depth 2   depth 1
+//! ```
+//!
+//! A buffer in the list is held by nobody; whoever moves the head past it holds
+//! it. The depth of the top is the length of the list, so no counter is kept.
+//! Links do not change until the head has moved past them, and then the tag has
+//! changed: a compare-and-swap that succeeds proves that all its caller read was
+//! current.
+
+use crate::batch::{Handful, MAX_BATCH};
+use crate::record::Records;
+use crate::sync::{AtomicU64, Ordering, fault, touch};
+use crate::table::Zeroed;
+use crate::word::{Head, Index};
+
+/// Why a list did not take a buffer. The buffer is still the caller's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// It held as many as it may at one moment within the call.
+    Full,
+    /// It is shut: the pool is being torn down, or somebody waits for a buffer.
+    Shut,
+    /// This thread cannot use its processor's list now.
+    Diverted,
+}
+
+/// The list.
+#[derive(Default)]
+pub struct Chain {
+    /// A `Head`. Written by compare-and-swap alone. `push` releases what its
+    /// thread wrote; every reader acquires. Pops are read-modify-writes, so they
+    /// continue the release sequence of every earlier push.
+    head: AtomicU64,
+}
+
+// SAFETY: one integer atomic; all-zero bytes are an open, empty list.
+unsafe impl Zeroed for Chain {}
+
+impl Chain {
+    fn load(&self) -> Head {
+        // Acquire: pairs with the Release in `push`.
+        Head::from_word(self.head.load(Ordering::Acquire))
+    }
+
+    fn swap(&self, old: Head, new: Head, success: Ordering) -> Result<(), Head> {
+        // Failure is Acquire for the same reason as `load`.
+        self.head
+            .compare_exchange_weak(old.word(), new.word(), success, Ordering::Acquire)
+            .map(drop)
+            .map_err(Head::from_word)
+    }
+
+    fn depth(head: Head, records: &Records) -> u32 {
+        head.top()
+            .map_or(0, |top| records.get(top.raw() as usize).depth())
+    }
+
+    /// Takes the buffer on top. Lock-free. `Err` proves that the list was empty
+    /// when the head that it gives was read.
+    #[inline]
+    pub fn pop(&self, records: &Records) -> Result<Index, Head> {
+        let mut head = self.load();
+        while let Some(top) = head.top() {
+            let rest = records.get(top.raw() as usize).next();
+            // Release: whoever sees the buffer gone sees what this thread gave
+            // or announced before (`lists`). The Acquire side was done by
+            // `load`, whose value the tag proves to be current.
+            let order = fault!(TakeRelaxed, Ordering::Relaxed, Ordering::Release);
+            match self.swap(head, head.with_top(rest), order) {
+                Ok(()) => return Ok(top),
+                Err(now) => head = now,
+            }
+        }
+        Err(head)
+    }
+
+    /// Puts `index`, which the caller holds, on top unless there are `limit`
+    /// already or the list is shut. Lock-free. When it succeeds, that was the
+    /// last touch of the pool.
+    #[inline]
+    pub fn push(&self, records: &Records, index: Index, limit: u32) -> Result<(), Refused> {
+        self.insert(records, index, limit, false)
+    }
+
+    /// Puts `index`, which the caller holds, on top even if the list is shut.
+    /// The caller holds a handle of the pool.
+    pub fn force(&self, records: &Records, index: Index) {
+        let forced = self.insert(records, index, u32::MAX, true);
+        debug_assert!(forced.is_ok());
+    }
+
+    #[inline]
+    fn insert(
+        &self,
+        records: &Records,
+        index: Index,
+        limit: u32,
+        force: bool,
+    ) -> Result<(), Refused> {
+        let record = records.get(index.raw() as usize);
+        let mut head = self.load();
+        loop {
+            if !force && fault!(IgnoreShut, false, head.is_shut()) {
+                return Err(Refused::Shut);
+            }
+            let depth = Self::depth(head, records);
+            if depth >= limit {
+                return Err(Refused::Full);
+            }
+            record.set(head.top(), depth + 1);
+            // Release: whoever acquires this head sees the links and everything
+            // this thread did with the buffer.
+            let order = fault!(ChainPushRelaxed, Ordering::Relaxed, Ordering::Release);
+            match self.swap(head, head.with_top(Some(index)), order) {
+                Ok(()) => return Ok(()),
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// Takes as many buffers from the top as `share` says of the list's length,
+    /// at once. Lock-free. `Err` as for `pop`.
+    pub fn take(&self, records: &Records, share: impl Fn(u32) -> u32) -> Result<Handful, Head> {
+        let mut head = self.load();
+        while let Some(first) = head.top() {
+            let count = share(Self::depth(head, records)) as usize;
+            let mut handful = Handful::empty(first);
+            let mut rest = Some(first);
+            for _ in 0..count.clamp(1, MAX_BATCH) {
+                let Some(index) = rest else { break };
+                handful.add(index);
+                rest = records.get(index.raw() as usize).next();
+            }
+            // Release: the taker announced the carry before this; whoever sees
+            // the buffers gone must see the announcement (`lists::Carry`).
+            match self.swap(head, head.with_top(rest), Ordering::Release) {
+                Ok(()) => return Ok(handful),
+                Err(now) => head = now,
+            }
+        }
+        Err(head)
+    }
+
+    /// Diverts every push from now on, and gives how many buffers were there: a
+    /// push that came before is counted, one that comes after is refused.
+    /// Changes the word even if it was shut: see `unshut`.
+    pub fn shut(&self, records: &Records) -> u64 {
+        let mut head = self.load();
+        // AcqRel: acquires what the last pusher released, since the memory may
+        // be unmapped next; releases what a refused push will look for.
+        while let Err(now) = self.swap(head, head.with_shut(true), Ordering::AcqRel) {
+            head = now;
+        }
+        u64::from(Self::depth(head, records))
+    }
+
+    /// Lets pushes in again if `idle` still holds after the word was read. A
+    /// thread that makes `idle` false and then calls `shut` is not undone by
+    /// this: either `idle` sees that, or the word has changed.
+    pub fn unshut(&self, idle: impl Fn() -> bool) {
+        let mut head = self.load();
+        while head.is_shut() && idle() {
+            // Release: as every change.
+            match self.swap(head, head.with_shut(false), Ordering::Release) {
+                Ok(()) => return,
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// How many buffers there are: exact while nobody changes the list, an
+    /// estimate otherwise.
+    pub fn len(&self, records: &Records) -> u64 {
+        u64::from(Self::depth(self.load(), records))
+    }
+
+    /// Touches the head, so that no later call faults a page.
+    pub fn populate(&self) {
+        touch(&self.head);
+    }
+}

@@ -1,0 +1,108 @@
+//! The way home for a buffer that the hot path did not bring there.
+//!
+//! Owns: what is tried, and in which order. Uses: the lists. Used by: the hot
+//! path of `give`.
+
+use super::ledger::{Carry, count};
+use super::{FreeLists, Given};
+use crate::cache::{CpuCaches, Refused, Tables};
+use crate::class::ClassId;
+use crate::depot::Shut;
+use crate::word::{Batch, Index};
+
+/// What came of making room in a processor's cache.
+enum Flushed<'a> {
+    /// There is some.
+    Room,
+    /// There was no spare batch to move buffers in, or nothing to move.
+    Nothing,
+    /// The depot is shut; the batch is the caller's, and announced.
+    Shut(Batch, Carry<'a>),
+}
+
+impl<C: CpuCaches> FreeLists<C> {
+    /// Gives back a buffer that this processor's cache did not take.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn give_slow(&self, class: ClassId, index: Index) -> Given {
+        loop {
+            // `index` is still ours, so the pool is still there.
+            match self.caches.push_again(&self.tables, class, index) {
+                Ok(()) => return Given::Home,
+                Err(Refused::Shut) => return self.give_shut(class, index, None),
+                Err(Refused::Diverted) => return self.give_loose(class, index),
+                Err(Refused::Full) => match self.flush(class) {
+                    Flushed::Room => {}
+                    Flushed::Nothing => return self.give_loose(class, index),
+                    Flushed::Shut(batch, _carry) => {
+                        return self.give_shut(class, index, Some(batch));
+                    }
+                },
+            }
+        }
+    }
+
+    fn give_loose(&self, class: ClassId, index: Index) -> Given {
+        let loose = self.loose(class);
+        match loose.push(&self.tables.records, index, u32::MAX) {
+            Ok(()) => Given::Home,
+            Err(_) => self.give_shut(class, index, None),
+        }
+    }
+
+    /// Gives back a buffer whose list is shut, and a batch.
+    fn give_shut(&self, class: ClassId, index: Index, batch: Option<Batch>) -> Given {
+        let Tables { batches, records } = &self.tables;
+        if !self.home.visit() {
+            // The pool is closing: they are late.
+            let count = 1 + batch.map_or(0, Batch::count);
+            return if self.home.came(count.into()) {
+                Given::Last
+            } else {
+                Given::Home
+            };
+        }
+        if let Some(batch) = batch {
+            self.depot(class).force(batches, batch);
+        }
+        self.loose(class).force(records, index);
+        self.leave()
+    }
+
+    /// Gives up a handle.
+    pub fn leave(&self) -> Given {
+        if self.home.leave() {
+            Given::Close
+        } else {
+            Given::Home
+        }
+    }
+
+    /// Moves a batch from this processor's cache to the depot. The caller holds
+    /// a buffer of the pool, so the pool outlives the call.
+    fn flush(&self, class: ClassId) -> Flushed<'_> {
+        let batches = &self.tables.batches;
+        let Some(id) = batches.take() else {
+            return Flushed::Nothing;
+        };
+        let cpu = self.caches.current();
+        let ledger = self.ledger(cpu, class);
+        let carry = Carry::begin(ledger);
+        let size = self.batch_size(cpu, class);
+        let Some(handful) = self.caches.flush(&self.tables, class, size) else {
+            batches.put(id);
+            return Flushed::Nothing;
+        };
+        count(&ledger.flushes);
+        let batch = batches.fill(id, handful.as_slice());
+        match self.depot(class).push(batches, batch) {
+            Ok(()) => Flushed::Room,
+            Err(Shut(batch)) => Flushed::Shut(batch, carry),
+        }
+    }
+
+    /// How many buffers move at once between the cache of `cpu` and the depot.
+    pub(super) fn batch_size(&self, cpu: usize, class: ClassId) -> u32 {
+        u32::from(self.caches.capacity(cpu, class) / 2).max(1)
+    }
+}

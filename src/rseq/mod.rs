@@ -1,0 +1,401 @@
+//! Slots that only threads on one processor change, without any atomic
+//! read-modify-write: restartable sequences.
+//!
+//! Owns: the slots, the critical sections over them (assembly here and nowhere
+//! else), and the stopping of other processors. Uses: `sync`, `sys`, `table`,
+//! `word`, `class`. Used by: `cache`.
+//!
+//! ```text
+//!   slot of one processor and class: 4 cache lines
+//!   ┌──────────────┬──────────────┬─────┬─────┬─────┬───
+//!   │ level        │ gate         │  a  │  b  │  c  │ …      level.count = 3
+//!   └──────────────┴──────────────┴─────┴─────┴─────┴───
+//!      written by     written by         ▲ pop takes c, push puts after it
+//!      the owner      thieves
+//! ```
+//!
+//! # What the kernel guarantees
+//!
+//! A thread tells the kernel where its critical section begins and ends (one
+//! plain store). If the thread is preempted, migrated or gets a signal inside,
+//! it does not go on there: it continues at the section's abort handler. So
+//! between the first and the last instruction of a section that completes no
+//! other thread has run on that processor, and nobody else writes the slot of a
+//! processor: the section may read the level, read or write an entry and store
+//! the new level, as if it were alone. The last store *commits*: before it the
+//! section has changed nothing that counts (an entry above the level is no
+//! entry), after it everything is done.
+//!
+//! # Taking from another processor's slot
+//!
+//! ```text
+//!   thief:  gate: one thief more (shut) ── restart(cpu) ── level: compare-and-swap
+//!                                                           … gate: one thief fewer
+//!   owner:  limit? gate? level … entry … commit level
+//! ```
+//!
+//! `restart` is a `membarrier(2)`: when it returns, each section of that
+//! processor that was under way has been aborted or has committed, and its
+//! stores are visible. A section that begins later finds the gate shut. So from
+//! then on, until the last thief leaves, the level is the thieves' to change, by
+//! compare-and-swap; a thief that never leaves keeps the processor away from
+//! this slot, and nobody away from its buffers.
+//!
+//! The section reads *limit and gate before the level*, and processors of this
+//! kind keep loads in order. If it read the level first, it could read it while
+//! a thief is at work, find the gate open again, and commit over what the thief
+//! took: it began after the thief's `restart`, so nothing would abort it.
+//!
+//! # Shutting a class
+//!
+//! Every section compares its processor's number with the class's limit, which
+//! is how a number that no slot belongs to is found (an unregistered thread, a
+//! processor that the kernel did not announce). A limit of zero, followed by a
+//! `restart` everywhere, therefore shuts a class in all slots at once, at no
+//! cost to the sections.
+//!
+//! # Under loom
+//!
+//! The sections become sequences of atomics (`model`), with the same loads in
+//! the same order. The level carries an epoch: a section that begins, and a
+//! `restart`, move it on, and the commit stores only if it is still the
+//! section's own.
+
+#[cfg(hugepool_loom)]
+mod model;
+#[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
+mod section;
+#[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
+mod thread;
+
+#[cfg(hugepool_loom)]
+use model as section;
+
+use crate::class::{ClassId, MAX_CLASSES};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fault, touch};
+use crate::table::{Table, Zeroed};
+use crate::word::{Gate, Index, Level, Limit};
+use std::io;
+
+/// Buffers a slot has room for.
+pub const ENTRIES: usize = if cfg!(hugepool_loom) { 4 } else { 60 };
+
+/// The free buffers of one processor and class.
+#[repr(C, align(256))]
+pub struct Slot {
+    /// A `Level`. While the gate is open: read and stored by the sections of
+    /// this processor alone. While it is shut, after a `restart`: changed by
+    /// compare-and-swap. Loads are Acquire and changes Release, which the
+    /// sections' plain loads and stores are on x86-64.
+    level: AtomicU64,
+    /// A `Gate`. Changed by compare-and-swap (AcqRel: a thief that leaves
+    /// releases its change of the level, and the section that finds the gate
+    /// open acquires it).
+    gate: AtomicU64,
+    /// The buffers below the level. Relaxed: published by the level.
+    entries: [AtomicU32; ENTRIES],
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self {
+            level: AtomicU64::default(),
+            gate: AtomicU64::default(),
+            entries: std::array::from_fn(|_| AtomicU32::default()),
+        }
+    }
+}
+
+// SAFETY: integer atomics alone; all-zero bytes are an empty slot without room.
+unsafe impl Zeroed for Slot {}
+
+/// The slots of every processor and class.
+pub struct Slots {
+    /// A row of `MAX_CLASSES` a processor.
+    slots: Table<Slot>,
+    /// A `Limit` a class. Changed by read-modify-write; see the module for how
+    /// sections see it.
+    limits: Table<AtomicU64>,
+    cpus: usize,
+}
+
+/// What a thread outside a slot's processor came to do could not be done.
+#[derive(Debug)]
+pub struct Barred;
+
+impl Slots {
+    /// Empty slots of `cpus` processors, all shut. `None` if this machine runs
+    /// no restartable sequences. Fails as `mmap` does.
+    pub fn new(cpus: usize) -> io::Result<Option<Self>> {
+        if !available() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            slots: Table::new(cpus * MAX_CLASSES)?,
+            limits: Table::new(MAX_CLASSES)?,
+            cpus,
+        }))
+    }
+
+    /// Processors that have slots.
+    pub fn cpus(&self) -> usize {
+        self.cpus
+    }
+
+    /// The processor the caller runs on, if it can use its slots.
+    pub fn current(&self) -> Option<usize> {
+        current().filter(|&cpu| cpu < self.cpus)
+    }
+
+    fn slot(&self, cpu: usize, class: ClassId) -> &Slot {
+        self.slots.get(cpu * MAX_CLASSES + class.index())
+    }
+
+    fn limit(&self, class: ClassId) -> &AtomicU64 {
+        self.limits.get(class.index())
+    }
+
+    /// Takes the buffer on top of this processor's slot. `None` if there is none,
+    /// or the section was diverted or aborted.
+    #[inline(always)]
+    pub fn pop(&self, class: ClassId) -> Option<Index> {
+        section::pop(self, class)
+    }
+
+    /// Puts `index`, which the caller holds, on top of this processor's slot.
+    /// When it succeeds, that was the last touch of the pool. False if there is
+    /// no room, or the section was diverted or aborted.
+    #[inline(always)]
+    pub fn push(&self, class: ClassId, index: Index) -> bool {
+        section::push(self, class, index)
+    }
+
+    /// Puts all of `buffers`, which the caller holds, on top, the last one
+    /// uppermost; or none.
+    pub fn push_all(&self, class: ClassId, buffers: &[Index]) -> bool {
+        section::push_all(self, class, buffers)
+    }
+
+    /// Takes up to `count` buffers from the top and gives how many; the
+    /// uppermost is the last.
+    pub fn pop_some(&self, class: ClassId, count: u32, into: &mut [u32]) -> usize {
+        let count = count.min(into.len() as u32);
+        section::pop_some(self, class, count, into)
+    }
+
+    /// What the slot of `cpu` holds.
+    pub fn level(&self, cpu: usize, class: ClassId) -> Level {
+        // Acquire: see `Slot`.
+        Level::from_word(self.slot(cpu, class).level.load(Ordering::Acquire))
+    }
+
+    /// Who may change the slot of `cpu`.
+    pub fn gate(&self, cpu: usize, class: ClassId) -> Gate {
+        Gate::from_word(self.slot(cpu, class).gate.load(Ordering::Acquire))
+    }
+
+    /// Changes a gate; `None` from `change` leaves it. Gives what it was.
+    fn change_gate(slot: &Slot, change: impl Fn(Gate) -> Option<Gate>) -> Option<Gate> {
+        let mut gate = Gate::from_word(slot.gate.load(Ordering::Relaxed));
+        loop {
+            let next = change(gate)?;
+            // AcqRel: see `Slot`.
+            match slot.gate.compare_exchange_weak(
+                gate.word(),
+                next.word(),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Some(gate),
+                Err(now) => gate = Gate::from_word(now),
+            }
+        }
+    }
+
+    /// Sets how many buffers pushes put into the slot of `cpu` at most.
+    pub fn set_capacity(&self, cpu: usize, class: ClassId, capacity: u8) {
+        let capacity = capacity.min(ENTRIES as u8);
+        Self::change_gate(self.slot(cpu, class), |gate| {
+            Some(gate.with_capacity(capacity))
+        });
+    }
+
+    /// Takes buffers from the slot of `cpu`, whichever processor the caller runs
+    /// on, as many as `share` says of how many there are. The inner `Err` proves
+    /// that there was none at one moment, with that level. Progress: lock-free
+    /// among thieves; the slot's own processor is diverted meanwhile.
+    pub fn rob(
+        &self,
+        cpu: usize,
+        class: ClassId,
+        share: impl Fn(u32) -> u32,
+        mut take: impl FnMut(Index),
+    ) -> Result<Result<(), Level>, Barred> {
+        let seen = self.level(cpu, class);
+        if seen.count() == 0 {
+            return Ok(Err(seen));
+        }
+        let slot = self.slot(cpu, class);
+        Self::change_gate(slot, Gate::entered).ok_or(Barred)?;
+        let robbed = if fault!(NoRestart, true, self.restart(Some(cpu))) {
+            Ok(self.take_shut(slot, share, &mut take))
+        } else {
+            Err(Barred)
+        };
+        Self::change_gate(slot, |gate| {
+            Some(fault!(GateForgets, gate.with_no_thieves(), gate.left()))
+        });
+        robbed
+    }
+
+    /// Takes buffers from a slot that the caller has shut.
+    fn take_shut(
+        &self,
+        slot: &Slot,
+        share: impl Fn(u32) -> u32,
+        take: &mut impl FnMut(Index),
+    ) -> Result<(), Level> {
+        // Acquire: see `Slot`.
+        let mut level = Level::from_word(slot.level.load(Ordering::Acquire));
+        loop {
+            let count = level.count();
+            let most = share(count).min(count);
+            if most == 0 {
+                return Err(level);
+            }
+            let mut entries = [0; ENTRIES];
+            let from = (count - most) as usize;
+            let above = slot.entries.get(from..count as usize).unwrap_or(&[]);
+            for (copy, entry) in entries.iter_mut().zip(above) {
+                *copy = entry.load(Ordering::Relaxed);
+            }
+            // Release: whoever sees the buffers gone sees what this thread
+            // announced before (`lists`).
+            match slot.level.compare_exchange_weak(
+                level.word(),
+                level.lowered(most).word(),
+                Ordering::Release,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => {
+                    let taken = entries.iter().take(above.len());
+                    taken.for_each(|&entry| Index::from_raw(entry).into_iter().for_each(&mut *take));
+                    return Ok(());
+                }
+                Err(now) => level = Level::from_word(now),
+            }
+        }
+    }
+
+    /// Diverts every section of `class` from now on. Changes the limit even if it
+    /// was shut: see `unshut`. False if the kernel would not stop the sections
+    /// that are under way.
+    pub fn shut(&self, class: ClassId) -> bool {
+        self.set_limit(class, 0, &|| true);
+        self.restart(None)
+    }
+
+    /// Lets sections of `class` in again if `idle` still holds after the limit
+    /// was read. A thread that makes `idle` false and then calls `shut` is not
+    /// undone by this: either `idle` sees that, or the limit has changed.
+    pub fn unshut(&self, class: ClassId, idle: &dyn Fn() -> bool) {
+        self.set_limit(class, self.cpus as u32, idle);
+    }
+
+    fn set_limit(&self, class: ClassId, cpus: u32, still: &dyn Fn() -> bool) {
+        let word = self.limit(class);
+        // Acquire here and AcqRel below: who finds a limit that somebody shut
+        // finds what that one did before.
+        let mut limit = Limit::from_word(word.load(Ordering::Acquire));
+        while (cpus == 0 || limit.cpus() == 0) && still() {
+            match word.compare_exchange_weak(
+                limit.word(),
+                limit.with_cpus(cpus).word(),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return,
+                Err(now) => limit = Limit::from_word(now),
+            }
+        }
+    }
+
+    /// Touches the slots of `class`, so that no later call faults a page.
+    pub fn populate(&self, class: ClassId) {
+        for cpu in 0..self.cpus {
+            touch(&self.slot(cpu, class).level);
+        }
+        touch(self.limit(class));
+    }
+
+    /// Bytes of memory the slots occupy, read from the kernel.
+    pub fn resident(&self) -> io::Result<usize> {
+        Ok(self.slots.resident(usize::MAX)? + self.limits.resident(usize::MAX)?)
+    }
+
+    /// Ends every section that is under way on `cpu`, or anywhere. False if the
+    /// kernel refuses.
+    #[cfg(not(hugepool_loom))]
+    fn restart(&self, cpu: Option<usize>) -> bool {
+        crate::sys::membarrier::restart(cpu).is_ok()
+    }
+}
+
+/// Registers the calling thread if it needs that. True if it did so just now.
+#[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
+pub fn attend() -> bool {
+    thread::attend()
+}
+
+#[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
+fn current() -> Option<usize> {
+    thread::cpu()
+}
+
+#[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
+fn available() -> bool {
+    crate::sys::membarrier::register().is_ok() && thread::available()
+}
+
+#[cfg(hugepool_loom)]
+pub use model::attend;
+#[cfg(hugepool_loom)]
+use model::{available, current};
+
+/// Other processors have no sections, so no slots are ever made.
+#[cfg(all(not(hugepool_loom), not(target_arch = "x86_64")))]
+mod section {
+    use super::{ClassId, Index, Slots};
+
+    pub fn pop(_: &Slots, _: ClassId) -> Option<Index> {
+        None
+    }
+
+    pub fn push(_: &Slots, _: ClassId, _: Index) -> bool {
+        false
+    }
+
+    pub fn push_all(_: &Slots, _: ClassId, _: &[Index]) -> bool {
+        false
+    }
+
+    pub fn pop_some(_: &Slots, _: ClassId, _: u32, _: &mut [u32]) -> usize {
+        0
+    }
+
+    pub fn attend() -> bool {
+        false
+    }
+
+    pub fn current() -> Option<usize> {
+        None
+    }
+
+    pub fn available() -> bool {
+        false
+    }
+}
+#[cfg(all(not(hugepool_loom), not(target_arch = "x86_64")))]
+pub use section::attend;
+#[cfg(all(not(hugepool_loom), not(target_arch = "x86_64")))]
+use section::{available, current};

@@ -1,0 +1,149 @@
+//! Where the kernel keeps a thread's processor number and its critical section.
+//!
+//! Owns: the area of every thread, and its registration. Uses: `sync`,
+//! `sys::rseq`. Used by: the sections, `cache`.
+//!
+//! The C library registers an area for every thread if it is glibc 2.35 or
+//! newer; then that one is used. Where it registered nothing, a thread registers
+//! an area of our own when it first needs one (`attend`), and takes it back when
+//! it ends. A thread whose registration somebody else holds keeps none of ours:
+//! its area then says processor 2³² − 1, which no slot belongs to. Contract:
+//! `Documentation/userspace-api/rseq.rst` of the kernel, `rseq(2)`.
+
+use crate::sync::{AtomicIsize, Ordering};
+use crate::sys::rseq;
+use std::cell::{Cell, UnsafeCell};
+
+/// The number that marks the start of an abort handler, as glibc registers it.
+pub const SIGNATURE: u32 = 0x5305_3053;
+
+/// The part of the kernel's `struct rseq` that every version has.
+#[repr(C, align(32))]
+struct Area {
+    cpu_id_start: u32,
+    cpu_id: u32,
+    rseq_cs: u64,
+    flags: u32,
+    rest: [u32; 3],
+}
+
+/// No processor: the area is not registered.
+const UNREGISTERED: u32 = u32::MAX;
+
+thread_local! {
+    static AREA: UnsafeCell<Area> = const {
+        UnsafeCell::new(Area {
+            cpu_id_start: 0,
+            cpu_id: UNREGISTERED,
+            rseq_cs: 0,
+            flags: 0,
+            rest: [0; 3],
+        })
+    };
+    /// Whether this thread has tried to register its area, so that it tries once.
+    static TRIED: Cell<bool> = const { Cell::new(false) };
+    static REGISTERED: Registered = const { Registered(Cell::new(false)) };
+}
+
+/// Takes the registration back when the thread ends, before its area goes.
+struct Registered(Cell<bool>);
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        if self.0.get() {
+            // It fails only if it was never made.
+            let _ = register(true);
+            AREA.with(|area| {
+                // SAFETY: the kernel no longer writes to the area of this
+                // thread, and nobody else ever does.
+                unsafe { (*area.get()).cpu_id = UNREGISTERED };
+            });
+        }
+    }
+}
+
+/// Gives the kernel this thread's area, or takes it back.
+fn register(undo: bool) -> bool {
+    let area = AREA.with(UnsafeCell::get).cast();
+    // SAFETY: the area is this thread's, aligned to 32 bytes, 32 bytes long, and
+    // stays until the thread ends, when `Registered` takes it back.
+    unsafe { rseq::register(area, size_of::<Area>() as u32, SIGNATURE, undo) }.is_ok()
+}
+
+/// Bytes from the thread pointer to the area that the C library registers for
+/// every thread, 0 if it registers none. Written by `available`, always the
+/// same; Relaxed, since a thread that has a pool to use it for was given that
+/// after it was written, and any other finds 0 and an area of its own.
+static OFFSET: AtomicIsize = AtomicIsize::new(0);
+
+/// Bytes from the thread pointer to this thread's area. The area is readable and
+/// writable whether or not it is registered.
+#[inline(always)]
+pub fn offset() -> isize {
+    match OFFSET.load(Ordering::Relaxed) {
+        0 => own_offset(),
+        offset => offset,
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn own_offset() -> isize {
+    let area = AREA.with(|area| area.get().addr());
+    area.wrapping_sub(thread_pointer()) as isize
+}
+
+fn thread_pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: on x86-64 the first word that the thread pointer points to is the
+    // thread pointer itself (ELF Handling For Thread-Local Storage, 3.4.6).
+    unsafe {
+        std::arch::asm!(
+            "mov {}, qword ptr fs:[0]",
+            out(reg) pointer,
+            options(nostack, readonly, preserves_flags)
+        );
+    }
+    pointer
+}
+
+/// The processor that the calling thread runs on, if its area is registered.
+pub fn cpu() -> Option<usize> {
+    let area = thread_pointer().wrapping_add_signed(offset());
+    // SAFETY: the area belongs to this thread; the kernel writes it only while
+    // the thread does not run.
+    let cpu = unsafe { std::ptr::with_exposed_provenance::<Area>(area).read_volatile() }.cpu_id;
+    // The kernel's numbers are small; negative ones say "not registered".
+    i32::try_from(cpu).ok().map(|cpu| cpu as usize)
+}
+
+/// Registers the calling thread if it needs that and has not tried yet. True if
+/// it did so just now.
+#[cold]
+pub fn attend() -> bool {
+    // A thread whose thread-locals are being destroyed does without.
+    let tried = TRIED.try_with(|tried| tried.replace(true)).unwrap_or(true);
+    if OFFSET.load(Ordering::Relaxed) != 0 || tried {
+        return false;
+    }
+    let Ok(registered) = REGISTERED.try_with(|guard| {
+        let registered = register(false);
+        guard.0.set(registered);
+        registered
+    }) else {
+        return false;
+    };
+    registered
+}
+
+/// Whether this machine runs restartable sequences for this process; finds out
+/// which registration to use.
+pub fn available() -> bool {
+    if let Some(found) = rseq::registration()
+        && found.size > 0
+    {
+        OFFSET.store(found.offset, Ordering::Relaxed);
+    }
+    attend();
+    cpu().is_some()
+}

@@ -1,0 +1,54 @@
+//! Restartable sequences: what the C library registered, and `rseq(2)`.
+//!
+//! Owns: the system call and the look-up of the C library's symbols. Uses: libc.
+//! Used by: `rseq`, `machine`.
+//!
+//! The symbols are looked up at run time, because glibc before 2.35 and musl have
+//! none of them and a program linked to them by name would not start there.
+
+use std::ffi::{CStr, c_void};
+use std::io;
+
+/// What the C library says about its registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registration {
+    /// Bytes from the thread pointer to the area.
+    pub offset: isize,
+    /// Bytes of the area in use; 0 when the registration was switched off or failed.
+    pub size: u32,
+}
+
+/// What the C library says about its registration; `None` proves that it has no support for it, not that the
+/// kernel has none.
+pub fn registration() -> Option<Registration> {
+    let offset = symbol(c"__rseq_offset")?.cast::<isize>();
+    let size = symbol(c"__rseq_size")?.cast::<u32>();
+    // SAFETY: the C library defines `__rseq_offset` as a constant `ptrdiff_t` and `__rseq_size` as a constant
+    // `unsigned int`, both written once before the program's first instruction.
+    let (offset, size) = unsafe { (*offset, *size) };
+    Some(Registration { offset, size })
+}
+
+fn symbol(name: &CStr) -> Option<*const c_void> {
+    // SAFETY: `name` is a terminated string, and the default handle searches what is loaded already.
+    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    (!address.is_null()).then_some(address.cast_const())
+}
+
+/// Gives the kernel `area` of `bytes` bytes for the calling thread, or takes it back.
+///
+/// # Safety
+///
+/// The area is aligned to 32 bytes and stays the thread's, for the kernel to write to, until it is taken back.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+pub unsafe fn register(area: *mut c_void, bytes: u32, signature: u32, undo: bool) -> io::Result<()> {
+    const UNREGISTER: libc::c_int = 1;
+    let flags = if undo { UNREGISTER } else { 0 };
+    // SAFETY: the caller's.
+    let result = unsafe { libc::syscall(libc::SYS_rseq, area, bytes, flags, signature) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

@@ -1,0 +1,127 @@
+//! The packed words of the library, as types.
+//!
+//! Owns: the bit layouts of indices, list heads, batches, slots of per-CPU
+//! caches, announcements, and of a raw allocation's state. Uses: `sync`, for the
+//! faults of broken twins. Used by: every module that shares a word.
+
+mod index;
+mod list;
+mod moving;
+mod raw;
+mod slot;
+
+pub use index::{Index, link};
+pub use list::{Batch, Head, Pile, Stack};
+pub use moving::Moving;
+pub use raw::RawState;
+pub use slot::{Gate, Level, Limit};
+
+#[cfg(all(test, not(hugepool_loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_index_gives_back_its_block_and_position(
+            block in 1..=Index::MAX_BLOCK,
+            position in 0..Index::PER_CHUNK,
+        ) {
+            let index = Index::new(block, position).unwrap();
+            prop_assert_eq!((index.block(), index.position()), (block, position));
+            prop_assert_eq!(Index::from_raw(index.raw()), Some(index));
+        }
+
+        #[test]
+        fn every_change_of_a_head_is_a_new_tag_and_keeps_the_flag(word: u64, top: u32) {
+            let head = Head::from_word(word);
+            let next_tag = head.tag().wrapping_add(1) & (u32::MAX >> 1);
+            let topped = head.with_top(Index::from_raw(top));
+            prop_assert_eq!(topped.tag(), next_tag);
+            prop_assert_eq!(topped.top(), Index::from_raw(top));
+            prop_assert_eq!(topped.is_shut(), head.is_shut());
+            for shut in [false, true] {
+                prop_assert_eq!(head.with_shut(shut).is_shut(), shut);
+                prop_assert_eq!(head.with_shut(shut).top(), head.top());
+                prop_assert_eq!(head.with_shut(shut).tag(), next_tag);
+            }
+        }
+
+        #[test]
+        fn a_batch_gives_back_its_array_and_count(id in 0..=Batch::MAX_ID, count in 0u32..31) {
+            let batch = Batch::new(id, count);
+            prop_assert_eq!((batch.id(), batch.count()), (id, count));
+            prop_assert_eq!(Batch::from_raw(batch.raw()), batch);
+            prop_assert_eq!(batch.less_one().count(), count.saturating_sub(1));
+            prop_assert_eq!(batch.is_none(), count == 0);
+        }
+
+        #[test]
+        fn every_change_of_a_pile_is_a_new_tag_and_keeps_the_flag(
+            word: u64, id in 0..=Batch::MAX_ID, count in 0u32..31,
+        ) {
+            let (pile, batch) = (Pile::from_word(word), Batch::new(id, count));
+            let next_tag = pile.tag().wrapping_add(1);
+            prop_assert_eq!(pile.with(batch).tag(), next_tag);
+            prop_assert_eq!(pile.with(batch).batch(), batch);
+            prop_assert_eq!(pile.with(batch).is_shut(), pile.is_shut());
+            for shut in [false, true] {
+                prop_assert_eq!(pile.with_shut(shut).is_shut(), shut);
+                prop_assert_eq!(pile.with_shut(shut).batch(), pile.batch());
+                prop_assert_eq!(pile.with_shut(shut).tag(), next_tag);
+            }
+        }
+
+        #[test]
+        fn every_change_of_a_stack_is_a_new_tag(word: u64, id: u32) {
+            let stack = Stack::from_word(word);
+            prop_assert_eq!(stack.with_top(id).top(), id);
+            prop_assert_eq!(stack.with_top(id).word() >> 32, (word >> 32).wrapping_add(1) & 0xffff_ffff);
+        }
+
+        #[test]
+        fn a_raw_state_round_trips(word: u64, size in 1u32..) {
+            let state = RawState::from_word(word);
+            let taken = state.taken(size);
+            prop_assert_eq!(taken.size(), size);
+            prop_assert_eq!(taken.generation(), state.generation().wrapping_add(1));
+            prop_assert_eq!(taken.returned().size(), 0);
+            prop_assert_eq!(taken.returned().generation(), taken.generation());
+        }
+
+        #[test]
+        fn an_announcement_counts_carriers_and_versions(begun in 0u64..1000, ended in 0u64..1000) {
+            let ended = ended.min(begun);
+            let moving = Moving::from_word(begun * Moving::BEGIN - ended * Moving::END);
+            prop_assert_eq!(u64::from(moving.version()), begun);
+            prop_assert_eq!(u64::from(moving.carrying()), begun - ended);
+        }
+
+        #[test]
+        fn every_change_of_a_level_is_counted(word: u64, some in 1u32..60) {
+            let level = Level::from_word(word & !0xff | 100);
+            let changes = |level: Level| level.changes().wrapping_sub(Level::from_word(word).changes());
+            prop_assert_eq!(level.raised(some).count(), 100 + some);
+            prop_assert_eq!(level.lowered(some).count(), 100 - some);
+            prop_assert_eq!(changes(level.raised(some)) & (u64::MAX >> 8), 1);
+            prop_assert_eq!(changes(level.lowered(some)) & (u64::MAX >> 8), 1);
+        }
+
+        #[test]
+        fn a_gate_opens_when_the_last_thief_has_left(capacity: u8, other: u8, thieves in 1u32..50) {
+            let mut gate = Gate::default().with_capacity(capacity);
+            prop_assert_eq!((gate.room(), gate.is_open()), (capacity, true));
+            for n in 1..=thieves {
+                gate = gate.entered().unwrap();
+                prop_assert_eq!((gate.thieves(), gate.room(), gate.is_open()), (n, 0, false));
+            }
+            gate = gate.with_capacity(other);
+            for n in (0..thieves).rev() {
+                prop_assert!(!gate.is_open());
+                gate = gate.left();
+                prop_assert_eq!(gate.thieves(), n);
+            }
+            prop_assert_eq!((gate.room(), gate.capacity(), gate.is_open()), (other, other, true));
+        }
+    }
+}
