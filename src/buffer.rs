@@ -4,8 +4,10 @@
 //! shared part. Used by: callers.
 
 use crate::catalog::Taken;
+use crate::class::ClassId;
 use crate::lists::Given;
 use crate::pool::Shared;
+use crate::word::Index;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -33,7 +35,10 @@ use std::ptr::NonNull;
 pub struct Buffer {
     data: NonNull<u8>,
     shared: NonNull<Shared>,
-    taken: Taken,
+    // A `Taken`, in words without padding between them: the compiler copies
+    // padding in pieces, and reads them back at another width, which stalls.
+    class: usize,
+    index: Index,
     len: u32,
 }
 
@@ -52,16 +57,25 @@ impl Buffer {
         Self {
             data,
             shared,
-            taken,
+            class: taken.class.index(),
+            index: taken.index,
             // Classes are at most 1 GiB.
             len: len as u32,
+        }
+    }
+
+    #[inline(always)]
+    fn taken(&self) -> Taken {
+        Taken {
+            class: ClassId::new(self.class).unwrap_or(ClassId::FIRST),
+            index: self.index,
         }
     }
 
     /// Gives up ownership without giving the buffer back.
     pub(crate) fn forget(self) -> (NonNull<Shared>, Taken, usize) {
         let buffer = std::mem::ManuallyDrop::new(self);
-        (buffer.shared, buffer.taken, buffer.len as usize)
+        (buffer.shared, buffer.taken(), buffer.len as usize)
     }
 
     /// The pool it belongs to.
@@ -73,7 +87,7 @@ impl Buffer {
     #[must_use]
     pub fn capacity(&self) -> usize {
         // SAFETY: the pool lives at least until this buffer is home.
-        unsafe { self.shared.as_ref() }.size_of(self.taken.class)
+        unsafe { self.shared.as_ref() }.size_of(self.taken().class)
     }
 
     /// The prefix zone: the bytes right before the data, as many as the
@@ -148,7 +162,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         // SAFETY: the pool lives at least until this buffer is home.
         let shared = unsafe { self.shared.as_ref() };
-        let given = shared.give(self.taken);
+        let given = shared.give(self.taken());
         if given != Given::Home {
             // SAFETY: it was given just now.
             unsafe { Shared::heed(self.shared, given) };

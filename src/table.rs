@@ -34,13 +34,17 @@ mod native {
     use crate::sys::map::Mapping;
     use std::cell::UnsafeCell;
     use std::io;
-    use std::marker::PhantomData;
+
+    /// Bytes before the first element. Buffers begin at multiples of 4096, so
+    /// their first lines compete for one and the same set of a processor's cache;
+    /// the first elements of tables, which are the ones in use, stay out of it.
+    const LEAD: usize = 9 * 64;
 
     /// A fixed-length array of `T` in a zeroed mapping of its own.
     pub struct Table<T> {
         memory: Mapping,
+        first: *const T,
         len: usize,
-        of: PhantomData<T>,
         // A thread that gives back its buffer may still be inside a call that
         // was given `&Table` when another thread tears the pool down. A type
         // with an `UnsafeCell` inside is one whose references the compiler does
@@ -55,17 +59,24 @@ mod native {
     unsafe impl<T: Zeroed> Send for Table<T> {}
 
     impl<T: Zeroed> Table<T> {
+        /// As `LEAD`, and aligned for `T`.
+        const LEAD: usize = LEAD.next_multiple_of(align_of::<T>());
+
         /// An array of `len` zeroed elements. Takes address space now and
         /// memory page by page when touched. Fails as `mmap` does.
         pub fn new(len: usize) -> io::Result<Self> {
             assert!(!std::mem::needs_drop::<T>());
             let bytes = len
                 .checked_mul(size_of::<T>())
+                .and_then(|bytes| bytes.checked_add(Self::LEAD))
                 .ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
+            let memory = Mapping::metadata(bytes)?;
+            // SAFETY: the mapping is longer than that.
+            let first = unsafe { memory.base().add(Self::LEAD) }.as_ptr().cast();
             Ok(Self {
-                memory: Mapping::metadata(bytes)?,
+                memory,
+                first,
                 len,
-                of: PhantomData,
                 _shared: UnsafeCell::new(()),
             })
         }
@@ -78,7 +89,7 @@ mod native {
             // an index can ever reach outside the table.
             assert!(at < self.len);
             // SAFETY: `at` is inside the array, whose memory is mapped,
-            // aligned to a page, zeroed at first (`Zeroed`: a valid `T`) and
+            // aligned for `T`, zeroed at first (`Zeroed`: a valid `T`) and
             // only ever accessed as `T` through shared references.
             unsafe { &*self.base().add(at) }
         }
@@ -86,7 +97,7 @@ mod native {
         /// The first element.
         #[inline]
         pub fn base(&self) -> *const T {
-            self.memory.base().as_ptr().cast()
+            self.first
         }
 
         /// How many elements there are.
@@ -97,7 +108,8 @@ mod native {
         /// Bytes of the first `len` elements that occupy memory, read from the
         /// kernel.
         pub fn resident(&self, len: usize) -> io::Result<usize> {
-            self.memory.resident(len.min(self.len) * size_of::<T>())
+            self.memory
+                .resident(Self::LEAD + len.min(self.len) * size_of::<T>())
         }
     }
 }

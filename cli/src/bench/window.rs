@@ -356,11 +356,17 @@ impl<'w, H: Hand, P: Probe> Worker<'w, H, P> {
     /// ends; only then does it come back empty-handed.
     #[inline(always)]
     pub fn take(&mut self) -> Option<Item<H::Held>> {
-        let held = match self.try_take() {
-            Some(held) => held,
-            None => self.insist()?,
-        };
-        Some(self.stamped(held))
+        let mut refusal = None;
+        loop {
+            if let Some(held) = self.try_take() {
+                return Some(self.stamped(held));
+            }
+            // Only a number comes back from there: a handle that came back too would pass through memory on the
+            // usual way as well.
+            if !self.insist(&mut refusal) {
+                return None;
+            }
+        }
     }
 
     /// Takes a buffer if there is one, without counting a refusal.
@@ -408,27 +414,32 @@ impl<'w, H: Hand, P: Probe> Worker<'w, H, P> {
         }
     }
 
+    /// Whether to try again after a refusal, once some time has passed.
     #[cold]
     #[inline(never)]
-    fn insist(&mut self) -> Option<H::Held> {
-        self.wrongs.refused += 1;
-        let refused_at = Instant::now();
-        let mut pause = Pause::default();
-        loop {
-            pause.wait();
-            if let Some(held) = self.hand.take() {
-                return Some(held);
+    fn insist(&mut self, refusal: &mut Option<Refusal>) -> bool {
+        let now = Instant::now();
+        let refusal = refusal.get_or_insert_with(|| {
+            self.wrongs.refused += 1;
+            Refusal {
+                since: now,
+                pause: Pause::default(),
             }
-            let now = Instant::now();
-            if now - refused_at >= PATIENCE {
-                self.wrongs.stalled = true;
-                self.window.cut.store(true, Ordering::Relaxed);
-            }
-            if !self.window.is_open(now) {
-                return None;
-            }
+        });
+        if now - refusal.since >= PATIENCE {
+            self.wrongs.stalled = true;
+            self.window.cut.store(true, Ordering::Relaxed);
         }
+        refusal.pause.wait();
+        self.window.is_open(now)
     }
+}
+
+/// A refusal that a worker will not take for an answer.
+#[derive(Debug)]
+struct Refusal {
+    since: Instant,
+    pause: Pause,
 }
 
 /// Spins a little, then lets others run.
