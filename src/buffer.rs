@@ -4,9 +4,10 @@
 //! shared part. Used by: callers.
 
 use crate::catalog::Taken;
-use crate::class::ClassId;
+use crate::class::{Classes, Line};
 use crate::lists::Given;
 use crate::pool::Shared;
+use crate::rseq;
 use crate::word::Index;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -34,30 +35,25 @@ use std::ptr::NonNull;
 /// ```
 pub struct Buffer {
     data: NonNull<u8>,
-    shared: NonNull<Shared>,
-    // A `Taken`, in words without padding between them: the compiler copies
-    // padding in pieces, and reads them back at another width, which stalls.
-    class: usize,
+    /// Its class. Part of the pool.
+    line: NonNull<Line>,
     index: Index,
     len: u32,
 }
 
-// SAFETY: the buffer's bytes belong to this value alone, and what `shared`
-// points to is made for use from any thread.
+// SAFETY: the buffer's bytes belong to this value alone, and what `line` points
+// to is made for use from any thread.
 unsafe impl Send for Buffer {}
 // SAFETY: `&Buffer` gives `&[u8]` and numbers only.
 unsafe impl Sync for Buffer {}
 
 impl Buffer {
-    /// The owner of a buffer that was taken from `shared` for `len` bytes.
-    #[inline]
-    pub(crate) fn new(shared: NonNull<Shared>, taken: Taken, len: usize) -> Self {
-        // SAFETY: the caller borrowed the pool it took the buffer from.
-        let data = unsafe { shared.as_ref() }.data(taken);
+    /// The owner of a buffer that was taken for `len` bytes.
+    #[inline(always)]
+    pub(crate) fn new(taken: Taken<'_>, len: usize) -> Self {
         Self {
-            data,
-            shared,
-            class: taken.class.index(),
+            data: taken.data(),
+            line: NonNull::from(taken.line),
             index: taken.index,
             // Classes are at most 1 GiB.
             len: len as u32,
@@ -65,29 +61,31 @@ impl Buffer {
     }
 
     #[inline(always)]
-    fn taken(&self) -> Taken {
-        Taken {
-            class: ClassId::new(self.class).unwrap_or(ClassId::FIRST),
-            index: self.index,
-        }
+    fn line(&self) -> &Line {
+        // SAFETY: the pool lives at least until this buffer is home.
+        unsafe { self.line.as_ref() }
     }
 
-    /// Gives up ownership without giving the buffer back.
-    pub(crate) fn forget(self) -> (NonNull<Shared>, Taken, usize) {
+    /// Gives up ownership without giving the buffer back. Its pool has `classes`.
+    pub(crate) fn forget(self, classes: &Classes) -> Taken<'_> {
         let buffer = std::mem::ManuallyDrop::new(self);
-        (buffer.shared, buffer.taken(), buffer.len as usize)
+        Taken {
+            line: classes.line(buffer.line().id()),
+            index: buffer.index,
+        }
     }
 
     /// The pool it belongs to.
     pub(crate) fn shared(&self) -> NonNull<Shared> {
-        self.shared
+        let owner = self.line().owner().cast();
+        // SAFETY: the owner was set before the class was defined.
+        unsafe { NonNull::new_unchecked(owner) }
     }
 
     /// Bytes that the buffer's class can hold, at least `len()`.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        // SAFETY: the pool lives at least until this buffer is home.
-        unsafe { self.shared.as_ref() }.size_of(self.taken().class)
+        self.line().size()
     }
 
     /// The prefix zone: the bytes right before the data, as many as the
@@ -110,7 +108,7 @@ impl Buffer {
 
     fn prefix_zone(&self) -> (NonNull<u8>, usize) {
         // SAFETY: the pool lives at least until this buffer is home.
-        let len = unsafe { self.shared.as_ref() }.prefix();
+        let len = unsafe { self.shared().as_ref() }.prefix();
         // SAFETY: a cell has `lead` bytes before the data, and the prefix is no
         // longer than that.
         (unsafe { self.data.sub(len) }, len)
@@ -158,14 +156,32 @@ impl fmt::Debug for Buffer {
 }
 
 impl Drop for Buffer {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: the pool lives at least until this buffer is home.
-        let shared = unsafe { self.shared.as_ref() };
-        let given = shared.give(self.taken());
+        // The pool is found by way of the line, and only where this fails.
+        if !rseq::push(self.line(), self.index) {
+            Self::give(self.line, self.index);
+        }
+    }
+}
+
+impl Buffer {
+    /// Gives back a buffer that this processor's cache did not take. (By value: a
+    /// buffer whose address were passed on here would have to be in memory.)
+    #[cold]
+    #[inline(never)]
+    fn give(line: NonNull<Line>, index: Index) {
+        // SAFETY: the pool, of which the line is a part, lives at least until
+        // this buffer is home.
+        let line = unsafe { line.as_ref() };
+        // SAFETY: the owner was set before the class was defined.
+        let shared = unsafe { NonNull::new_unchecked(line.owner().cast::<Shared>()) };
+        // SAFETY: as for the line.
+        let lists = unsafe { shared.as_ref() }.catalog().lists();
+        let given = lists.give_slow(line.id(), index);
         if given != Given::Home {
             // SAFETY: it was given just now.
-            unsafe { Shared::heed(self.shared, given) };
+            unsafe { Shared::heed(shared, given) };
         }
     }
 }

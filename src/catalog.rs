@@ -26,12 +26,14 @@
 //! ever added to.
 
 use crate::cache::CpuCaches;
-use crate::class::{ClassId, Classes, Geometry, Ladder, MAX_CLASSES};
+use crate::class::{ClassId, Classes, Geometry, Ladder, Line, MAX_CLASSES};
 use crate::error::{AllocError, BuildError};
 use crate::lists::{Exhausted, FreeLists};
 use crate::snapshot::Snapshot;
 use crate::sync::{Arc, Ordering, fault, fence};
 use crate::word::Index;
+#[cfg(not(hugepool_loom))]
+use core::ptr::NonNull;
 
 /// Memory that holds the buffers of one class.
 pub trait Holder: Send + Sync {
@@ -90,17 +92,28 @@ impl<S> Directory<S> {
 }
 
 /// A buffer that was taken for a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Taken {
+#[derive(Clone, Copy)]
+pub struct Taken<'a> {
     /// Its class.
-    pub class: ClassId,
+    pub line: &'a Line,
     /// Its number.
     pub index: Index,
 }
 
+impl Taken<'_> {
+    /// Its data start.
+    #[cfg(not(hugepool_loom))]
+    #[inline(always)]
+    pub fn data(&self) -> NonNull<u8> {
+        let start = self.line.start(self.index);
+        debug_assert!(!start.is_null());
+        // SAFETY: it lies in the arena, which does not begin at address 0.
+        unsafe { NonNull::new_unchecked(start) }
+    }
+}
+
 /// The classes, lists and directory of a pool.
 pub struct Catalog<S, C> {
-    classes: Classes,
     lists: FreeLists<C>,
     directory: Snapshot<Directory<S>>,
     climb: usize,
@@ -108,9 +121,8 @@ pub struct Catalog<S, C> {
 
 impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     /// An empty catalog. A request may climb to classes `climb` times its size.
-    pub fn new(classes: Classes, lists: FreeLists<C>, climb: usize) -> Self {
+    pub fn new(lists: FreeLists<C>, climb: usize) -> Self {
         Self {
-            classes,
             lists,
             directory: Snapshot::new(Directory {
                 version: 0,
@@ -124,7 +136,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     /// The classes.
     #[inline]
     pub fn classes(&self) -> &Classes {
-        &self.classes
+        self.lists.classes()
     }
 
     /// The free lists.
@@ -140,18 +152,18 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
 
     /// Takes a buffer for `size` bytes at `alignment` from this processor's cache:
     /// one look-up and one pop. `None` leaves the request to `take_slow`.
-    #[inline]
-    pub fn take_cached(&self, size: usize, alignment: usize) -> Option<Taken> {
-        let class = self.classes.find(size, alignment)?;
-        let index = self.lists.take_cached(class)?;
-        Some(Taken { class, index })
+    #[inline(always)]
+    pub fn take_cached(&self, size: usize, alignment: usize) -> Option<Taken<'_>> {
+        let line = self.classes().find(size, alignment)?;
+        let index = self.lists.take_cached(line)?;
+        Some(Taken { line, index })
     }
 
     /// Takes a buffer for `size` bytes at `alignment`. Lock-free. (For models:
     /// `pool` makes the same two calls, so that no `Result` of both passes
     /// through memory.)
     #[cfg(hugepool_loom)]
-    pub fn take(&self, size: usize, alignment: usize) -> Result<Taken, AllocError> {
+    pub fn take(&self, size: usize, alignment: usize) -> Result<Taken<'_>, AllocError> {
         match self.take_cached(size, alignment) {
             Some(taken) => Ok(taken),
             None => self.take_slow(size, alignment),
@@ -162,17 +174,22 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     /// nothing and allocates nothing.
     #[cold]
     #[inline(never)]
-    pub fn take_slow(&self, size: usize, alignment: usize) -> Result<Taken, AllocError> {
-        if let Some(id) = self.classes.find(size, alignment)
-            && let Some(index) = self.lists.take_from_class(id)
+    pub fn take_slow(&self, size: usize, alignment: usize) -> Result<Taken<'_>, AllocError> {
+        if let Some(line) = self.classes().find(size, alignment)
+            && let Some(index) = self.lists.take_from_class(line.id())
         {
-            return Ok(Taken { class: id, index });
+            return Ok(Taken { line, index });
         }
         let ladder = self.ladder(size, alignment)?;
         match self.lists.take(ladder.classes()) {
-            Ok((class, index)) => Ok(Taken { class, index }),
+            Ok(taken) => Ok(self.taken(taken)),
             Err(exhausted) => Err(self.exhausted(size, alignment, &ladder, exhausted)),
         }
+    }
+
+    fn taken(&self, (class, index): (ClassId, Index)) -> Taken<'_> {
+        let line = self.classes().line(class);
+        Taken { line, index }
     }
 
     /// Takes `count` buffers for `size` bytes at `alignment`, or none.
@@ -182,7 +199,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         size: usize,
         alignment: usize,
         count: usize,
-    ) -> Result<Vec<Taken>, AllocError> {
+    ) -> Result<Vec<Taken<'_>>, AllocError> {
         let ladder = self.ladder(size, alignment)?;
         let capacity = ladder
             .classes()
@@ -195,7 +212,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         match self.lists.take_many(ladder.classes(), count) {
             Ok(taken) => Ok(taken
                 .into_iter()
-                .map(|(class, index)| Taken { class, index })
+                .map(|taken| self.taken(taken))
                 .collect()),
             Err(exhausted) => Err(self.exhausted(size, alignment, &ladder, exhausted)),
         }
@@ -210,7 +227,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
             return Err(AllocError::BadAlignment { alignment });
         }
         let mut largest = 0;
-        let ladder = self.classes.ladder(|rung| {
+        let ladder = self.classes().ladder(|rung| {
             // A class whose segments were all trimmed serves nothing.
             let serves = rung.alignment >= alignment && self.lists.capacity(rung.class) > 0;
             if serves {
@@ -322,7 +339,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     /// class has and `more`.
     fn share_out(&self, class: ClassId, more: usize) {
         let buffers = self.lists.capacity(class) as usize + more;
-        self.lists.share_out(class, buffers, self.classes.stride_of(class));
+        self.lists.share_out(class, buffers, self.classes().line(class).stride());
     }
 
     /// Makes the look-up table agree with the directory. A slower thread may
@@ -334,10 +351,10 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         let write = |directory: &Directory<S>| {
             for (at, geometry) in directory.classes.iter().enumerate() {
                 if let Some(id) = ClassId::new(at) {
-                    self.classes.define(id, geometry);
+                    self.classes().define(id, geometry);
                 }
             }
-            self.classes.publish(&directory.ladder(&self.classes));
+            self.classes().publish(&directory.ladder(self.classes()));
             directory.version
         };
         let mut written = self.read(write);
@@ -438,7 +455,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
 
     /// Every class.
     pub fn class_ids(&self) -> Vec<ClassId> {
-        self.classes
+        self.classes()
             .ladder(|_| true)
             .iter()
             .map(|rung| rung.class)

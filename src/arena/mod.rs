@@ -22,7 +22,7 @@ pub use crate::pages::Pages;
 pub use ladder::Memory;
 pub use segment::Segment;
 
-use crate::class::{ClassId, Classes, GRANULE, Geometry, MAX_ALIGNMENT};
+use crate::class::{ClassId, Classes, GRANULE, Geometry, Line, MAX_ALIGNMENT};
 use crate::error::{BuildError, OsError};
 use crate::sync::{Arc, AtomicU16, AtomicU32, Ordering};
 use crate::sys::map::Mapping;
@@ -60,10 +60,10 @@ struct Span {
 unsafe impl Zeroed for Span {}
 
 /// Where an address lies.
-#[derive(Clone, Copy, Debug)]
-pub struct Place {
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
     /// The class of the buffer in whose cell it lies.
-    pub class: ClassId,
+    pub line: &'a Line,
     /// That buffer.
     pub index: Index,
     /// The buffer's data start.
@@ -231,7 +231,7 @@ impl Arena {
 
     /// Where `address` lies; `None` if it is in no cell of a buffer. Lock-free.
     #[inline]
-    pub fn place(&self, classes: &Classes, address: usize) -> Option<Place> {
+    pub fn place<'a>(&self, classes: &'a Classes, address: usize) -> Option<Place<'a>> {
         let base = self.base().as_ptr().addr();
         let offset = address.checked_sub(base)?;
         if offset >= self.len() {
@@ -249,11 +249,12 @@ impl Arena {
         let class = span.class.load(Ordering::Relaxed) as usize;
         let class = ClassId::new(class.checked_sub(1)?)?;
         let within = offset.checked_sub(first * GRANULE)?;
-        let index = classes.buffer_at(class, first, count, within)?;
+        let line = classes.line(class);
+        let index = line.buffer_at(first, count, within)?;
         Some(Place {
-            class,
+            line,
             index,
-            start: base + classes.offset_of(class, index),
+            start: base + line.offset_of(index),
         })
     }
 

@@ -6,7 +6,8 @@ use super::portable::Portable;
 use super::restartable::Restartable;
 use super::{CpuCaches, Refused, Robbed, Share, Tables};
 use crate::batch::Handful;
-use crate::class::ClassId;
+use crate::class::{ClassId, Line};
+use crate::rseq;
 use crate::word::{Batch, Index};
 use std::io;
 
@@ -53,13 +54,16 @@ impl CpuCaches for Kind {
     }
 
     #[inline(always)]
-    fn pop(&self, tables: &Tables, class: ClassId) -> Option<Index> {
-        either!(self, pop(tables, class))
+    fn pop(&self, _tables: &Tables, line: &Line) -> Option<Index> {
+        // Whichever it is: without restartable slots the line's limit is zero,
+        // and the slower path asks the portable ones.
+        rseq::pop(line)
     }
 
     #[inline(always)]
-    fn push(&self, tables: &Tables, class: ClassId, index: Index) -> bool {
-        either!(self, push(tables, class, index))
+    fn push(&self, _tables: &Tables, line: &Line, index: Index) -> bool {
+        // As above.
+        rseq::push(line, index)
     }
 
     fn pop_again(&self, tables: &Tables, class: ClassId) -> Option<Index> {
@@ -86,8 +90,12 @@ impl CpuCaches for Kind {
         either!(self, shut(tables, class))
     }
 
-    fn unshut(&self, class: ClassId, idle: &dyn Fn() -> bool) {
-        either!(self, unshut(class, idle));
+    fn unshut(&self, tables: &Tables, class: ClassId, idle: &dyn Fn() -> bool) {
+        either!(self, unshut(tables, class, idle));
+    }
+
+    fn attach(&self, tables: &Tables, class: ClassId) {
+        either!(self, attach(tables, class));
     }
 
     fn len(&self, tables: &Tables, cpu: usize, class: ClassId) -> u64 {

@@ -23,13 +23,16 @@ pub use crate::chain::Refused;
 pub use kind::Kind;
 
 use crate::batch::{Batches, Handful};
-use crate::class::ClassId;
+use crate::class::{ClassId, Classes, Line};
 use crate::record::Records;
 use crate::word::{Batch, Index};
 use std::io;
 
-/// The tables that lists are made of: what is kept per buffer, and the batches.
+/// The tables that lists are made of: what is kept per buffer and per class, and
+/// the batches.
 pub struct Tables {
+    /// The classes.
+    pub classes: Classes,
     /// What is kept per buffer.
     pub records: Records,
     /// The batches.
@@ -37,10 +40,11 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Tables for buffers whose index is below `indices`, at most `buffers` of
-    /// them. Fails as `mmap` does.
-    pub fn new(indices: usize, buffers: usize) -> io::Result<Self> {
+    /// Tables for buffers of `classes` whose index is below `indices`, at most
+    /// `buffers` of them. Fails as `mmap` does.
+    pub fn new(classes: Classes, indices: usize, buffers: usize) -> io::Result<Self> {
         Ok(Self {
+            classes,
             records: Records::new(indices)?,
             batches: Batches::new(buffers)?,
         })
@@ -108,12 +112,12 @@ pub trait CpuCaches: Sync {
 
     /// Takes a buffer from this processor's slot: the hot path. `None` proves
     /// nothing.
-    fn pop(&self, tables: &Tables, class: ClassId) -> Option<Index>;
+    fn pop(&self, tables: &Tables, line: &Line) -> Option<Index>;
 
     /// Puts a buffer into this processor's slot: the hot path. False: it is
     /// still the caller's, and `push_again` says why. True: that was the last
     /// touch of the pool.
-    fn push(&self, tables: &Tables, class: ClassId, index: Index) -> bool;
+    fn push(&self, tables: &Tables, line: &Line, index: Index) -> bool;
 
     /// As `pop`, and tries harder.
     fn pop_again(&self, tables: &Tables, class: ClassId) -> Option<Index>;
@@ -142,7 +146,11 @@ pub trait CpuCaches: Sync {
 
     /// Lets pushes of `class` in again if `idle` still holds. A thread that
     /// makes `idle` false and then calls `shut` is not undone by this.
-    fn unshut(&self, class: ClassId, idle: &dyn Fn() -> bool);
+    fn unshut(&self, tables: &Tables, class: ClassId, idle: &dyn Fn() -> bool);
+
+    /// Gives `class`, which has just been defined, its slots. Every caller does
+    /// the same.
+    fn attach(&self, tables: &Tables, class: ClassId);
 
     /// How many buffers the slot of processor `cpu` holds: exact while nobody
     /// changes it, an estimate otherwise.

@@ -25,7 +25,8 @@
 use super::{CpuCaches, Empty, Refused, Robbed, Share, Tables};
 use crate::batch::{Handful, MAX_BATCH};
 use crate::chain::Chain;
-use crate::class::{ClassId, MAX_CLASSES};
+use crate::class::{ClassId, Line, MAX_CLASSES};
+use crate::rseq;
 use crate::sync::{AtomicU64, Ordering, fault};
 use crate::sys::cpu;
 use crate::table::{Table, Zeroed};
@@ -204,17 +205,17 @@ impl CpuCaches for Portable {
     }
 
     #[inline]
-    fn pop(&self, tables: &Tables, class: ClassId) -> Option<Index> {
-        self.own(class).pop(tables).ok()
+    fn pop(&self, tables: &Tables, line: &Line) -> Option<Index> {
+        self.own(line.id()).pop(tables).ok()
     }
 
     #[inline]
-    fn push(&self, tables: &Tables, class: ClassId, index: Index) -> bool {
-        self.own(class).push(tables, index).is_ok()
+    fn push(&self, tables: &Tables, line: &Line, index: Index) -> bool {
+        self.own(line.id()).push(tables, index).is_ok()
     }
 
     fn pop_again(&self, tables: &Tables, class: ClassId) -> Option<Index> {
-        self.pop(tables, class)
+        self.own(class).pop(tables).ok()
     }
 
     fn push_again(&self, tables: &Tables, class: ClassId, index: Index) -> Result<(), Refused> {
@@ -242,10 +243,14 @@ impl CpuCaches for Portable {
         Some(held.sum())
     }
 
-    fn unshut(&self, class: ClassId, idle: &dyn Fn() -> bool) {
+    fn unshut(&self, _tables: &Tables, class: ClassId, idle: &dyn Fn() -> bool) {
         for cpu in 0..self.cpus {
             self.slot(cpu, class).freed.unshut(idle);
         }
+    }
+
+    fn attach(&self, tables: &Tables, class: ClassId) {
+        rseq::attach_area(tables.classes.line(class));
     }
 
     fn len(&self, tables: &Tables, cpu: usize, class: ClassId) -> u64 {

@@ -11,7 +11,7 @@
 
 use super::{CpuCaches, Empty, Refused, Robbed, Share, Tables};
 use crate::batch::{Handful, MAX_BATCH};
-use crate::class::ClassId;
+use crate::class::{ClassId, Line};
 use crate::rseq::{self, ENTRIES, Slots};
 use crate::sys::cpu;
 use crate::word::{Batch, Index};
@@ -62,18 +62,19 @@ impl CpuCaches for Restartable {
     }
 
     #[inline(always)]
-    fn pop(&self, _tables: &Tables, class: ClassId) -> Option<Index> {
-        self.slots.pop(class)
+    fn pop(&self, _tables: &Tables, line: &Line) -> Option<Index> {
+        rseq::pop(line)
     }
 
     #[inline(always)]
-    fn push(&self, _tables: &Tables, class: ClassId, index: Index) -> bool {
-        self.slots.push(class, index)
+    fn push(&self, _tables: &Tables, line: &Line, index: Index) -> bool {
+        rseq::push(line, index)
     }
 
-    fn pop_again(&self, _tables: &Tables, class: ClassId) -> Option<Index> {
+    fn pop_again(&self, tables: &Tables, class: ClassId) -> Option<Index> {
+        let line = tables.classes.line(class);
         for _ in 0..TRIES {
-            if let Some(index) = self.slots.pop(class) {
+            if let Some(index) = rseq::pop(line) {
                 return Some(index);
             }
             if !self.may_succeed(class, |count, _| count > 0) {
@@ -83,9 +84,10 @@ impl CpuCaches for Restartable {
         None
     }
 
-    fn push_again(&self, _tables: &Tables, class: ClassId, index: Index) -> Result<(), Refused> {
+    fn push_again(&self, tables: &Tables, class: ClassId, index: Index) -> Result<(), Refused> {
+        let line = tables.classes.line(class);
         for _ in 0..TRIES {
-            if self.slots.push(class, index) {
+            if rseq::push(line, index) {
                 return Ok(());
             }
             // `index` is still ours, so the pool is still there.
@@ -121,7 +123,7 @@ impl CpuCaches for Restartable {
             rest = rest.less_one();
         }
         for _ in 0..TRIES {
-            if self.slots.push_all(class, &buffers[from..]) {
+            if rseq::push_all(tables.classes.line(class), &buffers[from..]) {
                 tables.batches.put(batch.id());
                 return Ok(());
             }
@@ -133,10 +135,11 @@ impl CpuCaches for Restartable {
         Err(batch)
     }
 
-    fn flush(&self, _tables: &Tables, class: ClassId, count: u32) -> Option<Handful> {
+    fn flush(&self, tables: &Tables, class: ClassId, count: u32) -> Option<Handful> {
         let mut raw = [0; MAX_BATCH];
+        let line = tables.classes.line(class);
         for _ in 0..TRIES {
-            let taken = self.slots.pop_some(class, count, &mut raw);
+            let taken = rseq::pop_some(line, count.min(MAX_BATCH as u32), &mut raw);
             let mut indices = raw[..taken].iter().filter_map(|&raw| Index::from_raw(raw));
             if let Some(first) = indices.next() {
                 let mut handful = Handful::of(first);
@@ -171,13 +174,17 @@ impl CpuCaches for Restartable {
     }
 
     fn shut(&self, tables: &Tables, class: ClassId) -> Option<u64> {
-        let stopped = self.slots.shut(class);
+        let stopped = self.slots.shut(tables.classes.line(class));
         let held = (0..self.cpus()).map(|cpu| self.len(tables, cpu, class));
         stopped.then(|| held.sum())
     }
 
-    fn unshut(&self, class: ClassId, idle: &dyn Fn() -> bool) {
-        self.slots.unshut(class, idle);
+    fn unshut(&self, tables: &Tables, class: ClassId, idle: &dyn Fn() -> bool) {
+        self.slots.unshut(tables.classes.line(class), idle);
+    }
+
+    fn attach(&self, tables: &Tables, class: ClassId) {
+        self.slots.attach(tables.classes.line(class));
     }
 
     fn len(&self, _tables: &Tables, cpu: usize, class: ClassId) -> u64 {

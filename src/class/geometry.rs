@@ -139,7 +139,7 @@ pub fn nth(first: usize, k: usize, stride: usize) -> Option<Index> {
 
 /// Offset in the arena of the data start of buffer `index` of a class with this
 /// stride and lead.
-#[inline]
+#[inline(always)]
 pub fn offset_of(index: Index, stride: usize, lead: usize) -> usize {
     index.block() as usize * GRANULE + index.position() as usize * stride + lead
 }

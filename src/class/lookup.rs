@@ -1,9 +1,10 @@
 //! From a request to its class: one table look-up.
 //!
-//! Owns: the table of requests and the constants of every class. Uses: `sync`,
-//! `table`, `geometry`, `ladder`. Used by: `catalog`, on every allocation.
+//! Owns: the table of requests, and the lines of all classes. Uses: `sync`,
+//! `table`, `line`, `geometry`, `ladder`. Used by: `catalog`, on every
+//! allocation.
 //!
-//! A row an alignment (512 B … 64 MiB), a column a *bin* of sizes: eight bins a
+//! A row an alignment (1 B … 64 MiB), a column a *bin* of sizes: eight bins a
 //! doubling, 512 B … 1 GiB. An entry names the smallest class that serves at
 //! least the smallest request of its bin; the request is then compared with the
 //! class's size, and only if two classes end in one bin can the comparison
@@ -13,28 +14,49 @@
 //! publishing. The constants of the classes are the truth, and every request
 //! that the table turns away is looked up there.
 
-use super::geometry::{
-    Geometry, MAX_ALIGNMENT, MAX_SIZE, MIN_ALIGNMENT, Reciprocal, nth, offset_of,
-};
+use super::geometry::{Geometry, MAX_ALIGNMENT, MAX_SIZE};
 use super::ladder::{Ladder, Rung};
+use super::line::Line;
 use super::{ClassId, MAX_CLASSES};
-use crate::sync::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use crate::table::{Table, Zeroed};
-use crate::word::Index;
+use crate::sync::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
+use crate::table::Table;
+use core::num::NonZero;
 use std::io;
 
-const FIRST_ROW: u32 = MIN_ALIGNMENT.trailing_zeros();
-const ROWS: usize = (MAX_ALIGNMENT.trailing_zeros() - FIRST_ROW + 1) as usize;
-const BINS: usize = bin(MAX_SIZE) + 1;
+/// Rows: one for every alignment from 1 to the strictest.
+const ROWS: usize = MAX_ALIGNMENT.trailing_zeros() as usize + 1;
+/// Columns: a power of two, of which the first `BINS` are in use.
+const COLUMNS: usize = BINS.next_power_of_two();
+const BINS: usize = bin(MAX_SIZE - 1) + 1;
+/// Lines that an entry can name: the first serves nothing.
+const LINES: usize = if cfg!(hugepool_loom) {
+    MAX_CLASSES + 1
+} else {
+    1 << u8::BITS
+};
 
-/// The bin of requests of `size` bytes, `1..=MAX_SIZE`. Bins end at multiples
-/// of an eighth of a power of two; requests up to 512 B share the first.
-#[inline]
-const fn bin(size: usize) -> usize {
-    let last = size - 1;
+const _: () = assert!(MAX_CLASSES < LINES && MAX_SIZE <= 1 << 31);
+
+/// The bin of requests whose last byte is number `last`, below `MAX_SIZE`. Bins
+/// end at multiples of an eighth of a power of two; requests up to 512 B share
+/// the first.
+///
+/// A number's doubling and the three bits behind its first are the upper bits of
+/// its floating-point form, which the processor makes in one instruction; the
+/// one that finds the first bit is slow on many.
+#[inline(always)]
+const fn bin(last: usize) -> usize {
+    const FIRST: usize = upper(511);
     let last = if last < 511 { 511 } else { last };
-    let doubling = usize::BITS - 1 - last.leading_zeros();
-    ((doubling as usize - 8) << 3 | (last >> (doubling - 3)) & 7) - 7
+    upper(last) - FIRST
+}
+
+#[inline(always)]
+const fn upper(number: usize) -> usize {
+    const KEPT: u32 = 3;
+    // Exact: it has fewer than 32 bits, a mantissa 52.
+    let bits = (number as u32 as i32 as f64).to_bits();
+    (bits >> (f64::MANTISSA_DIGITS - 1 - KEPT)) as usize
 }
 
 /// The smallest request of bin `at`.
@@ -47,128 +69,69 @@ const fn bin_start(at: usize) -> usize {
     ((8 + eighth) << (doubling - 3)) + 1
 }
 
-/// The constants of a class, as the hot path reads them.
-///
-/// Written, always with the same values, by every thread that publishes the
-/// class, before `defined` counts it, the look-up table names it (Release both)
-/// or the first of its buffers is in a free list; read after an Acquire of one
-/// of these. So `Relaxed` is enough here.
-#[derive(Default)]
-#[repr(C, align(64))]
-struct Constants {
-    size: AtomicU64,
-    alignment: AtomicU64,
-    lead: AtomicU64,
-    stride: AtomicU64,
-    reciprocal: AtomicU64,
-}
-
-// SAFETY: integer atomics alone; all-zero bytes are a class of size 0, which
-// serves no request.
-unsafe impl Zeroed for Constants {}
-
 /// The look-up table and the classes it names.
 pub struct Classes {
     /// Class number plus one, zero for none. Written by `publish` with Release,
     /// read with Acquire: whoever finds a class finds its constants.
     entries: Table<AtomicU8>,
-    constants: Table<Constants>,
+    /// The line of class `k` at `k + 1`.
+    lines: Table<Line>,
     /// No class at or above this number is defined; some below may not yet be
     /// (their size is 0). Raised by `define` with Release, read with Acquire.
     defined: AtomicUsize,
     prefix: usize,
+    base: AtomicPtr<u8>,
+    owner: AtomicPtr<()>,
 }
 
 impl Classes {
-    /// No classes; all that come will have a prefix zone of `prefix` bytes.
-    pub fn new(prefix: usize) -> io::Result<Self> {
+    /// No classes; all that come will have a prefix zone of `prefix` bytes and
+    /// buffers in the arena that begins at `base`.
+    pub fn new(prefix: usize, base: *mut u8) -> io::Result<Self> {
         Ok(Self {
-            entries: Table::new(ROWS * BINS)?,
-            constants: Table::new(MAX_CLASSES)?,
+            entries: Table::new(ROWS * COLUMNS)?,
+            lines: Table::new(LINES)?,
             defined: AtomicUsize::new(0),
             prefix,
+            base: AtomicPtr::new(base),
+            owner: AtomicPtr::new(std::ptr::null_mut()),
         })
+    }
+
+    /// Says whom lines name as their owner. Before any class is defined.
+    pub fn set_owner(&self, owner: *mut ()) {
+        // Relaxed: the pool is not shared yet.
+        self.owner.store(owner, Ordering::Relaxed);
     }
 
     /// The class that serves `size` bytes at `alignment`, or `None` if the
     /// values are out of range, nothing fits, or the exact search must decide.
-    #[inline]
-    pub fn find(&self, size: usize, alignment: usize) -> Option<ClassId> {
-        if size.wrapping_sub(1) >= MAX_SIZE || !alignment.is_power_of_two() {
+    #[inline(always)]
+    pub fn find(&self, size: usize, alignment: usize) -> Option<&Line> {
+        let (last, mask) = (size.wrapping_sub(1), alignment.wrapping_sub(1));
+        if last >= MAX_SIZE || mask >= MAX_ALIGNMENT || alignment & mask != 0 {
             return None;
         }
-        let row = alignment.trailing_zeros().max(FIRST_ROW) - FIRST_ROW;
-        if row as usize >= ROWS {
-            return None;
-        }
+        let row = NonZero::new(alignment)?.trailing_zeros() as usize;
+        let entry = self.entries.get(row * COLUMNS + bin(last));
         // Acquire: pairs with the Release in `publish`.
-        let entry = self
-            .entries
-            .get(row as usize * BINS + bin(size))
-            .load(Ordering::Acquire);
-        let id = ClassId::new(usize::from(entry).checked_sub(1)?)?;
-        // Relaxed: see `Constants`.
-        let fits = size <= self.constants.get(id.index()).size.load(Ordering::Relaxed) as usize;
-        fits.then_some(id)
+        let entry = entry.load(Ordering::Acquire);
+        let line = self.lines.get(usize::from(entry));
+        (size <= line.size()).then_some(line)
     }
 
-    /// Bytes that a buffer of class `id` can hold.
-    pub fn size_of(&self, id: ClassId) -> usize {
-        // Relaxed: see `Constants`.
-        self.constants.get(id.index()).size.load(Ordering::Relaxed) as usize
-    }
-
-    /// Bytes from one buffer of class `id` to the next.
-    pub fn stride_of(&self, id: ClassId) -> usize {
-        // Relaxed: see `Constants`.
-        self.constants
-            .get(id.index())
-            .stride
-            .load(Ordering::Relaxed) as usize
-    }
-
-    /// The buffer of class `id` in whose cell lies the byte `offset` of a
-    /// segment that starts at granule `first` and has `count` buffers; `None` if
-    /// it is behind the last one.
+    /// The line of class `id`.
     #[inline]
-    pub fn buffer_at(
-        &self,
-        id: ClassId,
-        first: usize,
-        count: usize,
-        offset: usize,
-    ) -> Option<Index> {
-        let at = self.constants.get(id.index());
-        // Relaxed: see `Constants`.
-        let reciprocal = Reciprocal::from_raw(at.reciprocal.load(Ordering::Relaxed));
-        let k = reciprocal.divide(offset);
-        if k >= count {
-            return None;
-        }
-        nth(first, k, at.stride.load(Ordering::Relaxed) as usize)
-    }
-
-    /// Offset in the arena of the data start of buffer `index` of class `id`.
-    #[inline]
-    pub fn offset_of(&self, id: ClassId, index: Index) -> usize {
-        let at = self.constants.get(id.index());
-        // Relaxed: see `Constants`.
-        let stride = at.stride.load(Ordering::Relaxed) as usize;
-        let lead = at.lead.load(Ordering::Relaxed) as usize;
-        offset_of(index, stride, lead)
+    pub fn line(&self, id: ClassId) -> &Line {
+        self.lines.get(id.index() + 1)
     }
 
     /// Writes the constants of class `id`. Every caller writes the same.
     pub fn define(&self, id: ClassId, geometry: &Geometry) {
-        let at = self.constants.get(id.index());
-        // Relaxed: see `Constants`.
-        at.alignment
-            .store(geometry.alignment() as u64, Ordering::Relaxed);
-        at.lead.store(geometry.lead() as u64, Ordering::Relaxed);
-        at.stride.store(geometry.stride() as u64, Ordering::Relaxed);
-        let reciprocal = Reciprocal::of(geometry.stride()).raw();
-        at.reciprocal.store(reciprocal, Ordering::Relaxed);
-        at.size.store(geometry.size() as u64, Ordering::Relaxed);
+        // Relaxed: neither changes any more.
+        let base = self.base.load(Ordering::Relaxed);
+        let owner = self.owner.load(Ordering::Relaxed);
+        self.line(id).define(id, geometry, base, owner);
         // Release: see `defined`.
         self.defined.fetch_max(id.index() + 1, Ordering::Release);
     }
@@ -179,11 +142,10 @@ impl Classes {
         // Acquire: see `defined`.
         for at in 0..self.defined.load(Ordering::Acquire) {
             let Some(id) = ClassId::new(at) else { break };
-            let constants = self.constants.get(at);
-            // Relaxed: see `Constants`.
+            let line = self.line(id);
             let rung = Rung {
-                size: constants.size.load(Ordering::Relaxed) as usize,
-                alignment: constants.alignment.load(Ordering::Relaxed) as usize,
+                size: line.size(),
+                alignment: line.alignment(),
                 class: id,
             };
             if rung.size > 0 && keep(&rung) {
@@ -202,12 +164,12 @@ impl Classes {
     /// Rewrites the look-up table for the classes on `ladder`.
     pub fn publish(&self, ladder: &Ladder) {
         for row in 0..ROWS {
-            let alignment = MIN_ALIGNMENT << row;
+            let alignment = 1 << row;
             for at in 0..BINS {
                 let entry = ladder
                     .first(bin_start(at), alignment)
                     .map_or(0, |rung| rung.class.index() as u8 + 1);
-                let word = self.entries.get(row * BINS + at);
+                let word = self.entries.get(row * COLUMNS + at);
                 // Relaxed load: only spares the store. Release: see `entries`.
                 if word.load(Ordering::Relaxed) != entry {
                     word.store(entry, Ordering::Release);
@@ -218,7 +180,7 @@ impl Classes {
 
     /// Bytes of memory the tables occupy.
     pub fn resident(&self) -> io::Result<usize> {
-        Ok(self.entries.resident(usize::MAX)? + self.constants.resident(usize::MAX)?)
+        Ok(self.entries.resident(usize::MAX)? + self.lines.resident(usize::MAX)?)
     }
 }
 
@@ -229,6 +191,7 @@ mod tests {
 
     #[test]
     fn bins_are_contiguous_and_cover_every_size() {
+        let bin = |size: usize| bin(size - 1);
         assert_eq!(bin(1), 0);
         assert_eq!(bin(512), 0);
         assert_eq!(bin(513), 1);
@@ -255,12 +218,12 @@ mod tests {
             classes in proptest::collection::vec((1usize..1 << 20, 0u32..=26), 0..20),
             requests in proptest::collection::vec((1usize..1 << 20, 0u32..=26), 100),
         ) {
-            let table = Classes::new(0).unwrap();
+            let table = Classes::new(0, std::ptr::null_mut()).unwrap();
             let ladder = define(&table, &classes);
             for (size, shift) in requests.into_iter().chain(classes.iter().copied()) {
                 let exact = ladder.first(size, 1 << shift);
                 match table.find(size, 1 << shift) {
-                    Some(found) => prop_assert_eq!(Some(found), exact.map(|rung| rung.class)),
+                    Some(found) => prop_assert_eq!(Some(found.id()), exact.map(|rung| rung.class)),
                     // The table may leave a request to the exact search only
                     // where a smaller class ends in the same bin.
                     None => if exact.is_some() {
@@ -276,10 +239,11 @@ mod tests {
 
     #[test]
     fn requests_out_of_range_find_nothing() {
-        let table = Classes::new(0).unwrap();
+        let table = Classes::new(0, std::ptr::null_mut()).unwrap();
         define(&table, &[(4096, 12)]);
-        assert_eq!(table.find(4096, 4096), ClassId::new(0));
-        assert_eq!(table.find(4096, 1), ClassId::new(0));
+        let found = |size, alignment| table.find(size, alignment).map(Line::id);
+        assert_eq!(found(4096, 4096), ClassId::new(0));
+        assert_eq!(found(4096, 1), ClassId::new(0));
         for (size, alignment) in [
             (0, 512),
             (4097, 512),
@@ -292,7 +256,7 @@ mod tests {
             (512, 1 << 40),
             (512, 1 << 63),
         ] {
-            assert_eq!(table.find(size, alignment), None, "{size} at {alignment}");
+            assert_eq!(found(size, alignment), None, "{size} at {alignment}");
         }
     }
 }

@@ -7,10 +7,12 @@
 
 mod geometry;
 mod ladder;
+mod line;
 mod lookup;
 
 pub use geometry::{GRANULE, Geometry, MAX_ALIGNMENT, MAX_SIZE};
 pub use ladder::Ladder;
+pub use line::Line;
 pub use lookup::Classes;
 
 /// How many classes a pool can have over its life.

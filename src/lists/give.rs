@@ -24,7 +24,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Gives back a buffer that this processor's cache did not take.
     #[cold]
     #[inline(never)]
-    pub(super) fn give_slow(&self, class: ClassId, index: Index) -> Given {
+    pub fn give_slow(&self, class: ClassId, index: Index) -> Given {
         loop {
             // `index` is still ours, so the pool is still there.
             match self.caches.push_again(&self.tables, class, index) {
@@ -52,7 +52,9 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Gives back a buffer whose list is shut, and a batch.
     fn give_shut(&self, class: ClassId, index: Index, batch: Option<Batch>) -> Given {
-        let Tables { batches, records } = &self.tables;
+        let Tables {
+            batches, records, ..
+        } = &self.tables;
         if !self.home.visit() {
             // The pool is closing: they are late.
             let count = 1 + batch.map_or(0, Batch::count);

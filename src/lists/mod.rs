@@ -56,7 +56,7 @@ pub use search::Exhausted;
 
 use crate::cache::{CpuCaches, Tables};
 use crate::chain::Chain;
-use crate::class::{ClassId, MAX_CLASSES};
+use crate::class::{ClassId, Classes, Line, MAX_CLASSES};
 use crate::depot::Depot;
 use crate::home::Home;
 use crate::record::Records;
@@ -96,12 +96,12 @@ pub struct FreeLists<C> {
 }
 
 impl<C: CpuCaches> FreeLists<C> {
-    /// Empty lists for buffers whose index is below `indices`. Fails as `mmap`
-    /// does.
-    pub fn new(caches: C, indices: usize) -> io::Result<Self> {
+    /// Empty lists for buffers of `classes` whose index is below `indices`. Fails
+    /// as `mmap` does.
+    pub fn new(caches: C, classes: Classes, indices: usize) -> io::Result<Self> {
         Ok(Self {
             // A chunk of indices has at least as many bytes of address space.
-            tables: Tables::new(indices, indices)?,
+            tables: Tables::new(classes, indices, indices)?,
             depots: Table::new(MAX_CLASSES)?,
             asides: Table::new(MAX_CLASSES)?,
             loose: Table::new(MAX_CLASSES)?,
@@ -116,6 +116,12 @@ impl<C: CpuCaches> FreeLists<C> {
     /// The records of all buffers.
     pub fn records(&self) -> &Records {
         &self.tables.records
+    }
+
+    /// The classes.
+    #[inline]
+    pub fn classes(&self) -> &Classes {
+        &self.tables.classes
     }
 
     /// The caches.
@@ -152,24 +158,24 @@ impl<C: CpuCaches> FreeLists<C> {
         self.ledger(self.caches.current(), class)
     }
 
-    /// Takes a buffer of `class` from this processor's cache: the hot path.
-    /// `None` proves nothing.
+    /// Takes a buffer of the class of `line` from this processor's cache: the hot
+    /// path. `None` proves nothing.
     #[inline(always)]
-    pub fn take_cached(&self, class: ClassId) -> Option<Index> {
-        self.caches.pop(&self.tables, class)
+    pub fn take_cached(&self, line: &Line) -> Option<Index> {
+        self.caches.pop(&self.tables, line)
     }
 
-    /// Gives back a buffer of `class`, which the caller holds. The hot path is
+    /// Gives back a buffer, which the caller holds, to its class. The hot path is
     /// one push into this processor's cache. Lock-free.
     ///
     /// The caller may hold no handle of the pool: until its buffer is home the
     /// pool cannot be torn down, and once it is home nothing is touched.
     #[inline(always)]
-    pub fn give(&self, class: ClassId, index: Index) -> Given {
-        if self.caches.push(&self.tables, class, index) {
+    pub fn give(&self, line: &Line, index: Index) -> Given {
+        if self.caches.push(&self.tables, line, index) {
             Given::Home
         } else {
-            self.give_slow(class, index)
+            self.give_slow(line.id(), index)
         }
     }
 
@@ -190,7 +196,9 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Free buffers outside the caches.
     fn stocked(&self, class: ClassId) -> u64 {
-        let Tables { batches, records } = &self.tables;
+        let Tables {
+            batches, records, ..
+        } = &self.tables;
         self.depot(class).len(batches)
             + self.aside(class).len(batches)
             + self.loose(class).len(records)
@@ -233,7 +241,9 @@ impl<C: CpuCaches> FreeLists<C> {
     /// buffers that are out will never come. The caller gave up the last handle.
     /// `Given::Last`: nothing is out, the caller tears the pool down.
     pub fn close(&self, classes: &[ClassId], abandoned: u64) -> Given {
-        let Tables { batches, records } = &self.tables;
+        let Tables {
+            batches, records, ..
+        } = &self.tables;
         let mut capacity = 0;
         let mut home = 0;
         for &class in classes {

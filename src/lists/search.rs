@@ -137,7 +137,7 @@ impl<C: CpuCaches> FreeLists<C> {
                 Err(others) => {
                     for (class, index) in held {
                         // Home: our caller holds a handle, so the pool is open.
-                        let _home = self.give(class, index);
+                        let _home = self.give(self.classes().line(class), index);
                     }
                     return Err(others);
                 }
@@ -251,7 +251,8 @@ impl<C: CpuCaches> FreeLists<C> {
     /// processor's cache, or else among the loose ones. The caller holds a
     /// handle.
     pub(super) fn keep(&self, class: ClassId, index: Index) {
-        if !self.caches.push(&self.tables, class, index) {
+        let line = self.classes().line(class);
+        if !self.caches.push(&self.tables, line, index) {
             self.loose(class).force(&self.tables.records, index);
         }
     }

@@ -160,6 +160,7 @@ impl<C: CpuCaches> FreeLists<C> {
         for cpu in 0..self.caches.cpus() {
             self.caches.set_capacity(cpu, class, most);
         }
-        self.caches.unshut(class, &|| true);
+        self.caches.attach(&self.tables, class);
+        self.caches.unshut(&self.tables, class, &|| true);
     }
 }

@@ -204,20 +204,17 @@ impl Builder {
             declared = declared.saturating_add(geometry.bytes(count).unwrap_or(usize::MAX));
         }
         let (arena, lists) = self.reserve_address_space(needed, declared)?;
-        let system = |error: io::Error| BuildError::System(OsError::new("mmap", &error));
-        let classes = Classes::new(self.prefix).map_err(system)?;
-        let shared = Shared {
-            base: arena.base(),
-            catalog: Catalog::new(classes, lists, self.climb),
-            arena,
-            memory: self.memory.clone(),
+        let pool = Pool {
+            handle: Handle::new(Shared {
+                catalog: Catalog::new(lists, self.climb),
+                arena,
+                memory: self.memory.clone(),
+            }),
         };
         for (geometry, count) in &requests {
-            shared.grow(geometry, *count, false)?;
+            pool.shared().grow(geometry, *count, false)?;
         }
-        Ok(Pool {
-            handle: Handle::new(shared),
-        })
+        Ok(pool)
     }
 
     /// Reserves the arena and the tables that go with it, for segments of
@@ -232,7 +229,8 @@ impl Builder {
             let arena = Arc::new(Arena::reserve(len)?);
             let indices = (len / GRANULE) << Index::POSITION_BITS;
             let caches = Kind::new(cpu::possible(), self.portable)?;
-            Ok((arena, FreeLists::new(caches, indices)?))
+            let classes = Classes::new(self.prefix, arena.base().as_ptr())?;
+            Ok((arena, FreeLists::new(caches, classes, indices)?))
         };
         // The granules that hold no buffers come on top of what callers count.
         let overhead = GRANULE * (self.requests.len() + 1);

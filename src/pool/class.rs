@@ -6,8 +6,9 @@
 use super::{Handle, Shared};
 use crate::buffer::Buffer;
 use crate::catalog::Taken;
-use crate::class::ClassId;
+use crate::class::Line;
 use crate::error::AllocError;
+use std::ptr::NonNull;
 
 /// A size and alignment of a [`Pool`](crate::Pool), resolved to its class: the
 /// fastest way to allocate. Counts as a handle of the pool.
@@ -23,10 +24,16 @@ use crate::error::AllocError;
 #[derive(Clone, Debug)]
 pub struct Class {
     handle: Handle,
-    id: ClassId,
+    line: NonNull<Line>,
     size: usize,
     alignment: usize,
 }
+
+// SAFETY: a class is a handle and the address of a part of the pool that is made
+// for any thread.
+unsafe impl Send for Class {}
+// SAFETY: as above.
+unsafe impl Sync for Class {}
 
 impl Class {
     pub(super) fn resolve(
@@ -41,9 +48,10 @@ impl Class {
             alignment,
             largest: 0,
         })?;
+        let line = NonNull::from(handle.shared().catalog.classes().line(rung.class));
         Ok(Self {
             handle,
-            id: rung.class,
+            line,
             size: rung.size,
             alignment: rung.alignment,
         })
@@ -76,15 +84,15 @@ impl Class {
     /// away and no other fits.
     #[inline(always)]
     pub fn allocate(&self) -> Result<Buffer, AllocError> {
+        // SAFETY: the pool, of which the line is a part, lives as long as the
+        // handle.
+        let line = unsafe { self.line.as_ref() };
         let catalog = &self.shared().catalog;
-        let taken = match catalog.lists().take_cached(self.id) {
-            Some(index) => Taken {
-                class: self.id,
-                index,
-            },
+        let taken = match catalog.lists().take_cached(line) {
+            Some(index) => Taken { line, index },
             None => catalog.take_slow(self.size, self.alignment)?,
         };
-        Ok(Buffer::new(self.handle.0, taken, self.size))
+        Ok(Buffer::new(taken, self.size))
     }
 
     /// How many buffers one caller could take now; see

@@ -23,51 +23,24 @@ pub use class::Class;
 use crate::arena::{Arena, Memory, Pages, Segment};
 use crate::buffer::Buffer;
 use crate::cache::Kind;
-use crate::catalog::{Catalog, Holder, Taken};
-use crate::class::{ClassId, Geometry};
+use crate::catalog::{Catalog, Holder};
+use crate::class::Geometry;
 use crate::error::{AllocError, BuildError};
 use crate::lists::Given;
 use crate::stats::Stats;
-use crate::sync::{Arc, Ordering};
-use crate::word::RawState;
+use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::word::{Index, RawState};
 use std::fmt;
 use std::ptr::NonNull;
 
 /// What the handles and buffers of one pool share.
 pub(crate) struct Shared {
-    /// The arena's first address.
-    base: NonNull<u8>,
     catalog: Catalog<Segment, Kind>,
     arena: Arc<Arena>,
     memory: Memory,
 }
 
-// SAFETY: `base` is an address; everything else is made for any thread.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
 impl Shared {
-    /// The data start of a buffer that was taken from this pool.
-    #[inline]
-    pub(crate) fn data(&self, taken: Taken) -> NonNull<u8> {
-        let offset = self.catalog.classes().offset_of(taken.class, taken.index);
-        // SAFETY: a buffer's offset is within the reservation.
-        unsafe { self.base.add(offset) }
-    }
-
-    /// Gives back a buffer that was taken from this pool. The caller heeds what
-    /// is given (`heed`).
-    #[inline(always)]
-    pub(crate) fn give(&self, taken: Taken) -> Given {
-        self.catalog.lists().give(taken.class, taken.index)
-    }
-
-    /// Bytes that a buffer of `class` can hold.
-    pub(crate) fn size_of(&self, class: ClassId) -> usize {
-        self.catalog.classes().size_of(class)
-    }
-
     /// Bytes of the prefix zone.
     pub(crate) fn prefix(&self) -> usize {
         self.catalog.classes().prefix()
@@ -83,9 +56,9 @@ impl Shared {
         &self.arena
     }
 
-    fn raw_state(&self, taken: Taken) -> &crate::sync::AtomicU64 {
+    fn raw_state(&self, index: Index) -> &AtomicU64 {
         let records = self.catalog.lists().records();
-        &records.get(taken.index.raw() as usize).state
+        &records.get(index.raw() as usize).state
     }
 
     /// Adds `count` buffers of `geometry`.
@@ -106,8 +79,7 @@ impl Shared {
                     let Some(index) = geometry.nth(entry.segment.first(), k) else {
                         break;
                     };
-                    let class = entry.class;
-                    let state = self.raw_state(Taken { class, index });
+                    let state = self.raw_state(index);
                     // Relaxed: the last handle's drop ordered every raw call,
                     // each made through a handle, before this.
                     let state = RawState::from_word(state.load(Ordering::Relaxed));
@@ -153,10 +125,14 @@ unsafe impl Sync for Handle {}
 
 impl Handle {
     fn new(shared: Shared) -> Self {
-        Self(NonNull::from(Box::leak(Box::new(shared))))
+        let shared = NonNull::from(Box::leak(Box::new(shared)));
+        let handle = Self(shared);
+        let classes = handle.shared().catalog.classes();
+        classes.set_owner(shared.as_ptr().cast());
+        handle
     }
 
-    #[inline]
+    #[inline(always)]
     fn shared(&self) -> &Shared {
         // SAFETY: the pool lives at least as long as this handle.
         unsafe { self.0.as_ref() }
@@ -269,7 +245,7 @@ impl Pool {
             Some(taken) => taken,
             None => catalog.take_slow(size, alignment)?,
         };
-        Ok(Buffer::new(self.handle.0, taken, size))
+        Ok(Buffer::new(taken, size))
     }
 
     /// Takes `count` buffers, or none. As [`allocate`](Self::allocate), except
@@ -303,7 +279,7 @@ impl Pool {
         let taken = catalog.take_many(size, alignment, count)?;
         Ok(taken
             .into_iter()
-            .map(|taken| Buffer::new(self.handle.0, taken, size))
+            .map(|taken| Buffer::new(taken, size))
             .collect())
     }
 

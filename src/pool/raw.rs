@@ -14,7 +14,7 @@ use crate::buffer::Buffer;
 use crate::catalog::Taken;
 use crate::error::{AllocError, FreeError};
 use crate::sync::Ordering;
-use crate::word::RawState;
+use crate::word::{Index, RawState};
 use std::ptr::NonNull;
 
 impl Pool {
@@ -48,14 +48,14 @@ impl Pool {
         Ok(self.mark_raw(taken, size))
     }
 
-    #[inline]
-    fn mark_raw(&self, taken: Taken, size: usize) -> NonNull<u8> {
-        let state = self.shared().raw_state(taken);
+    #[inline(always)]
+    fn mark_raw(&self, taken: Taken<'_>, size: usize) -> NonNull<u8> {
+        let state = self.shared().raw_state(taken.index);
         // Relaxed both: the buffer is ours, and whoever gets the pointer gets
         // it from us. A class is at most 1 GiB, so the size fits.
         let now = RawState::from_word(state.load(Ordering::Relaxed)).taken(size as u32);
         state.store(now.word(), Ordering::Relaxed);
-        self.shared().data(taken)
+        taken.data()
     }
 
     /// Takes back a buffer that [`allocate_raw`](Self::allocate_raw) gave for
@@ -77,10 +77,11 @@ impl Pool {
     #[inline]
     pub unsafe fn free_raw(&self, start: *mut u8, size: usize) -> Result<(), FreeError> {
         let taken = self.check_raw(start, size)?;
-        self.clear_raw(taken);
+        self.clear_raw(taken.index);
         // Our handle keeps the pool open, so this is not its last buffer and no
         // other handle its last.
-        let _home = self.shared().give(taken);
+        let lists = self.shared().catalog.lists();
+        let _home = lists.give(taken.line, taken.index);
         Ok(())
     }
 
@@ -91,8 +92,8 @@ impl Pool {
         if buffer.shared() != self.handle.0 {
             return Err(buffer);
         }
-        let (_, taken, len) = buffer.forget();
-        Ok(self.mark_raw(taken, len))
+        let len = buffer.len();
+        Ok(self.mark_raw(buffer.forget(self.shared().catalog.classes()), len))
     }
 
     /// Makes a raw pointer a [`Buffer`] of `size` bytes.
@@ -107,13 +108,13 @@ impl Pool {
     /// it succeeds the pointer must not be used any more.
     pub unsafe fn from_raw(&self, start: *mut u8, size: usize) -> Result<Buffer, FreeError> {
         let taken = self.check_raw(start, size)?;
-        self.clear_raw(taken);
-        Ok(Buffer::new(self.handle.0, taken, size))
+        self.clear_raw(taken.index);
+        Ok(Buffer::new(taken, size))
     }
 
     #[inline]
-    fn clear_raw(&self, taken: Taken) {
-        let state = self.shared().raw_state(taken);
+    fn clear_raw(&self, index: Index) {
+        let state = self.shared().raw_state(index);
         // Relaxed both: the caller says that the buffer is its own.
         let now = RawState::from_word(state.load(Ordering::Relaxed)).returned();
         state.store(now.word(), Ordering::Relaxed);
@@ -121,7 +122,7 @@ impl Pool {
 
     /// The buffer that is out as `start` with `size` bytes.
     #[inline]
-    fn check_raw(&self, start: *mut u8, size: usize) -> Result<Taken, FreeError> {
+    fn check_raw(&self, start: *mut u8, size: usize) -> Result<Taken<'_>, FreeError> {
         let address = start.addr();
         let shared = self.shared();
         let place = shared
@@ -135,11 +136,11 @@ impl Pool {
             });
         }
         let taken = Taken {
-            class: place.class,
+            line: place.line,
             index: place.index,
         };
         // Relaxed: the caller got the pointer from whoever wrote the state.
-        let state = RawState::from_word(shared.raw_state(taken).load(Ordering::Relaxed));
+        let state = RawState::from_word(shared.raw_state(taken.index).load(Ordering::Relaxed));
         match state.size() as usize {
             0 => Err(FreeError::NotAllocated { address }),
             allocated if allocated != size => Err(FreeError::WrongSize {

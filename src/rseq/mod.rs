@@ -71,7 +71,7 @@ mod thread;
 #[cfg(hugepool_loom)]
 use model as section;
 
-use crate::class::{ClassId, MAX_CLASSES};
+use crate::class::{ClassId, Line, MAX_CLASSES};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fault, touch};
 use crate::table::{Table, Zeroed};
 use crate::word::{Gate, Index, Level, Limit};
@@ -112,12 +112,21 @@ unsafe impl Zeroed for Slot {}
 /// The slots of every processor and class.
 pub struct Slots {
     /// A row of `MAX_CLASSES` a processor.
-    slots: Table<Slot>,
-    /// A `Limit` a class. Changed by read-modify-write; see the module for how
-    /// sections see it.
-    limits: Table<AtomicU64>,
+    slots: Box<Table<Slot>>,
     cpus: usize,
 }
+
+/// The sections. Each takes effect as a whole or not at all; after the ones that
+/// put buffers in, the pool is not touched.
+///
+/// - `pop`: takes the buffer on top of this processor's slot; `None` if there is
+///   none, or the section was diverted or aborted.
+/// - `push`: puts a buffer that the caller holds on top; false if there is no
+///   room, or the section was diverted or aborted.
+/// - `push_all`: puts several on top, the last one uppermost, or none.
+/// - `pop_some`: takes up to so many from the top and gives how many; the last
+///   was uppermost.
+pub use section::{pop, pop_some, push, push_all};
 
 /// What a thread outside a slot's processor came to do could not be done.
 #[derive(Debug)]
@@ -131,8 +140,7 @@ impl Slots {
             return Ok(None);
         }
         Ok(Some(Self {
-            slots: Table::new(cpus * MAX_CLASSES)?,
-            limits: Table::new(MAX_CLASSES)?,
+            slots: Box::new(Table::new(cpus * MAX_CLASSES)?),
             cpus,
         }))
     }
@@ -149,38 +157,6 @@ impl Slots {
 
     fn slot(&self, cpu: usize, class: ClassId) -> &Slot {
         self.slots.get(cpu * MAX_CLASSES + class.index())
-    }
-
-    fn limit(&self, class: ClassId) -> &AtomicU64 {
-        self.limits.get(class.index())
-    }
-
-    /// Takes the buffer on top of this processor's slot. `None` if there is none,
-    /// or the section was diverted or aborted.
-    #[inline(always)]
-    pub fn pop(&self, class: ClassId) -> Option<Index> {
-        section::pop(self, class)
-    }
-
-    /// Puts `index`, which the caller holds, on top of this processor's slot.
-    /// When it succeeds, that was the last touch of the pool. False if there is
-    /// no room, or the section was diverted or aborted.
-    #[inline(always)]
-    pub fn push(&self, class: ClassId, index: Index) -> bool {
-        section::push(self, class, index)
-    }
-
-    /// Puts all of `buffers`, which the caller holds, on top, the last one
-    /// uppermost; or none.
-    pub fn push_all(&self, class: ClassId, buffers: &[Index]) -> bool {
-        section::push_all(self, class, buffers)
-    }
-
-    /// Takes up to `count` buffers from the top and gives how many; the
-    /// uppermost is the last.
-    pub fn pop_some(&self, class: ClassId, count: u32, into: &mut [u32]) -> usize {
-        let count = count.min(into.len() as u32);
-        section::pop_some(self, class, count, into)
     }
 
     /// What the slot of `cpu` holds.
@@ -287,23 +263,36 @@ impl Slots {
         }
     }
 
-    /// Diverts every section of `class` from now on. Changes the limit even if it
+    /// Gives a class its slots. Every caller writes the same.
+    pub fn attach(&self, line: &Line) {
+        let first: *const () = if cfg!(hugepool_loom) {
+            // The model finds the slots by the table.
+            std::ptr::from_ref(&*self.slots).cast()
+        } else {
+            std::ptr::from_ref(self.slot(0, line.id())).cast()
+        };
+        // Relaxed: whoever finds a limit above zero acquires it.
+        line.slots.store(first.cast_mut(), Ordering::Relaxed);
+        attach_area(line);
+    }
+
+    /// Diverts every section of a class from now on. Changes the limit even if it
     /// was shut: see `unshut`. False if the kernel would not stop the sections
     /// that are under way.
-    pub fn shut(&self, class: ClassId) -> bool {
-        self.set_limit(class, 0, &|| true);
+    pub fn shut(&self, line: &Line) -> bool {
+        self.set_limit(line, 0, &|| true);
         self.restart(None)
     }
 
-    /// Lets sections of `class` in again if `idle` still holds after the limit
+    /// Lets sections of a class in again if `idle` still holds after the limit
     /// was read. A thread that makes `idle` false and then calls `shut` is not
     /// undone by this: either `idle` sees that, or the limit has changed.
-    pub fn unshut(&self, class: ClassId, idle: &dyn Fn() -> bool) {
-        self.set_limit(class, self.cpus as u32, idle);
+    pub fn unshut(&self, line: &Line, idle: &dyn Fn() -> bool) {
+        self.set_limit(line, self.cpus as u32, idle);
     }
 
-    fn set_limit(&self, class: ClassId, cpus: u32, still: &dyn Fn() -> bool) {
-        let word = self.limit(class);
+    fn set_limit(&self, line: &Line, cpus: u32, still: &dyn Fn() -> bool) {
+        let word = &line.limit;
         // Acquire here and AcqRel below: who finds a limit that somebody shut
         // finds what that one did before.
         let mut limit = Limit::from_word(word.load(Ordering::Acquire));
@@ -325,12 +314,11 @@ impl Slots {
         for cpu in 0..self.cpus {
             touch(&self.slot(cpu, class).level);
         }
-        touch(self.limit(class));
     }
 
     /// Bytes of memory the slots occupy, read from the kernel.
     pub fn resident(&self) -> io::Result<usize> {
-        Ok(self.slots.resident(usize::MAX)? + self.limits.resident(usize::MAX)?)
+        self.slots.resident(usize::MAX)
     }
 
     /// Ends every section that is under way on `cpu`, or anywhere. False if the
@@ -339,6 +327,12 @@ impl Slots {
     fn restart(&self, cpu: Option<usize>) -> bool {
         crate::sys::membarrier::restart(cpu).is_ok()
     }
+}
+
+/// Says where the areas of threads are that the C library registered.
+pub fn attach_area(line: &Line) {
+    // Relaxed: the same whenever it is written.
+    line.area.store(section::common_area(), Ordering::Relaxed);
 }
 
 /// Registers the calling thread if it needs that. True if it did so just now.
@@ -365,21 +359,26 @@ use model::{available, current};
 /// Other processors have no sections, so no slots are ever made.
 #[cfg(all(not(hugepool_loom), not(target_arch = "x86_64")))]
 mod section {
-    use super::{ClassId, Index, Slots};
+    #![allow(missing_docs)]
+    use super::{Index, Line, Slots};
 
-    pub fn pop(_: &Slots, _: ClassId) -> Option<Index> {
+    pub fn pop(_: &Line) -> Option<Index> {
         None
     }
 
-    pub fn push(_: &Slots, _: ClassId, _: Index) -> bool {
+    pub fn push(_: &Line, _: Index) -> bool {
         false
     }
 
-    pub fn push_all(_: &Slots, _: ClassId, _: &[Index]) -> bool {
+    pub fn push_all(_: &Slots, _: &Line, _: &[Index]) -> bool {
         false
     }
 
-    pub fn pop_some(_: &Slots, _: ClassId, _: u32, _: &mut [u32]) -> usize {
+    pub fn pop_some(_: &Slots, _: &Line, _: u32, _: &mut [u32]) -> usize {
+        0
+    }
+
+    pub fn common_area() -> isize {
         0
     }
 

@@ -8,9 +8,10 @@
 #![allow(missing_docs)]
 
 use super::{ENTRIES, Slot, Slots};
-use crate::class::ClassId;
+use crate::class::{ClassId, Line, MAX_CLASSES};
 use crate::sync::{Ordering, fault, fence};
 use crate::sys::cpu;
+use crate::table::Table;
 use crate::word::{Gate, Index, Level, Limit};
 
 const EPOCH_SHIFT: u32 = 48;
@@ -26,12 +27,16 @@ struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// Begins; `None` if the limit diverts.
-    fn begin(slots: &'a Slots, class: ClassId) -> Option<Self> {
-        let cpu = cpu::current(slots.cpus);
-        let slot = slots.slot(cpu, class);
+    fn begin(line: &'a Line) -> Option<Self> {
+        let slots = line.slots.load(Ordering::Relaxed).cast::<Table<Slot>>();
+        // SAFETY: `attach` named the table, which stays where it is as long as
+        // the model's pool.
+        let slots = unsafe { slots.as_ref() }?;
+        let cpu = cpu::current(usize::MAX);
+        let slot = slots.get(cpu * MAX_CLASSES + line.id().index());
         let epoch = (slot.level.fetch_add(EPOCH, Ordering::AcqRel) >> EPOCH_SHIFT) + 1;
         // Loads of the machine are in order: Acquire.
-        let limit = Limit::from_word(slots.limit(class).load(Ordering::Acquire));
+        let limit = Limit::from_word(line.limit.load(Ordering::Acquire));
         if fault!(IgnoreShut, false, cpu as u32 >= limit.cpus()) {
             return None;
         }
@@ -78,8 +83,8 @@ impl<'a> Section<'a> {
     }
 }
 
-pub fn pop(slots: &Slots, class: ClassId) -> Option<Index> {
-    let section = Section::begin(slots, class)?;
+pub fn pop(line: &Line) -> Option<Index> {
+    let section = Section::begin(line)?;
     if fault!(IgnoreGate, false, !section.gate.is_open()) || section.count() == 0 {
         return None;
     }
@@ -88,12 +93,12 @@ pub fn pop(slots: &Slots, class: ClassId) -> Option<Index> {
     section.commit(level).then(|| Index::from_raw(entry))?
 }
 
-pub fn push(slots: &Slots, class: ClassId, index: Index) -> bool {
-    push_all(slots, class, &[index])
+pub fn push(line: &Line, index: Index) -> bool {
+    push_all(line, &[index])
 }
 
-pub fn push_all(slots: &Slots, class: ClassId, buffers: &[Index]) -> bool {
-    let Some(section) = Section::begin(slots, class) else {
+pub fn push_all(line: &Line, buffers: &[Index]) -> bool {
+    let Some(section) = Section::begin(line) else {
         return false;
     };
     let room = fault!(IgnoreGate, ENTRIES, usize::from(section.gate.room()));
@@ -107,8 +112,8 @@ pub fn push_all(slots: &Slots, class: ClassId, buffers: &[Index]) -> bool {
     section.commit(level)
 }
 
-pub fn pop_some(slots: &Slots, class: ClassId, count: u32, into: &mut [u32]) -> usize {
-    let Some(section) = Section::begin(slots, class) else {
+pub fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
+    let Some(section) = Section::begin(line) else {
         return 0;
     };
     let count = section.count().min(count as usize);
@@ -129,7 +134,7 @@ impl Slots {
         fence(Ordering::SeqCst);
         let cpus = cpu.map_or(0..self.cpus, |cpu| cpu..cpu + 1);
         for cpu in cpus {
-            for class in 0..crate::class::MAX_CLASSES {
+            for class in 0..MAX_CLASSES {
                 let slot = ClassId::new(class).map(|class| self.slot(cpu, class));
                 if let Some(slot) = slot {
                     slot.level.fetch_add(EPOCH, Ordering::AcqRel);
@@ -143,6 +148,10 @@ impl Slots {
 
 pub fn attend() -> bool {
     false
+}
+
+pub fn common_area() -> isize {
+    0
 }
 
 pub fn available() -> bool {

@@ -15,14 +15,18 @@
 //! debugger's single steps, say). The descriptor stays named in the thread's
 //! area after the section; the code must therefore stay mapped.
 
-use super::thread::{SIGNATURE, offset};
-use super::{Slot, Slots};
-use crate::class::{ClassId, MAX_CLASSES};
+use super::Slot;
+pub use super::thread::common_area;
+use super::thread::{SIGNATURE, own_offset};
+use crate::class::{Line, MAX_CLASSES};
+use crate::sync::Ordering;
 use crate::word::{Index, Level};
 use std::arch::asm;
 
 /// Bytes from one processor's row of slots to the next, as a shift.
 const ROW_SHIFT: u32 = (MAX_CLASSES * size_of::<Slot>()).trailing_zeros();
+const LIMIT: usize = std::mem::offset_of!(Line, limit);
+const SLOTS: usize = std::mem::offset_of!(Line, slots);
 const ROOM: usize = std::mem::offset_of!(Slot, gate);
 const OPEN: usize = ROOM + 1;
 const ENTRIES: usize = std::mem::offset_of!(Slot, entries);
@@ -55,10 +59,10 @@ macro_rules! slot {
     () => {
         concat!(
             "mov {c:e}, dword ptr fs:[{off} + 4]\n",
-            "cmp {c:e}, dword ptr [{limit}]\n",
+            "cmp {c:e}, dword ptr [{line} + {LIMIT}]\n",
             "jae 5f\n",
             "shl {c}, {row}\n",
-            "add {c}, {slots}\n",
+            "add {c}, qword ptr [{line} + {SLOTS}]\n",
         )
     };
 }
@@ -78,26 +82,24 @@ macro_rules! aborted {
     };
 }
 
-/// What every section is given: the slot of processor 0, and the limit.
+/// Bytes from the thread pointer to this thread's area.
 #[inline(always)]
-fn places(slots: &Slots, class: ClassId) -> (*const Slot, *const u32) {
-    // SAFETY: a class's number is below `MAX_CLASSES`, and both tables have that
-    // many elements at least (`Slots::new`).
-    unsafe {
-        (
-            slots.slots.base().add(class.index()),
-            slots.limits.base().add(class.index()).cast(),
-        )
+fn area(line: &Line) -> isize {
+    // Relaxed: see `attach`.
+    match line.area.load(Ordering::Relaxed) {
+        0 => own_offset(),
+        area => area,
     }
 }
 
+/// See the parent module.
 #[inline(always)]
-pub fn pop(slots: &Slots, class: ClassId) -> Option<Index> {
-    let (slots, limit) = places(slots, class);
+pub fn pop(line: &Line) -> Option<Index> {
     let found: u32;
-    // SAFETY: the section reads a slot below the limit, which is in the table, and
-    // entries below its level; it writes that slot's level and the thread's own
-    // area. See the module for why nobody else changes the slot meanwhile.
+    // SAFETY: the section reads a slot of a processor below the limit, which is in
+    // the row that `attach` named before the limit was raised, and entries below
+    // its level; it writes that slot's level and the thread's own area. See the
+    // module for why nobody else changes the slot meanwhile.
     unsafe {
         asm!(
             begin!(),
@@ -114,14 +116,15 @@ pub fn pop(slots: &Slots, class: ClassId) -> Option<Index> {
             "4:",
             "7:",
             aborted!("5: xor {i:e}, {i:e}", "jmp 7b"),
-            off = in(reg) offset(),
-            slots = in(reg) slots,
-            limit = in(reg) limit,
+            off = in(reg) area(line),
+            line = in(reg) line,
             t = out(reg) _,
             c = out(reg) _,
             w = out(reg) _,
             i = out(reg) found,
             row = const ROW_SHIFT,
+            LIMIT = const LIMIT,
+            SLOTS = const SLOTS,
             OPEN = const OPEN,
             ENTRIES = const ENTRIES,
             lower = const CHANGE - 1,
@@ -132,9 +135,9 @@ pub fn pop(slots: &Slots, class: ClassId) -> Option<Index> {
     Index::from_raw(found)
 }
 
+/// See the parent module.
 #[inline(always)]
-pub fn push(slots: &Slots, class: ClassId, index: Index) -> bool {
-    let (slots, limit) = places(slots, class);
+pub fn push(line: &Line, index: Index) -> bool {
     // SAFETY: as in `pop`; the entry that is written is above the level and, with
     // a room of at most `ENTRIES`, in the slot.
     unsafe {
@@ -151,14 +154,15 @@ pub fn push(slots: &Slots, class: ClassId, index: Index) -> bool {
             "mov qword ptr [{c}], {w}",
             "4:",
             aborted!("5: jmp {diverted}"),
-            off = in(reg) offset(),
-            slots = in(reg) slots,
-            limit = in(reg) limit,
+            off = in(reg) area(line),
+            line = in(reg) line,
             index = in(reg) index.raw(),
             t = out(reg) _,
             c = out(reg) _,
             w = out(reg) _,
             row = const ROW_SHIFT,
+            LIMIT = const LIMIT,
+            SLOTS = const SLOTS,
             ROOM = const ROOM,
             ENTRIES = const ENTRIES,
             raise = const CHANGE + 1,
@@ -170,8 +174,8 @@ pub fn push(slots: &Slots, class: ClassId, index: Index) -> bool {
     true
 }
 
-pub fn push_all(slots: &Slots, class: ClassId, buffers: &[Index]) -> bool {
-    let (slots, limit) = places(slots, class);
+/// See the parent module.
+pub fn push_all(line: &Line, buffers: &[Index]) -> bool {
     if buffers.is_empty() || buffers.len() > super::ENTRIES {
         return false;
     }
@@ -197,9 +201,8 @@ pub fn push_all(slots: &Slots, class: ClassId, buffers: &[Index]) -> bool {
             "mov qword ptr [{c}], {w}",
             "4:",
             aborted!("5: jmp {diverted}"),
-            off = in(reg) offset(),
-            slots = in(reg) slots,
-            limit = in(reg) limit,
+            off = in(reg) area(line),
+            line = in(reg) line,
             from = in(reg) buffers.as_ptr(),
             count = in(reg) buffers.len(),
             t = out(reg) _,
@@ -208,6 +211,8 @@ pub fn push_all(slots: &Slots, class: ClassId, buffers: &[Index]) -> bool {
             i = out(reg) _,
             to = out(reg) _,
             row = const ROW_SHIFT,
+            LIMIT = const LIMIT,
+            SLOTS = const SLOTS,
             ROOM = const ROOM,
             ENTRIES = const ENTRIES,
             change = const CHANGE,
@@ -219,8 +224,8 @@ pub fn push_all(slots: &Slots, class: ClassId, buffers: &[Index]) -> bool {
     true
 }
 
-pub fn pop_some(slots: &Slots, class: ClassId, count: u32, into: &mut [u32]) -> usize {
-    let (slots, limit) = places(slots, class);
+/// See the parent module.
+pub fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
     if count == 0 || count as usize > into.len() {
         return 0;
     }
@@ -252,9 +257,8 @@ pub fn pop_some(slots: &Slots, class: ClassId, count: u32, into: &mut [u32]) -> 
             "4:",
             "7:",
             aborted!("5: xor {n:e}, {n:e}", "jmp 7b"),
-            off = in(reg) offset(),
-            slots = in(reg) slots,
-            limit = in(reg) limit,
+            off = in(reg) area(line),
+            line = in(reg) line,
             to = in(reg) into.as_mut_ptr(),
             n = inout(reg) count as usize => taken,
             t = out(reg) _,
@@ -263,6 +267,8 @@ pub fn pop_some(slots: &Slots, class: ClassId, count: u32, into: &mut [u32]) -> 
             i = out(reg) _,
             from = out(reg) _,
             row = const ROW_SHIFT,
+            LIMIT = const LIMIT,
+            SLOTS = const SLOTS,
             OPEN = const OPEN,
             ENTRIES = const ENTRIES,
             change = const CHANGE,

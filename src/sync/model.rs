@@ -5,7 +5,7 @@
 use std::cell::Cell;
 
 pub use loom::sync::atomic::{
-    AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 pub use loom::thread::yield_now;
 pub use std::sync::Arc;

@@ -1,0 +1,144 @@
+//! What the hot path reads of a class: one cache line, named by every buffer.
+//!
+//! Owns: the layout of the line. Uses: `sync`, `table`, `word`, `geometry`. Used
+//! by: `lookup`, which keeps a table of them; `rseq`, whose assembly reads the
+//! first three words; `pool` and `buffer`.
+//!
+//! A line is written in two ways. Its constants are written, always with the
+//! same values, by every thread that publishes the class, before anybody can
+//! find it: before `defined` counts it, the look-up table names it (Release
+//! both) or the first of its buffers is in a free list; they are read after an
+//! Acquire of one of these, so `Relaxed` is enough. The other two words, `slots`
+//! and `limit`, belong to `rseq`.
+
+use super::ClassId;
+use super::geometry::{Geometry, Reciprocal, nth, offset_of};
+use crate::sync::{AtomicIsize, AtomicPtr, AtomicU64, Ordering};
+use crate::table::Zeroed;
+use crate::word::Index;
+use core::ptr::null_mut;
+
+/// The constants of a class, and where its per-CPU slots are.
+#[repr(C, align(128))]
+pub struct Line {
+    /// The slot of processor 0, null if the caches are not restartable.
+    pub slots: AtomicPtr<()>,
+    /// Which processors' slots are in use, a `Limit`.
+    pub limit: AtomicU64,
+    /// Where a thread's area is that the C library registered, from the thread
+    /// pointer; 0 if it registered none.
+    pub area: AtomicIsize,
+    /// The first byte of the arena, and the lead.
+    origin: AtomicPtr<u8>,
+    /// Bytes from one buffer to the next.
+    stride: AtomicU64,
+    /// Bytes a buffer can hold; 0 serves no request.
+    size: AtomicU64,
+    /// Who made the pool.
+    owner: AtomicPtr<()>,
+    /// The class's number.
+    id: AtomicU64,
+    // The other line: what only cold or checked calls read.
+    alignment: AtomicU64,
+    lead: AtomicU64,
+    reciprocal: AtomicU64,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self {
+            slots: AtomicPtr::new(null_mut()),
+            limit: AtomicU64::new(0),
+            area: AtomicIsize::new(0),
+            origin: AtomicPtr::new(null_mut()),
+            stride: AtomicU64::new(0),
+            size: AtomicU64::new(0),
+            owner: AtomicPtr::new(null_mut()),
+            id: AtomicU64::new(0),
+            alignment: AtomicU64::new(0),
+            lead: AtomicU64::new(0),
+            reciprocal: AtomicU64::new(0),
+        }
+    }
+}
+
+// SAFETY: integer and pointer atomics alone; all-zero bytes are a class that
+// serves no request, without slots.
+unsafe impl Zeroed for Line {}
+
+// Relaxed throughout: see the module.
+impl Line {
+    /// Writes the constants of class `id` of `geometry`. The arena begins at
+    /// `base`, the pool's maker is `owner`.
+    pub fn define(&self, id: ClassId, geometry: &Geometry, base: *mut u8, owner: *mut ()) {
+        let origin = base.wrapping_add(geometry.lead());
+        self.origin.store(origin, Ordering::Relaxed);
+        self.stride
+            .store(geometry.stride() as u64, Ordering::Relaxed);
+        self.owner.store(owner, Ordering::Relaxed);
+        self.id.store(id.index() as u64, Ordering::Relaxed);
+        self.alignment
+            .store(geometry.alignment() as u64, Ordering::Relaxed);
+        self.lead.store(geometry.lead() as u64, Ordering::Relaxed);
+        let reciprocal = Reciprocal::of(geometry.stride()).raw();
+        self.reciprocal.store(reciprocal, Ordering::Relaxed);
+        self.size.store(geometry.size() as u64, Ordering::Relaxed);
+    }
+
+    /// The class.
+    #[inline]
+    pub fn id(&self) -> ClassId {
+        let id = self.id.load(Ordering::Relaxed) as usize;
+        ClassId::new(id).unwrap_or(ClassId::FIRST)
+    }
+
+    /// Bytes a buffer can hold.
+    #[inline]
+    pub fn size(&self) -> usize {
+        self.size.load(Ordering::Relaxed) as usize
+    }
+
+    /// What every buffer's address is a multiple of, in bytes.
+    pub fn alignment(&self) -> usize {
+        self.alignment.load(Ordering::Relaxed) as usize
+    }
+
+    /// Bytes from one buffer to the next.
+    #[inline]
+    pub fn stride(&self) -> usize {
+        self.stride.load(Ordering::Relaxed) as usize
+    }
+
+    /// Who made the pool.
+    #[inline]
+    pub fn owner(&self) -> *mut () {
+        self.owner.load(Ordering::Relaxed)
+    }
+
+    /// The data start of buffer `index`.
+    #[inline(always)]
+    pub fn start(&self, index: Index) -> *mut u8 {
+        let origin = self.origin.load(Ordering::Relaxed);
+        origin.wrapping_add(offset_of(index, self.stride(), 0))
+    }
+
+    /// Offset in the arena of the data start of buffer `index`.
+    #[inline]
+    pub fn offset_of(&self, index: Index) -> usize {
+        let lead = self.lead.load(Ordering::Relaxed) as usize;
+        offset_of(index, self.stride(), lead)
+    }
+
+    /// The buffer in whose cell lies the byte `offset` of a segment that starts
+    /// at granule `first` and has `count` buffers; `None` if it is behind the
+    /// last one.
+    #[inline]
+    pub fn buffer_at(&self, first: usize, count: usize, offset: usize) -> Option<Index> {
+        let reciprocal = Reciprocal::from_raw(self.reciprocal.load(Ordering::Relaxed));
+        let k = reciprocal.divide(offset);
+        if k >= count {
+            return None;
+        }
+        nth(first, k, self.stride())
+    }
+}
