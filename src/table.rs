@@ -94,6 +94,18 @@ mod native {
             unsafe { &*self.base().add(at) }
         }
 
+        /// The element at `at`, of which only the caller knows that there is one.
+        ///
+        /// # Safety
+        ///
+        /// `at` is below `len()`.
+        #[inline(always)]
+        pub unsafe fn get_unchecked(&self, at: usize) -> &T {
+            debug_assert!(at < self.len);
+            // SAFETY: as in `get`; the caller says that `at` is inside.
+            unsafe { &*self.base().add(at) }
+        }
+
         /// The first element.
         #[inline]
         pub fn base(&self) -> *const T {
@@ -152,6 +164,10 @@ mod model {
             // SAFETY: elements are boxed and never removed while the table
             // lives, so the reference outlives the map's lock.
             unsafe { &*element }
+        }
+
+        pub unsafe fn get_unchecked(&self, at: usize) -> &T {
+            self.get(at)
         }
 
         pub fn len(&self) -> usize {

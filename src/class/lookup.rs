@@ -23,11 +23,15 @@ use crate::table::Table;
 use core::num::NonZero;
 use std::io;
 
-/// Rows: one for every alignment from 1 to the strictest.
-const ROWS: usize = MAX_ALIGNMENT.trailing_zeros() as usize + 1;
-/// Columns: a power of two, of which the first `BINS` are in use.
-const COLUMNS: usize = BINS.next_power_of_two();
-const BINS: usize = bin(MAX_SIZE - 1) + 1;
+/// Rows: one for every power of two that an alignment could be.
+const ROWS: usize = usize::BITS as usize;
+/// Rows of alignments that a class can have; the others stay empty.
+const USED_ROWS: usize = MAX_ALIGNMENT.trailing_zeros() as usize + 1;
+/// Columns: one for every bin that a size could fall into.
+const COLUMNS: usize = 512;
+/// The first and the last bin of sizes that a class can have.
+const FIRST_BIN: usize = bin(0);
+const LAST_BIN: usize = bin(MAX_SIZE - 1);
 /// Lines that an entry can name: the first serves nothing.
 const LINES: usize = if cfg!(hugepool_loom) {
     MAX_CLASSES + 1
@@ -35,38 +39,35 @@ const LINES: usize = if cfg!(hugepool_loom) {
     1 << u8::BITS
 };
 
-const _: () = assert!(MAX_CLASSES < LINES && MAX_SIZE <= 1 << 31);
+const _: () = assert!(MAX_CLASSES < LINES && FIRST_BIN < LAST_BIN);
 
-/// The bin of requests whose last byte is number `last`, below `MAX_SIZE`. Bins
-/// end at multiples of an eighth of a power of two; requests up to 512 B share
-/// the first.
+/// The bin of requests whose last byte is number `last`. Bins end at multiples
+/// of an eighth of a power of two (of a quarter up to 1 KiB, of a half up to
+/// 512 B); requests up to 128 B share the first.
 ///
-/// A number's doubling and the three bits behind its first are the upper bits of
-/// its floating-point form, which the processor makes in one instruction; the
-/// one that finds the first bit is slow on many.
+/// That is, the exponent and the three bits behind the first one. They stand
+/// next to each other in the number's floating-point form, which every processor
+/// makes quickly, as it does not count leading zeros. Whatever `last` is, the bin
+/// is below `COLUMNS`.
 #[inline(always)]
 const fn bin(last: usize) -> usize {
-    const FIRST: usize = upper(511);
-    let last = if last < 511 { 511 } else { last };
-    upper(last) - FIRST
-}
-
-#[inline(always)]
-const fn upper(number: usize) -> usize {
     const KEPT: u32 = 3;
-    // Exact: it has fewer than 32 bits, a mantissa 52.
-    let bits = (number as u32 as i32 as f64).to_bits();
-    (bits >> (f64::MANTISSA_DIGITS - 1 - KEPT)) as usize
+    let bits = ((last | 127) as i64 as f64).to_bits();
+    (bits >> (f64::MANTISSA_DIGITS - 1 - KEPT)) as usize % COLUMNS
 }
 
 /// The smallest request of bin `at`.
 const fn bin_start(at: usize) -> usize {
-    if at == 0 {
-        return 1;
+    let mut last = 0;
+    if at > FIRST_BIN {
+        let (doubling, eighth) = ((at - FIRST_BIN + 7) / 8 + 6, (at - FIRST_BIN + 7) % 8);
+        last = (8 + eighth) << (doubling - 3) & !127;
+        // Nothing falls into bins that the bits which are ignored skip.
+        if bin(last) != at {
+            return MAX_SIZE + 1;
+        }
     }
-    let at = at + 7;
-    let (doubling, eighth) = (at / 8 + 8, at % 8);
-    ((8 + eighth) << (doubling - 3)) + 1
+    last + 1
 }
 
 /// The look-up table and the classes it names.
@@ -108,16 +109,20 @@ impl Classes {
     /// values are out of range, nothing fits, or the exact search must decide.
     #[inline(always)]
     pub fn find(&self, size: usize, alignment: usize) -> Option<&Line> {
-        let (last, mask) = (size.wrapping_sub(1), alignment.wrapping_sub(1));
-        if last >= MAX_SIZE || mask >= MAX_ALIGNMENT || alignment & mask != 0 {
+        if !alignment.is_power_of_two() {
             return None;
         }
         let row = NonZero::new(alignment)?.trailing_zeros() as usize;
-        let entry = self.entries.get(row * COLUMNS + bin(last));
+        let last = size.wrapping_sub(1);
+        let at = row * COLUMNS + bin(last);
+        // SAFETY: a row is below `ROWS`, a bin below `COLUMNS`.
+        let entry = unsafe { self.entries.get_unchecked(at) };
         // Acquire: pairs with the Release in `publish`.
         let entry = entry.load(Ordering::Acquire);
-        let line = self.lines.get(usize::from(entry));
-        (size <= line.size()).then_some(line)
+        // SAFETY: there is a line for every value of an entry.
+        let line = unsafe { self.lines.get_unchecked(usize::from(entry)) };
+        // Not `size <=`, which would be true of 0 and the line that serves nothing.
+        (last < line.size()).then_some(line)
     }
 
     /// The line of class `id`.
@@ -163,9 +168,9 @@ impl Classes {
 
     /// Rewrites the look-up table for the classes on `ladder`.
     pub fn publish(&self, ladder: &Ladder) {
-        for row in 0..ROWS {
+        for row in 0..USED_ROWS {
             let alignment = 1 << row;
-            for at in 0..BINS {
+            for at in FIRST_BIN..=LAST_BIN {
                 let entry = ladder
                     .first(bin_start(at), alignment)
                     .map_or(0, |rung| rung.class.index() as u8 + 1);
@@ -191,15 +196,18 @@ mod tests {
 
     #[test]
     fn bins_are_contiguous_and_cover_every_size() {
-        let bin = |size: usize| bin(size - 1);
-        assert_eq!(bin(1), 0);
-        assert_eq!(bin(512), 0);
-        assert_eq!(bin(513), 1);
-        for at in 1..BINS {
-            assert_eq!(bin(bin_start(at)), at);
-            assert_eq!(bin(bin_start(at) - 1), at - 1);
+        let mut before = FIRST_BIN;
+        let sizes = (1..1 << 13).chain((13..30).flat_map(|shift| {
+            let eighth = 1 << (shift - 3);
+            (8..16).flat_map(move |at| [at * eighth, at * eighth + 1])
+        }));
+        for size in sizes {
+            let at = bin(size - 1);
+            assert!(at == before || size == bin_start(at), "{size} in {at}");
+            assert!(at >= before && at <= LAST_BIN, "{size} in {at}");
+            before = at;
         }
-        assert_eq!(bin(MAX_SIZE), BINS - 1);
+        assert_eq!(bin(MAX_SIZE - 1), LAST_BIN);
     }
 
     fn define(table: &Classes, sizes: &[(usize, u32)]) -> Ladder {
