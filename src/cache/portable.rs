@@ -26,7 +26,6 @@ use super::{CpuCaches, Empty, Refused, Robbed, Share, Tables};
 use crate::batch::{Handful, MAX_BATCH};
 use crate::chain::Chain;
 use crate::class::{ClassId, Line, MAX_CLASSES};
-use crate::rseq;
 use crate::sync::{AtomicU64, Ordering, fault};
 use crate::sys::cpu;
 use crate::table::{Table, Zeroed};
@@ -249,9 +248,7 @@ impl CpuCaches for Portable {
         }
     }
 
-    fn attach(&self, tables: &Tables, class: ClassId) {
-        rseq::attach_area(tables.classes.line(class));
-    }
+    fn attach(&self, _tables: &Tables, _class: ClassId) {}
 
     fn len(&self, tables: &Tables, cpu: usize, class: ClassId) -> u64 {
         let slot = self.slot(cpu, class);

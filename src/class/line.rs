@@ -2,7 +2,7 @@
 //!
 //! Owns: the layout of the line. Uses: `sync`, `table`, `word`, `geometry`. Used
 //! by: `lookup`, which keeps a table of them; `rseq`, whose assembly reads the
-//! first three words; `pool` and `buffer`.
+//! first two words; `pool` and `buffer`.
 //!
 //! A line is written in two ways. Its constants are written, always with the
 //! same values, by every thread that publishes the class, before anybody can
@@ -13,7 +13,7 @@
 
 use super::ClassId;
 use super::geometry::{Geometry, Reciprocal, nth, offset_of};
-use crate::sync::{AtomicIsize, AtomicPtr, AtomicU64, Ordering};
+use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 use crate::table::Zeroed;
 use crate::word::Index;
 use core::ptr::null_mut;
@@ -25,9 +25,6 @@ pub struct Line {
     pub slots: AtomicPtr<()>,
     /// Which processors' slots are in use, a `Limit`.
     pub limit: AtomicU64,
-    /// Where a thread's area is that the C library registered, from the thread
-    /// pointer; 0 if it registered none.
-    pub area: AtomicIsize,
     /// The first byte of the arena, and the lead.
     origin: AtomicPtr<u8>,
     /// Bytes from one buffer to the next.
@@ -49,7 +46,6 @@ impl Default for Line {
         Self {
             slots: AtomicPtr::new(null_mut()),
             limit: AtomicU64::new(0),
-            area: AtomicIsize::new(0),
             origin: AtomicPtr::new(null_mut()),
             stride: AtomicU64::new(0),
             size: AtomicU64::new(0),

@@ -273,7 +273,6 @@ impl Slots {
         };
         // Relaxed: whoever finds a limit above zero acquires it.
         line.slots.store(first.cast_mut(), Ordering::Relaxed);
-        attach_area(line);
     }
 
     /// Diverts every section of a class from now on. Changes the limit even if it
@@ -329,12 +328,6 @@ impl Slots {
     }
 }
 
-/// Says where the areas of threads are that the C library registered.
-pub fn attach_area(line: &Line) {
-    // Relaxed: the same whenever it is written.
-    line.area.store(section::common_area(), Ordering::Relaxed);
-}
-
 /// Registers the calling thread if it needs that. True if it did so just now.
 #[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
 pub fn attend() -> bool {
@@ -375,10 +368,6 @@ mod section {
     }
 
     pub fn pop_some(_: &Slots, _: &Line, _: u32, _: &mut [u32]) -> usize {
-        0
-    }
-
-    pub fn common_area() -> isize {
         0
     }
 

@@ -150,10 +150,6 @@ pub fn attend() -> bool {
     false
 }
 
-pub fn common_area() -> isize {
-    0
-}
-
 pub fn available() -> bool {
     true
 }

@@ -16,10 +16,8 @@
 //! area after the section; the code must therefore stay mapped.
 
 use super::Slot;
-pub use super::thread::common_area;
-use super::thread::{SIGNATURE, own_offset};
+use super::thread::{SIGNATURE, offset};
 use crate::class::{Line, MAX_CLASSES};
-use crate::sync::Ordering;
 use crate::word::{Index, Level};
 use std::arch::asm;
 
@@ -82,16 +80,6 @@ macro_rules! aborted {
     };
 }
 
-/// Bytes from the thread pointer to this thread's area.
-#[inline(always)]
-fn area(line: &Line) -> isize {
-    // Relaxed: see `attach`.
-    match line.area.load(Ordering::Relaxed) {
-        0 => own_offset(),
-        area => area,
-    }
-}
-
 /// See the parent module.
 #[inline(always)]
 pub fn pop(line: &Line) -> Option<Index> {
@@ -116,7 +104,7 @@ pub fn pop(line: &Line) -> Option<Index> {
             "4:",
             "7:",
             aborted!("5: xor {i:e}, {i:e}", "jmp 7b"),
-            off = in(reg) area(line),
+            off = in(reg) offset(),
             line = in(reg) line,
             t = out(reg) _,
             c = out(reg) _,
@@ -154,7 +142,7 @@ pub fn push(line: &Line, index: Index) -> bool {
             "mov qword ptr [{c}], {w}",
             "4:",
             aborted!("5: jmp {diverted}"),
-            off = in(reg) area(line),
+            off = in(reg) offset(),
             line = in(reg) line,
             index = in(reg) index.raw(),
             t = out(reg) _,
@@ -201,7 +189,7 @@ pub fn push_all(line: &Line, buffers: &[Index]) -> bool {
             "mov qword ptr [{c}], {w}",
             "4:",
             aborted!("5: jmp {diverted}"),
-            off = in(reg) area(line),
+            off = in(reg) offset(),
             line = in(reg) line,
             from = in(reg) buffers.as_ptr(),
             count = in(reg) buffers.len(),
@@ -257,7 +245,7 @@ pub fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
             "4:",
             "7:",
             aborted!("5: xor {n:e}, {n:e}", "jmp 7b"),
-            off = in(reg) area(line),
+            off = in(reg) offset(),
             line = in(reg) line,
             to = in(reg) into.as_mut_ptr(),
             n = inout(reg) count as usize => taken,

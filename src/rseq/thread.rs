@@ -76,25 +76,25 @@ fn register(undo: bool) -> bool {
 /// after it was written, and any other finds 0 and an area of its own.
 static OFFSET: AtomicIsize = AtomicIsize::new(0);
 
-/// As `OFFSET` says.
-pub fn common_area() -> isize {
-    OFFSET.load(Ordering::Relaxed)
-}
-
-/// Bytes from the thread pointer to the area of our own that this thread has. It
-/// is readable and writable whether or not it is registered.
-#[cold]
-#[inline(never)]
-pub fn own_offset() -> isize {
-    let area = AREA.with(|area| area.get().addr());
-    area.wrapping_sub(thread_pointer()) as isize
-}
-
-fn offset() -> isize {
-    match common_area() {
+/// Bytes from the thread pointer to this thread's area. The area is readable and
+/// writable whether or not it is registered.
+///
+/// (It is not kept with the class, which the hot path reaches after some look-ups:
+/// the processor number is at hand by then.)
+#[inline(always)]
+pub fn offset() -> isize {
+    match OFFSET.load(Ordering::Relaxed) {
         0 => own_offset(),
         offset => offset,
     }
+}
+
+/// The same for an area of our own.
+#[cold]
+#[inline(never)]
+fn own_offset() -> isize {
+    let area = AREA.with(|area| area.get().addr());
+    area.wrapping_sub(thread_pointer()) as isize
 }
 
 fn thread_pointer() -> usize {
