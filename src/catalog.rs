@@ -41,9 +41,9 @@ pub trait Holder: Send + Sync {
     fn first(&self) -> usize;
     /// How many buffers it holds.
     fn count(&self) -> usize;
-    /// Told which class its buffers belong to, before any of them is handed
+    /// Told which class its buffers belong to, whose line is `line`, before any of them is handed
     /// out. May be told several times; the last counts.
-    fn assign(&self, class: ClassId);
+    fn assign(&self, class: ClassId, line: &Line, geometry: &Geometry);
 }
 
 /// A segment in the directory.
@@ -307,7 +307,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
                     class
                 }
             };
-            segment.assign(class);
+            segment.assign(class, self.classes().line(class), geometry);
             let mut segments = directory.segments.clone();
             segments.push(Entry {
                 segment: Arc::clone(&segment),

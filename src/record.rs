@@ -8,7 +8,7 @@
 //! stored in a buffer itself, and nothing here is a pointer, so the table could
 //! live in shared memory unchanged.
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, Ordering};
 use crate::table::{Table, Zeroed};
 use crate::word::{Index, link};
 
@@ -28,9 +28,10 @@ pub struct Record {
     next: AtomicU32,
     /// In a list: how many buffers there are from this one to the end.
     depth: AtomicU32,
-    /// The `RawState`. Written by the thread that takes or returns the buffer
+    /// Bytes that a raw allocation asked for, 0 if the buffer is free or a
+    /// `Buffer` owns it. Written by the thread that takes or returns the buffer
     /// as a raw pointer, read by whoever checks one; see `pool::raw`.
-    pub state: AtomicU64,
+    pub raw: AtomicU32,
 }
 
 // SAFETY: a record is made of integer atomics alone, for which all-zero bytes

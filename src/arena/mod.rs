@@ -22,9 +22,9 @@ pub use crate::pages::Pages;
 pub use ladder::Memory;
 pub use segment::Segment;
 
-use crate::class::{ClassId, Classes, GRANULE, Geometry, Line, MAX_ALIGNMENT};
+use crate::class::{ClassId, Classes, GRANULE, Geometry, Line, MAX_ALIGNMENT, Reciprocal};
 use crate::error::{BuildError, OsError};
-use crate::sync::{Arc, AtomicU16, AtomicU32, Ordering};
+use crate::sync::{Arc, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use crate::sys::map::Mapping;
 use crate::table::{Table, Zeroed};
 use crate::word::Index;
@@ -39,17 +39,28 @@ pub const MAX_ADDRESS_SPACE: usize = 1 << 40;
 /// How many segments a pool can have at once.
 pub const MAX_SEGMENTS: usize = 4095;
 
-/// No segment; also the granule behind each segment.
-const GUARD: u16 = u16::MAX;
+/// The number of a segment that never is: the granule behind each segment.
+const GUARD: u16 = 1;
 
 /// A segment as an address look-up finds it.
 ///
-/// Claimed by one thread through `class`; `first` and `count` are written by
-/// that thread before it stores `count` with Release, and `count` goes back to
-/// zero before the claim does. A look-up that reads a count above zero with
-/// Acquire sees the rest.
+/// Claimed by one thread through `class`. The rest is written by that thread
+/// before it stores `count` and `line` with Release, and those go back to zero
+/// and null before the claim does. A look-up that reads a count above zero, or a
+/// line, with Acquire sees the rest.
 #[derive(Default)]
+#[repr(C, align(64))]
 struct Span {
+    /// The line of its class, null while it has none.
+    line: AtomicPtr<Line>,
+    /// The data start of its first buffer, an address.
+    origin: AtomicU64,
+    /// The `Reciprocal` of its stride.
+    reciprocal: AtomicU64,
+    /// The index of its first buffer, raw.
+    index: AtomicU32,
+    /// Added to that at the end of each chunk, beside 1.
+    jump: AtomicU32,
     /// The class number plus one; 0 unclaimed; `u32::MAX` claimed, no class yet.
     class: AtomicU32,
     first: AtomicU32,
@@ -93,7 +104,7 @@ impl Arena {
             memory: ManuallyDrop::new(Mapping::reserve(len, alignment)?),
             process: std::process::id(),
             granules: Table::new(len / GRANULE)?,
-            spans: Table::new(MAX_SEGMENTS + 1)?,
+            spans: Table::new(MAX_SEGMENTS + 2)?,
         })
     }
 
@@ -160,7 +171,7 @@ impl Arena {
     }
 
     fn claim_span(&self) -> Option<u16> {
-        (1..=MAX_SEGMENTS as u16).find(|&id| {
+        (GUARD + 1..=GUARD + MAX_SEGMENTS as u16).find(|&id| {
             self.spans
                 .get(usize::from(id))
                 .class
@@ -229,8 +240,35 @@ impl Arena {
         }
     }
 
+    /// The only buffer that can start at `address`. It need not start there: the
+    /// caller compares (`Line::start`). `None` if there is none. Lock-free.
+    #[inline(always)]
+    pub fn candidate(&self, address: usize) -> Option<(NonNull<Line>, Index)> {
+        let granule = address.wrapping_sub(self.base().as_ptr().addr()) / GRANULE;
+        if granule >= self.granules.len() {
+            return None;
+        }
+        // Acquire: pairs with the claim.
+        let id = self.granules.get(granule).load(Ordering::Acquire);
+        // SAFETY: granules name segments up to `GUARD + MAX_SEGMENTS`.
+        let span = unsafe { self.spans.get_unchecked(usize::from(id)) };
+        // Acquire: see `Span`; Relaxed: the same.
+        let line = NonNull::new(span.line.load(Ordering::Acquire))?;
+        let offset = address.wrapping_sub(span.origin.load(Ordering::Relaxed) as usize);
+        let reciprocal = Reciprocal::from_raw(span.reciprocal.load(Ordering::Relaxed));
+        let k = reciprocal.divide(offset);
+        if k >= span.count.load(Ordering::Relaxed) as usize {
+            return None;
+        }
+        let k = k as u32;
+        let chunks = k >> Index::POSITION_BITS;
+        let jumps = chunks.wrapping_mul(span.jump.load(Ordering::Relaxed));
+        let first = span.index.load(Ordering::Relaxed);
+        let index = Index::from_raw(first.wrapping_add(k).wrapping_add(jumps))?;
+        Some((line, index))
+    }
+
     /// Where `address` lies; `None` if it is in no cell of a buffer. Lock-free.
-    #[inline]
     pub fn place<'a>(&self, classes: &'a Classes, address: usize) -> Option<Place<'a>> {
         let base = self.base().as_ptr().addr();
         let offset = address.checked_sub(base)?;

@@ -7,11 +7,12 @@
 use super::ladder::Memory;
 use super::{Arena, GRANULE};
 use crate::catalog::Holder;
-use crate::class::ClassId;
+use crate::class::{ClassId, Geometry, Line, Reciprocal};
 use crate::error::BuildError;
 use crate::pages::Pages;
 use crate::sync::{Arc, Ordering};
 use crate::sys::map::Advice;
+use crate::word::Index;
 use std::ptr::NonNull;
 
 /// Memory for the buffers of one class. Gives its memory and its addresses back
@@ -80,14 +81,24 @@ impl Holder for Segment {
         self.count
     }
 
-    fn assign(&self, class: ClassId) {
+    fn assign(&self, class: ClassId, line: &Line, geometry: &Geometry) {
         let span = self.arena.spans.get(usize::from(self.id));
+        let origin = self.start().addr().get() + geometry.lead();
+        let first = geometry.nth(self.first, 0).map_or(0, Index::raw);
+        let reciprocal = Reciprocal::of(geometry.stride()).raw();
+        // Relaxed: published by `line`.
+        span.origin.store(origin as u64, Ordering::Relaxed);
+        span.reciprocal.store(reciprocal, Ordering::Relaxed);
+        span.index.store(first, Ordering::Relaxed);
+        span.jump.store(geometry.jump(), Ordering::Relaxed);
         // Relaxed: published by `count`. Both numbers fit: an arena has at most
         // 2²⁰ granules, and a segment fewer than 2³² buffers.
         span.class
             .store(class.index() as u32 + 1, Ordering::Relaxed);
         span.first.store(self.first as u32, Ordering::Relaxed);
         span.count.store(self.count as u32, Ordering::Release);
+        let line = std::ptr::from_ref(line).cast_mut();
+        span.line.store(line, Ordering::Release);
     }
 }
 
@@ -97,6 +108,7 @@ impl Drop for Segment {
         // First no look-up finds buffers here, then the addresses are given
         // back, then the number.
         // Release: what was done with the buffers comes before.
+        span.line.store(std::ptr::null_mut(), Ordering::Release);
         span.count.store(0, Ordering::Release);
         if self.arena.is_inherited() {
             return;

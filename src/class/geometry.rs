@@ -112,6 +112,13 @@ impl Geometry {
         offset_of(index, self.stride, self.lead)
     }
 
+    /// From the index of a chunk's last buffer to that of the next one's first,
+    /// less one; modulo 2³².
+    pub fn jump(&self) -> u32 {
+        let granules = (chunk_granules(self.stride) - 1) as u32;
+        granules.wrapping_mul(Index::PER_CHUNK)
+    }
+
     /// The `k`-th buffer of a segment that starts at granule `first`. `None` if
     /// that index does not exist.
     pub fn nth(&self, first: usize, k: usize) -> Option<Index> {
@@ -150,18 +157,15 @@ pub fn offset_of(index: Index, stride: usize, lead: usize) -> usize {
 pub struct Reciprocal(u64);
 
 impl Reciprocal {
-    const UNIT: usize = MIN_ALIGNMENT;
-
     /// The reciprocal of `stride`, a multiple of 512 above zero.
     ///
-    /// In units of 512 bytes both the stride d and every offset n are below
-    /// 2³². With m = ⌊2⁶⁴ / d⌋ + 1 (for d > 1), m·d = 2⁶⁴ + e with 0 < e ≤ d,
-    /// so n·m / 2⁶⁴ = n/d + n·e/(d·2⁶⁴), and the error is below 2³²/2⁶⁴ < 1/d:
-    /// the floor is ⌊n/d⌋. For d = 1 the multiplier would be 2⁶⁴ + 1; zero
-    /// stands for it.
+    /// In units of 512 bytes the stride d is below 2²³; an offset counts in
+    /// halves of a unit, n, below 2³³. With m = ⌊2⁶³ / d⌋ + 1, m·d = 2⁶³ + e with
+    /// 0 < e ≤ d, so n·m / 2⁶⁴ = n/2d + n·e/(d·2⁶⁴), and the error is below
+    /// 2³³/2⁶⁴ < 1/2d: the floor is ⌊n/2d⌋.
     pub fn of(stride: usize) -> Self {
-        let d = (stride / Self::UNIT) as u64;
-        Self(if d <= 1 { 0 } else { u64::MAX / d + 1 })
+        let d = (stride / MIN_ALIGNMENT).max(1) as u64;
+        Self((1 << 63) / d + 1)
     }
 
     /// A reciprocal as it was stored.
@@ -175,12 +179,9 @@ impl Reciprocal {
     }
 
     /// `⌊offset / stride⌋`.
-    #[inline]
+    #[inline(always)]
     pub fn divide(self, offset: usize) -> usize {
-        let n = (offset / Self::UNIT) as u64;
-        if self.0 == 0 {
-            return n as usize;
-        }
+        let n = (offset / (MIN_ALIGNMENT / 2)) as u64;
         ((u128::from(n) * u128::from(self.0)) >> 64) as usize
     }
 }

@@ -10,7 +10,7 @@ mod ladder;
 mod line;
 mod lookup;
 
-pub use geometry::{GRANULE, Geometry, MAX_ALIGNMENT, MAX_SIZE};
+pub use geometry::{GRANULE, Geometry, MAX_ALIGNMENT, MAX_SIZE, Reciprocal};
 pub use ladder::Ladder;
 pub use line::Line;
 pub use lookup::Classes;

@@ -28,8 +28,8 @@ use crate::class::Geometry;
 use crate::error::{AllocError, BuildError};
 use crate::lists::Given;
 use crate::stats::Stats;
-use crate::sync::{Arc, AtomicU64, Ordering};
-use crate::word::{Index, RawState};
+use crate::sync::{Arc, AtomicU32, Ordering};
+use crate::word::Index;
 use std::fmt;
 use std::ptr::NonNull;
 
@@ -56,9 +56,11 @@ impl Shared {
         &self.arena
     }
 
-    fn raw_state(&self, index: Index) -> &AtomicU64 {
+    /// What is known of a buffer as a raw allocation.
+    #[inline(always)]
+    fn raw(&self, index: Index) -> &AtomicU32 {
         let records = self.catalog.lists().records();
-        &records.get(index.raw() as usize).state
+        &records.get(index.raw() as usize).raw
     }
 
     /// Adds `count` buffers of `geometry`.
@@ -79,11 +81,10 @@ impl Shared {
                     let Some(index) = geometry.nth(entry.segment.first(), k) else {
                         break;
                     };
-                    let state = self.raw_state(index);
                     // Relaxed: the last handle's drop ordered every raw call,
                     // each made through a handle, before this.
-                    let state = RawState::from_word(state.load(Ordering::Relaxed));
-                    out += u64::from(state.size() != 0);
+                    let size = self.raw(index).load(Ordering::Relaxed);
+                    out += u64::from(size != 0);
                 }
             }
             out

@@ -5,16 +5,20 @@
 //! callers.
 //!
 //! A pointer that comes back is taken to its buffer by arithmetic alone, and the
-//! buffer's `RawState` then says whether it is out and with which size. The
-//! state is written by the one thread that takes or returns the buffer; calls
-//! that do not race each other on one buffer therefore find it exact.
+//! buffer's record then says whether it is out and with which size. That is
+//! written by the one thread that takes or returns the buffer; calls that do not
+//! race each other on one buffer therefore find it exact.
+//!
+//! The arithmetic is quick and gullible: it names the only buffer that could be
+//! meant. That it is meant is checked the other way round, by the address of
+//! that buffer. Whatever is wrong is found out by the slower, exact look-up.
 
 use super::Pool;
 use crate::buffer::Buffer;
 use crate::catalog::Taken;
 use crate::error::{AllocError, FreeError};
 use crate::sync::Ordering;
-use crate::word::{Index, RawState};
+use crate::word::Index;
 use std::ptr::NonNull;
 
 impl Pool {
@@ -50,11 +54,11 @@ impl Pool {
 
     #[inline(always)]
     fn mark_raw(&self, taken: Taken<'_>, size: usize) -> NonNull<u8> {
-        let state = self.shared().raw_state(taken.index);
-        // Relaxed both: the buffer is ours, and whoever gets the pointer gets
-        // it from us. A class is at most 1 GiB, so the size fits.
-        let now = RawState::from_word(state.load(Ordering::Relaxed)).taken(size as u32);
-        state.store(now.word(), Ordering::Relaxed);
+        // Relaxed: the buffer is ours, and whoever gets the pointer gets it from
+        // us. A class is at most 1 GiB, so the size fits.
+        self.shared()
+            .raw(taken.index)
+            .store(size as u32, Ordering::Relaxed);
         taken.data()
     }
 
@@ -74,7 +78,7 @@ impl Pool {
     /// refused while the buffer is free, but cannot be told from that of the
     /// next owner.) Two threads must not free one buffer at the same time. If it
     /// succeeds, the caller must not use the memory any more.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn free_raw(&self, start: *mut u8, size: usize) -> Result<(), FreeError> {
         let taken = self.check_raw(start, size)?;
         self.clear_raw(taken.index);
@@ -112,43 +116,52 @@ impl Pool {
         Ok(Buffer::new(taken, size))
     }
 
-    #[inline]
+    #[inline(always)]
     fn clear_raw(&self, index: Index) {
-        let state = self.shared().raw_state(index);
-        // Relaxed both: the caller says that the buffer is its own.
-        let now = RawState::from_word(state.load(Ordering::Relaxed)).returned();
-        state.store(now.word(), Ordering::Relaxed);
+        // Relaxed: the caller says that the buffer is its own.
+        self.shared().raw(index).store(0, Ordering::Relaxed);
     }
 
     /// The buffer that is out as `start` with `size` bytes.
-    #[inline]
+    #[inline(always)]
     fn check_raw(&self, start: *mut u8, size: usize) -> Result<Taken<'_>, FreeError> {
-        let address = start.addr();
         let shared = self.shared();
-        let place = shared
-            .arena
-            .place(shared.catalog.classes(), address)
-            .ok_or(FreeError::Foreign { address })?;
-        if place.start != address {
-            return Err(FreeError::Interior {
-                address,
-                start: place.start,
-            });
+        if let Some((line, index)) = shared.arena.candidate(start.addr()) {
+            // SAFETY: the arena names lines of this pool, which it has as long as
+            // there are handles.
+            let line = unsafe { line.as_ref() };
+            // Relaxed: the caller got the pointer from whoever wrote it. 0 says
+            // that the buffer is not out, and is no size.
+            if line.start(index).addr() == start.addr()
+                && shared.raw(index).load(Ordering::Relaxed) as usize == size
+                && size != 0
+            {
+                return Ok(Taken { line, index });
+            }
         }
-        let taken = Taken {
-            line: place.line,
-            index: place.index,
+        Err(self.fault(start.addr(), size))
+    }
+
+    /// What is wrong with an address and a size that were given back.
+    #[cold]
+    #[inline(never)]
+    fn fault(&self, address: usize, given: usize) -> FreeError {
+        let shared = self.shared();
+        let Some(place) = shared.arena.place(shared.catalog.classes(), address) else {
+            return FreeError::Foreign { address };
         };
-        // Relaxed: the caller got the pointer from whoever wrote the state.
-        let state = RawState::from_word(shared.raw_state(taken.index).load(Ordering::Relaxed));
-        match state.size() as usize {
-            0 => Err(FreeError::NotAllocated { address }),
-            allocated if allocated != size => Err(FreeError::WrongSize {
+        let start = place.start;
+        if start != address {
+            return FreeError::Interior { address, start };
+        }
+        // Relaxed: as above.
+        match shared.raw(place.index).load(Ordering::Relaxed) as usize {
+            0 => FreeError::NotAllocated { address },
+            allocated => FreeError::WrongSize {
                 address,
-                given: size,
+                given,
                 allocated,
-            }),
-            _ => Ok(taken),
+            },
         }
     }
 }

@@ -1,19 +1,17 @@
 //! The packed words of the library, as types.
 //!
 //! Owns: the bit layouts of indices, list heads, batches, slots of per-CPU
-//! caches, announcements, and of a raw allocation's state. Uses: `sync`, for the
+//! caches, and announcements. Uses: `sync`, for the
 //! faults of broken twins. Used by: every module that shares a word.
 
 mod index;
 mod list;
 mod moving;
-mod raw;
 mod slot;
 
 pub use index::{Index, link};
 pub use list::{Batch, Head, Pile, Stack};
 pub use moving::Moving;
-pub use raw::RawState;
 pub use slot::{Gate, Level, Limit};
 
 #[cfg(all(test, not(hugepool_loom)))]
@@ -77,16 +75,6 @@ mod tests {
             let stack = Stack::from_word(word);
             prop_assert_eq!(stack.with_top(id).top(), id);
             prop_assert_eq!(stack.with_top(id).word() >> 32, (word >> 32).wrapping_add(1) & 0xffff_ffff);
-        }
-
-        #[test]
-        fn a_raw_state_round_trips(word: u64, size in 1u32..) {
-            let state = RawState::from_word(word);
-            let taken = state.taken(size);
-            prop_assert_eq!(taken.size(), size);
-            prop_assert_eq!(taken.generation(), state.generation().wrapping_add(1));
-            prop_assert_eq!(taken.returned().size(), 0);
-            prop_assert_eq!(taken.returned().generation(), taken.generation());
         }
 
         #[test]

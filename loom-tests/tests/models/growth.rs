@@ -73,7 +73,7 @@ impl Holder for Stub {
         self.count
     }
 
-    fn assign(&self, class: ClassId) {
+    fn assign(&self, class: ClassId, _line: &Line, _geometry: &Geometry) {
         self.class.store(class.index(), Ordering::Relaxed);
     }
 }
