@@ -32,6 +32,14 @@ const COLUMNS: usize = 512;
 /// The first and the last bin of sizes that a class can have.
 const FIRST_BIN: usize = bin(0);
 const LAST_BIN: usize = bin(MAX_SIZE - 1);
+/// Where publishing begins. (Models have one alignment and few sizes; each entry
+/// would be a word to visit.)
+const FIRST_ROW: usize = if cfg!(hugepool_loom) { USED_ROWS - 1 } else { 0 };
+const PUBLISHED_BIN: usize = if cfg!(hugepool_loom) {
+    bin(511)
+} else {
+    FIRST_BIN
+};
 /// Lines that an entry can name: the first serves nothing.
 const LINES: usize = if cfg!(hugepool_loom) {
     MAX_CLASSES + 1
@@ -168,9 +176,9 @@ impl Classes {
 
     /// Rewrites the look-up table for the classes on `ladder`.
     pub fn publish(&self, ladder: &Ladder) {
-        for row in 0..USED_ROWS {
+        for row in FIRST_ROW..USED_ROWS {
             let alignment = 1 << row;
-            for at in FIRST_BIN..=LAST_BIN {
+            for at in PUBLISHED_BIN..=LAST_BIN {
                 let entry = ladder
                     .first(bin_start(at), alignment)
                     .map_or(0, |rung| rung.class.index() as u8 + 1);
