@@ -187,9 +187,23 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         }
     }
 
-    fn taken(&self, (class, index): (ClassId, Index)) -> Taken<'_> {
+    /// A buffer that the lists gave.
+    pub fn taken(&self, (class, index): (ClassId, Index)) -> Taken<'_> {
         let line = self.classes().line(class);
         Taken { line, index }
+    }
+
+    /// As `take_slow`, for a caller that will wait: `None` if none was found.
+    #[cold]
+    pub fn try_take(&self, size: usize, alignment: usize) -> Result<Option<Taken<'_>>, AllocError> {
+        if let Some(line) = self.classes().find(size, alignment)
+            && let Some(index) = self.lists.take_from_class(line.id())
+        {
+            return Ok(Some(Taken { line, index }));
+        }
+        let ladder = self.ladder(size, alignment)?;
+        let taken = self.lists.try_take(ladder.classes());
+        Ok(taken.map(|taken| self.taken(taken)))
     }
 
     /// Takes `count` buffers for `size` bytes at `alignment`, or none.
@@ -210,10 +224,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
             return Err(AllocError::NeverEnough { count, capacity });
         }
         match self.lists.take_many(ladder.classes(), count) {
-            Ok(taken) => Ok(taken
-                .into_iter()
-                .map(|taken| self.taken(taken))
-                .collect()),
+            Ok(taken) => Ok(taken.into_iter().map(|taken| self.taken(taken)).collect()),
             Err(exhausted) => Err(self.exhausted(size, alignment, &ladder, exhausted)),
         }
     }
@@ -332,6 +343,8 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
             self.lists.populate(class);
             self.lists.stock(class, segment.count(), nth);
         }
+        // Those who wait may be served by a class that is new.
+        self.lists.line().rouse();
         Ok(class)
     }
 
@@ -339,7 +352,8 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     /// class has and `more`.
     fn share_out(&self, class: ClassId, more: usize) {
         let buffers = self.lists.capacity(class) as usize + more;
-        self.lists.share_out(class, buffers, self.classes().line(class).stride());
+        self.lists
+            .share_out(class, buffers, self.classes().line(class).stride());
     }
 
     /// Makes the look-up table agree with the directory. A slower thread may

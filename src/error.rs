@@ -5,6 +5,7 @@
 
 use crate::pages::Pages;
 use std::fmt;
+use std::time::Duration;
 
 /// Bytes as people write them: `64 KiB`, `1 GiB`, `700 B`.
 pub(crate) struct Bytes(pub usize);
@@ -309,6 +310,22 @@ pub enum AllocError {
         /// fitted. A caller that tries again will find it.
         carried: bool,
     },
+    /// No buffer that fits came home in time.
+    TimedOut {
+        /// The size asked for, in bytes.
+        size: usize,
+        /// The alignment asked for, in bytes.
+        alignment: usize,
+        /// How long the request was ready to wait.
+        limit: Duration,
+    },
+    /// [`Pool::abort`](crate::Pool::abort) ended the wait.
+    Aborted,
+    /// As many as can wait at once do.
+    TooManyWaiters {
+        /// How many that is.
+        limit: usize,
+    },
 }
 
 impl AllocError {
@@ -368,6 +385,19 @@ impl fmt::Display for AllocError {
                 if carried { " or on their way" } else { "" },
                 Bytes(climb_limit)
             ),
+            Self::TimedOut {
+                size,
+                alignment,
+                limit,
+            } => write!(
+                f,
+                "{} at alignment {alignment}: no buffer came back within {limit:?}",
+                Bytes(size)
+            ),
+            Self::Aborted => write!(f, "the pool was told to end every wait"),
+            Self::TooManyWaiters { limit } => {
+                write!(f, "{limit} requests wait already, as many as can")
+            }
         }
     }
 }

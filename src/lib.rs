@@ -32,6 +32,8 @@ mod cache;
 
 mod home;
 
+mod wait;
+
 mod lists;
 
 mod snapshot;
@@ -57,6 +59,8 @@ pub use machine::{
     HugePages, Machine, MemlockLimit, NumaNode, RseqRegistration, TransparentPolicy,
 };
 pub use pages::{Pages, Rung};
+#[cfg(all(feature = "event-listener", not(hugepool_loom)))]
+pub use pool::Allocate;
 #[cfg(not(hugepool_loom))]
 pub use pool::{Builder, Class, Pool, Region, Trimmed};
 #[cfg(not(hugepool_loom))]
@@ -70,8 +74,8 @@ pub mod model {
     pub use crate::cache::portable::Portable;
     pub use crate::cache::restartable::Restartable;
     pub use crate::cache::{CpuCaches, Empty, Refused, Robbed, Share, Tables};
-    pub use crate::chain::Chain;
     pub use crate::catalog::{Catalog, Holder};
+    pub use crate::chain::Chain;
     pub use crate::class::{ClassId, Classes, Geometry};
     pub use crate::depot::Depot;
     pub use crate::home::Home;

@@ -87,6 +87,8 @@ pub struct Stats {
     pub classes: Vec<ClassStats>,
     /// The segments, in the order in which they were mapped.
     pub segments: Vec<SegmentStats>,
+    /// Requests that wait for a buffer.
+    pub waiting: u64,
     /// Bytes of memory that the bookkeeping occupies, read from the kernel: at
     /// most 64 a buffer and 64 KiB a processor, and where there are many small
     /// segments 4 KiB for each, since its records begin on a page of their own.
@@ -186,6 +188,7 @@ impl Stats {
         Self {
             classes,
             segments,
+            waiting: lists.line().len(),
             metadata_bytes: resident + directory_bytes + size_of::<Shared>(),
             address_space: shared.arena().len(),
             cpus: lists.caches().cpus(),
@@ -278,7 +281,8 @@ impl fmt::Display for Stats {
         let buffers = self.capacity();
         write!(
             f,
-            "metadata {} B for {buffers} buffers and {} CPUs; address space {}; {} caches",
+            "{} waiting; metadata {} B for {buffers} buffers and {} CPUs; address space {}; {} caches",
+            self.waiting,
             self.metadata_bytes,
             self.cpus,
             Bytes(self.address_space),

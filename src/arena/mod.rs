@@ -72,10 +72,8 @@ unsafe impl Zeroed for Span {}
 
 /// Where an address lies.
 #[derive(Clone, Copy)]
-pub struct Place<'a> {
-    /// The class of the buffer in whose cell it lies.
-    pub line: &'a Line,
-    /// That buffer.
+pub struct Place {
+    /// The buffer in whose cell it lies.
     pub index: Index,
     /// The buffer's data start.
     pub start: usize,
@@ -269,7 +267,7 @@ impl Arena {
     }
 
     /// Where `address` lies; `None` if it is in no cell of a buffer. Lock-free.
-    pub fn place<'a>(&self, classes: &'a Classes, address: usize) -> Option<Place<'a>> {
+    pub fn place(&self, classes: &Classes, address: usize) -> Option<Place> {
         let base = self.base().as_ptr().addr();
         let offset = address.checked_sub(base)?;
         if offset >= self.len() {
@@ -290,7 +288,6 @@ impl Arena {
         let line = classes.line(class);
         let index = line.buffer_at(first, count, within)?;
         Some(Place {
-            line,
             index,
             start: base + line.offset_of(index),
         })

@@ -34,7 +34,11 @@ const FIRST_BIN: usize = bin(0);
 const LAST_BIN: usize = bin(MAX_SIZE - 1);
 /// Where publishing begins. (Models have one alignment and few sizes; each entry
 /// would be a word to visit.)
-const FIRST_ROW: usize = if cfg!(hugepool_loom) { USED_ROWS - 1 } else { 0 };
+const FIRST_ROW: usize = if cfg!(hugepool_loom) {
+    USED_ROWS - 1
+} else {
+    0
+};
 const PUBLISHED_BIN: usize = if cfg!(hugepool_loom) {
     bin(511)
 } else {
@@ -68,7 +72,9 @@ const fn bin(last: usize) -> usize {
 const fn bin_start(at: usize) -> usize {
     let mut last = 0;
     if at > FIRST_BIN {
-        let (doubling, eighth) = ((at - FIRST_BIN + 7) / 8 + 6, (at - FIRST_BIN + 7) % 8);
+        // The first bin is the last eighth of its doubling.
+        let eighths = at - FIRST_BIN + 7;
+        let (doubling, eighth) = (eighths / 8 + 6, eighths % 8);
         last = (8 + eighth) << (doubling - 3) & !127;
         // Nothing falls into bins that the bits which are ignored skip.
         if bin(last) != at {

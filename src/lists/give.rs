@@ -5,7 +5,7 @@
 
 use super::ledger::{Carry, count};
 use super::{FreeLists, Given};
-use crate::cache::{CpuCaches, Refused, Tables};
+use crate::cache::{CpuCaches, Refused};
 use crate::class::ClassId;
 use crate::depot::Shut;
 use crate::word::{Batch, Index};
@@ -52,9 +52,7 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Gives back a buffer whose list is shut, and a batch.
     fn give_shut(&self, class: ClassId, index: Index, batch: Option<Batch>) -> Given {
-        let Tables {
-            batches, records, ..
-        } = &self.tables;
+        let batches = &self.tables.batches;
         if !self.home.visit() {
             // The pool is closing: they are late.
             let count = 1 + batch.map_or(0, Batch::count);
@@ -67,7 +65,13 @@ impl<C: CpuCaches> FreeLists<C> {
         if let Some(batch) = batch {
             self.depot(class).force(batches, batch);
         }
-        self.loose(class).force(records, index);
+        // The one in hand goes first: a buffer of the batch would have to be
+        // taken out of it.
+        self.put_back(class, index);
+        self.serve(class);
+        // Whoever shut the lists may have been stopped for ever before it opened
+        // them again.
+        self.unshut(class);
         self.leave()
     }
 

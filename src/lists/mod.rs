@@ -50,9 +50,11 @@ mod give;
 mod ledger;
 mod search;
 mod supply;
+mod waiting;
 
 pub use ledger::Counts;
 pub use search::Exhausted;
+pub use waiting::Wait;
 
 use crate::cache::{CpuCaches, Tables};
 use crate::chain::Chain;
@@ -62,6 +64,7 @@ use crate::home::Home;
 use crate::record::Records;
 use crate::sync::{AtomicU64, Ordering, fault, touch};
 use crate::table::Table;
+use crate::wait::Line as WaitLine;
 use crate::word::Index;
 use crossbeam_utils::CachePadded;
 use ledger::{Ledger, Totals};
@@ -91,6 +94,7 @@ pub struct FreeLists<C> {
     ledgers: Table<Ledger>,
     totals: Table<CachePadded<Totals>>,
     home: Home,
+    line: WaitLine,
     /// 1 while some thread is the first of those that gather several buffers.
     gatherer: AtomicU64,
 }
@@ -109,6 +113,7 @@ impl<C: CpuCaches> FreeLists<C> {
             totals: Table::new(MAX_CLASSES)?,
             caches,
             home: Home::default(),
+            line: WaitLine::new()?,
             gatherer: AtomicU64::new(0),
         })
     }
@@ -279,6 +284,7 @@ impl<C: CpuCaches> FreeLists<C> {
             + self.asides.resident(usize::MAX)?
             + self.depots.resident(usize::MAX)?
             + self.loose.resident(usize::MAX)?
+            + self.line.resident()?
             + self.ledgers.resident(usize::MAX)?
             + self.totals.resident(usize::MAX)?)
     }

@@ -36,7 +36,7 @@ pub struct Exhausted {
 
 /// What other threads were doing when a search found nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Others {
+pub(super) enum Others {
     /// Nobody carried a batch: every buffer was taken.
     Idle,
     /// Somebody did, and had not put it down when patience ended.
@@ -48,7 +48,12 @@ impl<C: CpuCaches> FreeLists<C> {
     /// `None` means that each was empty at a moment of its own, which is no
     /// proof that none was free: see `take`.
     pub fn take_from_class(&self, class: ClassId) -> Option<Index> {
-        self.sweep(class, &mut Evidence::default())
+        loop {
+            let index = self.sweep(class, &mut Evidence::default())?;
+            if !self.goes_to_the_line(class, index) {
+                return Some(index);
+            }
+        }
     }
 
     /// Takes a buffer of the first class on `ladder` that has one: own cache,
@@ -57,6 +62,13 @@ impl<C: CpuCaches> FreeLists<C> {
     pub fn take(&self, ladder: &[ClassId]) -> Result<(ClassId, Index), Exhausted> {
         self.search(ladder, 0, Patience::new())
             .map_err(|others| self.refused(ladder, others))
+    }
+
+    /// As `take`, for a caller that will wait: a refusal is not counted, and
+    /// nobody's batch is waited for.
+    #[cold]
+    pub fn try_take(&self, ladder: &[ClassId]) -> Option<(ClassId, Index)> {
+        self.search(ladder, 0, Patience::none()).ok()
     }
 
     /// Counts a refusal.
@@ -148,7 +160,7 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Sweeps until it finds a buffer or has proof that there is none. `own` of
     /// the carries it sees are the caller's.
-    fn search(
+    pub(super) fn search(
         &self,
         ladder: &[ClassId],
         own: u64,
@@ -156,10 +168,14 @@ impl<C: CpuCaches> FreeLists<C> {
     ) -> Result<(ClassId, Index), Others> {
         let mut before: Option<Evidence> = None;
         let mut changing = 0;
-        loop {
+        'search: loop {
             let mut seen = Evidence::default();
             for (rung, &class) in ladder.iter().enumerate() {
                 if let Some(index) = self.sweep(class, &mut seen) {
+                    if self.goes_to_the_line(class, index) {
+                        before = None;
+                        continue 'search;
+                    }
                     if rung > 0 {
                         count(&self.own_ledger(ladder[0]).climbs);
                     }
@@ -253,7 +269,7 @@ impl<C: CpuCaches> FreeLists<C> {
     pub(super) fn keep(&self, class: ClassId, index: Index) {
         let line = self.classes().line(class);
         if !self.caches.push(&self.tables, line, index) {
-            self.loose(class).force(&self.tables.records, index);
+            self.put_back(class, index);
         }
     }
 
@@ -292,6 +308,7 @@ impl<C: CpuCaches> FreeLists<C> {
         } else if let Err(rest) = self.caches.refill(&self.tables, class, rest) {
             // Somebody else filled it. Our caller holds a handle of the pool.
             self.depot(class).force(batches, rest);
+            self.serve(class);
         }
         index
     }

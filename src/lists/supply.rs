@@ -32,6 +32,7 @@ impl<C: CpuCaches> FreeLists<C> {
             }
             self.put_down(class, self.depot(class), &indices);
         }
+        self.serve(class);
     }
 
     /// How many buffers a batch gets where there is a choice: half of what a
@@ -123,6 +124,7 @@ impl<C: CpuCaches> FreeLists<C> {
             }
         }
         self.bring_back(class);
+        self.serve(class);
         gone
     }
 

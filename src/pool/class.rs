@@ -23,10 +23,10 @@ use std::ptr::NonNull;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Class {
-    handle: Handle,
+    pub(super) handle: Handle,
     line: NonNull<Line>,
-    size: usize,
-    alignment: usize,
+    pub(super) size: usize,
+    pub(super) alignment: usize,
 }
 
 // SAFETY: a class is a handle and the address of a part of the pool that is made

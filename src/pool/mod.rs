@@ -16,9 +16,14 @@
 mod builder;
 mod class;
 mod raw;
+#[cfg(feature = "event-listener")]
+mod task;
+mod wait;
 
 pub use builder::Builder;
 pub use class::Class;
+#[cfg(feature = "event-listener")]
+pub use task::Allocate;
 
 use crate::arena::{Arena, Memory, Pages, Segment};
 use crate::buffer::Buffer;

@@ -255,7 +255,8 @@ impl Slots {
             ) {
                 Ok(_) => {
                     let taken = entries.iter().take(above.len());
-                    taken.for_each(|&entry| Index::from_raw(entry).into_iter().for_each(&mut *take));
+                    taken
+                        .for_each(|&entry| Index::from_raw(entry).into_iter().for_each(&mut *take));
                     return Ok(());
                 }
                 Err(now) => level = Level::from_word(now),

@@ -5,7 +5,8 @@
 use std::cell::Cell;
 
 pub use loom::sync::atomic::{
-    AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering, fence,
 };
 pub use loom::thread::yield_now;
 pub use std::sync::Arc;
@@ -35,6 +36,30 @@ impl Patience {
             yield_now();
         }
         left
+    }
+}
+
+/// As the native one, without the time limit.
+#[derive(Default)]
+pub struct Bell {
+    rings: AtomicU32,
+    rung: loom::sync::Notify,
+}
+
+impl Bell {
+    pub fn rings(&self) -> u32 {
+        self.rings.load(Ordering::Acquire)
+    }
+
+    pub fn ring(&self) {
+        self.rings.fetch_add(1, Ordering::Release);
+        self.rung.notify();
+    }
+
+    pub fn sleep(&self, seen: u32, _deadline: Option<std::time::Instant>) {
+        while self.rings() == seen {
+            self.rung.wait();
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 
 pub use core::hint::spin_loop;
 pub use core::sync::atomic::{
-    AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering, fence,
 };
 pub use std::sync::Arc;
 pub use std::thread::yield_now;

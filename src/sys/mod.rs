@@ -5,6 +5,7 @@
 //! functions that return `io::Result` or `Option`, and says which manual page
 //! their contract comes from.
 
+pub mod bell;
 pub mod cpu;
 #[cfg(not(hugepool_loom))]
 pub mod limits;

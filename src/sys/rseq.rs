@@ -41,7 +41,12 @@ fn symbol(name: &CStr) -> Option<*const c_void> {
 ///
 /// The area is aligned to 32 bytes and stays the thread's, for the kernel to write to, until it is taken back.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
-pub unsafe fn register(area: *mut c_void, bytes: u32, signature: u32, undo: bool) -> io::Result<()> {
+pub unsafe fn register(
+    area: *mut c_void,
+    bytes: u32,
+    signature: u32,
+    undo: bool,
+) -> io::Result<()> {
     const UNREGISTER: libc::c_int = 1;
     let flags = if undo { UNREGISTER } else { 0 };
     // SAFETY: the caller's.

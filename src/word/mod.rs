@@ -1,18 +1,20 @@
 //! The packed words of the library, as types.
 //!
 //! Owns: the bit layouts of indices, list heads, batches, slots of per-CPU
-//! caches, and announcements. Uses: `sync`, for the
+//! caches, announcements, and places in the line of those who wait. Uses: `sync`, for the
 //! faults of broken twins. Used by: every module that shares a word.
 
 mod index;
 mod list;
 mod moving;
 mod slot;
+mod standing;
 
 pub use index::{Index, link};
 pub use list::{Batch, Head, Pile, Stack};
 pub use moving::Moving;
 pub use slot::{Gate, Level, Limit};
+pub use standing::Standing;
 
 #[cfg(all(test, not(hugepool_loom)))]
 mod tests {
@@ -110,6 +112,27 @@ mod tests {
                 prop_assert_eq!(gate.thieves(), n);
             }
             prop_assert_eq!((gate.room(), gate.capacity(), gate.is_open()), (other, other, true));
+        }
+
+        #[test]
+        fn a_standing_round_trips(ticket in 0u64..1 << 61, task: bool, raw in 1u32.., class: u8) {
+            let index = Index::from_raw(raw).unwrap();
+            for standing in [
+                Standing::Vacant,
+                Standing::Waiting { ticket, task },
+                Standing::Given { class, index },
+                Standing::Aborted,
+            ] {
+                prop_assert_eq!(Standing::from_word(standing.word()), standing);
+            }
+        }
+
+        #[test]
+        fn every_change_of_a_limit_is_a_new_version(word: u64, cpus: u32) {
+            let limit = Limit::from_word(word);
+            prop_assert_eq!(limit.with_cpus(cpus).cpus(), cpus);
+            let versions = limit.with_cpus(cpus).word() >> 32;
+            prop_assert_eq!(versions, (word >> 32).wrapping_add(1) & 0xffff_ffff);
         }
     }
 }

@@ -40,10 +40,16 @@ impl Level {
     #[inline]
     pub fn changes(self) -> u64 {
         let word = self.0;
-        (if cfg!(hugepool_loom) { word << 16 >> 16 } else { word }) >> 8
+        (if cfg!(hugepool_loom) {
+            word << 16 >> 16
+        } else {
+            word
+        }) >> 8
     }
 
-    /// One change later, with `some` buffers more. There is room for them.
+    /// One change later, with `some` buffers more. There is room for them. (The
+    /// assembly does this; models call it.)
+    #[cfg_attr(not(hugepool_loom), allow(dead_code))]
     #[inline]
     #[must_use]
     pub fn raised(self, some: u32) -> Self {
