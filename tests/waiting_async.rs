@@ -1,0 +1,258 @@
+//! Waiting as a future: the same line, polled.
+#![cfg(feature = "event-listener")]
+
+mod support;
+
+use hugepool::{AllocError, Allocate, Buffer, Builder, Pool};
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+use support::Random;
+
+const SIZE: usize = 4096;
+const ALIGNMENT: usize = 4096;
+
+fn builder(count: usize) -> Builder {
+    Pool::builder()
+        .reserve(SIZE, ALIGNMENT, count)
+        .address_space(64 << 20)
+        .prefault(false)
+}
+
+fn with_both_kinds(count: usize, test: impl Fn(&Pool)) {
+    for portable in [false, true] {
+        test(&builder(count).portable_caches(portable).build().unwrap());
+    }
+}
+
+/// Counts how often it was woken.
+#[derive(Default)]
+struct Wakes(AtomicU64);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A future with a waker of its own.
+struct Task {
+    future: Pin<Box<Allocate>>,
+    wakes: Arc<Wakes>,
+}
+
+impl Task {
+    /// Polled once: it has its place in the line.
+    fn waiting(pool: &Pool) -> Self {
+        let mut task = Self {
+            future: Box::pin(pool.allocate_async(SIZE, ALIGNMENT)),
+            wakes: Arc::default(),
+        };
+        assert!(task.poll().is_pending(), "nothing was free");
+        task
+    }
+
+    fn poll(&mut self) -> Poll<Result<Buffer, AllocError>> {
+        let waker = Waker::from(Arc::clone(&self.wakes));
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+
+    fn wakes(&self) -> u64 {
+        self.wakes.0.load(Ordering::Relaxed)
+    }
+
+    fn result(&mut self) -> Result<Buffer, AllocError> {
+        match self.poll() {
+            Poll::Ready(result) => result,
+            Poll::Pending => panic!("it still waits"),
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Runs a future on this thread.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(result) => return result,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+fn take(pool: &Pool) -> Buffer {
+    pool.allocate(SIZE, ALIGNMENT).expect("a buffer is free")
+}
+
+#[test]
+fn a_future_is_ready_at_once_if_a_buffer_is_free() {
+    with_both_kinds(1, |pool| {
+        let buffer = block_on(pool.allocate_async(SIZE, ALIGNMENT)).unwrap();
+        assert_eq!(buffer.len(), SIZE);
+        let class = pool.class(SIZE, ALIGNMENT).unwrap();
+        drop(buffer);
+        assert!(block_on(class.allocate_async()).is_ok());
+    });
+}
+
+#[test]
+fn tasks_are_woken_and_served_in_the_order_they_came() {
+    with_both_kinds(1, |pool| {
+        let mut buffer = take(pool);
+        let mut tasks: Vec<Task> = (0..5).map(|_| Task::waiting(pool)).collect();
+        for served in 0..5 {
+            drop(buffer);
+            for (at, task) in tasks.iter().enumerate() {
+                assert_eq!(task.wakes() > 0, at <= served, "task {at}");
+            }
+            buffer = tasks[served].result().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_future_that_is_dropped_passes_on_what_it_was_given() {
+    with_both_kinds(1, |pool| {
+        let buffer = take(pool);
+        let first = Task::waiting(pool);
+        let mut second = Task::waiting(pool);
+        drop(buffer);
+        assert!(first.wakes() > 0 && second.wakes() == 0);
+        drop(first);
+        assert!(second.wakes() > 0, "a wake-up was lost");
+        drop(second.result().unwrap());
+        assert_eq!(pool.available(SIZE, ALIGNMENT), 1);
+    });
+}
+
+#[test]
+fn a_future_that_is_dropped_early_leaves_the_line() {
+    with_both_kinds(1, |pool| {
+        let buffer = take(pool);
+        let first = Task::waiting(pool);
+        let mut second = Task::waiting(pool);
+        drop(first);
+        assert_eq!(pool.stats().waiting, 1);
+        drop(buffer);
+        drop(second.result().unwrap());
+        assert_eq!(pool.stats().waiting, 0);
+        drop(take(pool));
+        assert!(pool.stats().classes[0].cached > 0, "a cache stayed shut");
+    });
+}
+
+#[test]
+fn a_future_keeps_its_pool_and_is_served_by_its_last_buffers() {
+    for portable in [false, true] {
+        let pool = builder(1).portable_caches(portable).build().unwrap();
+        let mut buffer = take(&pool);
+        let mut task = Task::waiting(&pool);
+        drop(pool);
+        buffer.fill(3);
+        drop(buffer);
+        let last = task.result().unwrap();
+        drop(task);
+        assert!(last.iter().all(|&byte| byte == 3), "another's memory");
+    }
+}
+
+#[test]
+fn threads_and_tasks_stand_in_one_line() {
+    with_both_kinds(1, |pool| {
+        let buffer = take(pool);
+        let mut first = Task::waiting(pool);
+        thread::scope(|scope| {
+            let second = scope.spawn(|| {
+                let limit = Duration::from_secs(60);
+                pool.allocate_timeout(SIZE, ALIGNMENT, limit).map(drop)
+            });
+            while pool.stats().waiting < 2 {
+                thread::yield_now();
+            }
+            drop(buffer);
+            assert_eq!(pool.stats().waiting, 1);
+            drop(first.result().unwrap());
+            second.join().unwrap().expect("the first gave it back");
+        });
+    });
+}
+
+#[test]
+fn abort_and_impossible_requests_end_a_future_with_an_error() {
+    with_both_kinds(1, |pool| {
+        let refused = block_on(pool.allocate_async(SIZE + 1, ALIGNMENT));
+        assert!(matches!(refused, Err(AllocError::NoClass { .. })));
+        let _held = take(pool);
+        let mut task = Task::waiting(pool);
+        pool.abort();
+        assert!(task.wakes() > 0);
+        assert_eq!(task.result().unwrap_err(), AllocError::Aborted);
+        let refused = block_on(pool.allocate_async(SIZE, ALIGNMENT));
+        assert_eq!(refused.unwrap_err(), AllocError::Aborted);
+    });
+}
+
+#[test]
+fn growth_wakes_a_task_that_a_new_class_could_serve() {
+    with_both_kinds(1, |pool| {
+        let _held = take(pool);
+        let mut task = Task::waiting(pool);
+        pool.request(2 * SIZE, ALIGNMENT, 1).unwrap();
+        assert!(task.wakes() > 0);
+        assert_eq!(task.result().unwrap().capacity(), 2 * SIZE);
+    });
+}
+
+/// Threads that wait as futures, of which many are dropped half-way.
+#[test]
+fn nothing_is_lost_however_futures_end() {
+    const THREADS: u64 = 8;
+    const BUFFERS: usize = 2;
+    const EACH: usize = 500;
+    with_both_kinds(BUFFERS, |pool| {
+        let holders = AtomicU64::new(0);
+        thread::scope(|scope| {
+            for number in 0..THREADS {
+                let holders = &holders;
+                scope.spawn(move || {
+                    let mut random = Random::new(number);
+                    for _ in 0..EACH {
+                        if random.below(3) == 0 {
+                            let waker = Waker::noop();
+                            let mut future = Box::pin(pool.allocate_async(SIZE, ALIGNMENT));
+                            let _ = future.as_mut().poll(&mut Context::from_waker(waker));
+                            thread::yield_now();
+                            continue;
+                        }
+                        let buffer = block_on(pool.allocate_async(SIZE, ALIGNMENT)).unwrap();
+                        let others = holders.fetch_add(1, Ordering::Relaxed);
+                        assert!(others < BUFFERS as u64, "a buffer was doubled");
+                        if random.below(2) == 0 {
+                            thread::yield_now();
+                        }
+                        holders.fetch_sub(1, Ordering::Relaxed);
+                        drop(buffer);
+                    }
+                });
+            }
+        });
+        assert_eq!(pool.stats().waiting, 0);
+        let all: Vec<Buffer> = (0..BUFFERS).map(|_| take(pool)).collect();
+        assert!(pool.allocate(SIZE, ALIGNMENT).is_err());
+        drop(all);
+    });
+}
