@@ -182,6 +182,11 @@ impl Chain {
         u64::from(Self::depth(self.load(), records))
     }
 
+    /// A number that changes whenever the list does.
+    pub fn tag(&self) -> u32 {
+        self.load().tag()
+    }
+
     /// Touches the head, so that no later call faults a page.
     pub fn populate(&self) {
         touch(&self.head);

@@ -30,6 +30,8 @@ pub struct ClassStats {
     pub in_use: usize,
     /// Free buffers in processors' caches.
     pub cached: usize,
+    /// How many the processors' caches may hold; moves with use.
+    pub cache_capacity: usize,
     /// The most buffers that were ever out of the depot at once: held by
     /// callers or in processors' caches. Never below the most that callers ever
     /// held at once, and above it by no more than what the caches held.
@@ -121,6 +123,7 @@ impl Stats {
                         capacity: counts.capacity as usize,
                         in_use: counts.capacity.saturating_sub(free) as usize,
                         cached: counts.cached as usize,
+                        cache_capacity: counts.cache_capacity as usize,
                         high_water: counts.high_water as usize,
                         refills: counts.refills,
                         flushes: counts.flushes,

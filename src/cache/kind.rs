@@ -4,7 +4,7 @@
 
 use super::portable::Portable;
 use super::restartable::Restartable;
-use super::{CpuCaches, Refused, Robbed, Share, Tables};
+use super::{CpuCaches, Refilled, Refused, Robbed, Share, Tables};
 use crate::batch::Handful;
 use crate::class::{ClassId, Line};
 use crate::rseq;
@@ -74,7 +74,7 @@ impl CpuCaches for Kind {
         either!(self, push_again(tables, class, index))
     }
 
-    fn refill(&self, tables: &Tables, class: ClassId, batch: Batch) -> Result<(), Batch> {
+    fn refill(&self, tables: &Tables, class: ClassId, batch: Batch) -> Refilled {
         either!(self, refill(tables, class, batch))
     }
 
@@ -110,8 +110,12 @@ impl CpuCaches for Kind {
         either!(self, most())
     }
 
-    fn set_capacity(&self, cpu: usize, class: ClassId, capacity: u8) {
-        either!(self, set_capacity(cpu, class, capacity));
+    fn set_capacity(&self, cpu: usize, class: ClassId, from: u8, to: u8) -> bool {
+        either!(self, set_capacity(cpu, class, from, to))
+    }
+
+    fn activity(&self, cpu: usize, class: ClassId) -> u64 {
+        either!(self, activity(cpu, class))
     }
 
     fn populate(&self, class: ClassId) {

@@ -80,6 +80,15 @@ impl Share {
     }
 }
 
+/// What is left of a batch after a refill.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refilled {
+    /// Nothing, and its array belongs to the slot now.
+    Whole,
+    /// This, maybe nothing. Its array is the caller's.
+    Rest(Batch),
+}
+
 /// What came of robbing a slot.
 #[derive(Debug)]
 pub enum Robbed {
@@ -125,10 +134,10 @@ pub trait CpuCaches: Sync {
     /// As `push`, tries harder, and says why not.
     fn push_again(&self, tables: &Tables, class: ClassId, index: Index) -> Result<(), Refused>;
 
-    /// Puts `batch`, which the caller holds, into this processor's slot if there
-    /// is room for it; otherwise gives it back. The caller holds a handle of the
-    /// pool.
-    fn refill(&self, tables: &Tables, class: ClassId, batch: Batch) -> Result<(), Batch>;
+    /// Puts buffers of `batch`, which the caller holds, into this processor's
+    /// slot, from its end, as many as there is room for, and gives what is left
+    /// of it. The caller holds a handle of the pool.
+    fn refill(&self, tables: &Tables, class: ClassId, batch: Batch) -> Refilled;
 
     /// Takes up to `count` buffers from this processor's slot, at once, without
     /// disturbing anybody. `None` proves nothing.
@@ -159,8 +168,12 @@ pub trait CpuCaches: Sync {
     /// How many buffers `push` puts into the slot of processor `cpu` at most.
     fn capacity(&self, cpu: usize, class: ClassId) -> u8;
 
-    /// Sets that, at most to `most()`. What is in the slot stays there.
-    fn set_capacity(&self, cpu: usize, class: ClassId, capacity: u8);
+    /// Sets that to `to`, at most `most()`, if it is `from`. What is in the slot
+    /// stays there.
+    fn set_capacity(&self, cpu: usize, class: ClassId, from: u8, to: u8) -> bool;
+
+    /// A number that changes whenever the slot of processor `cpu` does.
+    fn activity(&self, cpu: usize, class: ClassId) -> u64;
 
     /// The largest capacity a slot can have.
     fn most(&self) -> u8;

@@ -22,7 +22,7 @@
 //! that migrates between reading it and the compare-and-swap merely uses a
 //! colder slot.
 
-use super::{CpuCaches, Empty, Refused, Robbed, Share, Tables};
+use super::{CpuCaches, Empty, Refilled, Refused, Robbed, Share, Tables};
 use crate::batch::{Handful, MAX_BATCH};
 use crate::chain::Chain;
 use crate::class::{ClassId, Line, MAX_CLASSES};
@@ -221,8 +221,20 @@ impl CpuCaches for Portable {
         self.own(class).push(tables, index)
     }
 
-    fn refill(&self, _tables: &Tables, class: ClassId, batch: Batch) -> Result<(), Batch> {
-        self.own(class).refill(batch)
+    fn refill(&self, tables: &Tables, class: ClassId, batch: Batch) -> Refilled {
+        let slot = self.own(class);
+        let capacity = slot.capacity.load(Ordering::Relaxed) as u32;
+        if !batch.is_none() && batch.count() <= capacity && slot.refill(batch).is_ok() {
+            return Refilled::Whole;
+        }
+        // Too large for the slot, or there is one: some of it as single buffers.
+        let mut rest = batch;
+        while let Some(index) = tables.batches.last(rest)
+            && slot.push(tables, index).is_ok()
+        {
+            rest = rest.less_one();
+        }
+        Refilled::Rest(rest)
     }
 
     fn flush(&self, tables: &Tables, class: ClassId, count: u32) -> Option<Handful> {
@@ -263,9 +275,15 @@ impl CpuCaches for Portable {
         2 * MAX_BATCH as u8
     }
 
-    fn set_capacity(&self, cpu: usize, class: ClassId, capacity: u8) {
+    fn set_capacity(&self, cpu: usize, class: ClassId, from: u8, to: u8) -> bool {
         let at = &self.slot(cpu, class).capacity;
-        at.store(u64::from(capacity), Ordering::Relaxed);
+        at.compare_exchange(from.into(), to.into(), Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    fn activity(&self, cpu: usize, class: ClassId) -> u64 {
+        let slot = self.slot(cpu, class);
+        u64::from(slot.freed.tag()) + u64::from(slot.filled().tag())
     }
 
     fn populate(&self, class: ClassId) {

@@ -9,7 +9,7 @@
 //! registration) `lists` goes on with lists of its own; nobody waits for the
 //! slot.
 
-use super::{CpuCaches, Empty, Refused, Robbed, Share, Tables};
+use super::{CpuCaches, Empty, Refilled, Refused, Robbed, Share, Tables};
 use crate::batch::{Handful, MAX_BATCH};
 use crate::class::{ClassId, Line};
 use crate::rseq::{self, ENTRIES, Slots};
@@ -31,6 +31,14 @@ impl Restartable {
     /// restartable sequences. Fails as `mmap` does.
     pub fn new(cpus: usize) -> io::Result<Option<Self>> {
         Ok(Slots::new(cpus)?.map(|slots| Self { slots }))
+    }
+
+    /// How many more buffers would go into this processor's slot.
+    fn room(&self, class: ClassId) -> u32 {
+        self.slots.current().map_or(0, |cpu| {
+            let room = u32::from(self.slots.gate(cpu, class).room());
+            room.saturating_sub(self.slots.level(cpu, class).count())
+        })
     }
 
     /// Whether a section may have failed for a reason that has passed: it was
@@ -107,32 +115,35 @@ impl CpuCaches for Restartable {
         })
     }
 
-    fn refill(&self, tables: &Tables, class: ClassId, batch: Batch) -> Result<(), Batch> {
+    fn refill(&self, tables: &Tables, class: ClassId, batch: Batch) -> Refilled {
         let mut rest = batch;
-        let Some(any) = tables.batches.last(rest) else {
-            return Err(batch);
-        };
-        // Read from the top, so that what is put in comes out in that order.
-        let mut buffers = [any; MAX_BATCH];
-        let mut from = MAX_BATCH;
-        while let Some(index) = tables.batches.last(rest)
-            && from > 0
-        {
-            from -= 1;
-            buffers[from] = index;
-            rest = rest.less_one();
-        }
         for _ in 0..TRIES {
-            if rseq::push_all(tables.classes.line(class), &buffers[from..]) {
-                tables.batches.put(batch.id());
-                return Ok(());
+            let Some(any) = tables.batches.last(rest) else {
+                break;
+            };
+            // Read from the end, so that what is put in comes out in that order.
+            let mut buffers = [any; MAX_BATCH];
+            let mut from = MAX_BATCH;
+            let mut below = rest;
+            let mut room = self.room(class);
+            while let Some(index) = tables.batches.last(below)
+                && from > 0
+                && room > 0
+            {
+                from -= 1;
+                room -= 1;
+                buffers[from] = index;
+                below = below.less_one();
             }
-            let more = (MAX_BATCH - from) as u32;
-            if !self.may_succeed(class, |count, room| count + more <= u32::from(room)) {
+            if from == MAX_BATCH {
+                break;
+            }
+            if rseq::push_all(tables.classes.line(class), &buffers[from..]) {
+                rest = below;
                 break;
             }
         }
-        Err(batch)
+        Refilled::Rest(rest)
     }
 
     fn flush(&self, tables: &Tables, class: ClassId, count: u32) -> Option<Handful> {
@@ -199,8 +210,12 @@ impl CpuCaches for Restartable {
         ENTRIES as u8
     }
 
-    fn set_capacity(&self, cpu: usize, class: ClassId, capacity: u8) {
-        self.slots.set_capacity(cpu, class, capacity);
+    fn set_capacity(&self, cpu: usize, class: ClassId, from: u8, to: u8) -> bool {
+        self.slots.set_capacity(cpu, class, from, to)
+    }
+
+    fn activity(&self, cpu: usize, class: ClassId) -> u64 {
+        self.slots.level(cpu, class).changes()
     }
 
     fn populate(&self, class: ClassId) {

@@ -155,6 +155,12 @@ impl Classes {
         self.defined.fetch_max(id.index() + 1, Ordering::Release);
     }
 
+    /// Every class that was ever defined, and maybe some that are about to be.
+    pub fn ids(&self) -> impl Iterator<Item = ClassId> + use<> {
+        // Acquire: see `defined`.
+        (0..self.defined.load(Ordering::Acquire)).filter_map(ClassId::new)
+    }
+
     /// Every class that `keep` keeps, as a ladder. Lock-free; allocates nothing.
     pub fn ladder(&self, mut keep: impl FnMut(&Rung) -> bool) -> Ladder {
         let mut ladder = Ladder::default();

@@ -100,6 +100,7 @@ impl<C: CpuCaches> FreeLists<C> {
             return Flushed::Nothing;
         };
         count(&ledger.flushes);
+        self.missed(cpu, class, false);
         let batch = batches.fill(id, handful.as_slice());
         match self.depot(class).push(batches, batch) {
             Ok(()) => Flushed::Room,

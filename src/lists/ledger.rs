@@ -21,6 +21,8 @@ pub(super) struct Ledger {
     pub(super) steals: AtomicU64,
     pub(super) climbs: AtomicU64,
     pub(super) failures: AtomicU64,
+    /// The cache's activity when `adapt` looked last; Relaxed, a hint.
+    pub(super) seen: AtomicU64,
 }
 
 // SAFETY: integer atomics alone; all zero is nothing counted or announced.
@@ -37,6 +39,9 @@ pub(super) struct Totals {
     /// How many buffers one processor's cache may hold at most. Relaxed: it
     /// only chooses how much moves at once.
     pub(super) most: AtomicU64,
+    /// Bytes from one buffer to the next. Relaxed: written with the same value
+    /// whenever the class grows.
+    pub(super) stride: AtomicU64,
 }
 
 // SAFETY: integer atomics alone; all zero is a class without buffers.
@@ -79,6 +84,8 @@ pub struct Counts {
     pub depot: u64,
     /// Free buffers in processors' caches.
     pub cached: u64,
+    /// How many processors' caches may hold.
+    pub cache_capacity: u64,
     /// The most that were ever outside the depot.
     pub high_water: u64,
     /// Times a cache was filled with a batch from the depot.

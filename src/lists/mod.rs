@@ -46,6 +46,7 @@
 //! One sweep would not do: with two buffers always free, one sweep can miss
 //! both if they move behind its back.
 
+mod adapt;
 mod give;
 mod ledger;
 mod search;
@@ -92,6 +93,10 @@ pub struct FreeLists<C> {
     /// What came back while its processor's cache could not be used.
     loose: Table<CachePadded<Chain>>,
     ledgers: Table<Ledger>,
+    /// For each processor, the bytes that its caches may hold above the least.
+    spent: Table<CachePadded<AtomicU64>>,
+    /// What that may come to.
+    budget: usize,
     totals: Table<CachePadded<Totals>>,
     home: Home,
     line: WaitLine,
@@ -100,9 +105,10 @@ pub struct FreeLists<C> {
 }
 
 impl<C: CpuCaches> FreeLists<C> {
-    /// Empty lists for buffers of `classes` whose index is below `indices`. Fails
-    /// as `mmap` does.
-    pub fn new(caches: C, classes: Classes, indices: usize) -> io::Result<Self> {
+    /// Empty lists for buffers of `classes` whose index is below `indices`. Caches
+    /// that hold more than the least hold no more than `budget` bytes a
+    /// processor. Fails as `mmap` does.
+    pub fn new(caches: C, classes: Classes, indices: usize, budget: usize) -> io::Result<Self> {
         Ok(Self {
             // A chunk of indices has at least as many bytes of address space.
             tables: Tables::new(classes, indices, indices)?,
@@ -110,6 +116,8 @@ impl<C: CpuCaches> FreeLists<C> {
             asides: Table::new(MAX_CLASSES)?,
             loose: Table::new(MAX_CLASSES)?,
             ledgers: Table::new(caches.cpus() * MAX_CLASSES)?,
+            spent: Table::new(caches.cpus())?,
+            budget,
             totals: Table::new(MAX_CLASSES)?,
             caches,
             home: Home::default(),
@@ -222,6 +230,7 @@ impl<C: CpuCaches> FreeLists<C> {
         for cpu in 0..self.caches.cpus() {
             let ledger = self.ledger(cpu, class);
             counts.cached += self.caches.len(&self.tables, cpu, class);
+            counts.cache_capacity += u64::from(self.caches.capacity(cpu, class));
             counts.refills += ledger.refills.load(Ordering::Relaxed);
             counts.flushes += ledger.flushes.load(Ordering::Relaxed);
             counts.steals += ledger.steals.load(Ordering::Relaxed);
@@ -239,6 +248,7 @@ impl<C: CpuCaches> FreeLists<C> {
         self.loose(class).populate();
         for cpu in 0..self.caches.cpus() {
             touch(&self.ledger(cpu, class).moving);
+            touch(self.spent.get(cpu));
         }
     }
 
@@ -286,6 +296,7 @@ impl<C: CpuCaches> FreeLists<C> {
             + self.loose.resident(usize::MAX)?
             + self.line.resident()?
             + self.ledgers.resident(usize::MAX)?
+            + self.spent.resident(usize::MAX)?
             + self.totals.resident(usize::MAX)?)
     }
 }

@@ -6,7 +6,7 @@
 
 use super::FreeLists;
 use super::ledger::{Carry, count};
-use crate::cache::{CpuCaches, Robbed, Share};
+use crate::cache::{CpuCaches, Refilled, Robbed, Share};
 use crate::class::ClassId;
 use crate::sync::{Ordering, Patience, fault, spin_loop, yield_now};
 use crate::word::{Batch, Index, Moving};
@@ -234,6 +234,7 @@ impl<C: CpuCaches> FreeLists<C> {
             if let Some(index) = self.rob(cpu, class, seen) {
                 if step > 0 {
                     count(&self.ledger(own, class).steals);
+                    self.robbed(cpu, class);
                 }
                 return Some(index);
             }
@@ -288,6 +289,7 @@ impl<C: CpuCaches> FreeLists<C> {
             if let Ok((batch, left)) = depot.pop_batch(batches) {
                 count(&ledger.refills);
                 self.note_left(class, left);
+                self.missed(cpu, class, true);
                 if let Some(index) = self.open(class, batch) {
                     return Ok(index);
                 }
@@ -302,13 +304,14 @@ impl<C: CpuCaches> FreeLists<C> {
     fn open(&self, class: ClassId, batch: Batch) -> Option<Index> {
         let batches = &self.tables.batches;
         let index = batches.last(batch);
-        let rest = batch.less_one();
-        if rest.is_none() {
-            batches.put(batch.id());
-        } else if let Err(rest) = self.caches.refill(&self.tables, class, rest) {
-            // Somebody else filled it. Our caller holds a handle of the pool.
-            self.depot(class).force(batches, rest);
-            self.serve(class);
+        match self.caches.refill(&self.tables, class, batch.less_one()) {
+            Refilled::Whole => {}
+            Refilled::Rest(rest) if rest.is_none() => batches.put(batch.id()),
+            Refilled::Rest(rest) => {
+                // No room for it. Our caller holds a handle of the pool.
+                self.depot(class).force(batches, rest);
+                self.serve(class);
+            }
         }
         index
     }

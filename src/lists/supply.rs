@@ -144,25 +144,4 @@ impl<C: CpuCaches> FreeLists<C> {
             .sum();
         self.tables.batches.grow(needed);
     }
-
-    /// Sets what the caches of a class may hold that has, or will have, `buffers`
-    /// buffers every `stride` bytes; and opens them, if they are new.
-    pub fn share_out(&self, class: ClassId, buffers: usize, _stride: usize) {
-        let cpus = self.caches.cpus();
-        let share = buffers / (2 * cpus.max(1));
-        let most = share.clamp(2, usize::from(self.caches.most()));
-        self.set_cache(class, most as u8);
-    }
-
-    /// Sets what each cache of `class` may hold.
-    pub fn set_cache(&self, class: ClassId, most: u8) {
-        // Relaxed: any value it ever had will do.
-        let totals = self.totals(class);
-        totals.most.store(most.into(), Ordering::Relaxed);
-        for cpu in 0..self.caches.cpus() {
-            self.caches.set_capacity(cpu, class, most);
-        }
-        self.caches.attach(&self.tables, class);
-        self.caches.unshut(&self.tables, class, &|| true);
-    }
 }

@@ -20,6 +20,9 @@ use std::io;
 /// costs no memory.
 const ROOM: usize = 64 << 30;
 
+/// What the caches of a processor may hold by default, in bytes.
+const CACHE_BYTES: usize = 32 << 20;
+
 /// The largest prefix zone, in bytes.
 const MAX_PREFIX: usize = 1 << 20;
 
@@ -47,6 +50,7 @@ pub struct Builder {
     climb: usize,
     memory: Memory,
     portable: bool,
+    cache_bytes: usize,
 }
 
 impl Default for Builder {
@@ -58,6 +62,7 @@ impl Default for Builder {
             climb: 4,
             memory: Memory::default(),
             portable: false,
+            cache_bytes: CACHE_BYTES,
         }
     }
 }
@@ -120,6 +125,16 @@ impl Builder {
     /// `factor` times its size (default 4; 0 or 1: no larger class).
     pub fn climb(mut self, factor: usize) -> Self {
         self.climb = factor;
+        self
+    }
+
+    /// Lets the caches of one processor hold up to `bytes` of free buffers, all
+    /// classes together (default 32 MiB), besides two of each class. Within that
+    /// they grow for the classes that miss, at the cost of idle ones. A cache
+    /// never holds more than 60 buffers of a class, nor half of a processor's
+    /// share of them.
+    pub fn cpu_cache(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
         self
     }
 
@@ -230,7 +245,10 @@ impl Builder {
             let indices = (len / GRANULE) << Index::POSITION_BITS;
             let caches = Kind::new(cpu::possible(), self.portable)?;
             let classes = Classes::new(self.prefix, arena.base().as_ptr())?;
-            Ok((arena, FreeLists::new(caches, classes, indices)?))
+            Ok((
+                arena,
+                FreeLists::new(caches, classes, indices, self.cache_bytes)?,
+            ))
         };
         // The granules that hold no buffers come on top of what callers count.
         let overhead = GRANULE * (self.requests.len() + 1);

@@ -188,12 +188,12 @@ impl Slots {
         }
     }
 
-    /// Sets how many buffers pushes put into the slot of `cpu` at most.
-    pub fn set_capacity(&self, cpu: usize, class: ClassId, capacity: u8) {
-        let capacity = capacity.min(ENTRIES as u8);
-        Self::change_gate(self.slot(cpu, class), |gate| {
-            Some(gate.with_capacity(capacity))
-        });
+    /// Sets how many buffers pushes put into the slot of `cpu` at most to `to`,
+    /// if it is `from`.
+    pub fn set_capacity(&self, cpu: usize, class: ClassId, from: u8, to: u8) -> bool {
+        let to = to.min(ENTRIES as u8);
+        let set = |gate: Gate| (gate.capacity() == from).then(|| gate.with_capacity(to));
+        Self::change_gate(self.slot(cpu, class), set).is_some()
     }
 
     /// Takes buffers from the slot of `cpu`, whichever processor the caller runs

@@ -1,0 +1,155 @@
+//! How much each processor's cache of a class may hold.
+//!
+//! Owns: the capacities, and the bytes they may add up to. Uses: the lists. Used
+//! by: refills and flushes, which report that a cache missed; steals; growth.
+//!
+//! ```text
+//!   a miss (the cache was empty and the depot well stocked, or it was full):
+//!        capacity × 2, up to the class's most, if the processor's budget allows;
+//!        otherwise half the capacity of a class that was idle since the last
+//!        look becomes free
+//!   robbed by another processor:
+//!        capacity ÷ 2
+//! ```
+//!
+//! A capacity is between `LEAST` and the class's most: half of a processor's fair
+//! share of the class, what a slot has room for, and what the budget has room
+//! for. What the capacities above `LEAST` come to, in bytes, is no more than the
+//! budget of the processor. A buffer costs no memory for lying in a cache, but
+//! other processors must then steal it, which costs more than a look into the
+//! depot; so caches are no larger than misses make them.
+//!
+//! A processor that only frees, or only allocates, misses on every batch, and so
+//! soon moves batches as large as can be.
+
+use super::FreeLists;
+use super::ledger::{Carry, count};
+use crate::cache::CpuCaches;
+use crate::class::ClassId;
+use crate::sync::Ordering;
+
+/// What any cache may hold.
+const LEAST: u8 = 2;
+/// What a new class's caches may hold, unless that is too much.
+const FIRST: u8 = 8;
+
+impl<C: CpuCaches> FreeLists<C> {
+    /// Sets what the caches of a class may hold at most that has, or will have,
+    /// `buffers` buffers every `stride` bytes; and opens them, if they are new.
+    pub fn share_out(&self, class: ClassId, buffers: usize, stride: usize) {
+        let share = buffers / (2 * self.caches.cpus().max(1));
+        let affordable = self.budget / stride.max(1);
+        let most = share
+            .min(affordable)
+            .clamp(LEAST.into(), self.caches.most().into()) as u8;
+        // Relaxed: see `Totals`.
+        let totals = self.totals(class);
+        totals.stride.store(stride as u64, Ordering::Relaxed);
+        totals.most.store(most.into(), Ordering::Relaxed);
+        for cpu in 0..self.caches.cpus() {
+            let now = self.caches.capacity(cpu, class);
+            if now == 0 {
+                // New: it has at least the least, and the first if that fits.
+                self.caches.set_capacity(cpu, class, 0, LEAST);
+                self.set_capacity(cpu, class, LEAST, FIRST.clamp(LEAST, most));
+            } else if now > most {
+                self.set_capacity(cpu, class, now, most);
+            }
+        }
+        self.caches.attach(&self.tables, class);
+        self.unshut(class);
+    }
+
+    /// Sets what each cache of a class may hold, for good. (For models.)
+    #[cfg(hugepool_loom)]
+    pub fn fix_cache(&self, class: ClassId, capacity: u8) {
+        let totals = self.totals(class);
+        totals.most.store(capacity.into(), Ordering::Relaxed);
+        for cpu in 0..self.caches.cpus() {
+            self.caches.set_capacity(cpu, class, 0, capacity);
+        }
+        self.caches.attach(&self.tables, class);
+        self.unshut(class);
+    }
+
+    /// Changes a capacity, if the budget allows and it is still `from`.
+    fn set_capacity(&self, cpu: usize, class: ClassId, from: u8, to: u8) -> bool {
+        let stride = self.totals(class).stride.load(Ordering::Relaxed);
+        let spent = self.spent.get(cpu);
+        // Relaxed: a sum that bounds; nothing is read through it.
+        let more = u64::from(to.saturating_sub(from)) * stride;
+        let before = spent.fetch_add(more, Ordering::Relaxed);
+        let affordable = more == 0 || before + more <= self.budget as u64;
+        let done = affordable && self.caches.set_capacity(cpu, class, from, to);
+        let less = match done {
+            true => u64::from(from.saturating_sub(to)) * stride,
+            false => more,
+        };
+        spent.fetch_sub(less, Ordering::Relaxed);
+        done
+    }
+
+    /// The cache of `cpu` missed: gives it more room if there is. The caller
+    /// holds a handle if `handle`, otherwise a buffer.
+    pub(super) fn missed(&self, cpu: usize, class: ClassId, handle: bool) {
+        let most = self.totals(class).most.load(Ordering::Relaxed) as u8;
+        let now = self.caches.capacity(cpu, class);
+        let wanted = now.saturating_mul(2).min(most);
+        if wanted > now && !self.set_capacity(cpu, class, now, wanted) {
+            // The next miss finds what becomes free.
+            self.reclaim(cpu, class, handle);
+        }
+    }
+
+    /// The cache of `cpu` was robbed: it need not hold so much.
+    pub(super) fn robbed(&self, cpu: usize, class: ClassId) {
+        let now = self.caches.capacity(cpu, class);
+        let less = (now / 2).max(LEAST);
+        if less < now {
+            self.set_capacity(cpu, class, now, less);
+        }
+    }
+
+    /// Takes half of its capacity from one idle class of `cpu`.
+    fn reclaim(&self, cpu: usize, missing: ClassId, handle: bool) {
+        for class in self.classes().ids().filter(|&class| class != missing) {
+            let now = self.caches.capacity(cpu, class);
+            let less = (now / 2).max(LEAST);
+            let activity = self.caches.activity(cpu, class);
+            // Relaxed: a hint.
+            let seen = &self.ledger(cpu, class).seen;
+            let idle = seen.swap(activity, Ordering::Relaxed) == activity;
+            if !idle || less >= now {
+                continue;
+            }
+            let surplus = self.caches.len(&self.tables, cpu, class) > less.into();
+            if surplus && !handle {
+                // Its buffers cannot be moved from here.
+                continue;
+            }
+            if self.set_capacity(cpu, class, now, less) {
+                if surplus {
+                    self.evict(cpu, class, u32::from(now - less));
+                }
+                return;
+            }
+        }
+    }
+
+    /// Moves up to `some` buffers from the cache of this processor, presumably
+    /// `cpu`, to the depot. The caller holds a handle.
+    fn evict(&self, cpu: usize, class: ClassId, some: u32) {
+        let batches = &self.tables.batches;
+        let Some(id) = batches.take() else { return };
+        let ledger = self.ledger(cpu, class);
+        let _carry = Carry::begin(ledger);
+        let Some(handful) = self.caches.flush(&self.tables, class, some) else {
+            batches.put(id);
+            return;
+        };
+        count(&ledger.flushes);
+        let batch = batches.fill(id, handful.as_slice());
+        self.depot(class).force(batches, batch);
+        self.serve(class);
+    }
+}
