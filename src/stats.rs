@@ -284,12 +284,12 @@ impl fmt::Display for Stats {
         let buffers = self.capacity();
         write!(
             f,
-            "{} waiting; metadata {} B for {buffers} buffers and {} CPUs; address space {}; {} caches",
-            self.waiting,
+            "metadata {} B for {buffers} buffers and {} CPUs; address space {}; {} caches; {} waiting",
             self.metadata_bytes,
             self.cpus,
             Bytes(self.address_space),
-            self.cache
+            self.cache,
+            self.waiting
         )
     }
 }

@@ -166,6 +166,11 @@ mod model {
             unsafe { &*element }
         }
 
+        /// As the native one.
+        ///
+        /// # Safety
+        ///
+        /// None here: it looks.
         pub unsafe fn get_unchecked(&self, at: usize) -> &T {
             self.get(at)
         }

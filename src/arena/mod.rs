@@ -289,7 +289,7 @@ impl Arena {
         let index = line.buffer_at(first, count, within)?;
         Some(Place {
             index,
-            start: base + line.offset_of(index),
+            start: line.start(index).addr(),
         })
     }
 

@@ -12,14 +12,14 @@
 //! and `limit`, belong to `rseq`.
 
 use super::ClassId;
-use super::geometry::{Geometry, Reciprocal, nth, offset_of};
+use super::geometry::{Geometry, nth, offset_of};
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 use crate::table::Zeroed;
 use crate::word::Index;
 use core::ptr::null_mut;
 
 /// The constants of a class, and where its per-CPU slots are.
-#[repr(C, align(128))]
+#[repr(C, align(64))]
 pub struct Line {
     /// The slot of processor 0, null if the caches are not restartable.
     pub slots: AtomicPtr<()>,
@@ -35,10 +35,7 @@ pub struct Line {
     owner: AtomicPtr<()>,
     /// The class's number.
     id: AtomicU64,
-    // The other line: what only cold or checked calls read.
     alignment: AtomicU64,
-    lead: AtomicU64,
-    reciprocal: AtomicU64,
 }
 
 impl Default for Line {
@@ -52,8 +49,6 @@ impl Default for Line {
             owner: AtomicPtr::new(null_mut()),
             id: AtomicU64::new(0),
             alignment: AtomicU64::new(0),
-            lead: AtomicU64::new(0),
-            reciprocal: AtomicU64::new(0),
         }
     }
 }
@@ -75,9 +70,6 @@ impl Line {
         self.id.store(id.index() as u64, Ordering::Relaxed);
         self.alignment
             .store(geometry.alignment() as u64, Ordering::Relaxed);
-        self.lead.store(geometry.lead() as u64, Ordering::Relaxed);
-        let reciprocal = Reciprocal::of(geometry.stride()).raw();
-        self.reciprocal.store(reciprocal, Ordering::Relaxed);
         self.size.store(geometry.size() as u64, Ordering::Relaxed);
     }
 
@@ -118,20 +110,11 @@ impl Line {
         origin.wrapping_add(offset_of(index, self.stride(), 0))
     }
 
-    /// Offset in the arena of the data start of buffer `index`.
-    #[inline]
-    pub fn offset_of(&self, index: Index) -> usize {
-        let lead = self.lead.load(Ordering::Relaxed) as usize;
-        offset_of(index, self.stride(), lead)
-    }
-
     /// The buffer in whose cell lies the byte `offset` of a segment that starts
     /// at granule `first` and has `count` buffers; `None` if it is behind the
     /// last one.
-    #[inline]
     pub fn buffer_at(&self, first: usize, count: usize, offset: usize) -> Option<Index> {
-        let reciprocal = Reciprocal::from_raw(self.reciprocal.load(Ordering::Relaxed));
-        let k = reciprocal.divide(offset);
+        let k = offset / self.stride().max(1);
         if k >= count {
             return None;
         }

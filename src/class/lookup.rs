@@ -27,8 +27,9 @@ use std::io;
 const ROWS: usize = usize::BITS as usize;
 /// Rows of alignments that a class can have; the others stay empty.
 const USED_ROWS: usize = MAX_ALIGNMENT.trailing_zeros() as usize + 1;
-/// Columns: one for every bin that a size could fall into.
-const COLUMNS: usize = 512;
+/// Columns: one for every bin of sizes that a class can have. (Other sizes fall
+/// into the same ones; the class found there is too small.)
+const COLUMNS: usize = 256;
 /// The first and the last bin of sizes that a class can have.
 const FIRST_BIN: usize = bin(0);
 const LAST_BIN: usize = bin(MAX_SIZE - 1);

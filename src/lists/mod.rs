@@ -64,7 +64,7 @@ use crate::depot::Depot;
 use crate::home::Home;
 use crate::record::Records;
 use crate::sync::{AtomicU64, Ordering, fault, touch};
-use crate::table::Table;
+use crate::table::{Table, Zeroed};
 use crate::wait::Line as WaitLine;
 use crate::word::Index;
 use crossbeam_utils::CachePadded;
@@ -83,15 +83,24 @@ pub enum Given {
     Last,
 }
 
+/// The shared lists of a class that are seldom in use.
+#[derive(Default)]
+struct Side {
+    /// Where trimming puts what it does not want, so that requests find it.
+    aside: Depot,
+    /// What came back while its processor's cache could not be used.
+    loose: Chain,
+}
+
+// SAFETY: both are; all-zero bytes are two empty lists.
+unsafe impl Zeroed for Side {}
+
 /// The free lists of every class of a pool.
 pub struct FreeLists<C> {
     caches: C,
     tables: Tables,
     depots: Table<CachePadded<Depot>>,
-    /// Where trimming puts what it does not want, so that requests find it.
-    asides: Table<CachePadded<Depot>>,
-    /// What came back while its processor's cache could not be used.
-    loose: Table<CachePadded<Chain>>,
+    sides: Table<CachePadded<Side>>,
     ledgers: Table<Ledger>,
     /// For each processor, the bytes that its caches may hold above the least.
     spent: Table<CachePadded<AtomicU64>>,
@@ -113,8 +122,7 @@ impl<C: CpuCaches> FreeLists<C> {
             // A chunk of indices has at least as many bytes of address space.
             tables: Tables::new(classes, indices, indices)?,
             depots: Table::new(MAX_CLASSES)?,
-            asides: Table::new(MAX_CLASSES)?,
-            loose: Table::new(MAX_CLASSES)?,
+            sides: Table::new(MAX_CLASSES)?,
             ledgers: Table::new(caches.cpus() * MAX_CLASSES)?,
             spent: Table::new(caches.cpus())?,
             budget,
@@ -152,11 +160,11 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     fn aside(&self, class: ClassId) -> &Depot {
-        self.asides.get(class.index())
+        &self.sides.get(class.index()).aside
     }
 
     fn loose(&self, class: ClassId) -> &Chain {
-        self.loose.get(class.index())
+        &self.sides.get(class.index()).loose
     }
 
     fn totals(&self, class: ClassId) -> &Totals {
@@ -291,9 +299,8 @@ impl<C: CpuCaches> FreeLists<C> {
         Ok(self.tables.records.resident(indices)?
             + self.tables.batches.resident()?
             + self.caches.resident()?
-            + self.asides.resident(usize::MAX)?
+            + self.sides.resident(usize::MAX)?
             + self.depots.resident(usize::MAX)?
-            + self.loose.resident(usize::MAX)?
             + self.line.resident()?
             + self.ledgers.resident(usize::MAX)?
             + self.spent.resident(usize::MAX)?

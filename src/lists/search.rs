@@ -282,14 +282,16 @@ impl<C: CpuCaches> FreeLists<C> {
         let cpu = self.caches.current();
         let batch = self.batch_size(cpu, class);
         // An estimate: it only chooses the way.
-        let stocked = depot.len(batches);
-        if batch > 1 && stocked >= 2 * u64::from(batch) {
+        let stocked = depot.len(batches) >= 2 * u64::from(batch);
+        if stocked {
+            self.missed(cpu, class, true);
+        }
+        if stocked && batch > 1 {
             let ledger = self.ledger(cpu, class);
             let _carry = Carry::begin(ledger);
             if let Ok((batch, left)) = depot.pop_batch(batches) {
                 count(&ledger.refills);
                 self.note_left(class, left);
-                self.missed(cpu, class, true);
                 if let Some(index) = self.open(class, batch) {
                     return Ok(index);
                 }

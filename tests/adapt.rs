@@ -1,0 +1,162 @@
+//! How much the processors' caches hold, and how that moves with use.
+
+mod support;
+
+use hugepool::{Buffer, Builder, ClassStats, Pool};
+use support::{cpus, on_cpu};
+
+const SIZE: usize = 64 << 10;
+const ALIGNMENT: usize = 4096;
+
+fn builder() -> Builder {
+    Pool::builder().address_space(8 << 30).prefault(false)
+}
+
+/// Takes `count` and gives them all back, `times`, on one processor: the cache
+/// misses whenever it holds fewer.
+fn burst(pool: &Pool, size: usize, count: usize, times: usize) {
+    on_cpu(cpus()[0], || {
+        for _ in 0..times {
+            let held: Vec<Buffer> = (0..count)
+                .map(|_| pool.allocate(size, ALIGNMENT).unwrap())
+                .collect();
+            drop(held);
+        }
+    });
+}
+
+fn class(pool: &Pool, at: usize) -> ClassStats {
+    pool.stats().classes[at].clone()
+}
+
+/// Pools of both kinds of caches.
+fn both(builder: &Builder) -> [Pool; 2] {
+    [false, true].map(|portable| builder.clone().portable_caches(portable).build().unwrap())
+}
+
+#[test]
+fn a_cache_grows_where_it_misses_and_no_further_than_its_bounds() {
+    for pool in both(&builder().reserve(SIZE, ALIGNMENT, 4096)) {
+        let slots = pool.stats().cpus;
+        let before = class(&pool, 0).cache_capacity;
+        assert!(before <= 8 * slots, "it begins small");
+        burst(&pool, SIZE, 400, 20);
+        let after = class(&pool, 0);
+        assert!(after.cache_capacity > before, "it did not grow");
+        assert!(after.cache_capacity <= 60 * slots);
+        assert!(after.cached <= (60 + 30) * slots);
+    }
+}
+
+#[test]
+fn the_caches_of_a_processor_stay_within_their_bytes() {
+    const BUDGET: usize = 1 << 20;
+    const SIZES: [usize; 3] = [SIZE, 2 * SIZE, 4 * SIZE];
+    let mut builder = builder().cpu_cache(BUDGET);
+    for size in SIZES {
+        builder = builder.reserve(size, ALIGNMENT, 1000);
+    }
+    for pool in both(&builder) {
+        for _ in 0..4 {
+            for size in SIZES {
+                burst(&pool, size, 200, 10);
+            }
+        }
+        let stats = pool.stats();
+        let may: usize = stats
+            .classes
+            .iter()
+            .map(|class| class.cache_capacity * class.stride)
+            .sum();
+        let least: usize = stats.classes.iter().map(|class| 2 * class.stride).sum();
+        assert!(
+            may <= stats.cpus * (BUDGET + least),
+            "{may} B on {} CPUs",
+            stats.cpus
+        );
+        assert!(may > stats.cpus * least, "no cache grew");
+    }
+}
+
+#[test]
+fn capacity_moves_from_an_idle_class_to_one_that_misses() {
+    // Room for one large cache.
+    let builder = builder()
+        .reserve(SIZE, ALIGNMENT, 1000)
+        .reserve(2 * SIZE, ALIGNMENT, 1000)
+        .cpu_cache(60 * SIZE);
+    for pool in both(&builder) {
+        let cpus = pool.stats().cpus;
+        burst(&pool, SIZE, 300, 20);
+        let first = class(&pool, 0).cache_capacity;
+        assert!(first >= 30 + 2 * (cpus - 1), "the class in use has {first}");
+        burst(&pool, 2 * SIZE, 300, 40);
+        let (idle, used) = (
+            class(&pool, 0).cache_capacity,
+            class(&pool, 1).cache_capacity,
+        );
+        assert!(idle < first, "the idle class kept its {first}");
+        assert!(used > 8, "the class in use has {used}");
+        burst(&pool, SIZE, 300, 40);
+        assert!(class(&pool, 0).cache_capacity > idle, "it got nothing back");
+    }
+}
+
+#[test]
+fn a_cache_that_is_robbed_holds_less() {
+    let cpus = cpus();
+    if cpus.len() < 2 {
+        support::skipped("robbing: this process may run on one CPU only");
+        return;
+    }
+    for pool in both(&builder().reserve(SIZE, ALIGNMENT, 1000)) {
+        burst(&pool, SIZE, 500, 20);
+        let before = class(&pool, 0).cache_capacity;
+        // Everything, so that the first processor's cache is robbed.
+        let all = on_cpu(cpus[1], || {
+            (0..1000)
+                .map(|_| pool.allocate(SIZE, ALIGNMENT).unwrap())
+                .collect::<Vec<Buffer>>()
+        });
+        let after = class(&pool, 0);
+        assert!(after.steals > 0);
+        assert!(after.cache_capacity < before + 60, "nothing shrank");
+        drop(all);
+    }
+}
+
+#[test]
+fn one_sided_use_settles_into_large_batches() {
+    let cpus = cpus();
+    if cpus.len() < 2 {
+        support::skipped("one-sided use: this process may run on one CPU only");
+        return;
+    }
+    const ROUNDS: u64 = 400;
+    const EACH: u64 = 100;
+    for pool in both(&builder().reserve(SIZE, ALIGNMENT, 2000)) {
+        let pass = |rounds: u64| {
+            for _ in 0..rounds {
+                let held: Vec<Buffer> = on_cpu(cpus[0], || {
+                    (0..EACH)
+                        .map(|_| pool.allocate(SIZE, ALIGNMENT).unwrap())
+                        .collect()
+                });
+                on_cpu(cpus[1], || drop(held));
+            }
+        };
+        pass(20);
+        let before = class(&pool, 0);
+        pass(ROUNDS);
+        let after = class(&pool, 0);
+        let moved = ROUNDS * EACH;
+        // Batches of 15 at least, where 30 is the most.
+        let (flushes, refills) = (
+            after.flushes - before.flushes,
+            after.refills - before.refills,
+        );
+        assert!(flushes <= moved / 15, "{flushes} flushes of {moved}");
+        assert!(refills <= moved / 15, "{refills} refills of {moved}");
+        assert!(after.steals - before.steals <= moved / 100, "ping-pong");
+    }
+}
