@@ -48,7 +48,7 @@ pub struct BenchOptions {
     #[arg(long, value_name = "BYTES", value_parser = alignment, default_value = "4096")]
     alignment: usize,
 
-    /// Numbers of threads for threads, pipeline and burst [default: 1,2,8,64 for threads, 2 for pipeline,
+    /// Numbers of threads for threads, pipeline and burst [default: 1,2,32,256 for threads, 2 for pipeline,
     /// 1 for burst]
     #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = threads)]
     threads: Vec<usize>,

@@ -16,7 +16,7 @@ use crate::rival::{Name, Shape};
 use crate::units::{self, MIB};
 
 /// Threads of the pattern `threads` when the user asks for none.
-const THREADS: [usize; 4] = [1, 2, 8, 64];
+const THREADS: [usize; 4] = [1, 2, 32, 256];
 
 /// What the user asked for.
 #[derive(Debug, Clone)]
