@@ -176,16 +176,16 @@ fn rseq(machine: &Machine) -> Vec<Line> {
                 "registered by the C library: {} bytes, {} from the thread pointer",
                 area.size, area.offset
             ),
-            "per-CPU caches need no locked instruction where the pool uses them",
+            "per-CPU caches use them, and need no locked instruction (with membarrier, below)",
         ),
         Some(_) => (
             "known to the C library, but not registered (GLIBC_TUNABLES=glibc.pthread.rseq=0, or an old kernel)"
                 .to_owned(),
-            "per-CPU caches work by compare-and-swap",
+            "the pool registers its threads itself if the kernel lets it; otherwise caches work by compare-and-swap",
         ),
         None => (
             "not known to the C library (glibc has them from 2.35 on)".to_owned(),
-            "per-CPU caches work by compare-and-swap",
+            "the pool registers its threads itself if the kernel lets it; otherwise caches work by compare-and-swap",
         ),
     };
     vec![line("state", state), line("for the pool", meaning)]
