@@ -68,7 +68,7 @@ impl Home {
             // Relaxed: see `handles`.
             match self.handles.compare_exchange_weak(
                 handles,
-                handles + 1,
+                fault!(VisitorsDoNotCount, handles, handles + 1),
                 Ordering::Relaxed,
                 Ordering::Relaxed,
             ) {

@@ -12,7 +12,7 @@
 use super::FreeLists;
 use crate::cache::CpuCaches;
 use crate::class::{ClassId, Ladder};
-use crate::sync::Patience;
+use crate::sync::{Patience, fault};
 use crate::wait::{Line, Seat, Turn};
 use crate::word::Index;
 
@@ -87,7 +87,7 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Ends that unless somebody waits.
     pub(super) fn unshut(&self, class: ClassId) {
-        let idle = || !self.line.is_wanted(class);
+        let idle = || fault!(UnshutAnyway, true, !self.line.is_wanted(class));
         self.caches.unshut(&self.tables, class, &idle);
         self.loose(class).unshut(idle);
         self.depot(class).unshut(idle);
@@ -111,7 +111,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Hands over what the caller put into shut lists. The caller holds a
     /// handle.
     pub(super) fn serve(&self, class: ClassId) {
-        while self.line.has_taker_after(class) {
+        while fault!(NoServe, false, self.line.has_taker_after(class)) {
             let Some(index) = self.take_shared(class) else {
                 return;
             };
