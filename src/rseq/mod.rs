@@ -342,7 +342,11 @@ fn current() -> Option<usize> {
 
 #[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
 fn available() -> bool {
-    crate::sys::membarrier::register().is_ok() && thread::available()
+    let available = crate::sys::membarrier::register().is_ok() && thread::available();
+    if available {
+        crate::sys::rseq::stay_loaded(section::pop as *const () as *const std::ffi::c_void);
+    }
+    available
 }
 
 #[cfg(hugepool_loom)]
