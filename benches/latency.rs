@@ -13,7 +13,7 @@
 //! | `burst` | 512 taken, then all given back: the operation with its share of refills and flushes |
 //! | `threads` | `same` in T threads at once, on one pool, by class |
 //! | `pipeline` | one thread takes and sends, another receives and gives back |
-//! | `exhausted` | `steal`: *allocate alone*, every free buffer being in another processor's cache; `climb`: the class is empty and a larger one serves; `refusal`: *allocate alone*, nothing is free |
+//! | `exhausted` | `steal`: *allocate alone*, one of two free buffers, both in another processor's cache; `climb`: the class is empty and a larger one serves; `refusal`: *allocate alone*, nothing is free; `in-vain`: the same with a wait of no time |
 //! | `growth` | `Pool::request` of one segment and `Pool::trim` of it |
 //! | `build` | building and dropping a pool of 1 TiB of address space and 1 GiB of memory that is not touched |
 //!
@@ -343,14 +343,16 @@ fn exhausted(criterion: &mut Criterion) {
     steal(&mut group);
     climb(&mut group);
     refusal(&mut group);
+    in_vain(&mut group);
     group.finish();
 }
 
 /// Every free buffer of the pool is put into one processor's cache and then taken
 /// from another processor.
 fn steal(group: &mut BenchmarkGroup<'_, WallTime>) {
-    // As many as one cache holds: half its share of all. The others are out.
-    const FREE: usize = 32;
+    // As many as any cache holds, however often it was robbed; a thief takes half
+    // of them, that is one, and then the other. The others are out.
+    const FREE: usize = 2;
     let possible = Machine::probe().possible_cpus.unwrap_or(1);
     let cpus = cpu::allowed();
     let [first, second, ..] = *cpus else {
@@ -361,7 +363,7 @@ fn steal(group: &mut BenchmarkGroup<'_, WallTime>) {
         skipped("exhausted/steal", &error);
         return;
     }
-    let Some(pool) = pool("exhausted/steal", &[(SIZE, ALIGNMENT, 2 * possible * FREE)]) else {
+    let Some(pool) = pool("exhausted/steal", &[(SIZE, ALIGNMENT, 64 * possible)]) else {
         return;
     };
     let class = resolve(&pool, SIZE, ALIGNMENT);
@@ -397,6 +399,23 @@ fn steal(group: &mut BenchmarkGroup<'_, WallTime>) {
         });
     });
     pin(&cpus).expect("it was allowed before");
+}
+
+/// All that a wait costs but the sleep: into the line, the lists shut and looked
+/// through, out of the line, the lists opened.
+fn in_vain(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let Some(pool) = pool("exhausted/in-vain", &[(SIZE, ALIGNMENT, 4)]) else {
+        return;
+    };
+    let class = resolve(&pool, SIZE, ALIGNMENT);
+    let _held: Vec<_> = (0..4).map(|_| by_class(&class)).collect();
+    plain(group);
+    group.bench_function("in-vain", |bencher| {
+        bencher.iter(|| {
+            let refused = class.allocate_timeout(Duration::ZERO);
+            black_box(refused.expect_err("all are taken"))
+        });
+    });
 }
 
 fn climb(group: &mut BenchmarkGroup<'_, WallTime>) {
