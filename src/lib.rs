@@ -76,10 +76,12 @@ pub mod model {
     pub use crate::cache::{CpuCaches, Empty, Refused, Robbed, Share, Tables};
     pub use crate::catalog::{Catalog, Holder};
     pub use crate::chain::Chain;
-    pub use crate::class::{ClassId, Classes, Geometry};
+    pub use crate::class::{ClassId, Classes, Geometry, Line};
     pub use crate::depot::Depot;
     pub use crate::home::Home;
     pub use crate::lists::{FreeLists, Given};
+    pub use crate::record::Records;
+    pub use crate::rseq::Slots;
     pub use crate::snapshot::Snapshot;
     pub use crate::sync::{Fault, plant};
     pub use crate::sys::cpu::run_on;

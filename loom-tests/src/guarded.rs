@@ -1,33 +1,29 @@
 //! Per-CPU caches that know when they must not be touched any more.
 
 use hugepool::model::{
-    Batch, ClassId, CpuCaches, Empty, Handful, Index, Portable, Refused, Tables,
+    Batch, ClassId, CpuCaches, Handful, Index, Line, Refused, Robbed, Share, Tables,
 };
 use loom::cell::UnsafeCell;
+use std::io;
 
-/// The portable caches, every call of which counts as a read of the pool's
+/// Caches of any kind, every call of which counts as a read of the pool's
 /// memory. loom reports a call that does not happen before the tear-down.
-pub struct Guarded {
-    caches: Portable,
+pub struct Guarded<C> {
+    caches: C,
     memory: UnsafeCell<()>,
 }
 
 // SAFETY: loom runs one thread at a time, and reports accesses to `memory` that
 // are not ordered; there is nothing in it to be torn.
-unsafe impl Sync for Guarded {}
+unsafe impl<C: Sync> Sync for Guarded<C> {}
 
-impl Guarded {
-    /// Caches of `cpus` processors.
-    pub fn new(cpus: usize) -> Self {
+impl<C> Guarded<C> {
+    /// Guards `caches`.
+    pub fn new(caches: C) -> Self {
         Self {
-            caches: Portable::new(cpus).unwrap(),
+            caches,
             memory: UnsafeCell::new(()),
         }
-    }
-
-    /// The pool's memory is read.
-    pub fn touch(&self) {
-        self.memory.with(|_| ());
     }
 
     /// The pool's memory is unmapped.
@@ -35,13 +31,13 @@ impl Guarded {
         self.memory.with_mut(|_| ());
     }
 
-    fn touched(&self) -> &Portable {
-        self.touch();
+    fn touched(&self) -> &C {
+        self.memory.with(|_| ());
         &self.caches
     }
 }
 
-impl CpuCaches for Guarded {
+impl<C: CpuCaches> CpuCaches for Guarded<C> {
     fn cpus(&self) -> usize {
         self.touched().cpus()
     }
@@ -54,49 +50,67 @@ impl CpuCaches for Guarded {
         self.touched().current()
     }
 
-    fn pop(&self, tables: &Tables, class: ClassId) -> Option<Index> {
-        self.touched().pop(tables, class)
+    fn pop(&self, tables: &Tables, line: &Line) -> Option<Index> {
+        self.touched().pop(tables, line)
     }
 
-    fn push(
-        &self,
-        tables: &Tables,
-        class: ClassId,
-        index: Index,
-        capacity: u32,
-    ) -> Result<(), Refused> {
-        self.touched().push(tables, class, index, capacity)
+    fn push(&self, tables: &Tables, line: &Line, index: Index) -> bool {
+        self.touched().push(tables, line, index)
+    }
+
+    fn pop_again(&self, tables: &Tables, class: ClassId) -> Option<Index> {
+        self.touched().pop_again(tables, class)
+    }
+
+    fn push_again(&self, tables: &Tables, class: ClassId, index: Index) -> Result<(), Refused> {
+        self.touched().push_again(tables, class, index)
     }
 
     fn refill(&self, tables: &Tables, class: ClassId, batch: Batch) -> Result<(), Batch> {
         self.touched().refill(tables, class, batch)
     }
 
-    fn flush(&self, tables: &Tables, cpu: usize, class: ClassId, count: u32) -> Option<Handful> {
-        self.touched().flush(tables, cpu, class, count)
+    fn flush(&self, tables: &Tables, class: ClassId, count: u32) -> Option<Handful> {
+        self.touched().flush(tables, class, count)
     }
 
-    fn unfill(&self, tables: &Tables, cpu: usize, class: ClassId) -> Option<Batch> {
-        self.touched().unfill(tables, cpu, class)
+    fn rob(&self, tables: &Tables, cpu: usize, class: ClassId, share: Share) -> Robbed {
+        self.touched().rob(tables, cpu, class, share)
     }
 
-    fn steal(&self, tables: &Tables, cpu: usize, class: ClassId) -> Result<Index, Empty> {
-        self.touched().steal(tables, cpu, class)
+    fn shut(&self, tables: &Tables, class: ClassId) -> Option<u64> {
+        self.touched().shut(tables, class)
     }
 
-    fn close(&self, tables: &Tables, cpu: usize, class: ClassId) -> u64 {
-        self.touched().close(tables, cpu, class)
+    fn unshut(&self, tables: &Tables, class: ClassId, idle: &dyn Fn() -> bool) {
+        self.touched().unshut(tables, class, idle);
+    }
+
+    fn attach(&self, tables: &Tables, class: ClassId) {
+        self.touched().attach(tables, class);
     }
 
     fn len(&self, tables: &Tables, cpu: usize, class: ClassId) -> u64 {
         self.touched().len(tables, cpu, class)
     }
 
+    fn capacity(&self, cpu: usize, class: ClassId) -> u8 {
+        self.touched().capacity(cpu, class)
+    }
+
+    fn set_capacity(&self, cpu: usize, class: ClassId, capacity: u8) {
+        self.touched().set_capacity(cpu, class, capacity);
+    }
+
+    fn most(&self) -> u8 {
+        self.touched().most()
+    }
+
     fn populate(&self, class: ClassId) {
         self.touched().populate(class);
     }
 
-    fn resident(&self) -> std::io::Result<usize> {
+    fn resident(&self) -> io::Result<usize> {
         self.touched().resident()
     }
 }

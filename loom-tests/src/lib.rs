@@ -11,15 +11,22 @@
 #![deny(missing_docs)]
 
 mod buffers;
+mod caches;
 mod guarded;
+mod kind;
 mod quarantine;
 mod runner;
 mod shelf;
 
 pub use buffers::Buffers;
+pub use caches::{Caches, ROOMY};
 pub use guarded::Guarded;
+pub use kind::Kind;
 pub use runner::{Model, spawn};
 pub use shelf::Shelf;
+
+#[doc(no_inline)]
+pub use hugepool::model::{Portable, Restartable};
 
 /// Makes each of the named functions, which return a [`Model`], a test, and
 /// lists them all in `MODELS`.
@@ -34,6 +41,37 @@ macro_rules! tests {
                 #[test]
                 fn $name() {
                     super::$name().check(stringify!($name));
+                }
+            )+
+        }
+    };
+}
+
+/// As [`tests!`], for functions that are generic over the [`Kind`] of cache:
+/// each is a test on portable caches and one on restartable ones.
+#[macro_export]
+macro_rules! tests_of_each_kind {
+    ($($name:ident),+ $(,)?) => {
+        /// The models of this file.
+        pub const MODELS: &[fn() -> $crate::Model] =
+            &[$($name::<$crate::Portable>, $name::<$crate::Restartable>),+];
+
+        mod portable {
+            $(
+                #[test]
+                fn $name() {
+                    super::$name::<$crate::Portable>()
+                        .check(concat!(stringify!($name), "_portable"));
+                }
+            )+
+        }
+
+        mod restartable {
+            $(
+                #[test]
+                fn $name() {
+                    super::$name::<$crate::Restartable>()
+                        .check(concat!(stringify!($name), "_restartable"));
                 }
             )+
         }

@@ -1,7 +1,8 @@
 //! The free lists of one class, with their buffers.
 
 use crate::Buffers;
-use hugepool::model::{ClassId, ClassRef, CpuCaches, FreeLists, Given, Index};
+use hugepool::model::{ClassId, Classes, CpuCaches, FreeLists, Given, Index};
+use std::ptr::null_mut;
 
 /// Buffers of one class in free lists over the caches `C`.
 pub struct Shelf<C> {
@@ -10,16 +11,18 @@ pub struct Shelf<C> {
     /// What is in them.
     pub buffers: Buffers,
     /// The class.
-    pub class: ClassRef,
+    pub class: ClassId,
 }
 
 impl<C: CpuCaches> Shelf<C> {
     /// `count` buffers in the depot under `caches`, each of which holds up to
     /// `capacity` and moves half of that at once.
     pub fn new(caches: C, capacity: u8, count: u32) -> Self {
-        let class = ClassRef::with_cache(ClassId::new(0).unwrap(), capacity);
+        let class = ClassId::FIRST;
         let buffers = Buffers::new(count);
-        let lists = FreeLists::new(caches, count as usize + 1).unwrap();
+        let classes = Classes::new(0, null_mut()).unwrap();
+        let lists = FreeLists::new(caches, classes, count as usize + 1).unwrap();
+        lists.set_cache(class, capacity);
         lists.prepare(std::iter::once((class, count as usize)));
         lists.stock(class, count as usize, |k| Index::from_raw(k as u32 + 1));
         Self {
@@ -47,7 +50,8 @@ impl<C: CpuCaches> Shelf<C> {
     /// Gives a buffer back.
     pub fn give(&self, index: Index) -> Given {
         self.buffers.give(index);
-        self.lists.give(self.class, index)
+        let line = self.lists.classes().line(self.class);
+        self.lists.give(line, index)
     }
 
     /// Asserts, when all other threads have ended, that the lists count what

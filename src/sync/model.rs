@@ -2,14 +2,82 @@
 //! module.
 #![allow(clippy::disallowed_types, missing_docs)]
 
+use loom::sync::atomic as loomed;
 use std::cell::Cell;
+use std::ops::Deref;
 
-pub use loom::sync::atomic::{
-    AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
-    Ordering, fence,
-};
+pub use loom::sync::atomic::{Ordering, fence};
 pub use loom::thread::yield_now;
 pub use std::sync::Arc;
+
+/// loom's atomics, whose end is an access to them like any other: loom reports
+/// what does not happen before it. So a model that tears a pool down finds the
+/// threads that touch the pool afterwards.
+macro_rules! atomics {
+    ($($name:ident $(<$of:ident>)?: $value:ty),+ $(,)?) => {
+        $(
+            #[derive(Debug)]
+            pub struct $name $(<$of>)? (loomed::$name $(<$of>)?);
+
+            impl $(<$of>)? $name $(<$of>)? {
+                pub fn new(value: $value) -> Self {
+                    Self(loomed::$name::new(value))
+                }
+            }
+
+            impl $(<$of>)? Deref for $name $(<$of>)? {
+                type Target = loomed::$name $(<$of>)?;
+
+                fn deref(&self) -> &Self::Target {
+                    &self.0
+                }
+            }
+
+            impl $(<$of>)? Drop for $name $(<$of>)? {
+                fn drop(&mut self) {
+                    // loom's report unwinds through here; a second panic would
+                    // abort.
+                    if !std::thread::panicking() {
+                        self.0.with_mut(|_| ());
+                    }
+                }
+            }
+        )+
+    };
+}
+
+atomics! {
+    AtomicI64: i64,
+    AtomicIsize: isize,
+    AtomicPtr<T>: *mut T,
+    AtomicU8: u8,
+    AtomicU16: u16,
+    AtomicU32: u32,
+    AtomicU64: u64,
+    AtomicUsize: usize,
+}
+
+macro_rules! defaults {
+    ($($name:ident),+ $(,)?) => {
+        $(
+            impl Default for $name {
+                fn default() -> Self {
+                    Self::new(0)
+                }
+            }
+        )+
+    };
+}
+
+defaults![
+    AtomicI64,
+    AtomicIsize,
+    AtomicU8,
+    AtomicU16,
+    AtomicU32,
+    AtomicU64,
+    AtomicUsize
+];
 
 /// Nothing. loom's own `spin_loop` yields, and a thread that has yielded is
 /// spared the outdated values it saw before: the very ones that a loop which
@@ -72,8 +140,8 @@ pub enum Fault {
     DepotPopRelaxed,
     /// List heads keep their tag when they change: ABA.
     NoTag,
-    /// A slot push publishes with `Relaxed` instead of `Release`.
-    SlotPushRelaxed,
+    /// A push onto a linked list publishes with `Relaxed` instead of `Release`.
+    ChainPushRelaxed,
     /// Nobody looks into another processor's cache.
     NoSteal,
     /// A sweep that finds everything empty is believed at once.
@@ -85,8 +153,10 @@ pub enum Fault {
     TakeRelaxed,
     /// A closing pool counts what is home before it raises the flag.
     CloseCountsFirst,
-    /// The flag does not divert a push.
-    IgnoreClosed,
+    /// A list that is shut takes buffers all the same.
+    IgnoreShut,
+    /// A thread touches the pool once more after its last buffer is home.
+    LateTouch,
     /// The counter of late buffers is adjusted without regard to those that
     /// came before it was set.
     SettleStores,
@@ -99,6 +169,16 @@ pub enum Fault {
     PublishOnce,
     /// A trim takes a segment although some of its buffers are out.
     TrimPartial,
+    /// A thief does not end the sections that are under way.
+    NoRestart,
+    /// A thief that leaves opens the gate although another is still at it.
+    GateForgets,
+    /// A section reads the level before the gate.
+    LevelFirst,
+    /// A section does not look at the gate.
+    IgnoreGate,
+    /// A section commits with `Relaxed` instead of `Release`.
+    SectionRelaxed,
 }
 
 impl Fault {
@@ -107,18 +187,24 @@ impl Fault {
         Self::DepotPushRelaxed,
         Self::DepotPopRelaxed,
         Self::NoTag,
-        Self::SlotPushRelaxed,
+        Self::ChainPushRelaxed,
         Self::NoSteal,
         Self::OneSweep,
         Self::NoAnnounce,
         Self::TakeRelaxed,
         Self::CloseCountsFirst,
-        Self::IgnoreClosed,
+        Self::IgnoreShut,
+        Self::LateTouch,
         Self::SettleStores,
         Self::NoRetire,
         Self::StockFirst,
         Self::PublishOnce,
         Self::TrimPartial,
+        Self::NoRestart,
+        Self::GateForgets,
+        Self::LevelFirst,
+        Self::IgnoreGate,
+        Self::SectionRelaxed,
     ];
 }
 

@@ -1,15 +1,15 @@
 //! The shared list of one class: a stack of batches, and the arrays they are
 //! made of.
 //!
-//! Proves, for pushes, both kinds of pop, and the closing: each buffer goes to
+//! Proves, for pushes, both kinds of pop, and the shutting: each buffer goes to
 //! one thread, batches stay whole, counts add up, each array has one holder, and
 //! who takes a buffer sees what its last holder wrote.
 //!
 //! The twins: without tags the list is mistaken for an older state of itself —
 //! not by cycles of pop and push, which leave the links as they were, but by a
 //! thread that takes two, gives the first back and keeps the second. With
-//! relaxed orderings contents travel unseen. Without regard to the flag a closed
-//! list swallows a buffer.
+//! relaxed orderings contents travel unseen. Without regard to the flag a list
+//! that is shut swallows a buffer.
 
 use hugepool::model::{Batch, Batches, Depot, Fault, Index};
 use hugepool_loom_tests::{Buffers, Model, spawn, tests};
@@ -23,7 +23,7 @@ tests![
     pushes_and_pops_count_every_buffer,
     contents_travel_with_a_buffer,
     contents_travel_with_a_batch,
-    a_closed_list_counts_or_refuses_every_buffer,
+    a_list_that_is_shut_counts_or_refuses_every_buffer,
     an_array_has_one_holder,
 ];
 
@@ -65,7 +65,7 @@ impl Stack {
         self.batches.fill(id, indices)
     }
 
-    /// Pushes `indices`, which the caller holds. False if the list is closed.
+    /// Pushes `indices`, which the caller holds. False if the list is shut.
     fn push(&self, indices: &[Index]) -> bool {
         indices.iter().for_each(|&index| self.buffers.give(index));
         let batch = self.fill(indices);
@@ -270,9 +270,9 @@ pub fn contents_travel_with_a_batch() -> Model {
     })
 }
 
-/// A push against the closing: it is counted there, or finds the flag.
-pub fn a_closed_list_counts_or_refuses_every_buffer() -> Model {
-    Model::new(6..=9, &[Fault::IgnoreClosed], || {
+/// A push against the shutting: it is counted there, or finds the flag.
+pub fn a_list_that_is_shut_counts_or_refuses_every_buffer() -> Model {
+    Model::new(6..=9, &[Fault::IgnoreShut], || {
         let stack = Stack::empty(2);
         let pushers: Vec<_> = stack
             .buffers
@@ -283,12 +283,16 @@ pub fn a_closed_list_counts_or_refuses_every_buffer() -> Model {
                 spawn(move || stack.push(&[index]))
             })
             .collect();
-        let home = stack.depot.close(&stack.batches);
+        let home = stack.depot.shut(&stack.batches);
         let refused = pushers
             .into_iter()
             .filter_map(|pusher| (!pusher.join().unwrap()).then_some(()))
             .count();
-        assert_eq!(home + refused as u64, 2, "a closed list took a buffer");
+        assert_eq!(
+            home + refused as u64,
+            2,
+            "a list that was shut took a buffer"
+        );
     })
 }
 

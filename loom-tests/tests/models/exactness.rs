@@ -16,11 +16,11 @@
 //! that believes its first sweep, which buffers can pass behind its back; and
 //! carriers that do not announce what they carry.
 
-use hugepool::model::{Fault, Portable, run_on};
-use hugepool_loom_tests::{Model, Shelf, spawn, tests};
+use hugepool::model::{Fault, run_on};
+use hugepool_loom_tests::{Kind, Model, Shelf, spawn, tests_of_each_kind};
 use std::sync::Arc;
 
-tests![
+tests_of_each_kind![
     the_last_buffer_is_found_in_another_processors_cache,
     two_threads_and_two_buffers_meet_no_refusal,
     buffers_that_move_behind_a_sweep_are_found,
@@ -33,12 +33,10 @@ tests![
 /// As many yields as a request makes to a carrier.
 const PATIENCE: usize = 2;
 
-type Lists = Shelf<Portable>;
-
 /// `count` buffers of which `cached` lie in the cache of `cpu`, the others in
 /// the depot.
-fn shelf(cpus: usize, capacity: u8, count: u32, cached: usize, cpu: usize) -> Arc<Lists> {
-    let shelf = Shelf::new(Portable::new(cpus).unwrap(), capacity, count);
+fn shelf<C: Kind>(capacity: u8, count: u32, cached: usize, cpu: usize) -> Arc<Shelf<C>> {
+    let shelf = Shelf::new(C::make(2), capacity, count);
     run_on(cpu);
     let held: Vec<_> = (0..cached).map(|_| shelf.take().unwrap()).collect();
     for index in held {
@@ -49,7 +47,7 @@ fn shelf(cpus: usize, capacity: u8, count: u32, cached: usize, cpu: usize) -> Ar
 }
 
 /// Runs `other` on processor 1 beside `own` on processor 0.
-fn race(shelf: &Arc<Lists>, own: impl FnOnce(&Lists), other: fn(&Lists)) {
+fn race<C: Kind>(shelf: &Arc<Shelf<C>>, own: impl FnOnce(&Shelf<C>), other: fn(&Shelf<C>)) {
     let shared = Arc::clone(shelf);
     let thread = spawn(move || {
         run_on(1);
@@ -62,7 +60,7 @@ fn race(shelf: &Arc<Lists>, own: impl FnOnce(&Lists), other: fn(&Lists)) {
 
 /// Takes a buffer, which must be possible, and gives it to the processor the
 /// thread then runs on.
-fn move_one(shelf: &Lists, from: usize, to: usize) {
+fn move_one<C: Kind>(shelf: &Shelf<C>, from: usize, to: usize) {
     run_on(from);
     let index = shelf.take().expect("one of the buffers was free");
     run_on(to);
@@ -70,9 +68,9 @@ fn move_one(shelf: &Lists, from: usize, to: usize) {
 }
 
 /// Processor 1 gives back the only other buffer while processor 0 looks for one.
-pub fn the_last_buffer_is_found_in_another_processors_cache() -> Model {
+pub fn the_last_buffer_is_found_in_another_processors_cache<C: Kind>() -> Model {
     Model::new(3..=5, &[Fault::NoSteal], || {
-        let shelf = shelf(2, 2, 2, 2, 1);
+        let shelf = shelf::<C>(2, 2, 2, 1);
         race(
             &shelf,
             |shelf| {
@@ -84,9 +82,9 @@ pub fn the_last_buffer_is_found_in_another_processors_cache() -> Model {
 }
 
 /// Two threads, each with at most one buffer, take and give twice.
-pub fn two_threads_and_two_buffers_meet_no_refusal() -> Model {
+pub fn two_threads_and_two_buffers_meet_no_refusal<C: Kind>() -> Model {
     Model::new(2..=3, &[Fault::OneSweep], || {
-        let shelf = shelf(2, 2, 2, 1, 1);
+        let shelf = shelf::<C>(2, 2, 2, 1);
         race(
             &shelf,
             |shelf| {
@@ -95,7 +93,7 @@ pub fn two_threads_and_two_buffers_meet_no_refusal() -> Model {
             },
             |shelf| {
                 move_one(shelf, 1, 0);
-                move_one(shelf, 1, 1);
+                move_one(shelf, 1, 0);
             },
         );
     })
@@ -103,10 +101,10 @@ pub fn two_threads_and_two_buffers_meet_no_refusal() -> Model {
 
 /// One thread moves both buffers, one after the other, from the cache that a
 /// request looks at last to the one that it has looked at already.
-pub fn buffers_that_move_behind_a_sweep_are_found() -> Model {
+pub fn buffers_that_move_behind_a_sweep_are_found<C: Kind>() -> Model {
     const TWINS: &[Fault] = &[Fault::OneSweep, Fault::TakeRelaxed];
     Model::new(3..=4, TWINS, || {
-        let shelf = shelf(2, 2, 2, 2, 1);
+        let shelf = shelf::<C>(2, 2, 2, 1);
         race(
             &shelf,
             |shelf| {
@@ -122,9 +120,9 @@ pub fn buffers_that_move_behind_a_sweep_are_found() -> Model {
 
 /// Processor 0 gives a third buffer to its cache, which has room for two and
 /// sends one to the depot first. Processor 1 takes the other two.
-pub fn a_batch_on_its_way_to_the_depot_is_waited_for() -> Model {
+pub fn a_batch_on_its_way_to_the_depot_is_waited_for<C: Kind>() -> Model {
     Model::new(PATIENCE..=PATIENCE, &[Fault::NoAnnounce], || {
-        let shelf = shelf(2, 2, 3, 2, 0);
+        let shelf = shelf::<C>(2, 3, 2, 0);
         // Processor 1 looks into the depot first.
         run_on(1);
         let third = shelf.take().unwrap();
@@ -145,9 +143,9 @@ pub fn a_batch_on_its_way_to_the_depot_is_waited_for() -> Model {
 
 /// Processor 0 takes one buffer of four, by a batch of two whose second goes to
 /// its cache. Processor 1 takes the other three.
-pub fn a_batch_on_its_way_to_a_cache_is_waited_for() -> Model {
+pub fn a_batch_on_its_way_to_a_cache_is_waited_for<C: Kind>() -> Model {
     Model::new(PATIENCE..=PATIENCE, &[Fault::NoAnnounce], || {
-        let shelf = shelf(2, 4, 4, 0, 0);
+        let shelf = shelf::<C>(4, 4, 0, 0);
         race(
             &shelf,
             |shelf| {
@@ -164,10 +162,10 @@ pub fn a_batch_on_its_way_to_a_cache_is_waited_for() -> Model {
 
 /// Two are wanted at once where there is one: that is refused, but not to the
 /// thread that wants one.
-pub fn a_gatherer_that_gives_up_refuses_nobody_else() -> Model {
+pub fn a_gatherer_that_gives_up_refuses_nobody_else<C: Kind>() -> Model {
     const TWINS: &[Fault] = &[Fault::NoAnnounce, Fault::TakeRelaxed];
     Model::new(PATIENCE..=PATIENCE, TWINS, || {
-        let shelf = shelf(2, 2, 1, 0, 0);
+        let shelf = shelf::<C>(2, 1, 0, 0);
         race(
             &shelf,
             |shelf| {
@@ -179,9 +177,9 @@ pub fn a_gatherer_that_gives_up_refuses_nobody_else() -> Model {
 }
 
 /// Two threads that each need both of two buffers.
-pub fn one_of_two_gatherers_gets_what_both_want() -> Model {
+pub fn one_of_two_gatherers_gets_what_both_want<C: Kind>() -> Model {
     Model::new(PATIENCE..=PATIENCE, &[Fault::NoAnnounce], || {
-        let shelf = shelf(2, 2, 2, 1, 1);
+        let shelf = shelf::<C>(2, 2, 1, 1);
         let other = Arc::clone(&shelf);
         let thread = spawn(move || {
             run_on(1);

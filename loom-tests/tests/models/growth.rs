@@ -13,11 +13,12 @@
 //! it holds; a replaced directory that is destroyed at once.
 
 use hugepool::model::{
-    Catalog, ClassId, Classes, Fault, FreeLists, Geometry, Holder, Index, Portable,
+    Catalog, ClassId, Classes, CpuCaches, Fault, FreeLists, Geometry, Holder, Index, Line, Portable,
 };
 use hugepool_loom_tests::{Model, spawn, tests};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicUsize, Ordering};
+use std::ptr::null_mut;
 use std::sync::Arc;
 
 tests![
@@ -92,8 +93,14 @@ type Pool = Catalog<Stub, Portable>;
 /// A catalog of one processor, with a segment of one buffer that stays if
 /// `stocked`.
 fn pool(stocked: bool) -> Arc<Pool> {
-    let lists = FreeLists::new(Portable::new(1).unwrap(), BLOCKS << Index::POSITION_BITS);
-    let pool = Catalog::new(Classes::new(0).unwrap(), lists.unwrap(), 1);
+    let caches = Portable::new(1).unwrap();
+    let classes = Classes::new(0, null_mut()).unwrap();
+    let lists = FreeLists::new(caches, classes, BLOCKS << Index::POSITION_BITS);
+    let pool = Catalog::new(lists.unwrap(), 1);
+    // Two threads may be the first to read or write an entry of the look-up
+    // table, which loom wants made before both.
+    let classes = pool.classes();
+    classes.publish(&classes.ladder(|_| true));
     if stocked {
         admit(&pool, SIZES[0], Stub::new(1, 1), false);
     }
@@ -110,7 +117,7 @@ fn admit(pool: &Pool, size: usize, segment: Arc<Stub>, grown: bool) {
 /// Takes a buffer for `size` bytes by a request, and looks it up.
 fn take(pool: &Pool, size: usize) -> Option<Index> {
     let taken = pool.take(size, ALIGNMENT).ok()?;
-    look_up(pool, size, taken.class, taken.index);
+    look_up(pool, size, taken.line.id(), taken.index);
     Some(taken.index)
 }
 
@@ -129,16 +136,15 @@ fn look_up(pool: &Pool, size: usize, class: ClassId, index: Index) {
         assert_eq!(assigned, class.index(), "the segment was not told");
         assert_eq!(directory.classes[class.index()], geometry);
     });
-    let classes = pool.classes();
-    assert_eq!(classes.size_of(class), size, "the class is another size's");
-    let start = classes.offset_of(class, Index::new(index.block(), 0).unwrap());
-    let offset = classes.offset_of(class, index);
+    let line = pool.classes().line(class);
+    assert_eq!(line.size(), size, "the class is another size's");
+    let start = line.offset_of(Index::new(index.block(), 0).unwrap());
     assert_eq!(
-        offset - start,
+        line.offset_of(index) - start,
         index.position() as usize * geometry.stride()
     );
-    let batch = classes.class_ref(class).batch;
-    assert!(batch > 0, "a class came without its constants");
+    let capacity = pool.lists().caches().capacity(0, class);
+    assert!(capacity > 0, "a class came without its caches");
 }
 
 /// One thread adds a segment to a class of which every buffer is taken, while
@@ -152,12 +158,11 @@ pub fn what_can_be_taken_is_in_the_directory() -> Model {
         take(&pool, SIZES[0]).unwrap();
         let taker = Arc::clone(&pool);
         let thread = spawn(move || {
-            let class = ClassId::new(0).unwrap();
-            let class = taker.classes().class_ref(class);
+            let class = ClassId::FIRST;
             let taken = taker.lists().take_from_class(class);
             taken.inspect(|&index| {
                 loom::stop_exploring();
-                look_up(&taker, SIZES[0], class.id, index);
+                look_up(&taker, SIZES[0], class, index);
             })
         });
         admit(&pool, SIZES[0], Stub::new(2, 1), true);
@@ -182,7 +187,7 @@ pub fn two_threads_can_grow_at_once() -> Model {
         thread.join().unwrap();
         for size in SIZES {
             let found = pool.classes().find(size, ALIGNMENT);
-            let found = found.map(|class| pool.classes().size_of(class));
+            let found = found.map(Line::size);
             assert_eq!(found, Some(size), "the look-up table is behind");
             assert!(take(&pool, size).is_some(), "a segment was lost");
         }
@@ -196,16 +201,13 @@ pub fn a_buffer_that_is_out_is_in_no_trimmed_segment() -> Model {
         admit(&pool, SIZES[0], Stub::new(2, 2), true);
         let trimmer = Arc::clone(&pool);
         let thread = spawn(move || trimmer.trim());
-        let kept = pool.take(SIZES[0], ALIGNMENT).ok();
+        let kept = pool.lists().take_from_class(ClassId::FIRST);
         let gone = thread.join().unwrap();
         let holds = |index: Index| {
             let holds = |segment: &Arc<Stub>| segment.first == index.block() as usize;
             gone.iter().any(holds)
         };
-        assert!(
-            !kept.is_some_and(|taken| holds(taken.index)),
-            "it was in use"
-        );
+        assert!(!kept.is_some_and(holds), "it was in use");
         let left: usize = 3 - gone.iter().map(|segment| segment.count).sum::<usize>();
         let free = pool.available(SIZES[0], ALIGNMENT);
         assert_eq!(
@@ -225,7 +227,7 @@ pub fn a_request_waits_for_a_trim() -> Model {
         admit(&pool, SIZES[0], Stub::new(2, 1), true);
         let trimmer = Arc::clone(&pool);
         let thread = spawn(move || drop(trimmer.trim()));
-        let taken = pool.take(SIZES[0], ALIGNMENT);
+        let taken = pool.lists().take(&[ClassId::FIRST]);
         taken.expect("a buffer was free, or held by a trim");
         thread.join().unwrap();
     })

@@ -3,7 +3,8 @@
 //! | file | proves |
 //! | --- | --- |
 //! | `depot` | a buffer in the shared list goes to one thread, with its contents |
-//! | `cache` | the same of a processor's cache, under refill, flush and steal |
+//! | `cache` | the same of a processor's cache, under refill, flush and robbing |
+//! | `portable` | the same of the batch in a portable slot |
 //! | `exactness` | a request is refused only when nothing is free anywhere |
 //! | `teardown` | exactly one thread learns that it brought the last buffer |
 //! | `home` | the counter behind that |
@@ -21,6 +22,7 @@ mod depot;
 mod exactness;
 mod growth;
 mod home;
+mod portable;
 mod snapshot;
 mod teardown;
 
@@ -31,12 +33,13 @@ use hugepool_loom_tests::Model;
 /// it does is checked by that model's own test.
 #[test]
 fn every_fault_has_a_twin() {
-    let models: [&[fn() -> Model]; 7] = [
+    let models: [&[fn() -> Model]; 8] = [
         cache::MODELS,
         depot::MODELS,
         exactness::MODELS,
         growth::MODELS,
         home::MODELS,
+        portable::MODELS,
         snapshot::MODELS,
         teardown::MODELS,
     ];
