@@ -127,10 +127,29 @@ impl Chain {
     }
 
     /// Takes as many buffers from the top as `share` says of the list's length,
-    /// at once. Lock-free. `Err` as for `pop`.
+    /// at once. Lock-free. `Err` as for `pop`. The caller holds a handle of the
+    /// pool.
     pub fn take(&self, records: &Records, share: impl Fn(u32) -> u32) -> Result<Handful, Head> {
+        self.remove(records, share, true)
+    }
+
+    /// As `take`, but takes nothing from a list that is shut: whoever shut it
+    /// has counted what is there. `Err` proves that it was empty or shut.
+    pub fn take_open(&self, records: &Records, count: u32) -> Result<Handful, Head> {
+        self.remove(records, |_| count, false)
+    }
+
+    fn remove(
+        &self,
+        records: &Records,
+        share: impl Fn(u32) -> u32,
+        force: bool,
+    ) -> Result<Handful, Head> {
         let mut head = self.load();
         while let Some(first) = head.top() {
+            if !force && fault!(IgnoreShut, false, head.is_shut()) {
+                break;
+            }
             let count = share(Self::depth(head, records)) as usize;
             let mut handful = Handful::empty(first);
             let mut rest = Some(first);

@@ -239,7 +239,7 @@ impl CpuCaches for Portable {
 
     fn flush(&self, tables: &Tables, class: ClassId, count: u32) -> Option<Handful> {
         let freed = &self.own(class).freed;
-        freed.take(&tables.records, |_| count).ok()
+        freed.take_open(&tables.records, count).ok()
     }
 
     fn rob(&self, tables: &Tables, cpu: usize, class: ClassId, share: Share) -> Robbed {
