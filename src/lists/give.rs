@@ -8,6 +8,7 @@ use super::{FreeLists, Given};
 use crate::cache::{CpuCaches, Refused};
 use crate::class::ClassId;
 use crate::depot::Shut;
+use crate::sync::fault;
 use crate::word::{Batch, Index};
 
 /// What came of making room in a processor's cache.
@@ -34,8 +35,8 @@ impl<C: CpuCaches> FreeLists<C> {
                 Err(Refused::Full) => match self.flush(class) {
                     Flushed::Room => {}
                     Flushed::Nothing => return self.give_loose(class, index),
-                    Flushed::Shut(batch, _carry) => {
-                        return self.give_shut(class, index, Some(batch));
+                    Flushed::Shut(batch, carry) => {
+                        return self.give_shut(class, index, Some((batch, carry)));
                     }
                 },
             }
@@ -50,29 +51,38 @@ impl<C: CpuCaches> FreeLists<C> {
         }
     }
 
-    /// Gives back a buffer whose list is shut, and a batch.
-    fn give_shut(&self, class: ClassId, index: Index, batch: Option<Batch>) -> Given {
-        let batches = &self.tables.batches;
-        if !self.home.visit() {
-            // The pool is closing: they are late.
-            let count = 1 + batch.map_or(0, Batch::count);
-            return if self.home.came(count.into()) {
-                Given::Last
-            } else {
-                Given::Home
-            };
+    /// Gives back a buffer whose list is shut, and a batch that the caller
+    /// announced.
+    fn give_shut(&self, class: ClassId, index: Index, batch: Option<(Batch, Carry<'_>)>) -> Given {
+        let (batch, carry) = batch.unzip();
+        let visiting = self.home.visit();
+        if visiting {
+            if let Some(batch) = batch {
+                self.depot(class).force(&self.tables.batches, batch);
+            }
+            // The one in hand goes first: a buffer of the batch would have to be
+            // taken out of it.
+            self.put_back(class, index);
+            self.serve(class);
+            // Whoever shut the lists may have been stopped for ever before it
+            // opened them again.
+            self.unshut(class);
         }
-        if let Some(batch) = batch {
-            self.depot(class).force(batches, batch);
+        // The announcement ends before what may be the last touch of the pool.
+        let _late = fault!(LateTouch, carry, {
+            drop(carry);
+            None::<Carry<'_>>
+        });
+        if visiting {
+            return self.leave();
         }
-        // The one in hand goes first: a buffer of the batch would have to be
-        // taken out of it.
-        self.put_back(class, index);
-        self.serve(class);
-        // Whoever shut the lists may have been stopped for ever before it opened
-        // them again.
-        self.unshut(class);
-        self.leave()
+        // The pool is closing: they are late.
+        let count = 1 + batch.map_or(0, Batch::count);
+        if self.home.came(count.into()) {
+            Given::Last
+        } else {
+            Given::Home
+        }
     }
 
     /// Gives up a handle.
