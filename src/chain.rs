@@ -129,7 +129,7 @@ impl Chain {
     /// Takes as many buffers from the top as `share` says of the list's length,
     /// at once. Lock-free. `Err` as for `pop`. The caller holds a handle of the
     /// pool.
-    pub fn take(&self, records: &Records, share: impl Fn(u32) -> u32) -> Result<Handful, Head> {
+    pub fn take(&self, records: &Records, share: impl FnMut(u32) -> u32) -> Result<Handful, Head> {
         self.remove(records, share, true)
     }
 
@@ -142,7 +142,7 @@ impl Chain {
     fn remove(
         &self,
         records: &Records,
-        share: impl Fn(u32) -> u32,
+        mut share: impl FnMut(u32) -> u32,
         force: bool,
     ) -> Result<Handful, Head> {
         let mut head = self.load();
@@ -160,7 +160,8 @@ impl Chain {
             }
             // Release: the taker announced the carry before this; whoever sees
             // the buffers gone must see the announcement (`lists::Carry`).
-            match self.swap(head, head.with_top(rest), Ordering::Release) {
+            let order = fault!(TakeRelaxed, Ordering::Relaxed, Ordering::Release);
+            match self.swap(head, head.with_top(rest), order) {
                 Ok(()) => return Ok(handful),
                 Err(now) => head = now,
             }

@@ -73,17 +73,18 @@ pub mod model {
     pub use crate::batch::{Batches, Handful};
     pub use crate::cache::portable::Portable;
     pub use crate::cache::restartable::Restartable;
-    pub use crate::cache::{CpuCaches, Empty, Refused, Robbed, Share, Tables};
+    pub use crate::cache::{CpuCaches, Empty, Refilled, Refused, Robbed, Share, Tables};
     pub use crate::catalog::{Catalog, Holder};
     pub use crate::chain::Chain;
-    pub use crate::class::{ClassId, Classes, Geometry, Line};
+    pub use crate::class::{ClassId, Classes, Geometry, Ladder, Line, Rung};
     pub use crate::depot::Depot;
     pub use crate::home::Home;
-    pub use crate::lists::{FreeLists, Given};
+    pub use crate::lists::{FreeLists, Given, Wait};
     pub use crate::record::Records;
     pub use crate::rseq::Slots;
     pub use crate::snapshot::Snapshot;
     pub use crate::sync::{Fault, plant};
     pub use crate::sys::cpu::run_on;
+    pub use crate::wait::{Line as WaitLine, Turn};
     pub use crate::word::{Batch, Index};
 }

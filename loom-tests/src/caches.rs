@@ -2,7 +2,7 @@
 
 use crate::{Buffers, Kind, spawn};
 use hugepool::model::{
-    Batch, ClassId, Classes, Handful, Index, Line, Robbed, Share, Tables, run_on,
+    Batch, ClassId, Classes, Handful, Index, Line, Refilled, Robbed, Share, Tables, run_on,
 };
 use std::ptr::null_mut;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ impl<C: Kind> Caches<C> {
         };
         for cpu in 0..2 {
             let class = caches.class;
-            caches.caches.set_capacity(cpu, class, capacity);
+            caches.caches.set_capacity(cpu, class, 0, capacity);
         }
         caches.caches.attach(&caches.tables, caches.class);
         caches.unshut(&|| true);
@@ -83,13 +83,15 @@ impl<C: Kind> Caches<C> {
     pub fn refill_with(&self, batch: Batch, pair: [Index; 2]) -> bool {
         pair.iter().for_each(|&index| self.buffers.give(index));
         let refilled = self.caches.refill(&self.tables, self.class, batch);
-        if let Err(batch) = refilled {
-            self.tables
-                .batches
-                .empty(batch, |index| self.buffers.take(index));
-            return false;
+        match refilled {
+            Refilled::Whole => true,
+            Refilled::Rest(rest) => {
+                self.tables
+                    .batches
+                    .empty(rest, |index| self.buffers.take(index));
+                rest.is_none()
+            }
         }
-        true
     }
 
     /// Takes up to two out of this processor's slot at once.
@@ -100,7 +102,10 @@ impl<C: Kind> Caches<C> {
 
     /// Takes `share` of the slot of processor `cpu`.
     pub fn rob(&self, cpu: usize, share: Share) -> Vec<Index> {
-        match self.caches.rob(&self.tables, cpu, self.class, share) {
+        match self
+            .caches
+            .rob(&self.tables, cpu, self.class, share, &mut || {})
+        {
             Robbed::Some(handful) => self.open(Some(handful)),
             Robbed::None(_) => Vec::new(),
             Robbed::Barred => panic!("a model's kernel refuses nothing"),

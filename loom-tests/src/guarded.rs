@@ -1,7 +1,7 @@
 //! Per-CPU caches that know when they must not be touched any more.
 
 use hugepool::model::{
-    Batch, ClassId, CpuCaches, Handful, Index, Line, Refused, Robbed, Share, Tables,
+    Batch, ClassId, CpuCaches, Handful, Index, Line, Refilled, Refused, Robbed, Share, Tables,
 };
 use loom::cell::UnsafeCell;
 use std::io;
@@ -66,7 +66,7 @@ impl<C: CpuCaches> CpuCaches for Guarded<C> {
         self.touched().push_again(tables, class, index)
     }
 
-    fn refill(&self, tables: &Tables, class: ClassId, batch: Batch) -> Result<(), Batch> {
+    fn refill(&self, tables: &Tables, class: ClassId, batch: Batch) -> Refilled {
         self.touched().refill(tables, class, batch)
     }
 
@@ -74,8 +74,15 @@ impl<C: CpuCaches> CpuCaches for Guarded<C> {
         self.touched().flush(tables, class, count)
     }
 
-    fn rob(&self, tables: &Tables, cpu: usize, class: ClassId, share: Share) -> Robbed {
-        self.touched().rob(tables, cpu, class, share)
+    fn rob(
+        &self,
+        tables: &Tables,
+        cpu: usize,
+        class: ClassId,
+        share: Share,
+        announce: &mut dyn FnMut(),
+    ) -> Robbed {
+        self.touched().rob(tables, cpu, class, share, announce)
     }
 
     fn shut(&self, tables: &Tables, class: ClassId) -> Option<u64> {
@@ -98,8 +105,12 @@ impl<C: CpuCaches> CpuCaches for Guarded<C> {
         self.touched().capacity(cpu, class)
     }
 
-    fn set_capacity(&self, cpu: usize, class: ClassId, capacity: u8) {
-        self.touched().set_capacity(cpu, class, capacity);
+    fn set_capacity(&self, cpu: usize, class: ClassId, from: u8, to: u8) -> bool {
+        self.touched().set_capacity(cpu, class, from, to)
+    }
+
+    fn activity(&self, cpu: usize, class: ClassId) -> u64 {
+        self.touched().activity(cpu, class)
     }
 
     fn most(&self) -> u8 {

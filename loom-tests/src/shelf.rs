@@ -4,6 +4,9 @@ use crate::Buffers;
 use hugepool::model::{ClassId, Classes, CpuCaches, FreeLists, Given, Index};
 use std::ptr::null_mut;
 
+/// More than the number of any buffer.
+const INDICES: usize = 8;
+
 /// Buffers of one class in free lists over the caches `C`.
 pub struct Shelf<C> {
     /// The lists.
@@ -21,8 +24,8 @@ impl<C: CpuCaches> Shelf<C> {
         let class = ClassId::FIRST;
         let buffers = Buffers::new(count);
         let classes = Classes::new(0, null_mut()).unwrap();
-        let lists = FreeLists::new(caches, classes, count as usize + 1).unwrap();
-        lists.set_cache(class, capacity);
+        let lists = FreeLists::new(caches, classes, INDICES, 0).unwrap();
+        lists.fix_cache(class, capacity);
         lists.prepare(std::iter::once((class, count as usize)));
         lists.stock(class, count as usize, |k| Index::from_raw(k as u32 + 1));
         Self {

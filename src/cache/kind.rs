@@ -23,6 +23,7 @@ impl Kind {
     /// Empty caches for `cpus` processors: restartable ones unless `portable`
     /// is wanted or this machine has no others. Fails as `mmap` does.
     pub fn new(cpus: usize, portable: bool) -> io::Result<Self> {
+        rseq::locate();
         if !portable && let Some(restartable) = Restartable::new(cpus)? {
             return Ok(Self::Restartable(restartable));
         }
@@ -82,8 +83,15 @@ impl CpuCaches for Kind {
         either!(self, flush(tables, class, count))
     }
 
-    fn rob(&self, tables: &Tables, cpu: usize, class: ClassId, share: Share) -> Robbed {
-        either!(self, rob(tables, cpu, class, share))
+    fn rob(
+        &self,
+        tables: &Tables,
+        cpu: usize,
+        class: ClassId,
+        share: Share,
+        announce: &mut dyn FnMut(),
+    ) -> Robbed {
+        either!(self, rob(tables, cpu, class, share, announce))
     }
 
     fn shut(&self, tables: &Tables, class: ClassId) -> Option<u64> {

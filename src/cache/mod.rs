@@ -61,7 +61,8 @@ pub struct Empty(pub u64);
 /// How much of a slot to take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Share {
-    /// One buffer.
+    /// One buffer. (Models ask for that.)
+    #[cfg_attr(not(hugepool_loom), allow(dead_code))]
     One,
     /// Half of what is there, rounded up, and no more than a batch.
     Half,
@@ -144,8 +145,16 @@ pub trait CpuCaches: Sync {
     fn flush(&self, tables: &Tables, class: ClassId, count: u32) -> Option<Handful>;
 
     /// Takes `share` of the slot of processor `cpu`, at once, whichever
-    /// processor the caller runs on. The caller holds a handle of the pool.
-    fn rob(&self, tables: &Tables, cpu: usize, class: ClassId, share: Share) -> Robbed;
+    /// processor the caller runs on; calls `announce` before it takes more than
+    /// one buffer. The caller holds a handle of the pool.
+    fn rob(
+        &self,
+        tables: &Tables,
+        cpu: usize,
+        class: ClassId,
+        share: Share,
+        announce: &mut dyn FnMut(),
+    ) -> Robbed;
 
     /// Diverts every push into slots of `class` from now on, and gives how many
     /// buffers were in them: a push that came before is counted, one that comes

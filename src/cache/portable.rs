@@ -62,44 +62,9 @@ impl Slot {
     }
 
     #[inline]
-    fn pop(&self, tables: &Tables) -> Result<Index, Empty> {
-        self.freed.pop(&tables.records).or_else(|head| {
-            self.pop_filled(tables)
-                .map_err(|pile| Empty(u64::from(head.tag()) + u64::from(pile.tag())))
-        })
-    }
-
-    #[inline]
-    fn pop_filled(&self, tables: &Tables) -> Result<Index, Pile> {
-        let mut pile = self.filled();
-        loop {
-            let batch = pile.batch();
-            let last = match tables.batches.last(batch) {
-                Some(last) => last,
-                None if batch.is_none() => return Err(pile),
-                // The array is being rewritten: the word is stale.
-                None => {
-                    pile = self.filled();
-                    continue;
-                }
-            };
-            let rest = if batch.count() > 1 {
-                batch.less_one()
-            } else {
-                Batch::NONE
-            };
-            // Release: as in `Chain::pop`.
-            let order = fault!(TakeRelaxed, Ordering::Relaxed, Ordering::Release);
-            match self.swap_filled(pile, pile.with(rest), order) {
-                Ok(()) => {
-                    if batch.count() == 1 {
-                        tables.batches.put(batch.id());
-                    }
-                    return Ok(last);
-                }
-                Err(now) => pile = now,
-            }
-        }
+    fn pop(&self, tables: &Tables) -> Option<Index> {
+        let freed = self.freed.pop(&tables.records).ok();
+        freed.or_else(|| self.unfill(tables, |_| 1).ok()?.as_slice().first().copied())
     }
 
     #[inline]
@@ -118,26 +83,35 @@ impl Slot {
             .map_err(|_| batch)
     }
 
-    /// Takes what is left of the batch.
-    fn unfill(&self, tables: &Tables) -> Result<Handful, Pile> {
+    /// Takes as much of what is left of the batch as `share` says, from its end.
+    fn unfill(&self, tables: &Tables, mut share: impl FnMut(u32) -> u32) -> Result<Handful, Pile> {
+        let batches = &tables.batches;
         let mut pile = self.filled();
         loop {
-            let Some(any) = tables.batches.last(pile.batch()) else {
-                if pile.batch().is_none() {
+            let batch = pile.batch();
+            let Some(any) = batches.last(batch) else {
+                if batch.is_none() {
                     return Err(pile);
                 }
                 // The array is being rewritten: the word is stale.
                 pile = self.filled();
                 continue;
             };
+            let mut handful = Handful::of(any);
+            let mut rest = batch.less_one();
+            for _ in 1..share(batch.count()) {
+                // A handful is as large as a batch.
+                batches.last(rest).map(|index| handful.add(index));
+                rest = rest.less_one();
+            }
+            let left = if rest.is_none() { Batch::NONE } else { rest };
             // Release: as in `Chain::take`.
-            match self.swap_filled(pile, pile.with(Batch::NONE), Ordering::Release) {
+            let order = fault!(TakeRelaxed, Ordering::Relaxed, Ordering::Release);
+            match self.swap_filled(pile, pile.with(left), order) {
                 Ok(()) => {
-                    let mut handful = Handful::empty(any);
-                    tables.batches.empty(pile.batch(), |index| {
-                        // A handful is as large as a batch.
-                        handful.add(index);
-                    });
+                    if rest.is_none() {
+                        batches.put(batch.id());
+                    }
                     return Ok(handful);
                 }
                 Err(now) => pile = now,
@@ -145,18 +119,19 @@ impl Slot {
         }
     }
 
-    fn rob(&self, tables: &Tables, share: Share) -> Robbed {
-        if share == Share::One {
-            return match self.pop(tables) {
-                Ok(index) => Robbed::Some(Handful::of(index)),
-                Err(empty) => Robbed::None(empty),
-            };
-        }
-        let head = match self.freed.take(&tables.records, |len| share.of(len)) {
+    fn rob(&self, tables: &Tables, share: Share, announce: &mut dyn FnMut()) -> Robbed {
+        let mut of = |len: u32| {
+            let share = share.of(len);
+            if share > 1 {
+                announce();
+            }
+            share
+        };
+        let head = match self.freed.take(&tables.records, &mut of) {
             Ok(handful) => return Robbed::Some(handful),
             Err(head) => head,
         };
-        match self.unfill(tables) {
+        match self.unfill(tables, &mut of) {
             Ok(handful) => Robbed::Some(handful),
             Err(pile) => Robbed::None(Empty(u64::from(head.tag()) + u64::from(pile.tag()))),
         }
@@ -205,7 +180,7 @@ impl CpuCaches for Portable {
 
     #[inline]
     fn pop(&self, tables: &Tables, line: &Line) -> Option<Index> {
-        self.own(line.id()).pop(tables).ok()
+        self.own(line.id()).pop(tables)
     }
 
     #[inline]
@@ -214,7 +189,7 @@ impl CpuCaches for Portable {
     }
 
     fn pop_again(&self, tables: &Tables, class: ClassId) -> Option<Index> {
-        self.own(class).pop(tables).ok()
+        self.own(class).pop(tables)
     }
 
     fn push_again(&self, tables: &Tables, class: ClassId, index: Index) -> Result<(), Refused> {
@@ -242,8 +217,15 @@ impl CpuCaches for Portable {
         freed.take_open(&tables.records, count).ok()
     }
 
-    fn rob(&self, tables: &Tables, cpu: usize, class: ClassId, share: Share) -> Robbed {
-        self.slot(cpu, class).rob(tables, share)
+    fn rob(
+        &self,
+        tables: &Tables,
+        cpu: usize,
+        class: ClassId,
+        share: Share,
+        announce: &mut dyn FnMut(),
+    ) -> Robbed {
+        self.slot(cpu, class).rob(tables, share, announce)
     }
 
     fn shut(&self, tables: &Tables, class: ClassId) -> Option<u64> {

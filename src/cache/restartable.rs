@@ -165,19 +165,31 @@ impl CpuCaches for Restartable {
         None
     }
 
-    fn rob(&self, _tables: &Tables, cpu: usize, class: ClassId, share: Share) -> Robbed {
-        let mut raw: Option<Handful> = None;
-        let most = MAX_BATCH as u32;
+    fn rob(
+        &self,
+        _tables: &Tables,
+        cpu: usize,
+        class: ClassId,
+        share: Share,
+        announce: &mut dyn FnMut(),
+    ) -> Robbed {
+        let mut taken: Option<Handful> = None;
         let robbed = self.slots.rob(
             cpu,
             class,
-            |count| share.of(count).min(most),
-            |index| match &mut raw {
+            |count| {
+                let share = share.of(count).min(MAX_BATCH as u32);
+                if share > 1 {
+                    announce();
+                }
+                share
+            },
+            |index| match &mut taken {
                 Some(handful) => _ = handful.add(index),
-                None => raw = Some(Handful::of(index)),
+                None => taken = Some(Handful::of(index)),
             },
         );
-        match (robbed, raw) {
+        match (robbed, taken) {
             (Ok(Ok(())), Some(handful)) => Robbed::Some(handful),
             (Ok(Err(level)), _) => Robbed::None(Empty(level.changes())),
             _ => Robbed::Barred,

@@ -12,6 +12,8 @@ mod lookup;
 
 pub use geometry::{GRANULE, Geometry, MAX_ALIGNMENT, MAX_SIZE, Reciprocal};
 pub use ladder::Ladder;
+#[cfg(hugepool_loom)]
+pub use ladder::Rung;
 pub use line::Line;
 pub use lookup::Classes;
 

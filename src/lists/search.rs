@@ -8,7 +8,7 @@ use super::FreeLists;
 use super::ledger::{Carry, count};
 use crate::cache::{CpuCaches, Refilled, Robbed, Share};
 use crate::class::ClassId;
-use crate::sync::{Ordering, Patience, fault, spin_loop, yield_now};
+use crate::sync::{Ordering, Patience, fault, fence, spin_loop, yield_now};
 use crate::word::{Batch, Index, Moving};
 
 /// Sweeps in a row that find changes before the searching thread lets others
@@ -166,6 +166,16 @@ impl<C: CpuCaches> FreeLists<C> {
         own: u64,
         mut patience: Patience,
     ) -> Result<(ClassId, Index), Others> {
+        // SeqCst: what the caller did before this, and then the search. Two threads
+        // that each gave what the other looks for do not both miss it; nor do a
+        // waiter, who stands in line, and whoever ends every wait.
+        // (A twin whose takes release nothing does without: here this would do it
+        // for them.)
+        fault!(
+            NoSearchFence,
+            (),
+            fault!(TakeRelaxed, (), fence(Ordering::SeqCst))
+        );
         let mut before: Option<Evidence> = None;
         let mut changing = 0;
         'search: loop {
@@ -245,11 +255,14 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Takes a buffer from the slot of `cpu`, and some more for this processor's
     /// cache if there are.
     fn rob(&self, cpu: usize, class: ClassId, seen: &mut Evidence) -> Option<Index> {
-        // An estimate: it only chooses the way.
-        let several = self.caches.len(&self.tables, cpu, class) > 1;
-        let share = if several { Share::Half } else { Share::One };
-        let _carry = several.then(|| Carry::begin(self.own_ledger(class)));
-        match self.caches.rob(&self.tables, cpu, class, share) {
+        let mut carry = None;
+        let mut announce = || {
+            carry.get_or_insert_with(|| Carry::begin(self.own_ledger(class)));
+        };
+        let robbed = self
+            .caches
+            .rob(&self.tables, cpu, class, Share::Half, &mut announce);
+        match robbed {
             Robbed::Some(handful) => {
                 let (&first, rest) = handful.as_slice().split_first()?;
                 for &index in rest {

@@ -91,7 +91,8 @@ impl<C: CpuCaches> FreeLists<C> {
             // freeing here keeps us.
             let turns = self.caches.len(&self.tables, cpu, class);
             for _ in 0..=turns {
-                let robbed = self.caches.rob(&self.tables, cpu, class, Share::All);
+                // Announced above.
+                let robbed = (self.caches).rob(&self.tables, cpu, class, Share::All, &mut || {});
                 let Robbed::Some(handful) = robbed else {
                     break;
                 };

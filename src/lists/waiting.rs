@@ -111,7 +111,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Hands over what the caller put into shut lists. The caller holds a
     /// handle.
     pub(super) fn serve(&self, class: ClassId) {
-        while fault!(NoServe, false, self.line.has_taker_after(class)) {
+        while fault!(NoServe, false, self.line.has_taker(class)) {
             let Some(index) = self.take_shared(class) else {
                 return;
             };

@@ -75,6 +75,7 @@ use crate::class::{ClassId, Line, MAX_CLASSES};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fault, touch};
 use crate::table::{Table, Zeroed};
 use crate::word::{Gate, Index, Level, Limit};
+use std::cell::UnsafeCell;
 use std::io;
 
 /// Buffers a slot has room for.
@@ -111,10 +112,17 @@ unsafe impl Zeroed for Slot {}
 
 /// The slots of every processor and class.
 pub struct Slots {
-    /// A row of `MAX_CLASSES` a processor.
+    /// A row of `MAX_CLASSES` a processor. (Boxed, for models, which find it by
+    /// its address.)
     slots: Box<Table<Slot>>,
     cpus: usize,
+    // As in `Table`: a thread may still be inside a call that was given `&Slots`
+    // when another one tears the pool down.
+    _shared: UnsafeCell<()>,
 }
+
+// SAFETY: the cell holds nothing.
+unsafe impl Sync for Slots {}
 
 /// The sections. Each takes effect as a whole or not at all; after the ones that
 /// put buffers in, the pool is not touched.
@@ -142,6 +150,7 @@ impl Slots {
         Ok(Some(Self {
             slots: Box::new(Table::new(cpus * MAX_CLASSES)?),
             cpus,
+            _shared: UnsafeCell::new(()),
         }))
     }
 
@@ -204,7 +213,7 @@ impl Slots {
         &self,
         cpu: usize,
         class: ClassId,
-        share: impl Fn(u32) -> u32,
+        mut share: impl FnMut(u32) -> u32,
         mut take: impl FnMut(Index),
     ) -> Result<Result<(), Level>, Barred> {
         let seen = self.level(cpu, class);
@@ -214,7 +223,7 @@ impl Slots {
         let slot = self.slot(cpu, class);
         Self::change_gate(slot, Gate::entered).ok_or(Barred)?;
         let robbed = if fault!(NoRestart, true, self.restart(Some(cpu))) {
-            Ok(self.take_shut(slot, share, &mut take))
+            Ok(self.take_shut(slot, &mut share, &mut take))
         } else {
             Err(Barred)
         };
@@ -228,7 +237,7 @@ impl Slots {
     fn take_shut(
         &self,
         slot: &Slot,
-        share: impl Fn(u32) -> u32,
+        share: &mut impl FnMut(u32) -> u32,
         take: &mut impl FnMut(Index),
     ) -> Result<(), Level> {
         // Acquire: see `Slot`.
@@ -325,7 +334,10 @@ impl Slots {
     /// kernel refuses.
     #[cfg(not(hugepool_loom))]
     fn restart(&self, cpu: Option<usize>) -> bool {
-        crate::sys::membarrier::restart(cpu).is_ok()
+        use crate::sys::membarrier::restart;
+        // For all at once the kernel may need memory that it does not have.
+        restart(cpu).is_ok()
+            || cpu.is_none() && (0..self.cpus).all(|cpu| restart(Some(cpu)).is_ok())
     }
 }
 
@@ -333,6 +345,12 @@ impl Slots {
 #[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
 pub fn attend() -> bool {
     thread::attend()
+}
+
+/// Finds out where the areas of threads are, if the C library registered them.
+#[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
+pub fn locate() {
+    thread::locate();
 }
 
 #[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
@@ -358,7 +376,7 @@ use model::{available, current};
 #[cfg(all(not(hugepool_loom), not(target_arch = "x86_64")))]
 mod section {
     #![allow(missing_docs)]
-    use super::{Index, Line, Slots};
+    use super::{Index, Line};
 
     pub fn pop(_: &Line) -> Option<Index> {
         None
@@ -368,13 +386,15 @@ mod section {
         false
     }
 
-    pub fn push_all(_: &Slots, _: &Line, _: &[Index]) -> bool {
+    pub fn push_all(_: &Line, _: &[Index]) -> bool {
         false
     }
 
-    pub fn pop_some(_: &Slots, _: &Line, _: u32, _: &mut [u32]) -> usize {
+    pub fn pop_some(_: &Line, _: u32, _: &mut [u32]) -> usize {
         0
     }
+
+    pub fn locate() {}
 
     pub fn attend() -> bool {
         false
@@ -389,6 +409,6 @@ mod section {
     }
 }
 #[cfg(all(not(hugepool_loom), not(target_arch = "x86_64")))]
-pub use section::attend;
+pub use section::{attend, locate};
 #[cfg(all(not(hugepool_loom), not(target_arch = "x86_64")))]
 use section::{available, current};

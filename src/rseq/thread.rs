@@ -71,7 +71,7 @@ fn register(undo: bool) -> bool {
 }
 
 /// Bytes from the thread pointer to the area that the C library registers for
-/// every thread, 0 if it registers none. Written by `available`, always the
+/// every thread, 0 if it registers none. Written by `locate`, always the
 /// same; Relaxed, since a thread that has a pool to use it for was given that
 /// after it was written, and any other finds 0 and an area of its own.
 static OFFSET: AtomicIsize = AtomicIsize::new(0);
@@ -140,14 +140,18 @@ pub fn attend() -> bool {
     registered
 }
 
-/// Whether this machine runs restartable sequences for this process; finds out
-/// which registration to use.
-pub fn available() -> bool {
+/// Finds out where the area is that the C library registered, if it did.
+pub fn locate() {
     if let Some(found) = rseq::registration()
         && found.size > 0
     {
         OFFSET.store(found.offset, Ordering::Relaxed);
     }
+}
+
+/// Whether this machine runs restartable sequences for this process.
+pub fn available() -> bool {
+    locate();
     attend();
     cpu().is_some()
 }

@@ -169,6 +169,20 @@ pub enum Fault {
     PublishOnce,
     /// A trim takes a segment although some of its buffers are out.
     TrimPartial,
+    /// Nobody rings for who waits.
+    NoWake,
+    /// No full fence before a search.
+    NoSearchFence,
+    /// A thread that puts a buffer into a shut list does not look at the line.
+    NoServe,
+    /// The last in line is served first.
+    LastFirst,
+    /// A wait is given up without a look at what it was given.
+    CancelStores,
+    /// Lists are opened although somebody waits.
+    UnshutAnyway,
+    /// A visitor of the pool does not count as a handle.
+    VisitorsDoNotCount,
     /// A thief does not end the sections that are under way.
     NoRestart,
     /// A thief that leaves opens the gate although another is still at it.
@@ -200,6 +214,13 @@ impl Fault {
         Self::StockFirst,
         Self::PublishOnce,
         Self::TrimPartial,
+        Self::NoWake,
+        Self::NoSearchFence,
+        Self::NoServe,
+        Self::LastFirst,
+        Self::CancelStores,
+        Self::UnshutAnyway,
+        Self::VisitorsDoNotCount,
         Self::NoRestart,
         Self::GateForgets,
         Self::LevelFirst,

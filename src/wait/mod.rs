@@ -35,9 +35,10 @@
 //! serve it, and then looks through them. A buffer that comes home either was in
 //! a list before that, and is found; or meets a shut list, and then its thread
 //! looks at the line. A thread that puts buffers into a shut list all the same
-//! (it holds a handle, so it may) looks at the line afterwards: with a full fence
-//! between its list and the line, as the waiter has between the line and the
-//! lists, one of the two sees the other.
+//! (it holds a handle, so it may) looks at the line afterwards. To shut a list is
+//! to change its word, even if it was shut; so if the waiter's change came first,
+//! the other one acquired it and sees the waiter, and if it came second, the
+//! waiter sees the buffer.
 
 #[cfg(feature = "event-listener")]
 mod events;
@@ -234,9 +235,6 @@ impl Line {
         }
         let waiting = Standing::Waiting { ticket, task };
         place.standing.store(waiting.word(), Ordering::Release);
-        // SeqCst: the place before whatever the caller looks at next; pairs with
-        // `has_taker_after`.
-        fence(Ordering::SeqCst);
         Some(Seat { id, waiting })
     }
 
@@ -247,11 +245,8 @@ impl Line {
         self.waiting.get(class.index()).load(Ordering::Acquire) > 0
     }
 
-    /// Whether anybody waits that `class` could serve, after the caller put a
-    /// buffer into a list. `false` proves that whoever comes will find it there.
-    pub fn has_taker_after(&self, class: ClassId) -> bool {
-        // SeqCst: the list before the line; pairs with `stand`.
-        fault!(NoFence, (), fence(Ordering::SeqCst));
+    /// Whether anybody waits that `class` could serve.
+    pub fn has_taker(&self, class: ClassId) -> bool {
         self.is_wanted(class) && self.first(class).is_some()
     }
 
@@ -358,16 +353,15 @@ impl Line {
 
     /// Whether every wait is to end.
     pub fn is_aborted(&self) -> bool {
-        // Acquire: what was done before the abort. `stand`'s fence orders it
-        // after the place.
+        // Acquire: what was done before the abort.
         self.aborted.load(Ordering::Acquire) != 0
     }
 
     /// Ends every wait, and every one to come.
     pub fn abort(&self) {
         self.aborted.store(1, Ordering::Release);
-        // SeqCst: the flag before the places; pairs with `stand`, after which a
-        // waiter looks at the flag.
+        // SeqCst: the flag before the places; a waiter stands, searches the lists,
+        // which begins with such a fence, and then looks at the flag.
         fence(Ordering::SeqCst);
         self.for_each_waiting(|id, standing| {
             if self.place(id).advance(standing, Standing::Aborted) {

@@ -13,11 +13,13 @@
 //! fixed there. The others can be searched deeper.
 //!
 //! The twins: a request that does not look into other processors' caches; one
-//! that believes its first sweep, which buffers can pass behind its back; and
-//! carriers that do not announce what they carry.
+//! that believes its first sweep, which buffers can pass behind its back; takes
+//! that release nothing; no fence between giving and looking; and carriers that do
+//! not announce what they carry.
 
-use hugepool::model::{Fault, run_on};
+use hugepool::model::{ClassId, Classes, Fault, FreeLists, Geometry, Index, run_on};
 use hugepool_loom_tests::{Kind, Model, Shelf, spawn, tests_of_each_kind};
+use std::ptr::null_mut;
 use std::sync::Arc;
 
 tests_of_each_kind![
@@ -28,6 +30,7 @@ tests_of_each_kind![
     a_batch_on_its_way_to_a_cache_is_waited_for,
     a_gatherer_that_gives_up_refuses_nobody_else,
     one_of_two_gatherers_gets_what_both_want,
+    two_threads_that_give_what_the_other_wants_are_not_both_refused,
 ];
 
 /// As many yields as a request makes to a carrier.
@@ -189,5 +192,40 @@ pub fn one_of_two_gatherers_gets_what_both_want<C: Kind>() -> Model {
         let others = thread.join().unwrap();
         assert!(mine != others, "both or none got what only one can have");
         shelf.audit();
+    })
+}
+
+/// Two classes of one buffer each. Each of two threads gives back the buffer of
+/// one class and wants that of the other.
+pub fn two_threads_that_give_what_the_other_wants_are_not_both_refused<C: Kind>() -> Model {
+    Model::new(2..=3, &[Fault::NoSearchFence], || {
+        let classes = Classes::new(0, null_mut()).unwrap();
+        let lists = FreeLists::new(C::make(2), classes, 4, 0).unwrap();
+        let both: Vec<(ClassId, Index)> = (0..2)
+            .map(|at| {
+                let class = ClassId::new(at).unwrap();
+                let index = Index::from_raw(at as u32 + 1).unwrap();
+                let geometry = Geometry::new(512, 512, 0).unwrap();
+                lists.classes().define(class, &geometry);
+                lists.fix_cache(class, 2);
+                lists.prepare(std::iter::once((class, 1)));
+                lists.stock(class, 1, |_| Some(index));
+                assert!(lists.take(&[class]).is_ok());
+                (class, index)
+            })
+            .collect();
+        let lists = Arc::new(lists);
+        let swap = |lists: &FreeLists<C>, (given, index): (ClassId, Index), wanted: ClassId| {
+            let _home = lists.give(lists.classes().line(given), index);
+            lists.take(&[wanted]).is_ok()
+        };
+        let (mine, theirs) = (both[0], both[1]);
+        let other = Arc::clone(&lists);
+        let thread = spawn(move || {
+            run_on(1);
+            swap(&other, theirs, mine.0)
+        });
+        let got = swap(&lists, mine, theirs.0);
+        assert!(thread.join().unwrap() || got, "each missed the other's");
     })
 }

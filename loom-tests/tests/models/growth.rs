@@ -95,7 +95,7 @@ type Pool = Catalog<Stub, Portable>;
 fn pool(stocked: bool) -> Arc<Pool> {
     let caches = Portable::new(1).unwrap();
     let classes = Classes::new(0, null_mut()).unwrap();
-    let lists = FreeLists::new(caches, classes, BLOCKS << Index::POSITION_BITS);
+    let lists = FreeLists::new(caches, classes, BLOCKS << Index::POSITION_BITS, 0);
     let pool = Catalog::new(lists.unwrap(), 1);
     // Two threads may be the first to read or write an entry of the look-up
     // table, which loom wants made before both.
@@ -138,9 +138,9 @@ fn look_up(pool: &Pool, size: usize, class: ClassId, index: Index) {
     });
     let line = pool.classes().line(class);
     assert_eq!(line.size(), size, "the class is another size's");
-    let start = line.offset_of(Index::new(index.block(), 0).unwrap());
+    let start = line.start(Index::new(index.block(), 0).unwrap()).addr();
     assert_eq!(
-        line.offset_of(index) - start,
+        line.start(index).addr() - start,
         index.position() as usize * geometry.stride()
     );
     let capacity = pool.lists().caches().capacity(0, class);

@@ -25,6 +25,7 @@ mod home;
 mod portable;
 mod snapshot;
 mod teardown;
+mod waiting;
 
 use hugepool::model::Fault;
 use hugepool_loom_tests::Model;
@@ -33,7 +34,7 @@ use hugepool_loom_tests::Model;
 /// it does is checked by that model's own test.
 #[test]
 fn every_fault_has_a_twin() {
-    let models: [&[fn() -> Model]; 8] = [
+    let models: [&[fn() -> Model]; 9] = [
         cache::MODELS,
         depot::MODELS,
         exactness::MODELS,
@@ -42,6 +43,7 @@ fn every_fault_has_a_twin() {
         portable::MODELS,
         snapshot::MODELS,
         teardown::MODELS,
+        waiting::MODELS,
     ];
     for fault in Fault::ALL {
         let mut twins = models.iter().flat_map(|file| file.iter());

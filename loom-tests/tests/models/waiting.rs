@@ -10,7 +10,7 @@
 //! A thread that sleeps for ever is a deadlock, which loom reports.
 //!
 //! The twins: nobody rings; the line is not looked at after a buffer was put into
-//! a list, or without a fence between; a shut list takes a buffer all the same; a
+//! a list, nor the abort after the place was taken; a shut list takes a buffer all the same; a
 //! list is opened although somebody waits; the last in line is served first; a
 //! wait is given up without regard to what was given; a visitor does not count.
 
@@ -119,24 +119,26 @@ pub fn a_buffer_that_comes_back_wakes_who_waits_restartable() -> Model {
 
 /// One thread waits, another adds a buffer, which it puts into the shut depot.
 pub fn growth_wakes_who_waits() -> Model {
-    Model::new(2..=3, &[Fault::NoFence, Fault::NoServe], || {
-        let shelf = Arc::new(Shelf::new(Portable::new(1).unwrap(), 2, 0));
-        shelf.buffers.add(1);
+    Model::new(2..=3, &[Fault::NoServe], || {
+        let (shelf, held) = taken::<Portable>(1);
         let waiter = Arc::clone(&shelf);
         let thread = spawn(move || {
+            run_on(1);
             served(&waiter);
         });
-        shelf.lists.stock(shelf.class, 1, |_| Index::from_raw(1));
+        // As if it were a new one.
+        shelf.buffers.give(held[0]);
+        shelf.lists.stock(shelf.class, 1, |_| Some(held[0]));
         thread.join().unwrap();
     })
 }
 
-/// Two waits, one after the other; two threads give a buffer each.
+/// Two waits, one after the other; another thread gives a buffer back.
 pub fn the_first_in_line_is_served_first() -> Model {
     Model::new(2..=3, &[Fault::LastFirst], || {
         let (shelf, held) = taken::<Portable>(1);
         let line = shelf.lists.line();
-        let mut stand = || {
+        let stand = || {
             let ladder = ladder(shelf.lists.classes());
             let wait = shelf.lists.begin_wait(ladder, line.ticket(), false);
             wait.expect("there is a place")
@@ -202,7 +204,8 @@ pub fn a_wait_that_begins_while_another_ends_is_served() -> Model {
 
 /// One thread waits, another aborts.
 pub fn an_abort_ends_a_wait_whenever_it_comes() -> Model {
-    Model::new(2..=3, &[Fault::NoWake], || {
+    const TWINS: &[Fault] = &[Fault::NoWake, Fault::NoSearchFence];
+    Model::new(2..=3, TWINS, || {
         let (shelf, _held) = taken::<Portable>(1);
         let waiter = Arc::clone(&shelf);
         let thread = spawn(move || {
@@ -220,7 +223,7 @@ pub fn an_abort_ends_a_wait_whenever_it_comes() -> Model {
 /// down.
 pub fn a_visitor_touches_nothing_once_it_has_left() -> Model {
     Model::new(2..=2, &[Fault::VisitorsDoNotCount], || {
-        let shelf = Shelf::new(Guarded::<Portable>::make(2), 2, 1);
+        let shelf = Shelf::new(Guarded::new(Portable::new(2).unwrap()), 2, 1);
         let held = shelf.take().unwrap();
         let shelf = Arc::new(shelf);
         let told = Arc::new(AtomicU32::new(0));
