@@ -108,7 +108,7 @@ impl<C: Kind> Caches<C> {
         {
             Robbed::Some(handful) => self.open(Some(handful)),
             Robbed::None(_) => Vec::new(),
-            Robbed::Barred => panic!("a model's kernel refuses nothing"),
+            Robbed::Barred => panic!("a thief found no buffer where there was one"),
         }
     }
 

@@ -69,10 +69,12 @@ mod section;
 mod thread;
 
 #[cfg(hugepool_loom)]
-use model as section;
+use model::{self as section, Entry};
 
 use crate::class::{ClassId, Line, MAX_CLASSES};
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fault, touch};
+#[cfg(not(hugepool_loom))]
+use crate::sync::AtomicU32 as Entry;
+use crate::sync::{AtomicU64, Ordering, fault, touch};
 use crate::table::{Table, Zeroed};
 use crate::word::{Gate, Index, Level, Limit};
 use std::cell::UnsafeCell;
@@ -94,7 +96,7 @@ pub struct Slot {
     /// open acquires it).
     gate: AtomicU64,
     /// The buffers below the level. Relaxed: published by the level.
-    entries: [AtomicU32; ENTRIES],
+    entries: [Entry; ENTRIES],
 }
 
 impl Default for Slot {
@@ -102,7 +104,7 @@ impl Default for Slot {
         Self {
             level: AtomicU64::default(),
             gate: AtomicU64::default(),
-            entries: std::array::from_fn(|_| AtomicU32::default()),
+            entries: std::array::from_fn(|_| Entry::default()),
         }
     }
 }

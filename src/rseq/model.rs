@@ -5,17 +5,45 @@
 //! begins (the first was preempted), and a `restart`. The commit, a plain store
 //! on the machine, writes what the section made of the level *it* read, whatever
 //! the level is now, but only in its own epoch.
+//!
+//! Here the thread of an aborted section goes on until it meets the commit. What
+//! it reads meanwhile is forgotten. What it writes must not outlast what a later
+//! section wrote, so an entry's upper 16 bits are the epoch of its writer, and
+//! the latest epoch stays.
+//!
+//! What the machine promises beyond that is not modelled, and so not relied on:
+//! a load gives any value that the loads before it do not rule out, however old;
+//! the beginning of a section publishes nothing; and a `restart` orders nothing
+//! but the sections of its processors, before and after, with its caller.
 #![allow(missing_docs)]
 
 use super::{ENTRIES, Slot, Slots};
 use crate::class::{ClassId, Line, MAX_CLASSES};
-use crate::sync::{Ordering, fault, fence};
+use crate::sync::{AtomicU32, Ordering, fault};
 use crate::sys::cpu;
 use crate::table::Table;
 use crate::word::{Gate, Index, Level, Limit};
 
 const EPOCH_SHIFT: u32 = 48;
 const EPOCH: u64 = 1 << EPOCH_SHIFT;
+
+/// An entry of a slot: `{epoch: 16, index: 16}`.
+#[derive(Default)]
+pub struct Entry(AtomicU32);
+
+impl Entry {
+    const EPOCH_SHIFT: u32 = 16;
+
+    pub fn load(&self, order: Ordering) -> u32 {
+        self.0.load(order) & ((1 << Self::EPOCH_SHIFT) - 1)
+    }
+
+    fn store(&self, index: Index, epoch: u64) {
+        let entry = epoch << Self::EPOCH_SHIFT | u64::from(index.raw());
+        let entry = u32::try_from(entry).expect("a model has few buffers and sections");
+        self.0.fetch_max(entry, Ordering::Relaxed);
+    }
+}
 
 /// A section that is under way.
 struct Section<'a> {
@@ -28,18 +56,21 @@ struct Section<'a> {
 impl<'a> Section<'a> {
     /// Begins; `None` if the limit diverts.
     fn begin(line: &'a Line) -> Option<Self> {
-        let slots = line.slots.load(Ordering::Relaxed).cast::<Table<Slot>>();
-        // SAFETY: `attach` named the table, which stays where it is as long as
-        // the model's pool.
-        let slots = unsafe { slots.as_ref() }?;
         let cpu = cpu::current(usize::MAX);
-        let slot = slots.get(cpu * MAX_CLASSES + line.id().index());
-        let epoch = (slot.level.fetch_add(EPOCH, Ordering::AcqRel) >> EPOCH_SHIFT) + 1;
+        let slot = Self::slot(line, cpu);
+        let epoch = slot.map(|slot| {
+            // Acquire: the sections of one processor come one after the other.
+            (slot.level.fetch_add(EPOCH, Ordering::Acquire) >> EPOCH_SHIFT) + 1
+        });
         // Loads of the machine are in order: Acquire.
         let limit = Limit::from_word(line.limit.load(Ordering::Acquire));
-        if fault!(IgnoreShut, false, cpu as u32 >= limit.cpus()) {
+        if fault!(IgnoreShut, slot.is_none(), cpu as u32 >= limit.cpus()) {
             return None;
         }
+        // The machine looks for its slots only now.
+        assert!(Self::slot(line, cpu).is_some(), "no slots below the limit");
+        // If they came only just now: as if the section had been aborted.
+        let (slot, epoch) = slot.zip(epoch)?;
         let early = fault!(LevelFirst, Some(slot.level.load(Ordering::Acquire)), None);
         let gate = Gate::from_word(slot.gate.load(Ordering::Acquire));
         let level = early.unwrap_or_else(|| slot.level.load(Ordering::Acquire));
@@ -51,6 +82,16 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// The slot of `cpu`, if there is one.
+    fn slot(line: &'a Line, cpu: usize) -> Option<&'a Slot> {
+        let slots = line.slots.load(Ordering::Relaxed).cast::<Table<Slot>>();
+        // SAFETY: `attach` named the table, which stays where it is as long as
+        // the model's pool.
+        let slots = unsafe { slots.as_ref() }?;
+        let at = cpu * MAX_CLASSES + line.id().index();
+        (at < slots.len()).then(|| slots.get(at))
+    }
+
     fn count(&self) -> usize {
         self.level.count() as usize
     }
@@ -60,21 +101,36 @@ impl<'a> Section<'a> {
     }
 
     fn write(&self, at: usize, index: Index) {
-        self.slot.entries[at].store(index.raw(), Ordering::Relaxed);
+        self.slot.entries[at].store(index, self.epoch);
     }
 
-    /// The last instruction. False: the section was aborted before it.
-    fn commit(self, level: Level) -> bool {
-        let mut now = self.slot.level.load(Ordering::Relaxed);
+    /// The last instruction: `some` more. False: the section was aborted before
+    /// it.
+    fn commit_more(self, some: u32) -> bool {
+        let level = self.level.raised(some);
+        // Stores of the machine are in order: Release.
+        self.commit(
+            level,
+            fault!(SectionRelaxed, Ordering::Relaxed, Ordering::Release),
+        )
+    }
+
+    /// As `commit_more`: `some` fewer.
+    fn commit_fewer(self, some: u32) -> bool {
+        let level = self.level.lowered(some);
+        self.commit(
+            level,
+            fault!(TakeRelaxed, Ordering::Relaxed, Ordering::Release),
+        )
+    }
+
+    fn commit(self, level: Level, order: Ordering) -> bool {
+        let word = |level: Level| self.epoch << EPOCH_SHIFT | level.word() & (EPOCH - 1);
+        let mut now = word(self.level);
         while now >> EPOCH_SHIFT == self.epoch {
-            let next = self.epoch << EPOCH_SHIFT | level.word() & (EPOCH - 1);
-            // Stores of the machine are in order: Release.
-            let order = fault!(SectionRelaxed, Ordering::Relaxed, Ordering::Release);
-            match self
-                .slot
-                .level
-                .compare_exchange(now, next, order, Ordering::Relaxed)
-            {
+            let next = word(level);
+            let at = &self.slot.level;
+            match at.compare_exchange(now, next, order, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(other) => now = other,
             }
@@ -89,8 +145,7 @@ pub fn pop(line: &Line) -> Option<Index> {
         return None;
     }
     let entry = section.read(section.count() - 1);
-    let level = section.level.lowered(1);
-    section.commit(level).then(|| Index::from_raw(entry))?
+    section.commit_fewer(1).then(|| Index::from_raw(entry))?
 }
 
 pub fn push(line: &Line, index: Index) -> bool {
@@ -108,8 +163,7 @@ pub fn push_all(line: &Line, buffers: &[Index]) -> bool {
     for (at, &index) in buffers.iter().enumerate() {
         section.write(section.count() + at, index);
     }
-    let level = section.level.raised(buffers.len() as u32);
-    section.commit(level)
+    section.commit_more(buffers.len() as u32)
 }
 
 pub fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
@@ -124,14 +178,16 @@ pub fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
     for (at, copy) in into.iter_mut().enumerate().take(count) {
         *copy = section.read(from + at);
     }
-    let level = section.level.lowered(count as u32);
-    if section.commit(level) { count } else { 0 }
+    if section.commit_fewer(count as u32) {
+        count
+    } else {
+        0
+    }
 }
 
 impl Slots {
     /// The `membarrier(2)`.
     pub(super) fn restart(&self, cpu: Option<usize>) -> bool {
-        fence(Ordering::SeqCst);
         let cpus = cpu.map_or(0..self.cpus, |cpu| cpu..cpu + 1);
         for cpu in cpus {
             for class in 0..MAX_CLASSES {
@@ -141,7 +197,6 @@ impl Slots {
                 }
             }
         }
-        fence(Ordering::SeqCst);
         true
     }
 }

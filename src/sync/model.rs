@@ -148,7 +148,7 @@ pub enum Fault {
     OneSweep,
     /// A thread that carries a batch does not announce it.
     NoAnnounce,
-    /// A swap that takes one buffer is `Relaxed`: a thread is seen to take before
+    /// A change that takes one buffer is `Relaxed`: a thread is seen to take before
     /// it is seen to have given.
     TakeRelaxed,
     /// A closing pool counts what is home before it raises the flag.
@@ -191,7 +191,7 @@ pub enum Fault {
     LevelFirst,
     /// A section does not look at the gate.
     IgnoreGate,
-    /// A section commits with `Relaxed` instead of `Release`.
+    /// A section that puts a buffer in commits with `Relaxed` instead of `Release`.
     SectionRelaxed,
 }
 

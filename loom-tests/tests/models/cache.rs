@@ -42,7 +42,7 @@ fn rob<C: Kind>(caches: &Caches<C>) {
 
 /// The owner pops and pushes while a thief takes two and returns one.
 pub fn an_owner_and_a_thief_do_not_take_one_buffer<C: Kind>() -> Model {
-    Model::new(C::pick(6..=9, 3..=5), mistaken::<C>(), || {
+    Model::new(C::pick(6..=9, 5..=7), mistaken::<C>(), || {
         let caches = Caches::<C>::new(3, 3, ROOMY);
         caches.race(
             |caches| {
@@ -58,7 +58,7 @@ pub fn an_owner_and_a_thief_do_not_take_one_buffer<C: Kind>() -> Model {
 
 /// The owner takes two at once for the depot, likewise.
 pub fn a_flush_and_a_thief_do_not_take_one_buffer<C: Kind>() -> Model {
-    Model::new(C::pick(6..=9, 3..=5), mistaken::<C>(), || {
+    Model::new(C::pick(6..=9, 5..=7), mistaken::<C>(), || {
         let caches = Caches::<C>::new(3, 3, ROOMY);
         caches.race(|caches| assert!(caches.flush().len() <= 2), rob);
         caches.audit();
@@ -68,7 +68,7 @@ pub fn a_flush_and_a_thief_do_not_take_one_buffer<C: Kind>() -> Model {
 /// The owner fills its slot with a batch and takes one of it, while a thief
 /// takes two and returns one.
 pub fn a_refill_is_all_there_for_owner_and_thief<C: Kind>() -> Model {
-    Model::new(C::pick(6..=9, 3..=5), mistaken::<C>(), || {
+    Model::new(C::pick(6..=9, 5..=7), mistaken::<C>(), || {
         let caches = Caches::<C>::new(3, 1, ROOMY);
         caches.race(
             |caches| {
@@ -84,7 +84,7 @@ pub fn a_refill_is_all_there_for_owner_and_thief<C: Kind>() -> Model {
 /// The owner pushes into a slot with room for two, while a thief takes what is
 /// in it and puts two back.
 pub fn a_slot_holds_no_more_than_it_may<C: Kind>() -> Model {
-    Model::new(C::pick(6..=9, 3..=5), mistaken::<C>(), || {
+    Model::new(C::pick(6..=9, 5..=7), mistaken::<C>(), || {
         let caches = Caches::<C>::new(3, 1, 2);
         caches.race(
             |caches| {
@@ -107,7 +107,7 @@ pub fn a_slot_holds_no_more_than_it_may<C: Kind>() -> Model {
 /// its own.
 pub fn contents_travel_between_processors<C: Kind>() -> Model {
     let twins: &[Fault] = C::pick(&[Fault::ChainPushRelaxed], &[Fault::SectionRelaxed]);
-    Model::new(C::pick(6..=9, 4..=6), twins, || {
+    Model::new(C::pick(6..=9, 5..=7), twins, || {
         let caches = Caches::<C>::new(2, 0, ROOMY);
         caches.race(
             |caches| {
@@ -127,7 +127,7 @@ pub fn contents_travel_between_processors<C: Kind>() -> Model {
 
 /// Pushes against the shutting: each is counted there, or refused.
 pub fn a_slot_that_is_shut_counts_or_refuses_every_buffer<C: Kind>() -> Model {
-    Model::new(C::pick(6..=9, 4..=6), &[Fault::IgnoreShut], || {
+    Model::new(C::pick(6..=9, 5..=7), &[Fault::IgnoreShut], || {
         let caches = Caches::<C>::new(2, 0, ROOMY);
         let pushers: Vec<_> = caches
             .buffers

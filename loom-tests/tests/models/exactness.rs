@@ -38,8 +38,14 @@ const PATIENCE: usize = 2;
 
 /// `count` buffers of which `cached` lie in the cache of `cpu`, the others in
 /// the depot.
-fn shelf<C: Kind>(capacity: u8, count: u32, cached: usize, cpu: usize) -> Arc<Shelf<C>> {
-    let shelf = Shelf::new(C::make(2), capacity, count);
+fn shelf<C: Kind>(
+    cpus: usize,
+    capacity: u8,
+    count: u32,
+    cached: usize,
+    cpu: usize,
+) -> Arc<Shelf<C>> {
+    let shelf = Shelf::new(C::make(cpus), capacity, count);
     run_on(cpu);
     let held: Vec<_> = (0..cached).map(|_| shelf.take().unwrap()).collect();
     for index in held {
@@ -73,7 +79,7 @@ fn move_one<C: Kind>(shelf: &Shelf<C>, from: usize, to: usize) {
 /// Processor 1 gives back the only other buffer while processor 0 looks for one.
 pub fn the_last_buffer_is_found_in_another_processors_cache<C: Kind>() -> Model {
     Model::new(3..=5, &[Fault::NoSteal], || {
-        let shelf = shelf::<C>(2, 2, 2, 1);
+        let shelf = shelf::<C>(2, 2, 2, 2, 1);
         race(
             &shelf,
             |shelf| {
@@ -86,8 +92,8 @@ pub fn the_last_buffer_is_found_in_another_processors_cache<C: Kind>() -> Model 
 
 /// Two threads, each with at most one buffer, take and give twice.
 pub fn two_threads_and_two_buffers_meet_no_refusal<C: Kind>() -> Model {
-    Model::new(2..=3, &[Fault::OneSweep], || {
-        let shelf = shelf::<C>(2, 2, 2, 1);
+    Model::new(C::pick(2, 1)..=3, &[Fault::OneSweep], || {
+        let shelf = shelf::<C>(2, 2, 2, 2, 1);
         race(
             &shelf,
             |shelf| {
@@ -103,14 +109,16 @@ pub fn two_threads_and_two_buffers_meet_no_refusal<C: Kind>() -> Model {
 }
 
 /// One thread moves both buffers, one after the other, from the cache that a
-/// request looks at last to the one that it has looked at already.
+/// request looks at last to one that it has looked at already. The request comes
+/// from a third processor: what is done on its own it would see at once.
 pub fn buffers_that_move_behind_a_sweep_are_found<C: Kind>() -> Model {
     const TWINS: &[Fault] = &[Fault::OneSweep, Fault::TakeRelaxed];
-    Model::new(3..=4, TWINS, || {
-        let shelf = shelf::<C>(2, 2, 2, 1);
+    Model::new(C::pick(3, 2)..=4, TWINS, || {
+        let shelf = shelf::<C>(3, 2, 2, 2, 1);
         race(
             &shelf,
             |shelf| {
+                run_on(2);
                 shelf.take().expect("one of the buffers was free");
             },
             |shelf| {
@@ -124,8 +132,8 @@ pub fn buffers_that_move_behind_a_sweep_are_found<C: Kind>() -> Model {
 /// Processor 0 gives a third buffer to its cache, which has room for two and
 /// sends one to the depot first. Processor 1 takes the other two.
 pub fn a_batch_on_its_way_to_the_depot_is_waited_for<C: Kind>() -> Model {
-    Model::new(PATIENCE..=PATIENCE, &[Fault::NoAnnounce], || {
-        let shelf = shelf::<C>(2, 3, 2, 0);
+    Model::new(C::pick(PATIENCE, 1)..=PATIENCE, &[Fault::NoAnnounce], || {
+        let shelf = shelf::<C>(2, 2, 3, 2, 0);
         // Processor 1 looks into the depot first.
         run_on(1);
         let third = shelf.take().unwrap();
@@ -148,7 +156,7 @@ pub fn a_batch_on_its_way_to_the_depot_is_waited_for<C: Kind>() -> Model {
 /// its cache. Processor 1 takes the other three.
 pub fn a_batch_on_its_way_to_a_cache_is_waited_for<C: Kind>() -> Model {
     Model::new(PATIENCE..=PATIENCE, &[Fault::NoAnnounce], || {
-        let shelf = shelf::<C>(4, 4, 0, 0);
+        let shelf = shelf::<C>(2, 4, 4, 0, 0);
         race(
             &shelf,
             |shelf| {
@@ -168,7 +176,7 @@ pub fn a_batch_on_its_way_to_a_cache_is_waited_for<C: Kind>() -> Model {
 pub fn a_gatherer_that_gives_up_refuses_nobody_else<C: Kind>() -> Model {
     const TWINS: &[Fault] = &[Fault::NoAnnounce, Fault::TakeRelaxed];
     Model::new(PATIENCE..=PATIENCE, TWINS, || {
-        let shelf = shelf::<C>(2, 1, 0, 0);
+        let shelf = shelf::<C>(2, 2, 1, 0, 0);
         race(
             &shelf,
             |shelf| {
@@ -181,8 +189,8 @@ pub fn a_gatherer_that_gives_up_refuses_nobody_else<C: Kind>() -> Model {
 
 /// Two threads that each need both of two buffers.
 pub fn one_of_two_gatherers_gets_what_both_want<C: Kind>() -> Model {
-    Model::new(PATIENCE..=PATIENCE, &[Fault::NoAnnounce], || {
-        let shelf = shelf::<C>(2, 2, 1, 1);
+    Model::new(C::pick(PATIENCE, 1)..=PATIENCE, &[Fault::NoAnnounce], || {
+        let shelf = shelf::<C>(2, 2, 2, 0, 0);
         let other = Arc::clone(&shelf);
         let thread = spawn(move || {
             run_on(1);
