@@ -20,8 +20,13 @@ use std::ptr::NonNull;
 /// be dropped on any of them, and outlive every handle of its pool: the memory
 /// stays until the last buffer is home.
 ///
-/// Dropping never blocks, enters the kernel or allocates; the last buffer of a
-/// pool whose handles are gone unmaps the pool.
+/// Dropping never blocks, enters the kernel or allocates, except that the last
+/// buffer of a pool whose handles are gone unmaps the pool, one that somebody
+/// waits for wakes that one, and a thread registers itself at its first use of a
+/// pool where the C library does not (glibc does from 2.35 on).
+///
+/// What was written with non-temporal stores must be fenced (`sfence`) before the
+/// buffer is dropped, as before any hand-over to another thread.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

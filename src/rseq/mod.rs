@@ -277,14 +277,15 @@ impl Slots {
 
     /// Gives a class its slots. Every caller writes the same.
     pub fn attach(&self, line: &Line) {
-        let first: *const () = if cfg!(hugepool_loom) {
-            // The model finds the slots by the table.
-            std::ptr::from_ref(&*self.slots).cast()
-        } else {
-            std::ptr::from_ref(self.slot(0, line.id())).cast()
-        };
+        // The model finds the slots by the table.
+        #[cfg(hugepool_loom)]
+        let first = std::ptr::from_ref(&*self.slots);
+        // SAFETY: a class's number is below `MAX_CLASSES`, and there is a row of
+        // that many slots at least.
+        #[cfg(not(hugepool_loom))]
+        let first = unsafe { self.slots.base().add(line.id().index()) };
         // Relaxed: whoever finds a limit above zero acquires it.
-        line.slots.store(first.cast_mut(), Ordering::Relaxed);
+        line.slots.store(first.cast_mut().cast(), Ordering::Relaxed);
     }
 
     /// Diverts every section of a class from now on. Changes the limit even if it

@@ -113,10 +113,17 @@ fn thread_pointer() -> usize {
 
 /// The processor that the calling thread runs on, if its area is registered.
 pub fn cpu() -> Option<usize> {
-    let area = thread_pointer().wrapping_add_signed(offset());
-    // SAFETY: the area belongs to this thread; the kernel writes it only while
-    // the thread does not run.
-    let cpu = unsafe { std::ptr::with_exposed_provenance::<Area>(area).read_volatile() }.cpu_id;
+    let cpu: u32;
+    // SAFETY: the area belongs to this thread and is readable; the kernel writes
+    // it only while the thread does not run.
+    unsafe {
+        std::arch::asm!(
+            "mov {cpu:e}, dword ptr fs:[{area} + 4]",
+            cpu = out(reg) cpu,
+            area = in(reg) offset(),
+            options(nostack, readonly, preserves_flags)
+        );
+    }
     // The kernel's numbers are small; negative ones say "not registered".
     i32::try_from(cpu).ok().map(|cpu| cpu as usize)
 }

@@ -132,24 +132,28 @@ pub fn buffers_that_move_behind_a_sweep_are_found<C: Kind>() -> Model {
 /// Processor 0 gives a third buffer to its cache, which has room for two and
 /// sends one to the depot first. Processor 1 takes the other two.
 pub fn a_batch_on_its_way_to_the_depot_is_waited_for<C: Kind>() -> Model {
-    Model::new(C::pick(PATIENCE, 1)..=PATIENCE, &[Fault::NoAnnounce], || {
-        let shelf = shelf::<C>(2, 2, 3, 2, 0);
-        // Processor 1 looks into the depot first.
-        run_on(1);
-        let third = shelf.take().unwrap();
-        run_on(0);
-        race(
-            &shelf,
-            |shelf| {
-                let _home = shelf.give(third);
-            },
-            |shelf| {
-                for _ in 0..2 {
-                    shelf.take().expect("a batch was on its way");
-                }
-            },
-        );
-    })
+    Model::new(
+        C::pick(PATIENCE, 1)..=PATIENCE,
+        &[Fault::NoAnnounce],
+        || {
+            let shelf = shelf::<C>(2, 2, 3, 2, 0);
+            // Processor 1 looks into the depot first.
+            run_on(1);
+            let third = shelf.take().unwrap();
+            run_on(0);
+            race(
+                &shelf,
+                |shelf| {
+                    let _home = shelf.give(third);
+                },
+                |shelf| {
+                    for _ in 0..2 {
+                        shelf.take().expect("a batch was on its way");
+                    }
+                },
+            );
+        },
+    )
 }
 
 /// Processor 0 takes one buffer of four, by a batch of two whose second goes to
@@ -189,18 +193,22 @@ pub fn a_gatherer_that_gives_up_refuses_nobody_else<C: Kind>() -> Model {
 
 /// Two threads that each need both of two buffers.
 pub fn one_of_two_gatherers_gets_what_both_want<C: Kind>() -> Model {
-    Model::new(C::pick(PATIENCE, 1)..=PATIENCE, &[Fault::NoAnnounce], || {
-        let shelf = shelf::<C>(2, 2, 2, 0, 0);
-        let other = Arc::clone(&shelf);
-        let thread = spawn(move || {
-            run_on(1);
-            other.take_many(2).is_some()
-        });
-        let mine = shelf.take_many(2).is_some();
-        let others = thread.join().unwrap();
-        assert!(mine != others, "both or none got what only one can have");
-        shelf.audit();
-    })
+    Model::new(
+        C::pick(PATIENCE, 1)..=PATIENCE,
+        &[Fault::NoAnnounce],
+        || {
+            let shelf = shelf::<C>(2, 2, 2, 0, 0);
+            let other = Arc::clone(&shelf);
+            let thread = spawn(move || {
+                run_on(1);
+                other.take_many(2).is_some()
+            });
+            let mine = shelf.take_many(2).is_some();
+            let others = thread.join().unwrap();
+            assert!(mine != others, "both or none got what only one can have");
+            shelf.audit();
+        },
+    )
 }
 
 /// Two classes of one buffer each. Each of two threads gives back the buffer of
