@@ -288,7 +288,8 @@ pub enum AllocError {
         /// Buffers there are.
         capacity: usize,
     },
-    /// Every buffer that may serve the request is taken.
+    /// Every buffer that may serve the request is taken, or spoken for by those
+    /// who wait.
     Exhausted {
         /// Bytes asked for.
         size: usize,
@@ -307,7 +308,8 @@ pub enum AllocError {
         /// False: at one moment within the call no buffer that fits was free.
         /// True: some thread was carrying buffers from one free list to another
         /// and did not get to put them down for 5 ms; what it carried may have
-        /// fitted. A caller that tries again will find it.
+        /// fitted. A caller that tries again will find it. (Or the kernel refused
+        /// the `membarrier` that it takes to reach another processor's cache.)
         carried: bool,
     },
     /// No buffer that fits came home in time.
@@ -329,11 +331,11 @@ pub enum AllocError {
 }
 
 impl AllocError {
-    /// True if the request was refused for lack of a free buffer, so that it
-    /// may succeed later.
+    /// True if the request was refused for lack of a free buffer, at once or
+    /// after a wait, so that it may succeed later.
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
-        matches!(self, Self::Exhausted { .. })
+        matches!(self, Self::Exhausted { .. } | Self::TimedOut { .. })
     }
 }
 
