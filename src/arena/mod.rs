@@ -258,12 +258,15 @@ impl Arena {
         if k >= span.count.load(Ordering::Relaxed) as usize {
             return None;
         }
-        let k = k as u32;
-        let chunks = k >> Index::POSITION_BITS;
-        let jumps = chunks.wrapping_mul(span.jump.load(Ordering::Relaxed));
-        let first = span.index.load(Ordering::Relaxed);
-        let index = Index::from_raw(first.wrapping_add(k).wrapping_add(jumps))?;
-        Some((line, index))
+        let mut index = span.index.load(Ordering::Relaxed).wrapping_add(k as u32);
+        // A branch: most segments have one chunk, and the multiplication would be
+        // in the way of every address.
+        if k >= Index::PER_CHUNK as usize {
+            let chunks = (k >> Index::POSITION_BITS) as u32;
+            let jumps = chunks.wrapping_mul(span.jump.load(Ordering::Relaxed));
+            index = index.wrapping_add(jumps);
+        }
+        Some((line, Index::from_raw(index)?))
     }
 
     /// Where `address` lies; `None` if it is in no cell of a buffer. Lock-free.
