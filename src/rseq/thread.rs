@@ -11,8 +11,9 @@
 //! `Documentation/userspace-api/rseq.rst` of the kernel, `rseq(2)`.
 
 use crate::sync::{AtomicIsize, Ordering};
-use crate::sys::rseq;
+use crate::sys::rseq::{self, ThreadEnds};
 use std::cell::{Cell, UnsafeCell};
+use std::ffi::c_void;
 
 /// The number that marks the start of an abort handler, as glibc registers it.
 pub const SIGNATURE: u32 = 0x5305_3053;
@@ -42,24 +43,21 @@ thread_local! {
     };
     /// Whether this thread has tried to register its area, so that it tries once.
     static TRIED: Cell<bool> = const { Cell::new(false) };
-    static REGISTERED: Registered = const { Registered(Cell::new(false)) };
 }
 
-/// Takes the registration back when the thread ends, before its area goes.
-struct Registered(Cell<bool>);
+/// What happens at the end of a thread that registered its area. Made by
+/// `available`, before any thread needs it.
+static ENDS: ThreadEnds = ThreadEnds::new();
 
-impl Drop for Registered {
-    fn drop(&mut self) {
-        if self.0.get() {
-            // It fails only if it was never made.
-            let _ = register(true);
-            AREA.with(|area| {
-                // SAFETY: the kernel no longer writes to the area of this
-                // thread, and nobody else ever does.
-                unsafe { (*area.get()).cpu_id = UNREGISTERED };
-            });
-        }
-    }
+/// Takes the registration back when the thread ends, before its area goes.
+extern "C" fn at_end(_: *mut c_void) {
+    // It fails only if it was never made.
+    let _ = register(true);
+    AREA.with(|area| {
+        // SAFETY: the kernel no longer writes to the area of this thread, and
+        // nobody else ever does.
+        unsafe { (*area.get()).cpu_id = UNREGISTERED };
+    });
 }
 
 /// Gives the kernel this thread's area, or takes it back.
@@ -129,22 +127,14 @@ pub fn cpu() -> Option<usize> {
 }
 
 /// Registers the calling thread if it needs that and has not tried yet. True if
-/// it did so just now.
+/// it did so just now. May be called in a signal handler: it allocates nothing.
 #[cold]
 pub fn attend() -> bool {
-    // A thread whose thread-locals are being destroyed does without.
-    let tried = TRIED.try_with(|tried| tried.replace(true)).unwrap_or(true);
-    if OFFSET.load(Ordering::Relaxed) != 0 || tried {
+    if OFFSET.load(Ordering::Relaxed) != 0 || TRIED.replace(true) || !register(false) {
         return false;
     }
-    let Ok(registered) = REGISTERED.try_with(|guard| {
-        let registered = register(false);
-        guard.0.set(registered);
-        registered
-    }) else {
-        return false;
-    };
-    registered
+    ENDS.announce();
+    true
 }
 
 /// Finds out where the area is that the C library registered, if it did.
@@ -159,6 +149,7 @@ pub fn locate() {
 /// Whether this machine runs restartable sequences for this process.
 pub fn available() -> bool {
     locate();
+    ENDS.prepare(at_end);
     attend();
     cpu().is_some()
 }

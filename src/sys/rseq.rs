@@ -1,11 +1,12 @@
 //! Restartable sequences: what the C library registered, and `rseq(2)`.
 //!
-//! Owns: the system call and the look-up of the C library's symbols. Uses: libc.
+//! Owns: the system call, the look-up of the C library's symbols, and a call at the end of threads. Uses: libc.
 //! Used by: `rseq`, `machine`.
 //!
 //! The symbols are looked up at run time, because glibc before 2.35 and musl have
 //! none of them and a program linked to them by name would not start there.
 
+use crate::sync::{AtomicU32, Ordering};
 use std::ffi::{CStr, c_void};
 use std::io;
 use std::mem::MaybeUninit;
@@ -75,4 +76,57 @@ pub fn stay_loaded(code: *const c_void) {
     // SAFETY: the name is the loader's own; nothing is loaded, so no initializer runs. It fails for the program
     // itself, which is never unloaded.
     let _ = unsafe { libc::dlopen(info.dli_fname, flags) };
+}
+
+/// A call at the end of threads, for which a thread can ask in a signal handler. (A thread-local's destructor could
+/// not be registered there: that allocates.)
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+pub struct ThreadEnds {
+    /// The key of the C library's thread-specific data, plus one; 0 before there is one. Written once, by
+    /// compare-and-swap with Release, and read with Acquire.
+    key: AtomicU32,
+}
+
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+impl ThreadEnds {
+    /// Keys below this are kept in the thread's own block, by every C library; glibc allocates for others.
+    const DIRECT: libc::pthread_key_t = 32;
+
+    /// Nobody is called yet.
+    pub const fn new() -> Self {
+        Self {
+            key: AtomicU32::new(0),
+        }
+    }
+
+    /// Has `call` called at the end of every thread that asks for it.
+    pub fn prepare(&self, call: extern "C" fn(*mut c_void)) {
+        if self.key.load(Ordering::Acquire) != 0 {
+            return;
+        }
+        let mut key = 0;
+        // SAFETY: `key` is writable; the function stays as long as the program, or as the shared object, which is
+        // never unloaded (`stay_loaded`).
+        if unsafe { libc::pthread_key_create(&mut key, Some(call)) } != 0 {
+            return;
+        }
+        let made = key < Self::DIRECT
+            && self
+                .key
+                .compare_exchange(0, key + 1, Ordering::Release, Ordering::Relaxed)
+                .is_ok();
+        if !made {
+            // SAFETY: made above, and nobody else knows of it.
+            unsafe { libc::pthread_key_delete(key) };
+        }
+    }
+
+    /// Asks for the call at the end of this thread. Without a key there will be none, which glibc's threads can do
+    /// without: their memory stays until the kernel has let go of them.
+    pub fn announce(&self) {
+        if let Some(key) = self.key.load(Ordering::Acquire).checked_sub(1) {
+            // SAFETY: the key was made; the value is not null, or the function would not be called, and not used.
+            unsafe { libc::pthread_setspecific(key, std::ptr::from_ref(self).cast()) };
+        }
+    }
 }
