@@ -9,17 +9,30 @@ use std::collections::HashSet;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::{Random, on_cpu, two_cpus};
+use support::kind::{Kind, both_kinds};
+use support::{Random, cpus, on_cpu, two_cpus};
+
+both_kinds! {
+    a_pool_of_n_hands_out_exactly_n,
+    each_way_of_taking_reaches_every_buffer,
+    any_mixture_of_threads_takes_exactly_n_whoever_freed_them,
+    the_last_buffers_are_found_in_another_processors_cache,
+    every_buffer_is_found_by_one_thread_whichever_caches_are_full,
+    nobody_is_refused_while_a_buffer_is_free,
+    hardly_anybody_is_refused_because_another_gathers_in_vain,
+    hardly_anybody_is_refused_because_another_trims,
+    a_request_climbs_within_its_bound_only,
+    a_stricter_alignment_serves_a_looser_request_and_never_the_reverse,
+    gathering_is_all_or_nothing,
+    of_two_gatherers_that_need_more_than_half_each_gets_its_turn,
+}
 
 const SIZE: usize = 4096;
 const COUNTS: [usize; 6] = [1, 2, 7, 33, 64, 4096];
 
-fn pool(count: usize) -> Pool {
-    Pool::builder()
-        .reserve(SIZE, SIZE, count)
-        .prefault(false)
-        .build()
-        .unwrap()
+fn pool(kind: Kind, count: usize) -> Pool {
+    let builder = Pool::builder().reserve(SIZE, SIZE, count);
+    kind.build(builder.prefault(false))
 }
 
 fn take_all(pool: &Pool) -> Vec<Buffer> {
@@ -44,10 +57,9 @@ fn assert_distinct(buffers: &[Buffer]) {
     );
 }
 
-#[test]
-fn a_pool_of_n_hands_out_exactly_n() {
+fn a_pool_of_n_hands_out_exactly_n(kind: Kind) {
     for n in COUNTS {
-        let pool = pool(n);
+        let pool = pool(kind, n);
         for round in 0..3 {
             let mut taken = take_all(&pool);
             assert_eq!(taken.len(), n, "round {round}");
@@ -69,10 +81,9 @@ fn a_pool_of_n_hands_out_exactly_n() {
     }
 }
 
-#[test]
-fn each_way_of_taking_reaches_every_buffer() {
+fn each_way_of_taking_reaches_every_buffer(kind: Kind) {
     for n in COUNTS {
-        let pool = pool(n);
+        let pool = pool(kind, n);
         let class = pool.class(SIZE, SIZE).unwrap();
         let by_class: Vec<Buffer> = std::iter::from_fn(|| class.allocate().ok()).collect();
         assert_eq!((by_class.len(), class.available()), (n, 0));
@@ -88,10 +99,9 @@ fn each_way_of_taking_reaches_every_buffer() {
     }
 }
 
-#[test]
-fn any_mixture_of_threads_takes_exactly_n_whoever_freed_them() {
+fn any_mixture_of_threads_takes_exactly_n_whoever_freed_them(kind: Kind) {
     for n in COUNTS {
-        let pool = pool(n);
+        let pool = pool(kind, n);
         for threads in [2, 3, 9] {
             let mut held: Vec<Vec<Buffer>> = (0..threads).map(|_| Vec::new()).collect();
             for round in 0..4 {
@@ -123,13 +133,12 @@ fn any_mixture_of_threads_takes_exactly_n_whoever_freed_them() {
     }
 }
 
-#[test]
-fn the_last_buffers_are_found_in_another_processors_cache() {
+fn the_last_buffers_are_found_in_another_processors_cache(kind: Kind) {
     let Some((here, there)) = two_cpus("buffers in another CPU's cache") else {
         return;
     };
     for n in COUNTS {
-        let pool = pool(n);
+        let pool = pool(kind, n);
         for (freer, taker) in [(here, there), (there, here)] {
             on_cpu(freer, || drop(take_all(&pool)));
             let cached = pool.stats().classes[0].cached;
@@ -143,9 +152,60 @@ fn the_last_buffers_are_found_in_another_processors_cache() {
     }
 }
 
+/// With the cache of every processor full, and nobody to disturb it.
+fn every_buffer_is_found_by_one_thread_whichever_caches_are_full(kind: Kind) {
+    let cpus = cpus();
+    for n in COUNTS {
+        let pool = pool(kind, n);
+        let cached = || pool.stats().classes[0].cached;
+        for round in 0..2 {
+            let mut held = take_all(&pool);
+            assert_eq!((held.len(), cached()), (n, 0));
+            // How many a cache keeps: what more is given does not stay in it.
+            let mut full = n;
+            for &cpu in &cpus {
+                on_cpu(cpu, || {
+                    let before = cached();
+                    let mut most = 0;
+                    while most < full.min(n / cpus.len()) {
+                        held.pop();
+                        if cached() - before <= most {
+                            break;
+                        }
+                        most += 1;
+                    }
+                    full = full.min(most);
+                });
+            }
+            let filled = cached();
+            assert!(filled >= full.min(n / cpus.len()) * (cpus.len() - 1));
+            drop(held);
+            let here = cpus[round % cpus.len()];
+            let taken = on_cpu(here, || take_all(&pool));
+            assert_eq!(taken.len(), n, "with {filled} of {n} in caches");
+            assert_distinct(&taken);
+        }
+        // And with what a thread on every processor left behind that had all.
+        for &cpu in &cpus {
+            on_cpu(cpu, || drop(take_all(&pool)));
+        }
+        let mut refusal = None;
+        on_cpu(cpus[0], || {
+            let all = pool.allocate_many(SIZE, SIZE, n).unwrap();
+            refusal = pool.allocate(SIZE, SIZE).err();
+            drop(all);
+        });
+        let refused = matches!(
+            refusal,
+            Some(AllocError::Exhausted { carried: false, in_use, .. }) if in_use == n
+        );
+        assert!(refused, "{refusal:?}");
+    }
+}
+
 /// Threads that together may hold every buffer, but never more.
-fn refusals(n: usize, threads: usize, time: Duration) -> (u64, u64) {
-    let pool = pool(n);
+fn refusals(kind: Kind, n: usize, threads: usize, time: Duration) -> (u64, u64) {
+    let pool = pool(kind, n);
     let (refused, taken) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for thread in 0..threads {
@@ -177,10 +237,9 @@ fn refusals(n: usize, threads: usize, time: Duration) -> (u64, u64) {
     (refused.into_inner(), taken.into_inner())
 }
 
-#[test]
-fn nobody_is_refused_while_a_buffer_is_free() {
+fn nobody_is_refused_while_a_buffer_is_free(kind: Kind) {
     for (n, threads) in [(2, 2), (8, 8), (32, 8), (256, 8), (4096, 8)] {
-        let (refused, taken) = refusals(n, threads, Duration::from_millis(400));
+        let (refused, taken) = refusals(kind, n, threads, Duration::from_millis(400));
         assert!(taken > 100);
         assert_eq!(refused, 0, "of {taken} requests, pool of {n}");
     }
@@ -214,9 +273,8 @@ fn assert_hardly_refused_while(pool: &Pool, meanwhile: impl Fn() + Sync) {
     assert!(refused * 2000 <= tried, "{refused} of {tried} refused");
 }
 
-#[test]
-fn hardly_anybody_is_refused_because_another_gathers_in_vain() {
-    let pool = pool(8);
+fn hardly_anybody_is_refused_because_another_gathers_in_vain(kind: Kind) {
+    let pool = pool(kind, 8);
     let held = pool.allocate(SIZE, SIZE).unwrap();
     assert_hardly_refused_while(&pool, || {
         assert!(pool.allocate_many(SIZE, SIZE, 8).is_err());
@@ -225,9 +283,8 @@ fn hardly_anybody_is_refused_because_another_gathers_in_vain() {
     assert_eq!(pool.available(SIZE, SIZE), 8);
 }
 
-#[test]
-fn hardly_anybody_is_refused_because_another_trims() {
-    let pool = pool(8);
+fn hardly_anybody_is_refused_because_another_trims(kind: Kind) {
+    let pool = pool(kind, 8);
     pool.request(SIZE, SIZE, 8).unwrap();
     // Of both segments something stays out, so that trimming looks in vain.
     let held = pool.allocate_many(SIZE, SIZE, 12).unwrap();
@@ -236,18 +293,15 @@ fn hardly_anybody_is_refused_because_another_trims() {
     assert_eq!(pool.available(SIZE, SIZE), 16);
 }
 
-#[test]
-fn a_request_climbs_within_its_bound_only() {
+fn a_request_climbs_within_its_bound_only(kind: Kind) {
     let build = |climb| {
-        Pool::builder()
+        let builder = Pool::builder()
             .reserve(4 << 10, 4096, 3)
             .reserve(8 << 10, 4096, 2)
             .reserve(16 << 10, 4096, 2)
             .reserve(32 << 10, 4096, 2)
-            .climb(climb)
-            .prefault(false)
-            .build()
-            .unwrap()
+            .climb(climb);
+        kind.build(builder.prefault(false))
     };
     // factor, size asked for, buffers to be had, climb limit in the refusal
     for (climb, size, expected, limit) in [
@@ -289,14 +343,11 @@ fn a_request_climbs_within_its_bound_only() {
     }
 }
 
-#[test]
-fn a_stricter_alignment_serves_a_looser_request_and_never_the_reverse() {
-    let pool = Pool::builder()
+fn a_stricter_alignment_serves_a_looser_request_and_never_the_reverse(kind: Kind) {
+    let builder = Pool::builder()
         .reserve(4096, 512, 2)
-        .reserve(4096, 65536, 2)
-        .prefault(false)
-        .build()
-        .unwrap();
+        .reserve(4096, 65536, 2);
+    let pool = kind.build(builder.prefault(false));
     let loose: Vec<Buffer> = std::iter::from_fn(|| pool.allocate(4096, 512).ok()).collect();
     assert_eq!(loose.len(), 4);
     drop(loose);
@@ -305,9 +356,8 @@ fn a_stricter_alignment_serves_a_looser_request_and_never_the_reverse() {
     assert!(strict.iter().all(|b| b.as_ptr().addr() % 65536 == 0));
 }
 
-#[test]
-fn gathering_is_all_or_nothing() {
-    let pool = pool(8);
+fn gathering_is_all_or_nothing(kind: Kind) {
+    let pool = pool(kind, 8);
     assert!(pool.allocate_many(SIZE, SIZE, 0).unwrap().is_empty());
     let five = pool.allocate_many(SIZE, SIZE, 5).unwrap();
     assert_distinct(&five);
@@ -330,10 +380,9 @@ fn gathering_is_all_or_nothing() {
     assert_eq!(pool.available(SIZE, SIZE), 8);
 }
 
-#[test]
-fn of_two_gatherers_that_need_more_than_half_each_gets_its_turn() {
+fn of_two_gatherers_that_need_more_than_half_each_gets_its_turn(kind: Kind) {
     for (n, need) in [(8, 8), (8, 5), (64, 33), (256, 200)] {
-        let pool = pool(n);
+        let pool = pool(kind, n);
         let rounds = 60;
         let barrier = Barrier::new(2);
         let deadline = Instant::now() + Duration::from_secs(30);

@@ -1,10 +1,25 @@
-//! Proves: a child of a fork may drop the pool and the buffers it inherited.
-//! Where the segments were there is a hole in its address space, which its own
-//! mappings may fill, so nothing may be unmapped there.
+//! Proves: a child of a fork may drop the pool and the buffers it inherited. Where
+//! the segments were there is a hole in its address space, which its own mappings
+//! may fill, so nothing may be unmapped there. If it was to inherit the buffers it
+//! may use the pool as well, whatever the parent's other threads were doing.
 //!
-//! One test, because a fork copies the locks of every other thread as they are.
+//! Each test in a process of its own, because a fork copies the locks of every
+//! other thread as they are.
 
-use hugepool::{Pages, Pool, Rung};
+mod support;
+
+use hugepool::{AllocError, Buffer, Pages, Pool, Rung};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use support::kind::{Kind, both_kinds};
+use support::process::{NO_REGISTRATION, alone};
+use support::{cpus, on_cpu, pin};
+
+both_kinds! {
+    a_child_that_inherits_the_buffers_takes_and_gives_every_one,
+    a_child_of_a_process_full_of_thieves_takes_all_but_what_was_in_their_hands,
+}
+
+const SIZE: usize = 4096;
 
 const BYTE: u8 = 0x5a;
 
@@ -26,8 +41,30 @@ fn child(pool: Pool, buffer: hugepool::Buffer, start: *mut u8, bytes: usize) -> 
     i32::from(own.iter().any(|&byte| byte != BYTE))
 }
 
+/// Runs `work` in a child of a fork, and gives what it gave there.
+fn in_fork(work: impl FnOnce() -> i32) -> i32 {
+    // SAFETY: the child runs `work` and ends by `_exit`.
+    let process = unsafe { libc::fork() };
+    assert!(process >= 0, "fork");
+    if process == 0 {
+        let code = work();
+        // SAFETY: ends the child without running anything of the parent's.
+        unsafe { libc::_exit(code) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child made above.
+    assert_eq!(unsafe { libc::waitpid(process, &mut status, 0) }, process);
+    assert!(libc::WIFEXITED(status), "the child was killed: {status}");
+    libc::WEXITSTATUS(status)
+}
+
 #[test]
 fn a_child_that_drops_the_pool_unmaps_nothing_of_its_own() {
+    let name = "a_child_that_drops_the_pool_unmaps_nothing_of_its_own";
+    alone(name, &[], drops_the_pool);
+}
+
+fn drops_the_pool() {
     let pool = Pool::builder()
         .reserve(64 << 10, 4096, 32)
         .pages(Pages::Huge1G, Rung::Never)
@@ -37,25 +74,177 @@ fn a_child_that_drops_the_pool_unmaps_nothing_of_its_own() {
     let mut buffer = pool.allocate(64 << 10, 4096).unwrap();
     buffer.fill(1);
     let region = pool.regions()[0];
-    // SAFETY: the child runs `child` and ends by `_exit`.
-    let process = unsafe { libc::fork() };
-    assert!(process >= 0, "fork");
-    if process == 0 {
-        let code = child(pool, buffer, region.start.cast_mut(), region.bytes);
-        // SAFETY: ends the child without running anything of the parent's.
-        unsafe { libc::_exit(code) };
-    }
-    let mut status = 0;
-    // SAFETY: waits for the child made above.
-    assert_eq!(unsafe { libc::waitpid(process, &mut status, 0) }, process);
-    assert!(libc::WIFEXITED(status), "the child was killed: {status}");
-    assert_eq!(
-        libc::WEXITSTATUS(status),
-        0,
-        "1: its memory is gone; 2: no hole"
-    );
+    let mut inherited = Some((pool.clone(), buffer));
+    let code = in_fork(|| {
+        let (pool, buffer) = inherited.take().unwrap();
+        child(pool, buffer, region.start.cast_mut(), region.bytes)
+    });
+    assert_eq!(code, 0, "1: its memory is gone; 2: no hole");
+    let (_, buffer) = inherited.unwrap();
     // The parent's pool goes on.
     assert!(buffer.iter().all(|&byte| byte == 1));
     drop(buffer);
     assert_eq!(pool.available(64 << 10, 4096), 32);
+}
+
+/// Runs `body`, a test of `kind` called `name`, with threads that the C library
+/// registers for restartable sequences and with threads that it does not.
+fn everywhere(kind: Kind, name: &str, body: impl Fn()) {
+    let name = format!("{}::{name}", kind.name());
+    alone(&name, &[], &body);
+    if kind == Kind::Restartable {
+        alone(&name, &[NO_REGISTRATION], &body);
+    }
+}
+
+/// Takes all there is, with a stamp of its own in each, into `held`.
+fn take_all(pool: &Pool, held: &mut Vec<Buffer>) -> AllocError {
+    let refusal = loop {
+        match pool.allocate(SIZE, SIZE) {
+            Ok(buffer) => held.push(buffer),
+            Err(refusal) => break refusal,
+        }
+    };
+    for buffer in held.iter_mut() {
+        let own = buffer.as_ptr().addr().to_ne_bytes();
+        buffer.fill(0);
+        buffer[..8].copy_from_slice(&own);
+    }
+    refusal
+}
+
+/// Whether no buffer is there twice: each still has its stamp.
+fn are_distinct(held: &mut [Buffer]) -> bool {
+    let stamped = |buffer: &mut Buffer| {
+        let own = buffer.as_ptr().addr().to_ne_bytes();
+        let stamped = buffer[..8] == own;
+        buffer.fill(0xff);
+        stamped
+    };
+    held.iter_mut().all(stamped)
+}
+
+fn a_child_that_inherits_the_buffers_takes_and_gives_every_one(kind: Kind) {
+    const COUNT: usize = 64;
+    everywhere(
+        kind,
+        "a_child_that_inherits_the_buffers_takes_and_gives_every_one",
+        || {
+            let cpus = cpus();
+            let builder = Pool::builder().reserve(SIZE, SIZE, COUNT).fork(true);
+            let pool = kind.build(builder);
+            let mut held = Vec::with_capacity(COUNT);
+            // Every processor's cache has some, the parent has one.
+            for &cpu in &cpus {
+                on_cpu(cpu, || drop(pool.allocate_many(SIZE, SIZE, COUNT).unwrap()));
+            }
+            let mut own = pool.allocate(SIZE, SIZE).unwrap();
+            own.fill(7);
+            let mut child = || {
+                for &cpu in &cpus {
+                    pin(cpu);
+                    let refusal = take_all(&pool, &mut held);
+                    if held.len() != COUNT - 1 {
+                        return 1;
+                    }
+                    if !matches!(refusal, AllocError::Exhausted { carried: false, .. }) {
+                        return 2;
+                    }
+                    if !are_distinct(&mut held) || own.iter().any(|&byte| byte != 7) {
+                        return 3;
+                    }
+                    held.clear();
+                    for _ in 0..20_000 {
+                        if pool.allocate(SIZE, SIZE).is_err() {
+                            return 4;
+                        }
+                    }
+                }
+                // Where there is another cache to take from, that was done.
+                let stats = pool.stats();
+                let stole = stats.classes[0].steals > 0 || cpus.len() == 1;
+                if stole && stats.cache == kind.name() {
+                    0
+                } else {
+                    5
+                }
+            };
+            for _ in 0..3 {
+                let code = in_fork(&mut child);
+                let why = "1: too few or too many; 2: refused as carried; 3: one twice, or the \
+                       parent's changed; 4: refused; 5: nothing stolen";
+                assert_eq!(code, 0, "{why}");
+            }
+            // The parent's pool goes on.
+            assert!(own.iter().all(|&byte| byte == 7));
+            drop(own);
+            take_all(&pool, &mut held);
+            assert!(held.len() == COUNT && are_distinct(&mut held));
+        },
+    );
+}
+
+fn a_child_of_a_process_full_of_thieves_takes_all_but_what_was_in_their_hands(kind: Kind) {
+    /// Free while the process forks: so few that threads steal them from each other.
+    const FREE: usize = 8;
+    const THIEVES: usize = 3;
+    /// The most that a thread has in its hands: one, and what it moves at once.
+    const IN_HANDS: usize = 31;
+    const COUNT: usize = 400;
+    let name = "a_child_of_a_process_full_of_thieves_takes_all_but_what_was_in_their_hands";
+    everywhere(kind, name, || {
+        let builder = Pool::builder().reserve(SIZE, SIZE, COUNT).fork(true);
+        let pool = kind.build(builder);
+        let mut held = Vec::with_capacity(COUNT);
+        held.extend((FREE..COUNT).map(|_| pool.allocate(SIZE, SIZE).unwrap()));
+        let (ended, taken) = (AtomicBool::new(false), AtomicU64::new(0));
+        let cpus = cpus();
+        std::thread::scope(|scope| {
+            for thief in 0..THIEVES {
+                let (pool, cpus, ended, taken) = (&pool, &cpus, &ended, &taken);
+                scope.spawn(move || {
+                    pin(cpus[thief % cpus.len()]);
+                    while !ended.load(Ordering::Relaxed) {
+                        let some = [(); FREE / 2].map(|()| pool.allocate(SIZE, SIZE).ok());
+                        taken.fetch_add(some.iter().flatten().count() as u64, Ordering::Relaxed);
+                    }
+                });
+            }
+            for round in 0..30 {
+                while taken.load(Ordering::Relaxed) < round * 1000 {
+                    std::thread::yield_now();
+                }
+                let code = in_fork(|| {
+                    held.clear();
+                    take_all(&pool, &mut held);
+                    let least = COUNT - THIEVES * (IN_HANDS + FREE / 2);
+                    if !(least..=COUNT).contains(&held.len()) {
+                        return 1;
+                    }
+                    let count = held.len();
+                    if !are_distinct(&mut held) {
+                        return 2;
+                    }
+                    // Some gates may be shut, by threads that are no more.
+                    for cpu in &cpus {
+                        pin(*cpu);
+                        held.clear();
+                        take_all(&pool, &mut held);
+                        if held.len() != count {
+                            return 3;
+                        }
+                    }
+                    0
+                });
+                let why = "1: too few or too many; 2: one twice; 3: another number later";
+                assert_eq!(code, 0, "{why}, in round {round}");
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+        drop(held);
+        let all = pool.allocate_many(SIZE, SIZE, COUNT).unwrap();
+        assert!(pool.allocate(SIZE, SIZE).is_err());
+        drop(all);
+        println!("{} steals in the parent", pool.stats().classes[0].steals);
+    });
 }

@@ -12,7 +12,22 @@ use hugepool::{Buffer, FreeError, Pool};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use support::kind::{Kind, both_kinds};
 use support::{Random, living_pools};
+
+both_kinds! {
+    a_pool_without_buffers_out_goes_with_its_last_handle,
+    a_buffer_outlives_every_handle_and_takes_the_pool_with_it,
+    a_class_is_a_handle,
+    the_last_handle_and_the_last_buffers_may_go_at_the_same_time,
+    handles_may_go_on_several_threads_at_the_same_time,
+    raw_pointers_do_not_keep_the_pool,
+    with_raw_pointers_out_too_the_last_buffer_ends_the_pool,
+    a_pool_that_grew_and_shrank_goes_with_its_last_buffer,
+    a_panic_gives_its_buffers_back,
+    a_forgotten_buffer_loses_only_itself,
+    raw_and_owned_turn_into_each_other_without_touching_the_contents,
+}
 
 const SIZE: usize = 4096;
 
@@ -22,19 +37,15 @@ fn alone() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn pool(count: usize) -> Pool {
-    Pool::builder()
-        .reserve(SIZE, SIZE, count)
-        .prefault(false)
-        .build()
-        .unwrap()
+fn pool(kind: Kind, count: usize) -> Pool {
+    let builder = Pool::builder().reserve(SIZE, SIZE, count);
+    kind.build(builder.prefault(false))
 }
 
-#[test]
-fn a_pool_without_buffers_out_goes_with_its_last_handle() {
+fn a_pool_without_buffers_out_goes_with_its_last_handle(kind: Kind) {
     let _alone = alone();
     let before = living_pools();
-    let first = pool(3);
+    let first = pool(kind, 3);
     let second = first.clone();
     drop(first.allocate(SIZE, SIZE).unwrap());
     drop(first);
@@ -44,11 +55,10 @@ fn a_pool_without_buffers_out_goes_with_its_last_handle() {
     assert_eq!(living_pools(), before);
 }
 
-#[test]
-fn a_buffer_outlives_every_handle_and_takes_the_pool_with_it() {
+fn a_buffer_outlives_every_handle_and_takes_the_pool_with_it(kind: Kind) {
     let _alone = alone();
     let before = living_pools();
-    let pool = pool(3);
+    let pool = pool(kind, 3);
     let class = pool.class(SIZE, SIZE).unwrap();
     let mut one = pool.allocate(SIZE, SIZE).unwrap();
     let two = class.allocate().unwrap();
@@ -68,11 +78,10 @@ fn a_buffer_outlives_every_handle_and_takes_the_pool_with_it() {
     assert_eq!(living_pools(), before);
 }
 
-#[test]
-fn a_class_is_a_handle() {
+fn a_class_is_a_handle(kind: Kind) {
     let _alone = alone();
     let before = living_pools();
-    let class = pool(2).class(100, 1).unwrap();
+    let class = pool(kind, 2).class(100, 1).unwrap();
     assert_eq!((class.size(), class.alignment()), (SIZE, SIZE));
     let again = class.clone();
     drop(class);
@@ -85,8 +94,7 @@ fn a_class_is_a_handle() {
     assert_eq!(living_pools(), before);
 }
 
-#[test]
-fn the_last_handle_and_the_last_buffers_may_go_at_the_same_time() {
+fn the_last_handle_and_the_last_buffers_may_go_at_the_same_time(kind: Kind) {
     let _alone = alone();
     const THREADS: usize = 2;
     const ROUNDS: usize = 1500;
@@ -116,7 +124,7 @@ fn the_last_handle_and_the_last_buffers_may_go_at_the_same_time() {
             .collect();
         let mut random = Random::new(99);
         for round in 1..=ROUNDS {
-            let pool = pool(100);
+            let pool = pool(kind, 100);
             for sender in &senders {
                 let count = 1 + random.below(40);
                 let buffers = pool.allocate_many(SIZE, SIZE, count).unwrap();
@@ -139,12 +147,11 @@ fn the_last_handle_and_the_last_buffers_may_go_at_the_same_time() {
     assert_eq!(living_pools(), before);
 }
 
-#[test]
-fn handles_may_go_on_several_threads_at_the_same_time() {
+fn handles_may_go_on_several_threads_at_the_same_time(kind: Kind) {
     let _alone = alone();
     let before = living_pools();
     for _ in 0..200 {
-        let pool = pool(4);
+        let pool = pool(kind, 4);
         let buffer = pool.allocate(SIZE, SIZE).unwrap();
         std::thread::scope(|scope| {
             let class = pool.class(SIZE, SIZE).unwrap();
@@ -156,11 +163,10 @@ fn handles_may_go_on_several_threads_at_the_same_time() {
     assert_eq!(living_pools(), before);
 }
 
-#[test]
-fn raw_pointers_do_not_keep_the_pool() {
+fn raw_pointers_do_not_keep_the_pool(kind: Kind) {
     let _alone = alone();
     let before = living_pools();
-    let pool = pool(4);
+    let pool = pool(kind, 4);
     let raw = pool.allocate_raw(SIZE, SIZE).unwrap();
     let made_raw = pool.into_raw(pool.allocate(10, 1).unwrap()).unwrap();
     assert_ne!(raw, made_raw);
@@ -168,11 +174,10 @@ fn raw_pointers_do_not_keep_the_pool() {
     assert_eq!(living_pools(), before);
 }
 
-#[test]
-fn with_raw_pointers_out_too_the_last_buffer_ends_the_pool() {
+fn with_raw_pointers_out_too_the_last_buffer_ends_the_pool(kind: Kind) {
     let _alone = alone();
     let before = living_pools();
-    let pool = pool(5000);
+    let pool = pool(kind, 5000);
     pool.request(SIZE, SIZE, 10).unwrap();
     let mut owned = pool.allocate_many(SIZE, SIZE, 5010).unwrap();
     for buffer in owned.drain(..1234) {
@@ -187,11 +192,10 @@ fn with_raw_pointers_out_too_the_last_buffer_ends_the_pool() {
     assert_eq!(living_pools(), before);
 }
 
-#[test]
-fn a_pool_that_grew_and_shrank_goes_with_its_last_buffer() {
+fn a_pool_that_grew_and_shrank_goes_with_its_last_buffer(kind: Kind) {
     let _alone = alone();
     let before = living_pools();
-    let pool = pool(2);
+    let pool = pool(kind, 2);
     pool.request(1 << 20, SIZE, 3).unwrap();
     pool.request(1 << 16, SIZE, 3).unwrap();
     let out = pool.allocate(1 << 20, SIZE).unwrap();
@@ -202,10 +206,9 @@ fn a_pool_that_grew_and_shrank_goes_with_its_last_buffer() {
     assert_eq!(living_pools(), before);
 }
 
-#[test]
-fn a_panic_gives_its_buffers_back() {
+fn a_panic_gives_its_buffers_back(kind: Kind) {
     let _alone = alone();
-    let pool = pool(3);
+    let pool = pool(kind, 3);
     let class = pool.class(SIZE, SIZE).unwrap();
     let panicked = std::thread::spawn({
         let pool = pool.clone();
@@ -222,11 +225,10 @@ fn a_panic_gives_its_buffers_back() {
     assert_eq!(pool.allocate_many(SIZE, SIZE, 3).unwrap().len(), 3);
 }
 
-#[test]
-fn a_forgotten_buffer_loses_only_itself() {
+fn a_forgotten_buffer_loses_only_itself(kind: Kind) {
     let _alone = alone();
     let before = living_pools();
-    let pool = pool(7);
+    let pool = pool(kind, 7);
     let forgotten = pool.allocate(SIZE, SIZE).unwrap();
     let start = forgotten.as_ptr();
     std::mem::forget(forgotten);
@@ -241,10 +243,9 @@ fn a_forgotten_buffer_loses_only_itself() {
     assert_eq!(living_pools(), before + 1);
 }
 
-#[test]
-fn raw_and_owned_turn_into_each_other_without_touching_the_contents() {
+fn raw_and_owned_turn_into_each_other_without_touching_the_contents(kind: Kind) {
     let _alone = alone();
-    let (pool, other) = (pool(1), pool(1));
+    let (pool, other) = (pool(kind, 1), pool(kind, 1));
     let mut buffer = pool.allocate(1234, 1).unwrap();
     buffer.fill(3);
     // Another pool does not take it, and gives it back as it was.

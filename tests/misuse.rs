@@ -6,20 +6,36 @@ mod support;
 
 use hugepool::{FreeError, Pool};
 use std::ptr::NonNull;
+use support::kind::{Kind, both_kinds};
+
+both_kinds! {
+    null_is_foreign,
+    memory_that_is_not_the_pools_is_foreign,
+    addresses_of_the_range_that_hold_no_buffer_are_foreign,
+    an_address_inside_a_buffer_is_interior,
+    the_prefix_zone_is_interior,
+    a_buffer_that_was_never_taken_is_not_allocated,
+    a_second_free_is_not_allocated,
+    a_wrong_size_is_refused_with_both_sizes,
+    the_size_that_counts_is_the_one_asked_for_not_the_classs,
+    a_pointer_that_a_buffer_owns_is_not_allocated,
+    a_pointer_of_another_pool_is_foreign_and_stays_valid_there,
+    a_pointer_into_a_trimmed_segment_is_foreign_until_the_memory_is_back,
+    a_size_of_an_earlier_life_does_not_count,
+    misuse_by_some_threads_does_not_harm_the_others,
+}
 
 const SIZE: usize = 5000;
 const ALIGNMENT: usize = 4096;
 const PREFIX: usize = 512;
 const COUNT: usize = 5;
 
-fn pool() -> Pool {
-    Pool::builder()
+fn pool(kind: Kind) -> Pool {
+    let builder = Pool::builder()
         .reserve(SIZE, ALIGNMENT, COUNT)
         .reserve(64 << 10, ALIGNMENT, 2)
-        .prefix_zone(PREFIX)
-        .prefault(false)
-        .build()
-        .unwrap()
+        .prefix_zone(PREFIX);
+    kind.build(builder.prefault(false))
 }
 
 /// Gives `start` with `size` to both calls that take raw pointers; each must
@@ -45,8 +61,8 @@ fn foreign(start: *mut u8) -> FreeError {
 
 /// A buffer that is out as a raw pointer, and the proof at the end that it still
 /// was.
-fn with_a_raw_buffer(test: impl FnOnce(&Pool, NonNull<u8>)) {
-    let pool = pool();
+fn with_a_raw_buffer(kind: Kind, test: impl FnOnce(&Pool, NonNull<u8>)) {
+    let pool = pool(kind);
     let start = pool.allocate_raw(SIZE, ALIGNMENT).unwrap();
     test(&pool, start);
     assert_eq!(pool.stats().classes[0].in_use, 1);
@@ -56,18 +72,16 @@ fn with_a_raw_buffer(test: impl FnOnce(&Pool, NonNull<u8>)) {
     assert_eq!(pool.available(SIZE, ALIGNMENT), COUNT);
 }
 
-#[test]
-fn null_is_foreign() {
-    with_a_raw_buffer(|pool, _| {
+fn null_is_foreign(kind: Kind) {
+    with_a_raw_buffer(kind, |pool, _| {
         let null = std::ptr::null_mut();
         refused(pool, null, SIZE, foreign(null));
         refused(pool, null, 0, foreign(null));
     });
 }
 
-#[test]
-fn memory_that_is_not_the_pools_is_foreign() {
-    with_a_raw_buffer(|pool, _| {
+fn memory_that_is_not_the_pools_is_foreign(kind: Kind) {
+    with_a_raw_buffer(kind, |pool, _| {
         let mut heap = vec![0u8; SIZE];
         let mut stack = [0u8; 64];
         for start in [
@@ -81,9 +95,8 @@ fn memory_that_is_not_the_pools_is_foreign() {
     });
 }
 
-#[test]
-fn addresses_of_the_range_that_hold_no_buffer_are_foreign() {
-    with_a_raw_buffer(|pool, _| {
+fn addresses_of_the_range_that_hold_no_buffer_are_foreign(kind: Kind) {
+    with_a_raw_buffer(kind, |pool, _| {
         let range = pool.stats().address_space;
         for region in pool.regions() {
             let end = region.start.wrapping_add(region.bytes).cast_mut();
@@ -113,9 +126,8 @@ fn addresses_of_the_range_that_hold_no_buffer_are_foreign() {
     });
 }
 
-#[test]
-fn an_address_inside_a_buffer_is_interior() {
-    with_a_raw_buffer(|pool, start| {
+fn an_address_inside_a_buffer_is_interior(kind: Kind) {
+    with_a_raw_buffer(kind, |pool, start| {
         let data = start.as_ptr();
         for by in [1, 7, 512, 4095, 4096, SIZE - 1, SIZE] {
             let start = data.wrapping_add(by);
@@ -130,9 +142,8 @@ fn an_address_inside_a_buffer_is_interior() {
     });
 }
 
-#[test]
-fn the_prefix_zone_is_interior() {
-    with_a_raw_buffer(|pool, start| {
+fn the_prefix_zone_is_interior(kind: Kind) {
+    with_a_raw_buffer(kind, |pool, start| {
         let data = start.as_ptr();
         for by in [1, PREFIX - 1, PREFIX, ALIGNMENT] {
             let start = data.wrapping_sub(by);
@@ -145,9 +156,8 @@ fn the_prefix_zone_is_interior() {
     });
 }
 
-#[test]
-fn a_buffer_that_was_never_taken_is_not_allocated() {
-    with_a_raw_buffer(|pool, start| {
+fn a_buffer_that_was_never_taken_is_not_allocated(kind: Kind) {
+    with_a_raw_buffer(kind, |pool, start| {
         // Find the other buffers by their addresses: take and give back.
         let mut others = Vec::new();
         while let Ok(other) = pool.allocate(SIZE, ALIGNMENT) {
@@ -164,9 +174,8 @@ fn a_buffer_that_was_never_taken_is_not_allocated() {
     });
 }
 
-#[test]
-fn a_second_free_is_not_allocated() {
-    with_a_raw_buffer(|pool, _| {
+fn a_second_free_is_not_allocated(kind: Kind) {
+    with_a_raw_buffer(kind, |pool, _| {
         let twice = pool.allocate_raw(SIZE, ALIGNMENT).unwrap().as_ptr();
         // SAFETY: taken just now with this size.
         unsafe { pool.free_raw(twice, SIZE) }.unwrap();
@@ -176,9 +185,8 @@ fn a_second_free_is_not_allocated() {
     });
 }
 
-#[test]
-fn a_wrong_size_is_refused_with_both_sizes() {
-    with_a_raw_buffer(|pool, start| {
+fn a_wrong_size_is_refused_with_both_sizes(kind: Kind) {
+    with_a_raw_buffer(kind, |pool, start| {
         for given in [
             0,
             1,
@@ -201,9 +209,8 @@ fn a_wrong_size_is_refused_with_both_sizes() {
     });
 }
 
-#[test]
-fn the_size_that_counts_is_the_one_asked_for_not_the_classs() {
-    let pool = pool();
+fn the_size_that_counts_is_the_one_asked_for_not_the_classs(kind: Kind) {
+    let pool = pool(kind);
     let start = pool.allocate_raw(4097, ALIGNMENT).unwrap().as_ptr();
     let expected = FreeError::WrongSize {
         address: start.addr(),
@@ -216,9 +223,8 @@ fn the_size_that_counts_is_the_one_asked_for_not_the_classs() {
     assert_eq!(pool.available(SIZE, ALIGNMENT), COUNT);
 }
 
-#[test]
-fn a_pointer_that_a_buffer_owns_is_not_allocated() {
-    with_a_raw_buffer(|pool, start| {
+fn a_pointer_that_a_buffer_owns_is_not_allocated(kind: Kind) {
+    with_a_raw_buffer(kind, |pool, start| {
         let mut owner = pool.allocate(SIZE, ALIGNMENT).unwrap();
         let address = owner.as_ptr().addr();
         refused(
@@ -243,19 +249,17 @@ fn a_pointer_that_a_buffer_owns_is_not_allocated() {
     });
 }
 
-#[test]
-fn a_pointer_of_another_pool_is_foreign_and_stays_valid_there() {
-    with_a_raw_buffer(|pool, start| {
-        with_a_raw_buffer(|other, theirs| {
+fn a_pointer_of_another_pool_is_foreign_and_stays_valid_there(kind: Kind) {
+    with_a_raw_buffer(kind, |pool, start| {
+        with_a_raw_buffer(kind, |other, theirs| {
             refused(pool, theirs.as_ptr(), SIZE, foreign(theirs.as_ptr()));
             refused(other, start.as_ptr(), SIZE, foreign(start.as_ptr()));
         });
     });
 }
 
-#[test]
-fn a_pointer_into_a_trimmed_segment_is_foreign_until_the_memory_is_back() {
-    with_a_raw_buffer(|pool, _| {
+fn a_pointer_into_a_trimmed_segment_is_foreign_until_the_memory_is_back(kind: Kind) {
+    with_a_raw_buffer(kind, |pool, _| {
         let size = 100 << 10;
         pool.request(size, ALIGNMENT, 3).unwrap();
         let start = pool.allocate_raw(size, ALIGNMENT).unwrap().as_ptr();
@@ -290,9 +294,8 @@ fn a_pointer_into_a_trimmed_segment_is_foreign_until_the_memory_is_back() {
     });
 }
 
-#[test]
-fn a_size_of_an_earlier_life_does_not_count() {
-    let pool = pool();
+fn a_size_of_an_earlier_life_does_not_count(kind: Kind) {
+    let pool = pool(kind);
     // One buffer, taken with two sizes in turn.
     let held: Vec<_> = (1..COUNT)
         .map(|_| pool.allocate(SIZE, ALIGNMENT).unwrap())
@@ -314,9 +317,8 @@ fn a_size_of_an_earlier_life_does_not_count() {
     assert_eq!(pool.available(SIZE, ALIGNMENT), COUNT);
 }
 
-#[test]
-fn misuse_by_some_threads_does_not_harm_the_others() {
-    let pool = pool();
+fn misuse_by_some_threads_does_not_harm_the_others(kind: Kind) {
+    let pool = pool(kind);
     let held = pool.allocate_raw(64 << 10, ALIGNMENT).unwrap();
     let address = held.as_ptr().addr();
     std::thread::scope(|scope| {

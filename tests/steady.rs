@@ -1,13 +1,31 @@
 //! P1 and P7, memory comes first: once a thread is warm, taking and giving back
 //! map no memory, fault no page and allocate nothing, in whichever way; nor do
-//! refusals, steals and climbs.
+//! refusals, steals and climbs. What needs no steal makes no system call.
 
 mod support;
 
 use hugepool::{Buffer, Class, Pool};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use support::{faults, maps, on_cpu, two_cpus};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use support::calls::Watch;
+use support::kind::{Kind, both_kinds};
+use support::process::{NO_REGISTRATION, alone};
+use support::{faults, maps, on_cpu, pin, two_cpus};
+
+both_kinds! {
+    a_million_taken_and_given_back_fault_no_page_and_map_nothing,
+    batches_to_and_from_the_depot_fault_no_page_and_allocate_nothing,
+    the_first_buffers_of_a_new_pool_fault_no_page_either,
+    a_refusal_allocates_nothing,
+    a_climb_allocates_nothing,
+    a_steal_allocates_nothing,
+    the_same_buffer_a_million_times_makes_no_system_call,
+    a_ring_of_eight_a_million_times_makes_no_system_call,
+    bursts_of_two_hundred_a_million_times_make_no_system_call,
+    a_pipeline_of_two_threads_makes_no_system_call_in_its_second_million,
+}
 
 /// Counts what each thread allocates.
 struct Counting;
@@ -55,8 +73,8 @@ fn cost(work: impl FnOnce()) -> (usize, i64) {
 
 const SIZE: usize = 4096;
 
-fn pool(count: usize) -> Pool {
-    Pool::builder().reserve(SIZE, SIZE, count).build().unwrap()
+fn pool(kind: Kind, count: usize) -> Pool {
+    kind.build(Pool::builder().reserve(SIZE, SIZE, count))
 }
 
 fn raii(pool: &Pool) {
@@ -85,9 +103,8 @@ fn maps_unchanged(work: impl Fn()) -> bool {
     })
 }
 
-#[test]
-fn a_million_taken_and_given_back_fault_no_page_and_map_nothing() {
-    let pool = pool(256);
+fn a_million_taken_and_given_back_fault_no_page_and_map_nothing(kind: Kind) {
+    let pool = pool(kind, 256);
     let class = pool.class(SIZE, SIZE).unwrap();
     let work = |times: usize| {
         for _ in 0..times {
@@ -101,9 +118,8 @@ fn a_million_taken_and_given_back_fault_no_page_and_map_nothing() {
     assert!(maps_unchanged(|| work(20_000)));
 }
 
-#[test]
-fn batches_to_and_from_the_depot_fault_no_page_and_allocate_nothing() {
-    let pool = pool(1000);
+fn batches_to_and_from_the_depot_fault_no_page_and_allocate_nothing(kind: Kind) {
+    let pool = pool(kind, 1000);
     let mut held: Vec<Buffer> = Vec::with_capacity(1000);
     let mut round = || {
         for _ in 0..600 {
@@ -118,10 +134,9 @@ fn batches_to_and_from_the_depot_fault_no_page_and_allocate_nothing() {
     assert!(after.refills > before.refills && after.flushes > before.flushes);
 }
 
-#[test]
-fn the_first_buffers_of_a_new_pool_fault_no_page_either() {
+fn the_first_buffers_of_a_new_pool_fault_no_page_either(kind: Kind) {
     // Warm the code with one pool, then take from another for the first time.
-    let (warm, cold) = (pool(256), pool(256));
+    let (warm, cold) = (pool(kind, 256), pool(kind, 256));
     let mut held: Vec<Buffer> = Vec::with_capacity(256);
     let mut all = |pool: &Pool| {
         for _ in 0..256 {
@@ -135,9 +150,8 @@ fn the_first_buffers_of_a_new_pool_fault_no_page_either() {
     assert_eq!(cost(|| all(&cold)), (0, 0));
 }
 
-#[test]
-fn a_refusal_allocates_nothing() {
-    let pool = pool(3);
+fn a_refusal_allocates_nothing(kind: Kind) {
+    let pool = pool(kind, 3);
     let held = pool.allocate_many(SIZE, SIZE, 3).unwrap();
     let refuse = || {
         assert!(pool.allocate(SIZE, SIZE).unwrap_err().is_exhausted());
@@ -150,14 +164,11 @@ fn a_refusal_allocates_nothing() {
     assert_eq!(pool.available(SIZE, SIZE), 3);
 }
 
-#[test]
-fn a_climb_allocates_nothing() {
-    let pool = Pool::builder()
+fn a_climb_allocates_nothing(kind: Kind) {
+    let builder = Pool::builder()
         .reserve(SIZE, SIZE, 1)
-        .reserve(2 * SIZE, SIZE, 1)
-        .reserve(4 * SIZE, SIZE, 1)
-        .build()
-        .unwrap();
+        .reserve(2 * SIZE, SIZE, 1);
+    let pool = kind.build(builder.reserve(4 * SIZE, SIZE, 1));
     let climb = || {
         let three = [(); 3].map(|()| pool.allocate(SIZE, SIZE).unwrap());
         assert!(pool.allocate(SIZE, SIZE).is_err());
@@ -168,12 +179,11 @@ fn a_climb_allocates_nothing() {
     assert!(pool.stats().classes[0].climbs >= 4000);
 }
 
-#[test]
-fn a_steal_allocates_nothing() {
+fn a_steal_allocates_nothing(kind: Kind) {
     let Some((here, there)) = two_cpus("the cost of a steal") else {
         return;
     };
-    let pool = pool(64);
+    let pool = pool(kind, 64);
     let mut held: Vec<Buffer> = Vec::with_capacity(64);
     let steals = || pool.stats().classes[0].steals;
     for round in 0..3 {
@@ -196,4 +206,174 @@ fn a_steal_allocates_nothing() {
         // The first round may load code.
         assert!(round == 0 || faulted == 0, "{faulted} page faults");
     }
+}
+
+/// Operations before those that count, and as many that do.
+const MILLION: usize = 1_000_000;
+
+/// Does `work`, which is one buffer taken and one given back, a million times and
+/// then a million times more, and fails if the second million made a system call,
+/// faulted a page or allocated.
+fn assert_no_call(what: &str, mut work: impl FnMut()) {
+    // By the same code both times, so that its pages are there.
+    let mut million = |watch: Option<&Watch<'_>>| {
+        for _ in 0..MILLION {
+            watch.inspect(|watch| watch.catch());
+            work();
+        }
+        // Counting faults is a system call.
+        watch.inspect(|watch| watch.end());
+    };
+    let mut twice = |watch: Option<&Watch<'_>>| {
+        cost(|| million(watch));
+        watch.inspect(|watch| watch.forget());
+        cost(|| million(watch))
+    };
+    let mut spent = (0, 0);
+    match Watch::over(what, None, |watch| spent = twice(Some(watch))) {
+        Some((0, _)) => {}
+        Some((calls, first)) => panic!("{what}: {calls} system calls, first number {first}"),
+        None => spent = twice(None),
+    }
+    assert_eq!(spent, (0, 0), "{what}: allocations and page faults");
+}
+
+/// Without the C library's registration, the library's own, or the kernel's word
+/// for which processor this is.
+#[test]
+fn where_the_library_registers_threads_itself_there_is_no_system_call_either() {
+    let name = "where_the_library_registers_threads_itself_there_is_no_system_call_either";
+    alone(name, &[NO_REGISTRATION], || {
+        for kind in Kind::ALL {
+            kind.run(|kind| {
+                the_same_buffer_a_million_times_makes_no_system_call(kind);
+                bursts_of_two_hundred_a_million_times_make_no_system_call(kind);
+                a_pipeline_of_two_threads_makes_no_system_call_in_its_second_million(kind);
+            });
+        }
+    });
+}
+
+/// Each of the three ways to take and give.
+fn ways(pool: &Pool) -> [(&'static str, Box<dyn FnMut() + '_>); 3] {
+    let class = pool.class(SIZE, SIZE).unwrap();
+    [
+        ("by class", Box::new(move || by_class(&class))),
+        ("by size", Box::new(|| raii(pool))),
+        ("raw", Box::new(|| raw(pool))),
+    ]
+}
+
+fn the_same_buffer_a_million_times_makes_no_system_call(kind: Kind) {
+    let pool = pool(kind, 256);
+    for (way, work) in ways(&pool) {
+        assert_no_call(&format!("one buffer {way}"), work);
+    }
+}
+
+fn a_ring_of_eight_a_million_times_makes_no_system_call(kind: Kind) {
+    let pool = pool(kind, 256);
+    let mut ring = VecDeque::with_capacity(9);
+    ring.extend((0..8).map(|_| pool.allocate(SIZE, SIZE).unwrap()));
+    assert_no_call("a ring of 8", || {
+        ring.push_back(pool.allocate(SIZE, SIZE).unwrap());
+        drop(ring.pop_front());
+    });
+}
+
+fn bursts_of_two_hundred_a_million_times_make_no_system_call(kind: Kind) {
+    // More than a cache keeps: batches go to the depot and come back.
+    let pool = pool(kind, 2000);
+    let mut held: Vec<Buffer> = Vec::with_capacity(200);
+    let before = pool.stats().classes[0].clone();
+    let mut rises = true;
+    // As many taken as given; so this is half a million of each.
+    assert_no_call("bursts of 200", || {
+        if rises {
+            held.push(pool.allocate(SIZE, SIZE).unwrap());
+        } else {
+            held.pop();
+        }
+        rises = if rises {
+            held.len() < 200
+        } else {
+            held.is_empty()
+        };
+    });
+    let after = pool.stats().classes[0].clone();
+    assert!(after.refills > before.refills && after.flushes > before.flushes);
+    assert_eq!(after.steals, before.steals);
+}
+
+/// Addresses on their way from one thread to another, which waits by looking.
+struct Pipe {
+    slots: [AtomicUsize; 64],
+    /// Somebody failed: nobody waits any more.
+    broken: AtomicBool,
+}
+
+impl Pipe {
+    /// Waits until the slot of item `at` is empty (or is not), and changes it to
+    /// `to`; gives what was there.
+    fn pass(&self, at: usize, full: bool, to: usize) -> usize {
+        let slot = &self.slots[at % self.slots.len()];
+        loop {
+            // Acquire and Release: what one thread did with the buffer comes
+            // before what the other does.
+            let there = slot.load(Ordering::Acquire);
+            if (there != 0) == full {
+                slot.store(to, Ordering::Release);
+                return there;
+            }
+            assert!(!self.broken.load(Ordering::Relaxed), "the other end failed");
+            std::hint::spin_loop();
+        }
+    }
+}
+
+fn a_pipeline_of_two_threads_makes_no_system_call_in_its_second_million(kind: Kind) {
+    let what = "a pipeline";
+    let Some((here, there)) = two_cpus(what) else {
+        return;
+    };
+    let pool = pool(kind, 2000);
+    let pipe = Pipe {
+        slots: [const { AtomicUsize::new(0) }; 64],
+        broken: AtomicBool::new(false),
+    };
+    let end = |cpu: usize, work: &dyn Fn(usize)| {
+        /// Tells the other end of a panic.
+        struct Broken<'a>(&'a AtomicBool);
+        impl Drop for Broken<'_> {
+            fn drop(&mut self) {
+                self.0.store(std::thread::panicking(), Ordering::Relaxed);
+            }
+        }
+        let _broken = Broken(&pipe.broken);
+        pin(cpu);
+        let mut at = 0;
+        assert_no_call(what, || {
+            work(at);
+            at += 1;
+        });
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            end(here, &|at| {
+                let start = pool.allocate_raw(SIZE, SIZE).unwrap();
+                pipe.pass(at, false, start.as_ptr().expose_provenance());
+            });
+        });
+        scope.spawn(|| {
+            end(there, &|at| {
+                let start = std::ptr::with_exposed_provenance_mut(pipe.pass(at, true, 0));
+                // SAFETY: taken at the other end with this size, and given here
+                // alone.
+                unsafe { pool.free_raw(start, SIZE) }.unwrap();
+            });
+        });
+    });
+    let class = &pool.stats().classes[0];
+    assert!(class.refills > 1000 && class.flushes > 1000, "{class:?}");
+    assert_eq!(pool.available(SIZE, SIZE), 2000);
 }

@@ -11,6 +11,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 use support::Random;
+use support::kind::{Kind, both_kinds};
+
+both_kinds! {
+    a_pool_of_1_keeps_its_buffer_in_one_hand_at_a_time,
+    a_pool_of_2_keeps_each_buffer_in_one_hand_at_a_time,
+    a_pool_of_7_keeps_each_buffer_in_one_hand_at_a_time,
+    a_pool_of_4096_keeps_each_buffer_in_one_hand_at_a_time,
+    a_pool_that_grows_and_shrinks_keeps_each_buffer_in_one_hand_at_a_time,
+}
 
 const THREADS: usize = 64;
 const LINE: usize = 64;
@@ -81,6 +90,7 @@ impl Held {
 
 /// What a stress run is made of.
 struct Shape {
+    kind: Kind,
     /// Size, alignment, count.
     classes: &'static [(usize, usize, usize)],
     prefix: usize,
@@ -200,7 +210,7 @@ fn stress(shape: &Shape) {
     for &(size, alignment, count) in shape.classes {
         builder = builder.reserve(size, alignment, count);
     }
-    let pool = builder.build().unwrap();
+    let pool = shape.kind.build(builder);
     let classes: Vec<Class> = shape
         .classes
         .iter()
@@ -288,9 +298,9 @@ fn stress(shape: &Shape) {
     }
 }
 
-#[test]
-fn a_pool_of_1_keeps_its_buffer_in_one_hand_at_a_time() {
+fn a_pool_of_1_keeps_its_buffer_in_one_hand_at_a_time(kind: Kind) {
     stress(&Shape {
+        kind,
         classes: &[(4096, 4096, 1)],
         prefix: 512,
         grows: false,
@@ -298,9 +308,9 @@ fn a_pool_of_1_keeps_its_buffer_in_one_hand_at_a_time() {
     });
 }
 
-#[test]
-fn a_pool_of_2_keeps_each_buffer_in_one_hand_at_a_time() {
+fn a_pool_of_2_keeps_each_buffer_in_one_hand_at_a_time(kind: Kind) {
     stress(&Shape {
+        kind,
         classes: &[(4096, 512, 1), (16384, 4096, 1)],
         prefix: 100,
         grows: false,
@@ -308,9 +318,9 @@ fn a_pool_of_2_keeps_each_buffer_in_one_hand_at_a_time() {
     });
 }
 
-#[test]
-fn a_pool_of_7_keeps_each_buffer_in_one_hand_at_a_time() {
+fn a_pool_of_7_keeps_each_buffer_in_one_hand_at_a_time(kind: Kind) {
     stress(&Shape {
+        kind,
         classes: &[(4096, 512, 3), (16384, 4096, 2), (65536, 4096, 2)],
         prefix: 512,
         grows: false,
@@ -318,9 +328,9 @@ fn a_pool_of_7_keeps_each_buffer_in_one_hand_at_a_time() {
     });
 }
 
-#[test]
-fn a_pool_of_4096_keeps_each_buffer_in_one_hand_at_a_time() {
+fn a_pool_of_4096_keeps_each_buffer_in_one_hand_at_a_time(kind: Kind) {
     stress(&Shape {
+        kind,
         classes: &[(1000, 512, 2048), (4096, 4096, 1536), (16384, 4096, 512)],
         prefix: 512,
         grows: false,
@@ -328,9 +338,9 @@ fn a_pool_of_4096_keeps_each_buffer_in_one_hand_at_a_time() {
     });
 }
 
-#[test]
-fn a_pool_that_grows_and_shrinks_keeps_each_buffer_in_one_hand_at_a_time() {
+fn a_pool_that_grows_and_shrinks_keeps_each_buffer_in_one_hand_at_a_time(kind: Kind) {
     stress(&Shape {
+        kind,
         classes: &[(1000, 512, 7), (4096, 4096, 33), (16384, 4096, 2)],
         prefix: 512,
         grows: true,

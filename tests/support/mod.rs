@@ -1,6 +1,17 @@
 //! What several test files need: processors, mappings, faults, random numbers.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod area;
+pub mod breakpoint;
+pub mod calls;
+pub mod filter;
+pub mod kind;
+pub mod owners;
+pub mod process;
+pub mod sections;
+pub mod storm;
+pub mod timer;
+
 use std::io::Write;
 
 /// Says that something was not tested, and why. Written past the harness, which

@@ -1,0 +1,355 @@
+//! P3 at every single instruction: a critical section that is interrupted at any
+//! of its instructions has done nothing, and behind its last one all, whatever
+//! happens to its processor's buffers meanwhile. And a thief that stops in the
+//! middle of a steal keeps no buffer from anybody.
+
+mod support;
+
+use hugepool::{AllocError, Buffer, Class, Pool};
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicBool, Ordering};
+use support::breakpoint::Breakpoint;
+use support::calls::{Stop, Watch};
+use support::kind::Kind;
+use support::owners::Owners;
+use support::sections::{self, Section};
+use support::timer::handle;
+use support::{cpus, on_cpu, pin, skipped, two_cpus};
+
+const SIZE: usize = 4096;
+
+/// Whom the test itself is to `Owners`, and whom its handler.
+const MAIN: u64 = 1;
+const HANDLER: u64 = 2;
+
+/// What happens while a section is interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meanwhile {
+    Nothing,
+    /// A buffer is taken from the section's slot and put back, so that all looks
+    /// as before.
+    TakeAndGive,
+    Take,
+    Give,
+    /// The thread takes and gives everything on another processor, and comes back.
+    Rob,
+    /// The thread goes on on another processor.
+    Leave,
+    /// Nothing; but every further try is interrupted as well.
+    Again,
+}
+
+impl Meanwhile {
+    const ALL: [Self; 7] = [
+        Self::Nothing,
+        Self::TakeAndGive,
+        Self::Take,
+        Self::Give,
+        Self::Rob,
+        Self::Leave,
+        Self::Again,
+    ];
+
+    fn moves(self) -> bool {
+        matches!(self, Self::Rob | Self::Leave)
+    }
+}
+
+/// What the handler needs.
+struct Trap<'a> {
+    field: &'a Field,
+    breakpoint: &'a Breakpoint,
+    meanwhile: Meanwhile,
+    hits: Cell<u32>,
+    aborts: Cell<u32>,
+}
+
+/// The pool and who holds what of it.
+struct Field {
+    /// Buffers of the pool: so many for each processor that batches of several
+    /// move between its cache and the depot.
+    count: usize,
+    pool: Pool,
+    class: Class,
+    owners: Owners,
+    here: usize,
+    there: usize,
+    /// The handler's buffer.
+    kept: RefCell<Option<Buffer>>,
+    /// Room for what the handler takes at once.
+    spoils: RefCell<Vec<Buffer>>,
+}
+
+impl Field {
+    fn take(&self, who: u64) -> Result<Buffer, AllocError> {
+        let mut buffer = self.class.allocate()?;
+        self.owners.taken(buffer.as_mut_ptr(), who);
+        Ok(buffer)
+    }
+
+    fn give(&self, mut buffer: Buffer, who: u64) {
+        self.owners.given(buffer.as_mut_ptr(), who, 0);
+        drop(buffer);
+    }
+
+    fn keeps(&self) -> usize {
+        usize::from(self.kept.borrow().is_some())
+    }
+
+    /// Takes all there is, and gives it back.
+    fn round(&self, held: &mut Vec<Buffer>) {
+        let refusal = loop {
+            match self.take(MAIN) {
+                Ok(buffer) => held.push(buffer),
+                Err(refusal) => break refusal,
+            }
+        };
+        assert_eq!(held.len() + self.keeps(), self.count, "{refusal}");
+        for buffer in held.drain(..) {
+            self.give(buffer, MAIN);
+        }
+    }
+
+    /// The same, after some were put into another processor's cache.
+    fn robbing_round(&self, held: &mut Vec<Buffer>) {
+        pin(self.there);
+        held.extend((0..self.count / 2).map_while(|_| self.take(MAIN).ok()));
+        for buffer in held.drain(..) {
+            self.give(buffer, MAIN);
+        }
+        pin(self.here);
+        self.round(held);
+    }
+
+    /// What the handler does. Neither panics nor allocates.
+    fn disturb(&self, meanwhile: Meanwhile) {
+        match meanwhile {
+            Meanwhile::Nothing | Meanwhile::Again => {}
+            Meanwhile::TakeAndGive => {
+                if let Ok(buffer) = self.take(HANDLER) {
+                    self.give(buffer, HANDLER);
+                }
+            }
+            Meanwhile::Take => *self.kept.borrow_mut() = self.take(HANDLER).ok(),
+            Meanwhile::Give => {
+                if let Some(buffer) = self.kept.take() {
+                    self.give(buffer, HANDLER);
+                }
+            }
+            Meanwhile::Rob => {
+                pin(self.there);
+                let mut spoils = self.spoils.borrow_mut();
+                spoils.extend((0..self.count).map_while(|_| self.take(HANDLER).ok()));
+                for buffer in spoils.drain(..) {
+                    self.give(buffer, HANDLER);
+                }
+                pin(self.here);
+            }
+            Meanwhile::Leave => pin(self.there),
+        }
+    }
+}
+
+thread_local! {
+    static TRAP: Cell<*const Trap<'static>> = const { Cell::new(std::ptr::null()) };
+}
+
+extern "C" fn on_trap(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: a trap is named here only while it is there, and belongs to this
+    // thread.
+    let Some(trap) = (unsafe { TRAP.get().as_ref() }) else {
+        return;
+    };
+    trap.breakpoint.switch(false);
+    trap.hits.set(trap.hits.get() + 1);
+    // SAFETY: it is this handler's.
+    let aborted = unsafe { sections::was_aborted(context) };
+    trap.aborts.set(trap.aborts.get() + u32::from(aborted));
+    trap.field.disturb(trap.meanwhile);
+    if trap.meanwhile == Meanwhile::Again {
+        trap.breakpoint.switch(true);
+    }
+}
+
+/// Runs `work` with a breakpoint at `address`; gives how often it was hit, and how
+/// often within a section. `None` if there are no breakpoints.
+fn interrupted(
+    field: &Field,
+    address: usize,
+    meanwhile: Meanwhile,
+    work: impl FnOnce(),
+) -> Option<(u32, u32)> {
+    let breakpoint = Breakpoint::new(address).ok()?;
+    let trap = Trap {
+        field,
+        breakpoint: &breakpoint,
+        meanwhile,
+        hits: Cell::new(0),
+        aborts: Cell::new(0),
+    };
+    TRAP.set((&raw const trap).cast());
+    breakpoint.switch(true);
+    work();
+    breakpoint.switch(false);
+    TRAP.set(std::ptr::null());
+    Some((trap.hits.get(), trap.aborts.get()))
+}
+
+fn field(here: usize, there: usize) -> Field {
+    let builder = Pool::builder().address_space(256 << 20).prefault(false);
+    let pool = Kind::Restartable.build(builder.clone());
+    let count = 24 * pool.stats().cpus;
+    let pool = Kind::Restartable.build(builder.reserve(SIZE, SIZE, count));
+    Field {
+        count,
+        class: pool.class(SIZE, SIZE).unwrap(),
+        owners: Owners::of(&pool),
+        pool,
+        here,
+        there,
+        kept: RefCell::new(None),
+        spoils: RefCell::new(Vec::with_capacity(count)),
+    }
+}
+
+/// Interrupts `section` at every byte, of which some begin an instruction, while
+/// `round` runs, and gives at how many it was.
+fn dissect(field: &Field, section: &Section, round: &dyn Fn()) -> usize {
+    let mut instructions = 0;
+    for at in 0..=section.bytes {
+        for meanwhile in Meanwhile::ALL {
+            if meanwhile.moves() && field.here == field.there {
+                continue;
+            }
+            if meanwhile == Meanwhile::Give {
+                *field.kept.borrow_mut() = field.take(HANDLER).ok();
+            }
+            let address = section.start + at;
+            let outcome = interrupted(field, address, meanwhile, round);
+            let (hits, aborts) = outcome.expect("there were breakpoints before");
+            field.disturb(Meanwhile::Give);
+            pin(field.here);
+            let place = format!("{meanwhile:?} at byte {at} of {section:x?}");
+            assert!(!field.owners.is_wrong(), "{place}: {:?}", field.owners);
+            assert_eq!(field.pool.available(SIZE, SIZE), field.count, "{place}");
+            if hits == 0 {
+                // No instruction begins here, or it was not reached.
+                break;
+            }
+            assert!(
+                at == section.bytes || aborts == hits,
+                "{place}: the kernel aborted {aborts} of {hits}"
+            );
+            instructions += usize::from(meanwhile == Meanwhile::Nothing);
+        }
+    }
+    round();
+    instructions
+}
+
+#[test]
+fn a_section_interrupted_at_any_instruction_has_done_nothing_or_all() {
+    Kind::Restartable.run(|_| {
+        let cpus = cpus();
+        let (here, there) = (cpus[0], cpus[cpus.len() - 1]);
+        let field = field(here, there);
+        pin(here);
+        handle(libc::SIGTRAP, on_trap);
+        if let Err(error) = Breakpoint::new(on_trap as *const () as usize) {
+            return skipped(&format!("sections, instruction by instruction: {error}"));
+        }
+        let held = RefCell::new(Vec::with_capacity(field.count));
+        let rounds: [&dyn Fn(); 2] = [&|| field.round(&mut held.borrow_mut()), &|| {
+            field.robbing_round(&mut held.borrow_mut())
+        }];
+        let reached = |section: &Section, round| {
+            let outcome = interrupted(&field, section.start, Meanwhile::Nothing, round);
+            outcome.is_some_and(|(hits, _)| hits > 0)
+        };
+        let (mut dissected, mut instructions) = (0, 0);
+        for section in sections::all() {
+            for (at, round) in rounds.into_iter().enumerate() {
+                if at > 0 && here == there || !reached(section, round) {
+                    continue;
+                }
+                dissected += 1;
+                instructions += dissect(&field, section, round);
+                break;
+            }
+        }
+        println!("{instructions} instructions of {dissected} sections");
+        // One to take and one to give at least, on the hot path and after it.
+        assert!(dissected >= 4, "only {dissected} sections were reached");
+        assert!(instructions > 10 * dissected);
+    });
+}
+
+/// A thief that stops in the middle of a steal, before or after the kernel has
+/// stopped the other processor's sections for it.
+fn stopped_thief(after: bool) {
+    let Some((here, there)) = two_cpus("a thief that stops in the middle") else {
+        return;
+    };
+    let field = field(here, there);
+    let stop = Stop {
+        call: libc::SYS_membarrier,
+        after,
+        ..Stop::default()
+    };
+    let gone = AtomicBool::new(false);
+    let (pool, count) = (&field.pool, field.count);
+    let mut held = pool.allocate_many(SIZE, SIZE, count).unwrap();
+    // All that are free, as few as any cache keeps, are in the cache of `here`.
+    let free = 2;
+    on_cpu(here, || held.truncate(count - free));
+    assert_eq!(pool.stats().classes[0].cached, free);
+    std::thread::scope(|scope| {
+        let thief = scope.spawn(|| {
+            pin(there);
+            let mut taken = None;
+            let watched = Watch::over("a thief that stops in the middle", Some(&stop), |watch| {
+                watch.catch();
+                taken = pool.allocate(SIZE, SIZE).ok();
+            });
+            gone.store(true, Ordering::Release);
+            (watched, taken)
+        });
+        stop.wait(|| gone.load(Ordering::Acquire));
+        for cpu in [here, there] {
+            for _ in 0..50 {
+                let taken = on_cpu(cpu, || pool.allocate_many(SIZE, SIZE, free));
+                assert_eq!(taken.expect("nobody holds them").len(), free);
+            }
+        }
+        let all = on_cpu(here, || pool.allocate_many(SIZE, SIZE, free).unwrap());
+        assert!(on_cpu(there, || pool.allocate(SIZE, SIZE)).is_err());
+        drop(all);
+        stop.release();
+        let (watched, taken) = thief.join().unwrap();
+        if let Some((calls, first)) = watched {
+            assert_eq!(
+                (calls, first),
+                (1, libc::SYS_membarrier),
+                "it stole nothing"
+            );
+            assert!(taken.is_some(), "there were {free} for it");
+        }
+        drop(taken);
+    });
+    drop(held);
+    for cpu in [here, there] {
+        let all = on_cpu(cpu, || pool.allocate_many(SIZE, SIZE, count).unwrap());
+        assert!(pool.allocate(SIZE, SIZE).is_err());
+        drop(all);
+    }
+}
+
+#[test]
+fn a_thief_that_stops_before_the_barrier_keeps_no_buffer_from_anybody() {
+    Kind::Restartable.run(|_| stopped_thief(false));
+}
+
+#[test]
+fn a_thief_that_stops_after_the_barrier_keeps_no_buffer_from_anybody() {
+    Kind::Restartable.run(|_| stopped_thief(true));
+}

@@ -1,0 +1,104 @@
+//! The two kinds of per-CPU cache, and whether this machine has them. A pool that
+//! is silently of another kind than the one asked for fails the test.
+
+use super::area::{Area, SIGNATURE};
+use super::skipped;
+use hugepool::{Builder, Pool};
+
+/// A kind of per-CPU cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// On restartable sequences.
+    Restartable,
+    /// On compare-and-swap.
+    Portable,
+}
+
+/// Declares each of the functions named, which take a [`Kind`], as two tests:
+/// `restartable::` and `portable::`.
+#[allow(unused_macros, reason = "each test file uses a part of it")]
+macro_rules! both_kinds {
+    ($($test:ident),+ $(,)?) => {
+        mod restartable {
+            $(#[test]
+            fn $test() {
+                $crate::support::kind::Kind::Restartable.run(super::$test);
+            })+
+        }
+        mod portable {
+            $(#[test]
+            fn $test() {
+                $crate::support::kind::Kind::Portable.run(super::$test);
+            })+
+        }
+    };
+}
+#[allow(unused_imports, reason = "each test file uses a part of it")]
+pub(crate) use both_kinds;
+
+impl Kind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Restartable, Self::Portable];
+
+    /// What statistics call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Restartable => "restartable",
+            Self::Portable => "portable",
+        }
+    }
+
+    /// Builds a pool of this kind.
+    #[track_caller]
+    pub fn build(self, builder: Builder) -> Pool {
+        let portable = self == Self::Portable;
+        let pool = builder.portable_caches(portable).build().unwrap();
+        let kind = pool.stats().cache;
+        assert_eq!(kind, self.name(), "the pool is of another kind");
+        pool
+    }
+
+    /// Runs `test` with this kind, or says why this machine cannot.
+    pub fn run(self, test: impl FnOnce(Self)) {
+        match self.lacking() {
+            Some(why) => skipped(&format!("{} caches: {why}", self.name())),
+            None => test(self),
+        }
+    }
+
+    /// Why this machine has no caches of this kind; `None` if it has. Found out
+    /// without the library.
+    pub fn lacking(self) -> Option<&'static str> {
+        if self == Self::Portable {
+            None
+        } else if !cfg!(target_arch = "x86_64") {
+            Some("this is no x86-64")
+        } else if !membarrier_restarts() {
+            Some("membarrier(2) restarts no sequences here")
+        } else if !sequences_restart() {
+            Some("there is no rseq(2) here")
+        } else {
+            None
+        }
+    }
+}
+
+/// Whether the kernel, and every filter, lets this thread restart the sequences
+/// of others.
+fn membarrier_restarts() -> bool {
+    const QUERY: libc::c_int = 0;
+    const RSEQ: libc::c_long = 1 << 7;
+    // SAFETY: takes no pointer.
+    let commands = unsafe { libc::syscall(libc::SYS_membarrier, QUERY, 0, 0) };
+    commands >= 0 && commands & RSEQ != 0
+}
+
+/// Whether a new thread is registered for restartable sequences or can be.
+fn sequences_restart() -> bool {
+    let probe = std::thread::spawn(|| match Area::register(SIGNATURE) {
+        // One was registered already.
+        Err(number) => matches!(number, libc::EINVAL | libc::EBUSY),
+        Ok(_) => true,
+    });
+    probe.join().expect("the probe does not panic")
+}

@@ -1,0 +1,48 @@
+//! Tests in a process of their own: the test program runs itself again, with one
+//! test alone and another environment.
+
+use super::skipped;
+use std::process::Command;
+
+/// Set in such a process, to the name of its test.
+const ALONE: &str = "HUGEPOOL_TEST_ALONE";
+/// Printed when the body of the test came to its end.
+const DONE: &str = "the test in its own process is done";
+/// Seconds after which such a process is killed: it hangs.
+const LIMIT: libc::c_uint = 60;
+
+/// Switches the C library's own registration for restartable sequences off.
+pub const NO_REGISTRATION: (&str, &str) = ("GLIBC_TUNABLES", "glibc.pthread.rseq=0");
+
+/// Runs `body`, which is all of the test called `name` in this program, in a
+/// process of its own with `environment` added. Does not return there.
+#[track_caller]
+pub fn alone(name: &str, environment: &[(&str, &str)], body: impl FnOnce()) {
+    if std::env::var(ALONE).is_ok_and(|own| own == name) {
+        // SAFETY: sets a timer of this process, which ends it.
+        unsafe { libc::alarm(LIMIT) };
+        body();
+        println!("{DONE}");
+        std::process::exit(0);
+    }
+    let program = std::env::current_exe().expect("this program has a path");
+    let output = Command::new(program)
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .envs(environment.iter().copied())
+        .env(ALONE, name)
+        .output()
+        .expect("this program runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && text.contains(DONE),
+        "{name} in its own process: {}\n{text}\n{errors}",
+        output.status
+    );
+    println!("{text}");
+    for line in errors.lines() {
+        if let Some(what) = line.strip_prefix("skipped: ") {
+            skipped(what);
+        }
+    }
+}
