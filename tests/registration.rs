@@ -140,10 +140,8 @@ fn threads_that_come_and_go_give_their_registrations_back() {
         let pool = pool(Kind::Restartable, 8 * AT_ONCE);
         let mut key = 0;
         // SAFETY: `key` is writable, and `at_end` is called with what is set below.
-        assert_eq!(
-            unsafe { libc::pthread_key_create(&mut key, Some(at_end)) },
-            0
-        );
+        let made = unsafe { libc::pthread_key_create(&mut key, Some(at_end)) };
+        assert_eq!(made, 0);
         for _ in 0..ROUNDS {
             std::thread::scope(|scope| {
                 for _ in 0..AT_ONCE {

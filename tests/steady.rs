@@ -254,8 +254,11 @@ fn where_the_library_registers_threads_itself_there_is_no_system_call_either() {
     });
 }
 
+/// A way to take a buffer and give it back, and its name.
+type Way<'p> = (&'static str, Box<dyn FnMut() + 'p>);
+
 /// Each of the three ways to take and give.
-fn ways(pool: &Pool) -> [(&'static str, Box<dyn FnMut() + '_>); 3] {
+fn ways(pool: &Pool) -> [Way<'_>; 3] {
     let class = pool.class(SIZE, SIZE).unwrap();
     [
         ("by class", Box::new(move || by_class(&class))),

@@ -98,7 +98,7 @@ impl Owners {
     /// in the middle.
     fn places(&self, start: *mut u8) -> [*mut u64; 3] {
         let last = self.stride - size_of::<u64>();
-        [0, last / 2 & !7, last].map(|at| start.wrapping_add(at).cast())
+        [0, (last / 2) & !7, last].map(|at| start.wrapping_add(at).cast())
     }
 
     fn write(&self, start: *mut u8, word: u64) {
