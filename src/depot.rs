@@ -164,7 +164,10 @@ impl Depot {
         let mut head = self.load();
         // AcqRel: acquires what the last pusher released, since the memory may
         // be unmapped next; releases what a refused push will look for.
-        while let Err(now) = self.swap(head, head.with_shut(true), Ordering::AcqRel) {
+        let order = fault!(ShutRelaxed, Ordering::Relaxed, Ordering::AcqRel);
+        while fault!(ShutOnce, !head.is_shut(), true)
+            && let Err(now) = self.swap(head, head.with_shut(true), order)
+        {
             head = now;
         }
         u64::from(batches.depth(head.batch()))

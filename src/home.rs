@@ -64,7 +64,7 @@ impl Home {
     #[must_use]
     pub fn visit(&self) -> bool {
         let mut handles = self.handles.load(Ordering::Relaxed);
-        while handles > 0 {
+        while fault!(VisitBlind, true, handles > 0) {
             // Relaxed: see `handles`.
             match self.handles.compare_exchange_weak(
                 handles,
@@ -84,7 +84,8 @@ impl Home {
     #[must_use]
     pub fn leave(&self) -> bool {
         // Release: what was done through this handle comes before the closing.
-        let last = self.handles.fetch_sub(1, Ordering::Release) == 1;
+        let order = fault!(LeaveRelaxed, Ordering::Relaxed, Ordering::Release);
+        let last = self.handles.fetch_sub(1, order) == 1;
         if last {
             // Acquire: pairs with the Release of every other handle.
             fence(Ordering::Acquire);

@@ -41,6 +41,12 @@ impl Restartable {
         })
     }
 
+    /// The slots.
+    #[cfg(hugepool_loom)]
+    pub fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
     /// Whether a section may have failed for a reason that has passed: it was
     /// aborted, or the thread had to be registered first.
     fn may_succeed(&self, class: ClassId, ready: impl Fn(u32, u8) -> bool) -> bool {

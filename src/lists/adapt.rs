@@ -26,7 +26,7 @@ use super::FreeLists;
 use super::ledger::{Carry, count};
 use crate::cache::CpuCaches;
 use crate::class::ClassId;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fault};
 
 /// What any cache may hold.
 const LEAST: u8 = 2;
@@ -56,8 +56,7 @@ impl<C: CpuCaches> FreeLists<C> {
                 self.set_capacity(cpu, class, now, most);
             }
         }
-        self.caches.attach(&self.tables, class);
-        self.unshut(class);
+        self.put_in_use(class);
     }
 
     /// Sets what each cache of a class may hold, for good. (For models.)
@@ -68,6 +67,12 @@ impl<C: CpuCaches> FreeLists<C> {
         for cpu in 0..self.caches.cpus() {
             self.caches.set_capacity(cpu, class, 0, capacity);
         }
+        self.put_in_use(class);
+    }
+
+    /// Lets the caches of a class in use that is new, or that nobody waits for.
+    fn put_in_use(&self, class: ClassId) {
+        fault!(OpenFirst, self.unshut(class), ());
         self.caches.attach(&self.tables, class);
         self.unshut(class);
     }

@@ -78,7 +78,7 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// Diverts every free of `class`. False if some may not be.
-    fn shut(&self, class: ClassId) -> bool {
+    pub fn shut(&self, class: ClassId) -> bool {
         let stopped = self.caches.shut(&self.tables, class).is_some();
         self.loose(class).shut(&self.tables.records);
         self.depot(class).shut(&self.tables.batches);
@@ -86,7 +86,7 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// Ends that unless somebody waits.
-    pub(super) fn unshut(&self, class: ClassId) {
+    pub fn unshut(&self, class: ClassId) {
         let idle = || fault!(UnshutAnyway, true, !self.line.is_wanted(class));
         self.caches.unshut(&self.tables, class, &idle);
         self.loose(class).unshut(idle);

@@ -203,7 +203,10 @@ impl Slots {
     /// if it is `from`.
     pub fn set_capacity(&self, cpu: usize, class: ClassId, from: u8, to: u8) -> bool {
         let to = to.min(ENTRIES as u8);
-        let set = |gate: Gate| (gate.capacity() == from).then(|| gate.with_capacity(to));
+        let set = |gate: Gate| {
+            let free = fault!(GateForgets, gate.with_no_thieves(), gate);
+            (gate.capacity() == from).then(|| free.with_capacity(to))
+        };
         Self::change_gate(self.slot(cpu, class), set).is_some()
     }
 
@@ -308,11 +311,17 @@ impl Slots {
         // Acquire here and AcqRel below: who finds a limit that somebody shut
         // finds what that one did before.
         let mut limit = Limit::from_word(word.load(Ordering::Acquire));
-        while (cpus == 0 || limit.cpus() == 0) && still() {
+        let order = fault!(ShutRelaxed, Ordering::Relaxed, Ordering::AcqRel);
+        while fault!(
+            ShutOnce,
+            limit.cpus() != cpus,
+            cpus == 0 || limit.cpus() == 0
+        ) && still()
+        {
             match word.compare_exchange_weak(
                 limit.word(),
                 limit.with_cpus(cpus).word(),
-                Ordering::AcqRel,
+                order,
                 Ordering::Acquire,
             ) {
                 Ok(_) => return,

@@ -40,8 +40,8 @@ impl Entry {
 
     fn store(&self, index: Index, epoch: u64) {
         let entry = epoch << Self::EPOCH_SHIFT | u64::from(index.raw());
-        let entry = u32::try_from(entry).expect("a model has few buffers and sections");
-        self.0.fetch_max(entry, Ordering::Relaxed);
+        assert!(entry >> u32::BITS == 0, "a model has few sections");
+        self.0.fetch_max(entry as u32, Ordering::Relaxed);
     }
 }
 
@@ -127,7 +127,7 @@ impl<'a> Section<'a> {
     fn commit(self, level: Level, order: Ordering) -> bool {
         let word = |level: Level| self.epoch << EPOCH_SHIFT | level.word() & (EPOCH - 1);
         let mut now = word(self.level);
-        while now >> EPOCH_SHIFT == self.epoch {
+        while fault!(NoAbort, true, now >> EPOCH_SHIFT == self.epoch) {
             let next = word(level);
             let at = &self.slot.level;
             match at.compare_exchange(now, next, order, Ordering::Relaxed) {

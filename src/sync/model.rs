@@ -160,6 +160,14 @@ pub enum Fault {
     /// The counter of late buffers is adjusted without regard to those that
     /// came before it was set.
     SettleStores,
+    /// A thread that gives up its handle does not release what it did.
+    LeaveRelaxed,
+    /// A visitor does not look whether there is a handle.
+    VisitBlind,
+    /// Shutting a list that is shut leaves it as it was.
+    ShutOnce,
+    /// Shutting publishes with `Relaxed` instead of `Release`.
+    ShutRelaxed,
     /// A replaced directory is destroyed at once instead of retired.
     NoRetire,
     /// New buffers reach the free lists before the directory is published.
@@ -185,8 +193,14 @@ pub enum Fault {
     VisitorsDoNotCount,
     /// A thief does not end the sections that are under way.
     NoRestart,
-    /// A thief that leaves opens the gate although another is still at it.
+    /// A thief that leaves, or a thread that sets what a slot may hold, opens the
+    /// gate although a thief is still at it.
     GateForgets,
+    /// A section goes on although another thread ran on its processor, or a thief
+    /// ended it.
+    NoAbort,
+    /// A class's sections are let in before they can find its slots.
+    OpenFirst,
     /// A section reads the level before the gate.
     LevelFirst,
     /// A section does not look at the gate.
@@ -210,6 +224,10 @@ impl Fault {
         Self::IgnoreShut,
         Self::LateTouch,
         Self::SettleStores,
+        Self::LeaveRelaxed,
+        Self::VisitBlind,
+        Self::ShutOnce,
+        Self::ShutRelaxed,
         Self::NoRetire,
         Self::StockFirst,
         Self::PublishOnce,
@@ -223,6 +241,8 @@ impl Fault {
         Self::VisitorsDoNotCount,
         Self::NoRestart,
         Self::GateForgets,
+        Self::NoAbort,
+        Self::OpenFirst,
         Self::LevelFirst,
         Self::IgnoreGate,
         Self::SectionRelaxed,

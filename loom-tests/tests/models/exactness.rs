@@ -28,6 +28,7 @@ tests_of_each_kind![
     buffers_that_move_behind_a_sweep_are_found,
     a_batch_on_its_way_to_the_depot_is_waited_for,
     a_batch_on_its_way_to_a_cache_is_waited_for,
+    half_a_cache_on_its_way_to_another_is_waited_for,
     a_gatherer_that_gives_up_refuses_nobody_else,
     one_of_two_gatherers_gets_what_both_want,
     two_threads_that_give_what_the_other_wants_are_not_both_refused,
@@ -169,6 +170,25 @@ pub fn a_batch_on_its_way_to_a_cache_is_waited_for<C: Kind>() -> Model {
             |shelf| {
                 for _ in 0..3 {
                     shelf.take().expect("a batch was on its way");
+                }
+            },
+        );
+    })
+}
+
+/// Processor 0 takes one buffer of three in the cache of processor 2, and another
+/// for its own cache. Processor 1 takes the other two.
+pub fn half_a_cache_on_its_way_to_another_is_waited_for<C: Kind>() -> Model {
+    Model::new(PATIENCE..=PATIENCE, &[Fault::NoAnnounce], || {
+        let shelf = shelf::<C>(3, 4, 3, 3, 2);
+        race(
+            &shelf,
+            |shelf| {
+                shelf.take().expect("three were free");
+            },
+            |shelf| {
+                for _ in 0..2 {
+                    shelf.take().expect("half a cache was on its way");
                 }
             },
         );

@@ -5,9 +5,11 @@
 //! | `depot` | a buffer in the shared list goes to one thread, with its contents |
 //! | `cache` | the same of a processor's cache, under refill, flush and robbing |
 //! | `portable` | the same of the batch in a portable slot |
+//! | `restartable` | the same of restartable sections and the thieves that stop them |
+//! | `shutting` | a list that somebody shuts stays shut until they open it |
 //! | `exactness` | a request is refused only when nothing is free anywhere |
 //! | `teardown` | exactly one thread learns that it brought the last buffer |
-//! | `home` | the counter behind that |
+//! | `home` | the counters behind that |
 //! | `snapshot` | a reader's value outlives its reading |
 //! | `growth` | what can be taken is in the directory; what is trimmed is home |
 //!
@@ -23,6 +25,8 @@ mod exactness;
 mod growth;
 mod home;
 mod portable;
+mod restartable;
+mod shutting;
 mod snapshot;
 mod teardown;
 mod waiting;
@@ -34,13 +38,15 @@ use hugepool_loom_tests::Model;
 /// it does is checked by that model's own test.
 #[test]
 fn every_fault_has_a_twin() {
-    let models: [&[fn() -> Model]; 9] = [
+    let models: [&[fn() -> Model]; 11] = [
         cache::MODELS,
         depot::MODELS,
         exactness::MODELS,
         growth::MODELS,
         home::MODELS,
         portable::MODELS,
+        restartable::MODELS,
+        shutting::MODELS,
         snapshot::MODELS,
         teardown::MODELS,
         waiting::MODELS,

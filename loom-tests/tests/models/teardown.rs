@@ -25,6 +25,8 @@ tests_of_each_kind![
     a_flush_that_meets_the_closing_loses_nothing,
     two_flushes_that_meet_the_closing_lose_nothing,
     buffers_that_nobody_will_return_are_not_waited_for,
+    a_visitor_or_the_last_handle_closes_the_lists,
+    a_flush_that_meets_a_waiter_loses_nothing,
 ];
 
 const EVERY_FAULT: &[Fault] = &[
@@ -62,7 +64,12 @@ impl<C: Kind> Pool<C> {
         unsafe { &*self.shelf.get() }
     }
 
-    fn heed(&self, given: Given) {
+    /// Does what the lists said, of whose buffers `abandoned` will never come.
+    fn heed(&self, mut given: Given, abandoned: u64) {
+        if given == Given::Close {
+            let Shelf { lists, class, .. } = self.shelf();
+            given = lists.close(&[*class], abandoned);
+        }
         if given == Given::Last {
             self.shelf().buffers.unmap();
             self.shelf().lists.caches().tear_down();
@@ -75,7 +82,7 @@ impl<C: Kind> Pool<C> {
 
     /// What dropping a buffer does.
     fn give(&self, index: Index) {
-        self.heed(self.shelf().give(index));
+        self.heed(self.shelf().give(index), 0);
     }
 
     /// A thread on processor `cpu` that drops `index`.
@@ -89,11 +96,23 @@ impl<C: Kind> Pool<C> {
 
     /// What dropping the last handle does, while `givers` drop their buffers.
     fn close(&self, abandoned: u64, givers: impl IntoIterator<Item = JoinHandle<()>>) {
-        let Shelf { lists, class, .. } = self.shelf();
-        assert_eq!(lists.leave(), Given::Close, "there was one handle");
-        self.heed(lists.close(&[*class], abandoned));
-        for giver in givers {
-            giver.join().unwrap();
+        let given = self.shelf().lists.leave();
+        assert_eq!(given, Given::Close, "there was one handle");
+        self.heed(given, abandoned);
+        self.audit(givers);
+    }
+
+    /// What dropping the last handle does while visitors may have others.
+    fn leave(&self, visitors: impl IntoIterator<Item = JoinHandle<()>>) {
+        self.heed(self.shelf().lists.leave(), 0);
+        self.audit(visitors);
+    }
+
+    /// Asserts, when all other threads have ended, that one was told to tear the
+    /// pool down.
+    fn audit(&self, others: impl IntoIterator<Item = JoinHandle<()>>) {
+        for other in others {
+            other.join().unwrap();
         }
         assert_eq!(self.told.load(Ordering::Relaxed), 1, "not one is the last");
     }
@@ -143,5 +162,31 @@ pub fn buffers_that_nobody_will_return_are_not_waited_for<C: Kind>() -> Model {
         let (pool, held) = Pool::<C>::new(2);
         let giver = pool.giver(1, held[0]);
         pool.close(1, [giver]);
+    })
+}
+
+/// Somebody waits, so that the lists are shut, and gives up; a thread without a
+/// handle gives a buffer meanwhile.
+pub fn a_visitor_or_the_last_handle_closes_the_lists<C: Kind>() -> Model {
+    const TWINS: &[Fault] = &[Fault::VisitBlind, Fault::SettleStores];
+    Model::new(C::pick(6..=9, 3..=5), TWINS, || {
+        let (pool, held) = Pool::<C>::new(1);
+        pool.shelf().lists.shut(pool.shelf().class);
+        let giver = pool.giver(0, held[0]);
+        pool.leave([giver]);
+    })
+}
+
+/// The same, but the lists are shut while the other thread brings a batch of a
+/// full cache to the depot.
+pub fn a_flush_that_meets_a_waiter_loses_nothing<C: Kind>() -> Model {
+    const TWINS: &[Fault] = &[Fault::VisitBlind, Fault::LateTouch];
+    Model::new(3..=5, TWINS, || {
+        let (pool, held) = Pool::<C>::new(3);
+        pool.give(held[0]);
+        pool.give(held[1]);
+        let giver = pool.giver(0, held[2]);
+        pool.shelf().lists.shut(pool.shelf().class);
+        pool.leave([giver]);
     })
 }
