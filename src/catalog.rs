@@ -456,6 +456,8 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         };
         let Ok(taken) = self.directory.replace(forget);
         self.publish();
+        // Those who wait for a class that is gone wait for nothing, or for another.
+        self.lists.line().rouse();
         for entry in &taken {
             self.share_out(entry.class, 0);
         }

@@ -281,8 +281,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// processor's cache, or else among the loose ones. The caller holds a
     /// handle.
     pub(super) fn keep(&self, class: ClassId, index: Index) {
-        let line = self.classes().line(class);
-        if !self.caches.push(&self.tables, line, index) {
+        if self.caches.push_again(&self.tables, class, index).is_err() {
             self.put_back(class, index);
         }
     }
