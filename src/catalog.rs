@@ -28,9 +28,10 @@
 use crate::cache::CpuCaches;
 use crate::class::{ClassId, Classes, Geometry, Ladder, Line, MAX_CLASSES};
 use crate::error::{AllocError, BuildError};
-use crate::lists::{Exhausted, FreeLists};
+use crate::lists::{Exhausted, FreeLists, Wait};
 use crate::snapshot::Snapshot;
 use crate::sync::{Arc, Ordering, fault, fence};
+use crate::wait::{MAX_WAITERS, Request};
 use crate::word::Index;
 #[cfg(not(hugepool_loom))]
 use core::ptr::NonNull;
@@ -193,6 +194,49 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         Taken { line, index }
     }
 
+    /// Begins a wait for `size` bytes at `alignment`, by a `task` or a thread. The
+    /// caller holds a handle until it has ended the wait, and `look`s next.
+    pub fn begin_wait(
+        &self,
+        size: usize,
+        alignment: usize,
+        task: bool,
+    ) -> Result<Wait, AllocError> {
+        let (_, reach) = self.reach(size, alignment)?;
+        let request = Request {
+            size,
+            alignment,
+            reach,
+        };
+        let wait = self.lists.begin_wait(request, task);
+        wait.ok_or(AllocError::TooManyWaiters { limit: MAX_WAITERS })
+    }
+
+    /// Sees to it that whoever waits is served by whatever could serve it now:
+    /// after the wait has begun, and whenever it is woken. Fails if no class ever
+    /// will.
+    pub fn look(&self, wait: &mut Wait) -> Result<(), AllocError> {
+        loop {
+            let request = wait.seat().request();
+            let (ladder, reach) = self.reach(request.size, request.alignment)?;
+            if reach <= request.reach {
+                self.lists.look(wait, &ladder);
+                return Ok(());
+            }
+            // The classes within its reach were trimmed away.
+            self.lists.reach(wait, reach);
+        }
+    }
+
+    /// The classes that may serve a request, and the largest that ever may while
+    /// there are these.
+    fn reach(&self, size: usize, alignment: usize) -> Result<(Ladder, usize), AllocError> {
+        let ladder = self.ladder(size, alignment)?;
+        let first = ladder.iter().next().map_or(0, |rung| rung.size);
+        let reach = size.saturating_mul(self.climb).max(first);
+        Ok((ladder, reach))
+    }
+
     /// As `take_slow`, for a caller that will wait: `None` if none was found.
     #[cold]
     pub fn try_take(&self, size: usize, alignment: usize) -> Result<Option<Taken<'_>>, AllocError> {
@@ -343,8 +387,6 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
             self.lists.populate(class);
             self.lists.stock(class, segment.count(), nth);
         }
-        // Those who wait may be served by a class that is new.
-        self.lists.line().rouse();
         Ok(class)
     }
 

@@ -85,6 +85,6 @@ pub mod model {
     pub use crate::snapshot::Snapshot;
     pub use crate::sync::{Fault, plant};
     pub use crate::sys::cpu::run_on;
-    pub use crate::wait::{Line as WaitLine, Turn};
+    pub use crate::wait::{Line as WaitLine, Request, Seat, Turn};
     pub use crate::word::{Batch, Index};
 }

@@ -120,7 +120,7 @@ impl<C: Kind> Caches<C> {
 
     /// Shuts the slots, and says what was in them.
     pub fn shut(&self) -> u64 {
-        let held = self.caches.shut(&self.tables, self.class);
+        let held = self.caches.shut(&self.tables, &[self.class]);
         held.expect("a model's kernel refuses nothing")
     }
 

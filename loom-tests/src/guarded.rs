@@ -85,8 +85,8 @@ impl<C: CpuCaches> CpuCaches for Guarded<C> {
         self.touched().rob(tables, cpu, class, share, announce)
     }
 
-    fn shut(&self, tables: &Tables, class: ClassId) -> Option<u64> {
-        self.touched().shut(tables, class)
+    fn shut(&self, tables: &Tables, classes: &[ClassId]) -> Option<u64> {
+        self.touched().shut(tables, classes)
     }
 
     fn unshut(&self, tables: &Tables, class: ClassId, idle: &dyn Fn() -> bool) {

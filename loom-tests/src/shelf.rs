@@ -1,11 +1,16 @@
 //! The free lists of one class, with their buffers.
 
 use crate::Buffers;
-use hugepool::model::{ClassId, Classes, CpuCaches, FreeLists, Given, Index};
+use hugepool::model::{
+    ClassId, Classes, CpuCaches, FreeLists, Geometry, Given, Index, Request, Wait,
+};
 use std::ptr::null_mut;
 
 /// More than the number of any buffer.
 const INDICES: usize = 8;
+
+/// Size and alignment of the class, in bytes.
+const SIZE: usize = 512;
 
 /// Buffers of one class in free lists over the caches `C`.
 pub struct Shelf<C> {
@@ -24,6 +29,7 @@ impl<C: CpuCaches> Shelf<C> {
         let class = ClassId::FIRST;
         let buffers = Buffers::new(count);
         let classes = Classes::new(0, null_mut()).unwrap();
+        classes.define(class, &Geometry::new(SIZE, SIZE, 0).unwrap());
         let lists = FreeLists::new(caches, classes, INDICES, 0).unwrap();
         lists.fix_cache(class, capacity);
         lists.prepare(std::iter::once((class, count as usize)));
@@ -55,6 +61,34 @@ impl<C: CpuCaches> Shelf<C> {
         self.buffers.give(index);
         let line = self.lists.classes().line(self.class);
         self.lists.give(line, index)
+    }
+
+    /// Stands in line for a buffer.
+    ///
+    /// # Panics
+    ///
+    /// If there is no place.
+    pub fn stand(&self, task: bool) -> Wait {
+        let request = Request {
+            size: SIZE,
+            alignment: SIZE,
+            reach: SIZE,
+        };
+        let wait = self.lists.begin_wait(request, task);
+        wait.expect("there is a place for everybody")
+    }
+
+    /// Looks through the lists for `wait`.
+    pub fn look(&self, wait: &mut Wait) {
+        self.lists
+            .look(wait, &self.lists.classes().ladder(|_| true));
+    }
+
+    /// Ends `wait`.
+    pub fn end(&self, wait: Wait) -> Option<Index> {
+        let (_, index) = self.lists.end_wait(wait)?;
+        self.buffers.take(index);
+        Some(index)
     }
 
     /// Asserts, when all other threads have ended, that the lists count what

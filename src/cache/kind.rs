@@ -94,8 +94,8 @@ impl CpuCaches for Kind {
         either!(self, rob(tables, cpu, class, share, announce))
     }
 
-    fn shut(&self, tables: &Tables, class: ClassId) -> Option<u64> {
-        either!(self, shut(tables, class))
+    fn shut(&self, tables: &Tables, classes: &[ClassId]) -> Option<u64> {
+        either!(self, shut(tables, classes))
     }
 
     fn unshut(&self, tables: &Tables, class: ClassId, idle: &dyn Fn() -> bool) {

@@ -156,14 +156,15 @@ pub trait CpuCaches: Sync {
         announce: &mut dyn FnMut(),
     ) -> Robbed;
 
-    /// Diverts every push into slots of `class` from now on, and gives how many
+    /// Diverts every push into slots of `classes` from now on, and gives how many
     /// buffers were in them: a push that came before is counted, one that comes
     /// after is refused. `None`: the kernel would not say that all that came
     /// before have ended.
-    fn shut(&self, tables: &Tables, class: ClassId) -> Option<u64>;
+    fn shut(&self, tables: &Tables, classes: &[ClassId]) -> Option<u64>;
 
-    /// Lets pushes of `class` in again if `idle` still holds. A thread that
-    /// makes `idle` false and then calls `shut` is not undone by this.
+    /// Lets pushes of `class` in again if `idle` still holds and it has slots. A
+    /// thread that makes `idle` false and then calls `shut` is not undone by
+    /// this.
     fn unshut(&self, tables: &Tables, class: ClassId, idle: &dyn Fn() -> bool);
 
     /// Gives `class`, which has just been defined, its slots. Every caller does

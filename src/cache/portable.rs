@@ -36,11 +36,10 @@ use std::io;
 #[derive(Default)]
 struct Slot {
     freed: Chain,
-    /// A `Pile`, written by compare-and-swap alone; never shut, since only
-    /// holders of a handle fill it. `refill` releases what its thread wrote;
-    /// every reader acquires.
+    /// A `Pile`, written by compare-and-swap alone. `refill` releases what its
+    /// thread wrote; every reader acquires.
     filled: AtomicU64,
-    /// How many `freed` may hold. Relaxed: any value it ever had will do.
+    /// How many both together may hold. Relaxed: any value it ever had will do.
     capacity: AtomicU64,
 }
 
@@ -64,31 +63,79 @@ impl Slot {
     #[inline]
     fn pop(&self, tables: &Tables) -> Option<Index> {
         let freed = self.freed.pop(&tables.records).ok();
-        freed.or_else(|| self.unfill(tables, |_| 1).ok()?.as_slice().first().copied())
+        freed.or_else(|| {
+            self.unfill(tables, |_| 1, true)
+                .ok()?
+                .as_slice()
+                .first()
+                .copied()
+        })
     }
 
     #[inline]
     fn push(&self, tables: &Tables, index: Index) -> Result<(), Refused> {
         let capacity = self.capacity.load(Ordering::Relaxed) as u32;
-        self.freed.push(&tables.records, index, capacity)
+        let left = capacity.saturating_sub(self.filled().batch().count());
+        self.freed.push(&tables.records, index, left)
     }
 
-    fn refill(&self, batch: Batch) -> Result<(), Batch> {
+    /// Takes all of `batch`, if there is room and no other.
+    fn refill(&self, tables: &Tables, batch: Batch) -> bool {
         let pile = self.filled();
-        if !pile.batch().is_none() {
-            return Err(batch);
+        let capacity = self.capacity.load(Ordering::Relaxed);
+        let freed = self.freed.len(&tables.records);
+        if fault!(IgnoreShut, false, pile.is_shut())
+            || !pile.batch().is_none()
+            || freed + u64::from(batch.count()) > capacity
+        {
+            return false;
         }
         // Release: whoever acquires this word sees the array as we got it.
         self.swap_filled(pile, pile.with(batch), Ordering::Release)
-            .map_err(|_| batch)
+            .is_ok()
+    }
+
+    /// As `Chain::shut`, for both lists.
+    fn shut(&self, tables: &Tables) -> u64 {
+        let mut pile = self.filled();
+        // AcqRel: as in `Depot::shut`.
+        let order = fault!(ShutRelaxed, Ordering::Relaxed, Ordering::AcqRel);
+        while fault!(ShutOnce, !pile.is_shut(), true)
+            && let Err(now) = self.swap_filled(pile, pile.with_shut(true), order)
+        {
+            pile = now;
+        }
+        self.freed.shut(&tables.records) + u64::from(pile.batch().count())
+    }
+
+    /// As `Chain::unshut`, for both lists.
+    fn unshut(&self, idle: impl Fn() -> bool) {
+        self.freed.unshut(&idle);
+        let mut pile = self.filled();
+        while pile.is_shut()
+            && idle()
+            && let Err(now) = self.swap_filled(pile, pile.with_shut(false), Ordering::Release)
+        {
+            pile = now;
+        }
     }
 
     /// Takes as much of what is left of the batch as `share` says, from its end.
-    fn unfill(&self, tables: &Tables, mut share: impl FnMut(u32) -> u32) -> Result<Handful, Pile> {
+    /// Of one that is shut, whose buffers may have been counted, only who holds a
+    /// handle takes.
+    fn unfill(
+        &self,
+        tables: &Tables,
+        mut share: impl FnMut(u32) -> u32,
+        force: bool,
+    ) -> Result<Handful, Pile> {
         let batches = &tables.batches;
         let mut pile = self.filled();
         loop {
             let batch = pile.batch();
+            if !force && fault!(IgnoreShut, false, pile.is_shut()) {
+                return Err(pile);
+            }
             let Some(any) = batches.last(batch) else {
                 if batch.is_none() {
                     return Err(pile);
@@ -131,7 +178,7 @@ impl Slot {
             Ok(handful) => return Robbed::Some(handful),
             Err(head) => head,
         };
-        match self.unfill(tables, &mut of) {
+        match self.unfill(tables, &mut of, true) {
             Ok(handful) => Robbed::Some(handful),
             Err(pile) => Robbed::None(Empty(u64::from(head.tag()) + u64::from(pile.tag()))),
         }
@@ -198,11 +245,10 @@ impl CpuCaches for Portable {
 
     fn refill(&self, tables: &Tables, class: ClassId, batch: Batch) -> Refilled {
         let slot = self.own(class);
-        let capacity = slot.capacity.load(Ordering::Relaxed) as u32;
-        if !batch.is_none() && batch.count() <= capacity && slot.refill(batch).is_ok() {
+        if !batch.is_none() && slot.refill(tables, batch) {
             return Refilled::Whole;
         }
-        // Too large for the slot, or there is one: some of it as single buffers.
+        // No room for all of it, or there is one: some of it as single buffers.
         let mut rest = batch;
         while let Some(index) = tables.batches.last(rest)
             && slot.push(tables, index).is_ok()
@@ -213,8 +259,9 @@ impl CpuCaches for Portable {
     }
 
     fn flush(&self, tables: &Tables, class: ClassId, count: u32) -> Option<Handful> {
-        let freed = &self.own(class).freed;
-        freed.take_open(&tables.records, count).ok()
+        let slot = self.own(class);
+        let freed = slot.freed.take_open(&tables.records, count).ok();
+        freed.or_else(|| slot.unfill(tables, |_| count, false).ok())
     }
 
     fn rob(
@@ -228,17 +275,15 @@ impl CpuCaches for Portable {
         self.slot(cpu, class).rob(tables, share, announce)
     }
 
-    fn shut(&self, tables: &Tables, class: ClassId) -> Option<u64> {
-        let held = (0..self.cpus).map(|cpu| {
-            let slot = self.slot(cpu, class);
-            slot.freed.shut(&tables.records) + u64::from(slot.filled().batch().count())
-        });
-        Some(held.sum())
+    fn shut(&self, tables: &Tables, classes: &[ClassId]) -> Option<u64> {
+        let slots =
+            (0..self.cpus).flat_map(|cpu| classes.iter().map(move |&class| self.slot(cpu, class)));
+        Some(slots.map(|slot| slot.shut(tables)).sum())
     }
 
     fn unshut(&self, _tables: &Tables, class: ClassId, idle: &dyn Fn() -> bool) {
         for cpu in 0..self.cpus {
-            self.slot(cpu, class).freed.unshut(idle);
+            self.slot(cpu, class).unshut(idle);
         }
     }
 

@@ -202,9 +202,12 @@ impl CpuCaches for Restartable {
         }
     }
 
-    fn shut(&self, tables: &Tables, class: ClassId) -> Option<u64> {
-        let stopped = self.slots.shut(tables.classes.line(class));
-        let held = (0..self.cpus()).map(|cpu| self.len(tables, cpu, class));
+    fn shut(&self, tables: &Tables, classes: &[ClassId]) -> Option<u64> {
+        let lines = classes.iter().map(|&class| tables.classes.line(class));
+        let stopped = self.slots.shut(lines);
+        let held = (0..self.cpus())
+            .flat_map(|cpu| classes.iter().map(move |&class| (cpu, class)))
+            .map(|(cpu, class)| self.len(tables, cpu, class));
         stopped.then(|| held.sum())
     }
 

@@ -6,8 +6,8 @@
 //! ```text
 //!   a miss (the cache was empty and the depot well stocked, or it was full):
 //!        capacity × 2, up to the class's most, if the processor's budget allows;
-//!        otherwise half the capacity of a class that was idle since the last
-//!        look becomes free
+//!        otherwise, every so many times, half the capacity of a class that was
+//!        idle since the last look becomes free
 //!   robbed by another processor:
 //!        capacity ÷ 2
 //! ```
@@ -26,12 +26,14 @@ use super::FreeLists;
 use super::ledger::{Carry, count};
 use crate::cache::CpuCaches;
 use crate::class::ClassId;
-use crate::sync::{Ordering, fault};
+use crate::sync::Ordering;
 
 /// What any cache may hold.
 const LEAST: u8 = 2;
 /// What a new class's caches may hold, unless that is too much.
 const FIRST: u8 = 8;
+/// A class is idle if it did nothing while another missed so often in vain.
+const IDLE: u64 = 16;
 
 impl<C: CpuCaches> FreeLists<C> {
     /// Sets what the caches of a class may hold at most that has, or will have,
@@ -72,7 +74,6 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Lets the caches of a class in use that is new, or that nobody waits for.
     fn put_in_use(&self, class: ClassId) {
-        fault!(OpenFirst, self.unshut(class), ());
         self.caches.attach(&self.tables, class);
         self.unshut(class);
     }
@@ -101,8 +102,12 @@ impl<C: CpuCaches> FreeLists<C> {
         let now = self.caches.capacity(cpu, class);
         let wanted = now.saturating_mul(2).min(most);
         if wanted > now && !self.set_capacity(cpu, class, now, wanted) {
-            // The next miss finds what becomes free.
-            self.reclaim(cpu, class, handle);
+            // Relaxed: a hint.
+            let denied = &self.ledger(cpu, class).denied;
+            if denied.fetch_add(1, Ordering::Relaxed).is_multiple_of(IDLE) {
+                // The next miss finds what becomes free.
+                self.reclaim(cpu, class, handle);
+            }
         }
     }
 

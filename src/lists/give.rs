@@ -57,15 +57,14 @@ impl<C: CpuCaches> FreeLists<C> {
         let (batch, carry) = batch.unzip();
         let visiting = self.home.visit();
         if visiting {
-            if let Some(batch) = batch {
-                self.depot(class).force(&self.tables.batches, batch);
-            }
             // The one in hand goes first: a buffer of the batch would have to be
             // taken out of it.
             self.put_back(class, index);
-            self.serve(class);
-            // Whoever shut the lists may have been stopped for ever before it
-            // opened them again.
+            if let Some(batch) = batch {
+                self.depot(class).force(&self.tables.batches, batch);
+                self.serve(class);
+            }
+            // That may have been the last who waited.
             self.unshut(class);
         }
         // The announcement ends before what may be the last touch of the pool.
@@ -104,8 +103,11 @@ impl<C: CpuCaches> FreeLists<C> {
         let cpu = self.caches.current();
         let ledger = self.ledger(cpu, class);
         let carry = Carry::begin(ledger);
-        let size = self.batch_size(cpu, class);
-        let Some(handful) = self.caches.flush(&self.tables, class, size) else {
+        // What is above the capacity, which may have shrunk, goes at once.
+        let held = self.caches.len(&self.tables, cpu, class) as u32;
+        let above = held.saturating_sub(self.caches.capacity(cpu, class).into());
+        let some = above.max(self.batch_size(cpu, class));
+        let Some(handful) = self.caches.flush(&self.tables, class, some) else {
             batches.put(id);
             return Flushed::Nothing;
         };

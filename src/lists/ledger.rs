@@ -23,6 +23,8 @@ pub(super) struct Ledger {
     pub(super) failures: AtomicU64,
     /// The cache's activity when `adapt` looked last; Relaxed, a hint.
     pub(super) seen: AtomicU64,
+    /// Misses for which there was no budget; Relaxed, a hint.
+    pub(super) denied: AtomicU64,
 }
 
 // SAFETY: integer atomics alone; all zero is nothing counted or announced.
@@ -63,6 +65,11 @@ impl<'a> Carry<'a> {
             moving.fetch_add(Moving::BEGIN, Ordering::Relaxed);
         }
         Self(moving)
+    }
+
+    /// Ends an announcement that was begun with this ledger, and then forgotten.
+    pub(super) fn end(ledger: &'a Ledger) {
+        drop(Self(fault!(NoAnnounce, None, Some(&ledger.moving))));
     }
 }
 

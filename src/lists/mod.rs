@@ -264,9 +264,6 @@ impl<C: CpuCaches> FreeLists<C> {
     /// buffers that are out will never come. The caller gave up the last handle.
     /// `Given::Last`: nothing is out, the caller tears the pool down.
     pub fn close(&self, classes: &[ClassId], abandoned: u64) -> Given {
-        let Tables {
-            batches, records, ..
-        } = &self.tables;
         let mut capacity = 0;
         let mut home = 0;
         for &class in classes {
@@ -274,17 +271,14 @@ impl<C: CpuCaches> FreeLists<C> {
             // handle's end ordered all earlier ones before this.
             capacity += self.totals(class).capacity.load(Ordering::Relaxed);
             home += fault!(CloseCountsFirst, self.free(class), 0);
-            let Some(cached) = self.caches.shut(&self.tables, class) else {
-                // Some push may still be on its way into a slot, and the kernel
-                // will not say when it has ended: the pool stays for good.
-                return Given::Home;
-            };
-            let mut closed = cached + self.loose(class).shut(records);
-            for depot in [self.depot(class), self.aside(class)] {
-                closed += depot.shut(batches);
-            }
-            home += fault!(CloseCountsFirst, 0, closed);
         }
+        let Some(cached) = self.caches.shut(&self.tables, classes) else {
+            // Some push may still be on its way into a slot, and the kernel
+            // will not say when it has ended: the pool stays for good.
+            return Given::Home;
+        };
+        let shared: u64 = classes.iter().map(|&class| self.shut_shared(class)).sum();
+        home += fault!(CloseCountsFirst, 0, cached + shared);
         let out = capacity - home - abandoned;
         if self.home.settle(out) {
             Given::Last

@@ -43,6 +43,40 @@ pub(super) enum Others {
     Carrying,
 }
 
+/// An announcement for several classes at once. Ends when dropped.
+pub(super) struct Gathering<'a, C: CpuCaches> {
+    lists: &'a FreeLists<C>,
+    cpu: usize,
+    classes: &'a [ClassId],
+}
+
+impl<'a, C: CpuCaches> Gathering<'a, C> {
+    pub(super) fn begin(lists: &'a FreeLists<C>, classes: &'a [ClassId]) -> Self {
+        let cpu = lists.caches.current();
+        for &class in classes {
+            std::mem::forget(Carry::begin(lists.ledger(cpu, class)));
+        }
+        Self {
+            lists,
+            cpu,
+            classes,
+        }
+    }
+
+    /// How many carries of these classes are this one's.
+    pub(super) fn announced(&self) -> u64 {
+        self.classes.len() as u64
+    }
+}
+
+impl<C: CpuCaches> Drop for Gathering<'_, C> {
+    fn drop(&mut self) {
+        for &class in self.classes {
+            Carry::end(self.lists.ledger(self.cpu, class));
+        }
+    }
+}
+
 impl<C: CpuCaches> FreeLists<C> {
     /// Takes a buffer of `class`: own cache, depot, other processors' caches.
     /// `None` means that each was empty at a moment of its own, which is no
@@ -57,7 +91,8 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// Takes a buffer of the first class on `ladder` that has one: own cache,
-    /// depot, other processors' caches, then the next class. Lock-free; for what `Err` proves see the module.
+    /// depot, other processors' caches, then the next class. Lock-free; for what
+    /// `Err` proves see the module.
     #[cold]
     pub fn take(&self, ladder: &[ClassId]) -> Result<(ClassId, Index), Exhausted> {
         self.search(ladder, 0, Patience::new())
@@ -132,11 +167,7 @@ impl<C: CpuCaches> FreeLists<C> {
         many: usize,
         is_first: bool,
     ) -> Result<Vec<(ClassId, Index)>, Others> {
-        let carries: Vec<Carry<'_>> = ladder
-            .iter()
-            .map(|&class| Carry::begin(self.own_ledger(class)))
-            .collect();
-        let own = carries.len() as u64;
+        let gathering = Gathering::begin(self, ladder);
         let mut held = Vec::with_capacity(many);
         while held.len() < many {
             let patience = if is_first {
@@ -144,7 +175,7 @@ impl<C: CpuCaches> FreeLists<C> {
             } else {
                 Patience::none()
             };
-            match self.search(ladder, own, patience) {
+            match self.search(ladder, gathering.announced(), patience) {
                 Ok(taken) => held.push(taken),
                 Err(others) => {
                     for (class, index) in held {
@@ -314,7 +345,8 @@ impl<C: CpuCaches> FreeLists<C> {
         Ok(index)
     }
 
-    /// Takes one buffer out of a batch in the caller's hands and puts the rest into this processor's cache, or back.
+    /// Takes one buffer out of a batch in the caller's hands and puts the rest
+    /// into this processor's cache, or back.
     fn open(&self, class: ClassId, batch: Batch) -> Option<Index> {
         let batches = &self.tables.batches;
         let index = batches.last(batch);
@@ -322,7 +354,8 @@ impl<C: CpuCaches> FreeLists<C> {
             Refilled::Whole => {}
             Refilled::Rest(rest) if rest.is_none() => batches.put(batch.id()),
             Refilled::Rest(rest) => {
-                // No room for it. Our caller holds a handle of the pool.
+                // No room for it. Our caller holds a handle of the pool, and has
+                // announced what it carries.
                 self.depot(class).force(batches, rest);
                 self.serve(class);
             }

@@ -8,7 +8,7 @@ use crate::batch::{Batches, MAX_BATCH};
 use crate::cache::{CpuCaches, Robbed, Share};
 use crate::class::ClassId;
 use crate::depot::Depot;
-use crate::sync::{Ordering, fault};
+use crate::sync::{Ordering, fault, fence};
 use crate::word::Index;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -17,10 +17,17 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Adds `count` new buffers to `class`, of which `nth` names each. The
     /// caller holds them and a handle. The first ones will come out first.
     pub fn stock(&self, class: ClassId, count: usize, nth: impl Fn(usize) -> Option<Index>) {
-        // Relaxed: statistics.
+        // Relaxed: see the fence.
         self.totals(class)
             .capacity
             .fetch_add(count as u64, Ordering::Relaxed);
+        // SeqCst: a waiter stands in line, passes such a fence, and then looks
+        // which classes have buffers. Either it finds this one, or we find the
+        // waiter, and shut the class for it.
+        fence(Ordering::SeqCst);
+        if fault!(NoRouse, false, self.is_wanted(class)) {
+            self.shut(&[class]);
+        }
         let batch = self.stock_batch(class);
         let mut indices = Vec::with_capacity(batch);
         for start in (0..count).step_by(batch).rev() {
@@ -32,7 +39,6 @@ impl<C: CpuCaches> FreeLists<C> {
             }
             self.put_down(class, self.depot(class), &indices);
         }
-        self.serve(class);
     }
 
     /// How many buffers a batch gets where there is a choice: half of what a
@@ -43,13 +49,14 @@ impl<C: CpuCaches> FreeLists<C> {
         (most / 2).clamp(MAX_BATCH.min(8), MAX_BATCH)
     }
 
-    /// Puts buffers that the caller holds into `depot`, so that the last comes
-    /// out first. The caller holds a handle.
+    /// Puts buffers that the caller holds into `depot`, or hands them to those who
+    /// wait, so that the last comes out first. The caller holds a handle.
     fn put_down(&self, class: ClassId, depot: &Depot, indices: &[Index]) {
         for chunk in indices.chunks(self.stock_batch(class)) {
             if let Some(id) = self.tables.batches.take() {
                 let batch = self.tables.batches.fill(id, chunk);
                 depot.force(&self.tables.batches, batch);
+                self.serve(class);
                 continue;
             }
             // No spare batch.
@@ -114,7 +121,9 @@ impl<C: CpuCaches> FreeLists<C> {
         }
         let mut gone = Vec::new();
         for (key, indices) in held {
-            if fault!(TrimPartial, true, indices.len() == complete(key)) {
+            // Who waits needs them more than the system does.
+            let wanted = fault!(TrimWanted, false, self.is_wanted(class));
+            if fault!(TrimPartial, true, indices.len() == complete(key)) && !wanted {
                 // Relaxed: statistics.
                 self.totals(class)
                     .capacity
@@ -125,7 +134,6 @@ impl<C: CpuCaches> FreeLists<C> {
             }
         }
         self.bring_back(class);
-        self.serve(class);
         gone
     }
 
@@ -134,6 +142,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let batches = &self.tables.batches;
         while let Ok((batch, _)) = self.aside(class).pop_batch(batches) {
             self.depot(class).force(batches, batch);
+            self.serve(class);
         }
     }
 

@@ -2,25 +2,32 @@
 //!
 //! Owns: the order in which a waiter stands in line, shuts the lists and looks
 //! through them, and the serving of the line by others. Uses: the lists, `wait`.
-//! Used by: `pool`, which sleeps in between.
+//! Used by: `catalog`, which knows what could serve a request; `pool`, which
+//! sleeps in between.
 //!
 //! While somebody waits for a class its lists are shut: every free is diverted
 //! and hands its buffer to the first in line. Requests that do not wait look
 //! through the lists as ever, but what they find while others wait they hand to
 //! the line, too, so that nobody overtakes.
+//!
+//! Whoever takes the last waiter of a class off the line, or meets a shut list
+//! of a class that nobody waits for, opens the lists.
 
 use super::FreeLists;
+use super::ledger::Carry;
+use super::search::Gathering;
 use crate::cache::CpuCaches;
 use crate::class::{ClassId, Ladder};
 use crate::sync::{Patience, fault};
-use crate::wait::{Line, Seat, Turn};
+use crate::wait::{Line, Request, Seat, Turn};
 use crate::word::Index;
 
-/// A wait for a buffer of some classes. Whoever has it must end it.
-#[must_use = "a wait that nobody ends keeps its classes shut"]
+/// A wait for a buffer. Whoever has it must end it.
+#[must_use = "a wait that nobody ends keeps its place in the line"]
 pub struct Wait {
     seat: Seat,
-    ladder: Ladder,
+    /// The classes that were shut for it and looked through, a bit each.
+    looked: u128,
     /// False if some free may still be on its way into a list unseen.
     sure: bool,
 }
@@ -45,22 +52,37 @@ impl<C: CpuCaches> FreeLists<C> {
         &self.line
     }
 
-    /// Begins a wait for a buffer of the classes on `ladder`. `None` if too many
-    /// wait already. The caller holds a handle until it has ended the wait.
-    pub fn begin_wait(&self, ladder: Ladder, ticket: u64, task: bool) -> Option<Wait> {
-        let seat = self.line.stand(ladder.classes(), ticket, task)?;
-        let mut sure = true;
-        for &class in ladder.classes() {
-            sure &= self.shut(class);
-        }
-        Some(Wait { seat, ladder, sure })
+    /// Begins a wait: takes a place in the line. `None` if too many wait already.
+    /// The caller holds a handle until it has ended the wait, and `look`s next.
+    pub fn begin_wait(&self, request: Request, task: bool) -> Option<Wait> {
+        Some(Wait {
+            seat: self.line.stand(request, task)?,
+            looked: 0,
+            sure: true,
+        })
     }
 
-    /// Looks through the lists for a waiter. Whatever is there goes to the first
-    /// in line.
-    pub fn look(&self, wait: &Wait) {
+    /// Waits for buffers of up to `reach` bytes, too, from now on. The caller
+    /// `look`s next.
+    pub fn reach(&self, wait: &mut Wait, reach: usize) {
+        self.line.reach(&mut wait.seat, reach);
+    }
+
+    /// Looks through the classes on `ladder`, those that could serve who waits,
+    /// unless it has done so and nothing can have escaped it since. Whatever is
+    /// there goes to the first in line.
+    pub fn look(&self, wait: &mut Wait, ladder: &Ladder) {
+        let classes = ladder.classes();
+        if wait.looked != ladder.set() {
+            wait.sure = self.shut(classes);
+            wait.looked = ladder.set();
+        } else if wait.sure {
+            return;
+        }
+        // What is found may be meant for somebody else.
+        let gathering = Gathering::begin(self, classes);
         while self.line.turn(&wait.seat) == Turn::Waiting {
-            match self.search(wait.ladder.classes(), 0, Patience::none()) {
+            match self.search(classes, gathering.announced(), Patience::none()) {
                 Ok((class, index)) => self.put_back(class, index),
                 Err(_) => return,
             }
@@ -69,34 +91,59 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Ends a wait; gives the buffer that came meanwhile, if one did.
     pub fn end_wait(&self, wait: Wait) -> Option<(ClassId, Index)> {
-        let classes = wait.ladder.classes();
-        let given = self.line.leave(wait.seat, classes);
-        for &class in classes {
-            self.unshut(class);
+        let request = wait.seat.request();
+        let given = self.line.leave(wait.seat);
+        // Growth may have shut classes for it that it never looked at.
+        for class in self.classes().ids() {
+            let line = self.classes().line(class);
+            if request.accepts(line.size(), line.alignment()) {
+                self.unshut(class);
+            }
         }
         given
     }
 
-    /// Diverts every free of `class`. False if some may not be.
-    pub fn shut(&self, class: ClassId) -> bool {
-        let stopped = self.caches.shut(&self.tables, class).is_some();
-        self.loose(class).shut(&self.tables.records);
-        self.depot(class).shut(&self.tables.batches);
+    /// Diverts every free of `classes`. False if some may not be.
+    pub fn shut(&self, classes: &[ClassId]) -> bool {
+        let stopped = self.caches.shut(&self.tables, classes).is_some();
+        for &class in classes {
+            self.shut_shared(class);
+        }
         stopped
     }
 
-    /// Ends that unless somebody waits.
+    /// Shuts the lists that all processors share, and gives how many buffers were
+    /// in them.
+    pub(super) fn shut_shared(&self, class: ClassId) -> u64 {
+        let (records, batches) = (&self.tables.records, &self.tables.batches);
+        self.loose(class).shut(records)
+            + self.depot(class).shut(batches)
+            + self.aside(class).shut(batches)
+    }
+
+    /// Whether anybody waits whom `class` could serve.
+    pub(super) fn is_wanted(&self, class: ClassId) -> bool {
+        self.line.is_wanted(self.classes().line(class))
+    }
+
+    /// Opens the lists of `class` unless somebody waits.
     pub fn unshut(&self, class: ClassId) {
-        let idle = || fault!(UnshutAnyway, true, !self.line.is_wanted(class));
+        let idle = || fault!(UnshutAnyway, true, !self.is_wanted(class));
         self.caches.unshut(&self.tables, class, &idle);
         self.loose(class).unshut(idle);
         self.depot(class).unshut(idle);
+        self.aside(class).unshut(idle);
+    }
+
+    fn hand_over(&self, class: ClassId, index: Index) -> bool {
+        self.line.hand_over(self.classes().line(class), index)
     }
 
     /// Hands a buffer of `class` that the caller holds to the first in line, or
-    /// puts it where requests find it. The caller holds a handle.
+    /// puts it where requests find it. The caller holds a handle, and has
+    /// announced the buffer if nobody asked it for one.
     pub(super) fn put_back(&self, class: ClassId, index: Index) {
-        if !self.line.hand_over(class, index) {
+        if !self.hand_over(class, index) {
             self.loose(class).force(&self.tables.records, index);
             self.serve(class);
         }
@@ -105,17 +152,21 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Whether a buffer of `class` that the caller found went to somebody who
     /// waits.
     pub(super) fn goes_to_the_line(&self, class: ClassId, index: Index) -> bool {
-        self.line.is_wanted(class) && self.line.hand_over(class, index)
+        fault!(NoPrecedence, false, self.hand_over(class, index))
     }
 
     /// Hands over what the caller put into shut lists. The caller holds a
     /// handle.
     pub(super) fn serve(&self, class: ClassId) {
-        while fault!(NoServe, false, self.line.has_taker(class)) {
+        if fault!(NoServe, true, !self.is_wanted(class)) {
+            return;
+        }
+        let _carry = Carry::begin(self.own_ledger(class));
+        while self.is_wanted(class) {
             let Some(index) = self.take_shared(class) else {
                 return;
             };
-            if !self.line.hand_over(class, index) {
+            if !self.hand_over(class, index) {
                 self.loose(class).force(&self.tables.records, index);
             }
         }

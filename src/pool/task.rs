@@ -1,12 +1,11 @@
 //! A buffer to come, as a future.
 //!
-//! Owns: the polling of a waiter. Uses: `wait`, event-listener. Used by: callers.
+//! Owns: the polling of a waiter. Uses: `wait`. Used by: callers.
 
-use super::wait::{Next, Waiter};
+use super::wait::{Begun, Next, Waiter};
 use super::{Class, Handle, Pool};
 use crate::buffer::Buffer;
 use crate::error::AllocError;
-use event_listener::EventListener;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -22,8 +21,7 @@ pub struct Allocate {
 
 enum State {
     New(Handle, usize, usize),
-    /// With the place at whose event it listens.
-    Waiting(Box<Waiter>, Option<(u32, EventListener)>),
+    Waiting(Waiter),
     Done,
 }
 
@@ -31,7 +29,7 @@ impl fmt::Debug for Allocate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
             State::New(..) => "new",
-            State::Waiting(..) => "waiting",
+            State::Waiting(_) => "waiting",
             State::Done => "done",
         };
         f.debug_struct("Allocate").field("state", &state).finish()
@@ -47,41 +45,24 @@ impl Allocate {
 
     fn step(&mut self, cx: &mut Context<'_>) -> Result<Option<Buffer>, AllocError> {
         if let State::New(handle, size, alignment) = &self.state {
-            if let Some(taken) = handle.shared().catalog.take_cached(*size, *alignment) {
-                return Ok(Some(Buffer::new(taken, *size)));
+            let (size, alignment) = (*size, *alignment);
+            if let Some(taken) = handle.shared().catalog.take_cached(size, alignment) {
+                return Ok(Some(Buffer::new(taken, size)));
             }
-            let waiter = Waiter::new(handle.clone(), *size, *alignment, true);
-            self.state = State::Waiting(Box::new(waiter), None);
+            match handle.begin_wait(size, alignment, true)? {
+                Begun::Buffer(buffer) => return Ok(Some(buffer)),
+                Begun::Waiter(waiter) => self.state = State::Waiting(waiter),
+            }
         }
-        let State::Waiting(waiter, listener) = &mut self.state else {
+        let State::Waiting(waiter) = &mut self.state else {
             return Ok(None);
         };
-        loop {
-            match waiter.advance()? {
-                Next::Buffer(buffer) => return Ok(Some(buffer)),
-                Next::Sleep => {}
-            }
-            let at = waiter.place();
-            match listener {
-                Some((place, ready)) if Some(*place) == at => {
-                    if Pin::new(ready).poll(cx).is_pending() {
-                        break;
-                    }
-                    *listener = None;
-                }
-                _ => {
-                    // Listens first; then `advance` looks once more.
-                    *listener = at.zip(waiter.listen());
-                    if listener.is_none() {
-                        break;
-                    }
-                }
-            }
-        }
-        if !waiter.is_sure() || listener.is_none() {
-            // It cannot sleep: it is polled again and again.
-            waiter.look();
-            cx.waker().wake_by_ref();
+        waiter.register(cx.waker());
+        match waiter.advance()? {
+            Next::Buffer(buffer) => return Ok(Some(buffer)),
+            Next::Sleep if waiter.is_sure() => {}
+            // Nobody may wake it: it is polled again and again.
+            Next::Sleep => cx.waker().wake_by_ref(),
         }
         Ok(None)
     }

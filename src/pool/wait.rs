@@ -4,18 +4,17 @@
 //! shared part. Used by: callers, `task`.
 //!
 //! ```text
-//!   try ──▶ stand in line, shut the lists, look through them ──▶ sleep ─┐
-//!                  ▲                                             ▲      │ woken
-//!                  │ there are new classes                       └──────┤
-//!                  └────────────────────────────────────────────────────┤
-//!             buffer, time is up, aborted ◀─────────────────────────────┘
+//!   try ──▶ stand in line ──▶ see to it that whatever could serve is ──▶ sleep ─┐
+//!                             shut and was looked through        ▲              │
+//!                                                                └──────────────┤
+//!                buffer, time is up, aborted, no such class ◀───────────────────┘
 //! ```
 
 use super::{Class, Handle, Pool};
 use crate::buffer::Buffer;
 use crate::error::AllocError;
 use crate::lists::Wait;
-use crate::wait::{MAX_WAITERS, Turn};
+use crate::wait::{Line, Turn};
 use std::time::{Duration, Instant};
 
 /// How often a waiter looks that cannot be sure to be woken (`Wait::is_sure`).
@@ -26,133 +25,113 @@ const UNSURE: Duration = Duration::from_millis(1);
 pub struct Waiter {
     handle: Handle,
     size: usize,
-    alignment: usize,
-    /// Its turn in the line, from its first wait on.
-    ticket: u64,
-    task: bool,
-    /// The wait under way, and how often everybody had been roused before.
-    wait: Option<(Wait, u64)>,
+    /// Until it ends.
+    wait: Option<Wait>,
 }
 
 /// What a waiter is to do next.
 pub enum Next {
     /// Take this.
     Buffer(Buffer),
-    /// Sleep.
+    /// Sleep, until it is woken.
     Sleep,
 }
 
-impl Waiter {
-    /// Someone for whom nothing has been tried yet; a `task` is polled, a thread
-    /// sleeps.
-    pub fn new(handle: Handle, size: usize, alignment: usize, task: bool) -> Self {
-        let ticket = handle.shared().catalog.lists().line().ticket();
-        Self {
-            handle,
+/// How a request begins that would wait.
+pub enum Begun {
+    /// It need not.
+    Buffer(Buffer),
+    /// It stands in line; `advance` is next.
+    Waiter(Waiter),
+}
+
+impl Handle {
+    fn line(&self) -> &Line {
+        self.shared().catalog.lists().line()
+    }
+
+    /// Takes a buffer, or stands in line for one, as a `task` that is polled or a
+    /// thread that sleeps.
+    pub(super) fn begin_wait(
+        &self,
+        size: usize,
+        alignment: usize,
+        task: bool,
+    ) -> Result<Begun, AllocError> {
+        let catalog = &self.shared().catalog;
+        if let Some(taken) = catalog.try_take(size, alignment)? {
+            return Ok(Begun::Buffer(Buffer::new(taken, size)));
+        }
+        if self.line().is_aborted() {
+            return Err(AllocError::Aborted);
+        }
+        let wait = catalog.begin_wait(size, alignment, task)?;
+        Ok(Begun::Waiter(Waiter {
+            handle: self.clone(),
             size,
-            alignment,
-            ticket,
-            task,
-            wait: None,
-        }
+            wait: Some(wait),
+        }))
     }
+}
 
-    /// Gets on as far as is possible without sleeping.
+impl Waiter {
+    /// Gets on as far as is possible without sleeping. Whatever would wake it is
+    /// set up before.
     pub fn advance(&mut self) -> Result<Next, AllocError> {
-        let handle = self.handle.clone();
-        let lists = handle.shared().catalog.lists();
-        let line = lists.line();
-        loop {
-            let Some((wait, roused)) = &self.wait else {
-                if let Some(buffer) = self.begin()? {
-                    return Ok(Next::Buffer(buffer));
-                }
-                continue;
-            };
-            match line.turn(wait.seat()) {
-                Turn::Waiting if line.is_aborted() => {}
-                Turn::Waiting if line.roused() != *roused => {}
-                Turn::Waiting => return Ok(Next::Sleep),
-                Turn::Given(..) | Turn::Aborted => {}
-            }
-            if let Some(buffer) = self.end() {
-                return Ok(Next::Buffer(buffer));
-            }
-            if line.is_aborted() {
-                return Err(AllocError::Aborted);
-            }
-            // There are new classes: begin anew, with the same ticket.
-        }
-    }
-
-    /// Stands in line and looks through the lists, unless there is a buffer now.
-    fn begin(&mut self) -> Result<Option<Buffer>, AllocError> {
         let catalog = &self.handle.shared().catalog;
-        let lists = catalog.lists();
-        // Before the ladder: see `Line::roused`.
-        let roused = lists.line().roused();
-        if let Some(taken) = catalog.try_take(self.size, self.alignment)? {
-            return Ok(Some(Buffer::new(taken, self.size)));
+        let line = catalog.lists().line();
+        let Some(wait) = &mut self.wait else {
+            return Ok(Next::Sleep);
+        };
+        let looked = catalog.look(wait);
+        let goes_on = line.turn(wait.seat()) == Turn::Waiting && !line.is_aborted();
+        if goes_on && looked.is_ok() {
+            return Ok(Next::Sleep);
         }
-        let ladder = catalog.ladder(self.size, self.alignment)?;
-        let wait = lists
-            .begin_wait(ladder, self.ticket, self.task)
-            .ok_or(AllocError::TooManyWaiters { limit: MAX_WAITERS })?;
-        let (wait, _) = self.wait.insert((wait, roused));
-        lists.look(wait);
-        Ok(None)
+        // A buffer may have come whatever else happened.
+        if let Some(buffer) = self.end() {
+            return Ok(Next::Buffer(buffer));
+        }
+        looked?;
+        Err(AllocError::Aborted)
     }
 
     /// Leaves the line, with what came meanwhile.
     fn end(&mut self) -> Option<Buffer> {
-        let (wait, _) = self.wait.take()?;
+        let wait = self.wait.take()?;
         let catalog = &self.handle.shared().catalog;
         let given = catalog.lists().end_wait(wait)?;
         Some(Buffer::new(catalog.taken(given), self.size))
     }
 
-    /// Sleeps until something happens or `deadline` has passed. Then true if it
-    /// has. `advance` said that there is nothing to do.
-    fn sleep(&self, deadline: Option<Instant>) -> bool {
-        let Some((wait, roused)) = &self.wait else {
-            return false;
-        };
-        let lists = self.handle.shared().catalog.lists();
-        let line = lists.line();
-        let bell = line.bell(wait.seat());
-        // Before the last look at what it rings for.
-        let rings = bell.rings();
-        if line.turn(wait.seat()) != Turn::Waiting || line.is_aborted() || line.roused() != *roused
-        {
-            return false;
-        }
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return true;
-        }
-        let mut until = deadline;
-        if !wait.is_sure() {
-            lists.look(wait);
-            let soon = Instant::now() + UNSURE;
-            until = Some(deadline.map_or(soon, |deadline| deadline.min(soon)));
-        }
-        bell.sleep(rings, until);
-        false
+    /// How often the bell rang for which a thread listens.
+    fn rings(&self) -> u32 {
+        let line = self.handle.line();
+        let wait = self.wait.as_ref();
+        wait.map_or(0, |wait| line.bell(wait.seat()).rings())
     }
 
-    /// Waits until `deadline`, for ever without one.
-    fn block(mut self, deadline: Option<Instant>, limit: Duration) -> Result<Buffer, AllocError> {
+    /// Sleeps until the bell has rung since it rang `rings` times, until
+    /// `deadline` has passed, or for no reason.
+    fn sleep(&self, rings: u32, deadline: Option<Instant>) {
+        let Some(wait) = &self.wait else { return };
+        let soon = (!wait.is_sure()).then(|| Instant::now() + UNSURE);
+        let until = [deadline, soon].into_iter().flatten().min();
+        self.handle.line().bell(wait.seat()).sleep(rings, until);
+    }
+
+    /// Waits until `deadline`, for ever without one. `None`: it has passed.
+    fn block(mut self, deadline: Option<Instant>) -> Result<Option<Buffer>, AllocError> {
         loop {
+            // Before the look at what it rings for.
+            let rings = self.rings();
             match self.advance()? {
-                Next::Buffer(buffer) => return Ok(buffer),
-                Next::Sleep => {}
-            }
-            if self.sleep(deadline) {
-                // One may have come in the last moment.
-                return self.end().ok_or(AllocError::TimedOut {
-                    size: self.size,
-                    alignment: self.alignment,
-                    limit,
-                });
+                Next::Buffer(buffer) => return Ok(Some(buffer)),
+                Next::Sleep if deadline.is_some_and(has_passed) => {
+                    // One may have come in the last moment.
+                    return Ok(self.end());
+                }
+                Next::Sleep => self.sleep(rings, deadline),
             }
         }
     }
@@ -160,29 +139,21 @@ impl Waiter {
 
 #[cfg(feature = "event-listener")]
 impl Waiter {
-    /// The number of its place in the line.
-    pub fn place(&self) -> Option<u32> {
-        self.wait.as_ref().map(|(wait, _)| wait.seat().place())
-    }
-
-    /// Listens for what happens in the line.
-    pub fn listen(&self) -> Option<event_listener::EventListener> {
-        let (wait, _) = self.wait.as_ref()?;
-        let lists = self.handle.shared().catalog.lists();
-        lists.line().listen(wait.seat())
+    /// Has the task woken by `waker`. `advance` is next.
+    pub fn register(&self, waker: &std::task::Waker) {
+        if let Some(wait) = &self.wait {
+            self.handle.line().register(wait.seat(), waker);
+        }
     }
 
     /// Whether it will be woken.
     pub fn is_sure(&self) -> bool {
-        self.wait.as_ref().is_none_or(|(wait, _)| wait.is_sure())
+        self.wait.as_ref().is_none_or(Wait::is_sure)
     }
+}
 
-    /// Looks through the lists again.
-    pub fn look(&self) {
-        if let Some((wait, _)) = &self.wait {
-            self.handle.shared().catalog.lists().look(wait);
-        }
-    }
+fn has_passed(deadline: Instant) -> bool {
+    deadline <= Instant::now()
 }
 
 impl Drop for Waiter {
@@ -200,10 +171,30 @@ impl Handle {
         deadline: Option<Instant>,
         limit: Duration,
     ) -> Result<Buffer, AllocError> {
-        if let Some(taken) = self.shared().catalog.take_cached(size, alignment) {
+        let catalog = &self.shared().catalog;
+        if let Some(taken) = catalog.take_cached(size, alignment) {
             return Ok(Buffer::new(taken, size));
         }
-        Waiter::new(self.clone(), size, alignment, false).block(deadline, limit)
+        let timed_out = AllocError::TimedOut {
+            size,
+            alignment,
+            limit,
+        };
+        if deadline.is_some_and(has_passed) {
+            // Nobody stands in line for nothing.
+            return match catalog.take_slow(size, alignment) {
+                Ok(taken) => Ok(Buffer::new(taken, size)),
+                Err(AllocError::Exhausted { .. }) if self.line().is_aborted() => {
+                    Err(AllocError::Aborted)
+                }
+                Err(AllocError::Exhausted { .. }) => Err(timed_out),
+                Err(other) => Err(other),
+            };
+        }
+        match self.begin_wait(size, alignment, false)? {
+            Begun::Buffer(buffer) => Ok(buffer),
+            Begun::Waiter(waiter) => waiter.block(deadline)?.ok_or(timed_out),
+        }
     }
 
     fn allocate_timeout(
@@ -298,7 +289,7 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     pub fn abort(&self) {
-        self.handle.shared().catalog.lists().line().abort();
+        self.handle.line().abort();
     }
 }
 

@@ -287,23 +287,33 @@ impl Slots {
         // that many slots at least.
         #[cfg(not(hugepool_loom))]
         let first = unsafe { self.slots.base().add(line.id().index()) };
-        // Relaxed: whoever finds a limit above zero acquires it.
-        line.slots.store(first.cast_mut().cast(), Ordering::Relaxed);
+        // Release: see `unshut`.
+        line.slots.store(first.cast_mut().cast(), Ordering::Release);
     }
 
-    /// Diverts every section of a class from now on. Changes the limit even if it
-    /// was shut: see `unshut`. False if the kernel would not stop the sections
-    /// that are under way.
-    pub fn shut(&self, line: &Line) -> bool {
-        self.set_limit(line, 0, &|| true);
+    /// Diverts every section of some classes from now on. Changes the limits even
+    /// if they were shut: see `unshut`. False if the kernel would not stop the
+    /// sections that are under way.
+    pub fn shut<'a>(&self, lines: impl IntoIterator<Item = &'a Line>) -> bool {
+        for line in lines {
+            self.set_limit(line, 0, &|| true);
+        }
         self.restart(None)
     }
 
     /// Lets sections of a class in again if `idle` still holds after the limit
-    /// was read. A thread that makes `idle` false and then calls `shut` is not
-    /// undone by this: either `idle` sees that, or the limit has changed.
+    /// was read, and the class has slots. A thread that makes `idle` false and
+    /// then calls `shut` is not undone by this: either `idle` sees that, or the
+    /// limit has changed.
     pub fn unshut(&self, line: &Line, idle: &dyn Fn() -> bool) {
-        self.set_limit(line, self.cpus as u32, idle);
+        // Acquire: pairs with the Release in `attach`; the limit passes it on.
+        if fault!(
+            OpenFirst,
+            true,
+            !line.slots.load(Ordering::Acquire).is_null()
+        ) {
+            self.set_limit(line, self.cpus as u32, idle);
+        }
     }
 
     fn set_limit(&self, line: &Line, cpus: u32, still: &dyn Fn() -> bool) {

@@ -57,6 +57,12 @@ atomics! {
     AtomicUsize: usize,
 }
 
+impl<T> Default for AtomicPtr<T> {
+    fn default() -> Self {
+        Self::new(std::ptr::null_mut())
+    }
+}
+
 macro_rules! defaults {
     ($($name:ident),+ $(,)?) => {
         $(
@@ -84,6 +90,11 @@ defaults![
 /// merely looks twice must cope with. A loop that waits for another thread uses
 /// `yield_now`.
 pub fn spin_loop() {}
+
+/// As the native one, except that a panic (loom reports by panicking) goes on.
+pub fn shield(foreign: impl FnOnce()) {
+    foreign();
+}
 
 /// As the native one, counted in yields instead of time.
 pub struct Patience(u32);
@@ -177,16 +188,29 @@ pub enum Fault {
     PublishOnce,
     /// A trim takes a segment although some of its buffers are out.
     TrimPartial,
+    /// A trim takes a segment that somebody waits for.
+    TrimWanted,
     /// Nobody rings for who waits.
     NoWake,
     /// No full fence before a search.
     NoSearchFence,
     /// A thread that puts a buffer into a shut list does not look at the line.
     NoServe,
+    /// A request that does not wait keeps what it finds although others wait.
+    NoPrecedence,
     /// The last in line is served first.
     LastFirst,
     /// A wait is given up without a look at what it was given.
     CancelStores,
+    /// A waiter does not pass a full fence between taking its place and looking
+    /// at what there is.
+    NoStandFence,
+    /// Nobody is roused when the classes change.
+    NoRouse,
+    /// All waits have the same ticket.
+    SameTicket,
+    /// A task's waker is exchanged with `Relaxed` instead of `AcqRel`.
+    RegisterRelaxed,
     /// Lists are opened although somebody waits.
     UnshutAnyway,
     /// A visitor of the pool does not count as a handle.
@@ -232,11 +256,17 @@ impl Fault {
         Self::StockFirst,
         Self::PublishOnce,
         Self::TrimPartial,
+        Self::TrimWanted,
         Self::NoWake,
         Self::NoSearchFence,
         Self::NoServe,
+        Self::NoPrecedence,
         Self::LastFirst,
         Self::CancelStores,
+        Self::NoStandFence,
+        Self::NoRouse,
+        Self::SameTicket,
+        Self::RegisterRelaxed,
         Self::UnshutAnyway,
         Self::VisitorsDoNotCount,
         Self::NoRestart,

@@ -11,6 +11,14 @@ pub use std::sync::Arc;
 pub use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
+/// Runs somebody else's code, which may panic: that ends `foreign` (the panic hook
+/// has reported it), and not what the caller is in the middle of.
+pub fn shield(foreign: impl FnOnce()) {
+    let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(foreign));
+    // What it panicked with is leaked: to drop it is somebody else's code again.
+    std::mem::forget(unwound);
+}
+
 /// How long a thread that found nothing waits for another that carries buffers
 /// between two lists: it yields until 5 ms have passed, which is a few time
 /// slices of the scheduler.

@@ -1,33 +1,33 @@
 //! The line of those who wait for a buffer.
 //!
 //! Owns: the places in the line, who is next, and the waking. Uses: `sync`,
-//! `sys::bell`, `table`, `word`, `class`; event-listener for tasks. Used by:
-//! `lists`.
+//! `sys::bell`, `table`, `word`, `class`. Used by: `lists`.
 //!
 //! # A place
 //!
 //! ```text
 //!            stand                    hand_over
 //!   vacant ────────▶ waiting {ticket} ─────────▶ given {buffer} ──▶ vacant
-//!      ▲                │      │                                  collect
-//!      ├──── cancel ────┘      └── abort ──▶ aborted ──▶ vacant
+//!      ▲                │      │                                  leave
+//!      ├──── leave ─────┘      └── abort ──▶ aborted ──▶ vacant
 //!      └─────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! Each arrow is one compare-and-swap of the place's word, or a store by the only
 //! thread that may make it. Whoever moves a place from waiting to given has given
-//! its buffer away at that instant; a waiter that would rather cancel finds the
+//! its buffer away at that instant; a waiter that would rather leave finds the
 //! buffer there instead. So neither a buffer nor a wake-up is ever lost, whatever
-//! ends the wait. Tickets are never used twice, so a word that still says waiting
-//! with the same ticket is the same wait.
+//! ends the wait. No two waits have the same ticket, so a word that still says
+//! waiting with the same ticket is the same wait.
 //!
 //! # Who is next
 //!
 //! The waiter with the smallest ticket among those whose request the buffer's
-//! class can serve. All places that were ever in use are looked through, in
-//! memory order: nothing is linked, so nothing has to be unlinked when a waiter
-//! gives up, and no list can be in pieces. A line of a hundred costs some fifty
-//! cache lines a buffer, far less than the waking.
+//! class can serve: each place says what its owner asked for, so a class that is
+//! new serves those who wait already, in their order. The places that are
+//! occupied are looked through one by one: nothing is linked, so nothing has to
+//! be unlinked when a waiter gives up, and no list can be in pieces. A line of a
+//! hundred costs a hundred cache lines a buffer, far less than the waking.
 //!
 //! # No wake-up is lost
 //!
@@ -39,49 +39,88 @@
 //! to change its word, even if it was shut; so if the waiter's change came first,
 //! the other one acquired it and sees the waiter, and if it came second, the
 //! waiter sees the buffer.
+//!
+//! Which classes those are may change. Whoever changes it (growth, a trim, an
+//! abort) does so, then passes a full fence, and then looks at the line; a waiter
+//! stands, passes a full fence, and then looks at what there is. So either the
+//! waiter sees the change, or the other sees the waiter.
 
-#[cfg(feature = "event-listener")]
-mod events;
+mod occupied;
+mod waker;
 
-use crate::class::{ClassId, MAX_CLASSES};
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fault, fence};
+use crate::class::{ClassId, Line as Class};
+use crate::sync::{AtomicU64, Ordering, fault, fence, shield};
 use crate::sys::bell::Bell;
 use crate::table::{Table, Zeroed};
-use crate::word::{Index, Stack, Standing};
+use crate::word::{Index, Standing};
 use crossbeam_utils::CachePadded;
+use occupied::Occupied;
 use std::io;
+#[cfg(any(feature = "event-listener", hugepool_loom))]
+use std::task::Waker;
+use waker::WakerCell;
 
 /// How many can wait at once.
 pub const MAX_WAITERS: usize = if cfg!(hugepool_loom) { 3 } else { 1 << 16 };
 
-/// A place in the line.
+/// What somebody waits for: a buffer of any class that serves the request and is
+/// no larger than `reach`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request {
+    /// Bytes.
+    pub size: usize,
+    /// Bytes, a power of two.
+    pub alignment: usize,
+    /// The largest buffer it may have, in bytes.
+    pub reach: usize,
+}
+
+impl Request {
+    /// Whether a buffer of `size` bytes at `alignment` will do.
+    pub fn accepts(&self, size: usize, alignment: usize) -> bool {
+        (self.size..=self.reach).contains(&size) && self.alignment <= alignment
+    }
+}
+
+/// A place in the line: one cache line.
 #[derive(Default)]
-#[repr(C)]
+#[repr(C, align(64))]
 struct Place {
     /// A `Standing`. See the module for who changes it. `stand` and `hand_over`
     /// release; everybody acquires.
     standing: AtomicU64,
-    /// The classes that could serve whoever waits, a bit each. Written by the
-    /// place's owner while nobody waits there; published by `standing`. (A thread
-    /// that reads it late reads that of a later wait, and then the word has
+    /// A `Request`. Written by the place's owner: before it waits, and published
+    /// by `standing`; or, the reach, while it waits, and published by the fence
+    /// or the shutting of a list that follows. Relaxed therefore. (A thread that
+    /// reads them late reads those of a later wait, and then `standing` has
     /// changed.)
-    accepts: [AtomicU64; WORDS],
+    size: AtomicU64,
+    alignment: AtomicU64,
+    reach: AtomicU64,
+    /// How a thread is woken.
     bell: Bell,
-    /// Spare: the number of the next spare place, 0 at the end.
-    next: AtomicU32,
+    /// How a task is woken.
+    waker: WakerCell,
 }
 
-const WORDS: usize = MAX_CLASSES.div_ceil(64);
-
-// SAFETY: integer atomics alone; all-zero bytes are a vacant place.
+// SAFETY: integer and pointer atomics alone; all-zero bytes are a vacant place.
 unsafe impl Zeroed for Place {}
 
 impl Place {
-    fn accepts(&self, class: ClassId) -> bool {
-        let (word, bit) = (class.index() / 64, class.index() % 64);
-        // Relaxed: see the field.
-        let accepts = self.accepts.get(word);
-        accepts.is_some_and(|word| word.load(Ordering::Relaxed) >> bit & 1 != 0)
+    fn request(&self) -> Request {
+        let read = |field: &AtomicU64| field.load(Ordering::Relaxed) as usize;
+        Request {
+            size: read(&self.size),
+            alignment: read(&self.alignment),
+            reach: read(&self.reach),
+        }
+    }
+
+    fn ask_for(&self, request: Request) {
+        let write = |field: &AtomicU64, value| field.store(value as u64, Ordering::Relaxed);
+        write(&self.size, request.size);
+        write(&self.alignment, request.alignment);
+        write(&self.reach, request.reach);
     }
 
     fn standing(&self) -> Standing {
@@ -95,6 +134,15 @@ impl Place {
             .compare_exchange(old.word(), new.word(), Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
+
+    /// Wakes whoever stands here, or stands here by now.
+    fn wake(&self, standing: Standing) {
+        match standing {
+            _ if fault!(NoWake, true, false) => {}
+            Standing::Waiting { task: true, .. } => self.waker.ring(),
+            _ => self.bell.ring(),
+        }
+    }
 }
 
 /// A place that somebody holds. Whoever has it must `leave`.
@@ -103,13 +151,13 @@ impl Place {
 pub struct Seat {
     id: u32,
     waiting: Standing,
+    request: Request,
 }
 
 impl Seat {
-    /// The place's number.
-    #[cfg_attr(not(feature = "event-listener"), allow(dead_code))]
-    pub fn place(&self) -> u32 {
-        self.id
+    /// What is waited for.
+    pub fn request(&self) -> Request {
+        self.request
     }
 }
 
@@ -126,39 +174,22 @@ pub enum Turn {
 
 /// The line.
 pub struct Line {
-    /// Numbered from 1.
     places: Table<Place>,
-    /// The spare ones: a `Stack`. Put with Release, taken with Acquire.
-    spare: CachePadded<AtomicU64>,
-    /// Places that were ever in use. Grown before the first use (Release), read
-    /// with Acquire.
-    made: AtomicU64,
+    occupied: Occupied,
     /// The next ticket. Relaxed: the read-modify-write makes them unique.
     tickets: CachePadded<AtomicU64>,
-    /// For each class, how many wait that it could serve. Grown before the
-    /// waiter shuts the class, shrunk before it opens it.
-    waiting: Table<AtomicU64>,
     /// 1 once every wait is to end. Never taken back.
     aborted: AtomicU64,
-    /// How often everybody was to look again.
-    roused: AtomicU64,
-    #[cfg(feature = "event-listener")]
-    events: events::Events,
 }
 
 impl Line {
     /// Nobody in it. Fails as `mmap` does.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
-            places: Table::new(MAX_WAITERS + 1)?,
-            spare: CachePadded::new(AtomicU64::new(0)),
-            made: AtomicU64::new(0),
+            places: Table::new(MAX_WAITERS)?,
+            occupied: Occupied::new()?,
             tickets: CachePadded::new(AtomicU64::new(0)),
-            waiting: Table::new(MAX_CLASSES)?,
             aborted: AtomicU64::new(0),
-            roused: AtomicU64::new(0),
-            #[cfg(feature = "event-listener")]
-            events: events::Events::default(),
         })
     }
 
@@ -166,141 +197,81 @@ impl Line {
         self.places.get(id as usize)
     }
 
-    /// A ticket, later than all before.
-    pub fn ticket(&self) -> u64 {
-        self.tickets.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// A vacant place, the caller's.
-    fn vacant(&self) -> Option<u32> {
-        // Acquire: see `spare`.
-        let mut head = Stack::from_word(self.spare.load(Ordering::Acquire));
-        while head.top() != 0 {
-            // Relaxed: covered by the head's Acquire.
-            let next = self.place(head.top()).next.load(Ordering::Relaxed);
-            match self.spare.compare_exchange_weak(
-                head.word(),
-                head.with_top(next).word(),
-                Ordering::Acquire,
-                Ordering::Acquire,
-            ) {
-                Ok(_) => return Some(head.top()),
-                Err(now) => head = Stack::from_word(now),
-            }
-        }
-        // Release: see `made`.
-        let made = self
-            .made
-            .fetch_update(Ordering::Release, Ordering::Relaxed, |made| {
-                (made < MAX_WAITERS as u64).then_some(made + 1)
-            });
-        made.ok().map(|made| made as u32 + 1)
-    }
-
-    fn put_spare(&self, id: u32) {
-        let mut head = Stack::from_word(self.spare.load(Ordering::Relaxed));
-        loop {
-            // Relaxed: published by the Release below.
-            self.place(id).next.store(head.top(), Ordering::Relaxed);
-            match self.spare.compare_exchange_weak(
-                head.word(),
-                head.with_top(id).word(),
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return,
-                Err(now) => head = Stack::from_word(now),
-            }
-        }
-    }
-
-    /// Stands in line for a buffer of any of `classes`, as who came with
-    /// `ticket`; a `task` is woken by its event, a thread by its bell. `None` if
-    /// `MAX_WAITERS` wait already. The caller holds a handle until it leaves.
-    pub fn stand(&self, classes: &[ClassId], ticket: u64, task: bool) -> Option<Seat> {
-        let id = self.vacant()?;
+    /// Stands in line for what `request` asks for; a `task` is woken by its waker,
+    /// a thread by its bell. `None` if `MAX_WAITERS` wait already. The caller
+    /// holds a handle until it leaves.
+    pub fn stand(&self, request: Request, task: bool) -> Option<Seat> {
+        let id = self.occupied.take()?;
         let place = self.place(id);
-        for (at, word) in place.accepts.iter().enumerate() {
-            let bits = classes
-                .iter()
-                .filter(|class| class.index() / 64 == at)
-                .map(|class| 1 << (class.index() % 64))
-                .fold(0, |all, bit| all | bit);
-            word.store(bits, Ordering::Relaxed);
-        }
-        for class in classes {
-            // AcqRel: pairs with `is_wanted` of whoever opens the class.
-            let waiting = self.waiting.get(class.index());
-            waiting.fetch_add(1, Ordering::AcqRel);
-        }
+        place.ask_for(request);
+        let one = fault!(SameTicket, 0, 1);
+        let ticket = self.tickets.fetch_add(one, Ordering::Relaxed);
         let waiting = Standing::Waiting { ticket, task };
         place.standing.store(waiting.word(), Ordering::Release);
-        Some(Seat { id, waiting })
+        fault!(NoStandFence, (), fence(Ordering::SeqCst));
+        Some(Seat {
+            id,
+            waiting,
+            request,
+        })
     }
 
-    /// Whether anybody waits that `class` could serve. `false` proves it of one
-    /// moment within the call.
-    pub fn is_wanted(&self, class: ClassId) -> bool {
-        // Acquire: see `stand`.
-        self.waiting.get(class.index()).load(Ordering::Acquire) > 0
+    /// Waits for buffers of up to `reach` bytes, too, from now on.
+    pub fn reach(&self, seat: &mut Seat, reach: usize) {
+        seat.request.reach = reach;
+        self.place(seat.id).ask_for(seat.request);
+        fault!(NoStandFence, (), fence(Ordering::SeqCst));
     }
 
-    /// Whether anybody waits that `class` could serve.
-    pub fn has_taker(&self, class: ClassId) -> bool {
-        self.is_wanted(class) && self.first(class).is_some()
+    /// Those who wait, or did a moment ago.
+    fn waiting(&self) -> impl Iterator<Item = (&Place, Standing)> {
+        self.occupied
+            .iter()
+            .map(|id| (self.place(id), self.place(id).standing()))
+            .filter(|(_, standing)| matches!(standing, Standing::Waiting { .. }))
     }
 
-    /// The first in line that `class` can serve.
-    fn first(&self, class: ClassId) -> Option<(u32, Standing)> {
-        let mut first: Option<(u64, u32, Standing)> = None;
-        // Acquire: see `made`.
-        for id in 1..=self.made.load(Ordering::Acquire) as u32 {
-            let place = self.place(id);
-            let standing = place.standing();
-            if let Standing::Waiting { ticket, .. } = standing
-                && place.accepts(class)
-                && first.is_none_or(|(other, ..)| fault!(LastFirst, ticket > other, ticket < other))
-            {
-                first = Some((ticket, id, standing));
-            }
-        }
-        first.map(|(_, id, standing)| (id, standing))
+    fn takers<'a>(&'a self, class: &Class) -> impl Iterator<Item = (&'a Place, Standing)> {
+        let (size, alignment) = (class.size(), class.alignment());
+        self.waiting()
+            .filter(move |(place, _)| place.request().accepts(size, alignment))
     }
 
-    /// Gives `index`, which the caller holds, to the first in line that `class`
+    /// Whether anybody waits whom `class` could serve.
+    pub fn is_wanted(&self, class: &Class) -> bool {
+        self.takers(class).next().is_some()
+    }
+
+    /// Gives `index`, which the caller holds, to the first in line whom `class`
     /// can serve. False: there was nobody, and it is still the caller's. The
     /// caller holds a handle. Lock-free.
-    pub fn hand_over(&self, class: ClassId, index: Index) -> bool {
-        while let Some((id, standing)) = self.first(class) {
-            let given = Standing::Given {
-                class: class.index() as u8,
-                index,
-            };
-            if self.place(id).advance(standing, given) {
-                self.wake(id, standing);
+    pub fn hand_over(&self, class: &Class, index: Index) -> bool {
+        let ticket = |standing| match standing {
+            Standing::Waiting { ticket, .. } => fault!(LastFirst, u64::MAX - ticket, ticket),
+            _ => u64::MAX,
+        };
+        let given = Standing::Given {
+            class: class.id().index() as u8,
+            index,
+        };
+        let first = || {
+            self.takers(class)
+                .min_by_key(|&(_, standing)| ticket(standing))
+        };
+        while let Some((place, standing)) = first() {
+            if place.advance(standing, given) {
+                place.wake(standing);
                 return true;
             }
         }
         false
     }
 
-    /// Wakes whoever stands at a place, or stands there by now.
-    fn wake(&self, id: u32, standing: Standing) {
-        #[cfg(feature = "event-listener")]
-        if let Standing::Waiting { task: true, .. } = standing {
-            self.events.ring(id);
-            return;
-        }
-        let _a_thread = standing;
-        if fault!(NoWake, false, true) {
-            self.place(id).bell.ring();
-        }
-    }
-
-    /// Listens for what happens to the task that waits at `seat`.
-    #[cfg(feature = "event-listener")]
-    pub fn listen(&self, seat: &Seat) -> Option<event_listener::EventListener> {
-        self.events.listen(seat.id)
+    /// Has the task that waits at `seat` woken by `waker`. It looks at its turn
+    /// afterwards.
+    #[cfg(any(feature = "event-listener", hugepool_loom))]
+    pub fn register(&self, seat: &Seat, waker: &Waker) {
+        self.place(seat.id).waker.register(waker);
     }
 
     /// How the wait at `seat` stands.
@@ -320,16 +291,16 @@ impl Line {
         &self.place(seat.id).bell
     }
 
-    /// Ends the wait at `seat` for `classes`, whose count of waiters shrinks.
-    /// Gives the buffer that came meanwhile, if one did; it is the caller's.
-    pub fn leave(&self, seat: Seat, classes: &[ClassId]) -> Option<(ClassId, Index)> {
+    /// Ends the wait at `seat`. Gives the buffer that came meanwhile, if one did;
+    /// it is the caller's.
+    pub fn leave(&self, seat: Seat) -> Option<(ClassId, Index)> {
         let place = self.place(seat.id);
-        let cancelled = fault!(
+        let left = fault!(
             CancelStores,
             false,
             place.advance(seat.waiting, Standing::Vacant)
         );
-        let turn = if cancelled {
+        let turn = if left {
             Turn::Waiting
         } else {
             let turn = fault!(CancelStores, Turn::Waiting, self.turn(&seat));
@@ -339,12 +310,10 @@ impl Line {
                 .store(Standing::Vacant.word(), Ordering::Release);
             turn
         };
-        for class in classes {
-            // AcqRel: see `stand`.
-            let waiting = self.waiting.get(class.index());
-            waiting.fetch_sub(1, Ordering::AcqRel);
-        }
-        self.put_spare(seat.id);
+        let waker = place.waker.clear();
+        self.occupied.put(seat.id);
+        // Last, for it is somebody else's code.
+        shield(move || drop(waker));
         match turn {
             Turn::Given(class, index) => Some((class, index)),
             Turn::Waiting | Turn::Aborted => None,
@@ -360,52 +329,32 @@ impl Line {
     /// Ends every wait, and every one to come.
     pub fn abort(&self) {
         self.aborted.store(1, Ordering::Release);
-        // SeqCst: the flag before the places; a waiter stands, searches the lists,
-        // which begins with such a fence, and then looks at the flag.
+        // SeqCst: see the module.
         fence(Ordering::SeqCst);
-        self.for_each_waiting(|id, standing| {
-            if self.place(id).advance(standing, Standing::Aborted) {
-                self.wake(id, standing);
+        for (place, standing) in self.waiting() {
+            if place.advance(standing, Standing::Aborted) {
+                place.wake(standing);
             }
-        });
+        }
     }
 
-    /// How often everybody was to look again. A waiter that reads this before it
-    /// finds out what could serve it, and finds it unchanged once it stands in
-    /// line, will be roused when there is more.
-    pub fn roused(&self) -> u64 {
-        self.roused.load(Ordering::Acquire)
-    }
-
-    /// Makes everybody who waits look again at what could serve them.
+    /// Makes everybody who waits look again at what could serve them, which the
+    /// caller has changed.
     pub fn rouse(&self) {
-        // AcqRel: what could serve them was published before.
-        self.roused.fetch_add(1, Ordering::AcqRel);
-        // SeqCst: as in `abort`.
+        // SeqCst: see the module.
         fence(Ordering::SeqCst);
-        self.for_each_waiting(|id, standing| self.wake(id, standing));
-    }
-
-    fn for_each_waiting(&self, mut visit: impl FnMut(u32, Standing)) {
-        // Acquire: see `made`.
-        for id in 1..=self.made.load(Ordering::Acquire) as u32 {
-            let standing = self.place(id).standing();
-            if matches!(standing, Standing::Waiting { .. }) {
-                visit(id, standing);
-            }
+        for (place, standing) in self.waiting() {
+            fault!(NoRouse, (), place.wake(standing));
         }
     }
 
     /// How many wait.
     pub fn len(&self) -> u64 {
-        let mut count = 0;
-        self.for_each_waiting(|_, _| count += 1);
-        count
+        self.waiting().count() as u64
     }
 
     /// Bytes of memory the line occupies, read from the kernel.
     pub fn resident(&self) -> io::Result<usize> {
-        let made = self.made.load(Ordering::Relaxed) as usize;
-        Ok(self.places.resident(made + 1)? + self.waiting.resident(usize::MAX)?)
+        Ok(self.places.resident(MAX_WAITERS)? + self.occupied.resident()?)
     }
 }

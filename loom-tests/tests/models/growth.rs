@@ -15,7 +15,7 @@
 use hugepool::model::{
     Catalog, ClassId, Classes, CpuCaches, Fault, FreeLists, Geometry, Holder, Index, Line, Portable,
 };
-use hugepool_loom_tests::{Model, spawn, tests};
+use hugepool_loom_tests::{Kind, Model, spawn, tests};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use std::ptr::null_mut;
@@ -31,14 +31,14 @@ tests![
 
 /// The sizes of the two classes that a model can have, in bytes; both aligned to
 /// `ALIGNMENT`.
-const SIZES: [usize; 2] = [512, 576];
-const ALIGNMENT: usize = 512;
+pub(super) const SIZES: [usize; 2] = [512, 576];
+pub(super) const ALIGNMENT: usize = 512;
 /// Larger than the block of any segment here.
 const BLOCKS: usize = 4;
 const NO_CLASS: usize = usize::MAX;
 
 /// A segment's place without its memory.
-struct Stub {
+pub(super) struct Stub {
     first: usize,
     count: usize,
     class: AtomicUsize,
@@ -50,7 +50,7 @@ struct Stub {
 unsafe impl Sync for Stub {}
 
 impl Stub {
-    fn new(first: usize, count: usize) -> Arc<Self> {
+    pub(super) fn new(first: usize, count: usize) -> Arc<Self> {
         Arc::new(Self {
             first,
             count,
@@ -88,26 +88,30 @@ impl Drop for Stub {
     }
 }
 
-type Pool = Catalog<Stub, Portable>;
+pub(super) type Pool<C> = Catalog<Stub, C>;
 
-/// A catalog of one processor, with a segment of one buffer that stays if
-/// `stocked`.
-fn pool(stocked: bool) -> Arc<Pool> {
-    let caches = Portable::new(1).unwrap();
+/// A catalog of one processor. Requests may climb to twice their size if `climb`.
+pub(super) fn empty<C: Kind>(climb: bool) -> Arc<Pool<C>> {
     let classes = Classes::new(0, null_mut()).unwrap();
-    let lists = FreeLists::new(caches, classes, BLOCKS << Index::POSITION_BITS, 0);
-    let pool = Catalog::new(lists.unwrap(), 1);
+    let lists = FreeLists::new(C::make(1), classes, BLOCKS << Index::POSITION_BITS, 0);
+    let pool = Catalog::new(lists.unwrap(), if climb { 2 } else { 1 });
     // Two threads may be the first to read or write an entry of the look-up
     // table, which loom wants made before both.
     let classes = pool.classes();
     classes.publish(&classes.ladder(|_| true));
-    if stocked {
-        admit(&pool, SIZES[0], Stub::new(1, 1), false);
-    }
     Arc::new(pool)
 }
 
-fn admit(pool: &Pool, size: usize, segment: Arc<Stub>, grown: bool) {
+/// A catalog with a segment of one buffer that stays if `stocked`.
+fn pool(stocked: bool) -> Arc<Pool<Portable>> {
+    let pool = empty(false);
+    if stocked {
+        admit(&pool, SIZES[0], Stub::new(1, 1), false);
+    }
+    pool
+}
+
+pub(super) fn admit<C: Kind>(pool: &Pool<C>, size: usize, segment: Arc<Stub>, grown: bool) {
     let geometry = Geometry::new(size, ALIGNMENT, 0).unwrap();
     let admitted = pool.admit(&geometry, Arc::clone(&segment), grown);
     let class = admitted.unwrap().index();
@@ -115,7 +119,7 @@ fn admit(pool: &Pool, size: usize, segment: Arc<Stub>, grown: bool) {
 }
 
 /// Takes a buffer for `size` bytes by a request, and looks it up.
-fn take(pool: &Pool, size: usize) -> Option<Index> {
+fn take(pool: &Pool<Portable>, size: usize) -> Option<Index> {
     let taken = pool.take(size, ALIGNMENT).ok()?;
     look_up(pool, size, taken.line.id(), taken.index);
     Some(taken.index)
@@ -123,7 +127,7 @@ fn take(pool: &Pool, size: usize) -> Option<Index> {
 
 /// Asserts that the directory and the tables know a buffer that was taken for
 /// `size` bytes.
-fn look_up(pool: &Pool, size: usize, class: ClassId, index: Index) {
+fn look_up(pool: &Pool<Portable>, size: usize, class: ClassId, index: Index) {
     let geometry = Geometry::new(size, ALIGNMENT, 0).unwrap();
     pool.read(|directory| {
         let entry = directory

@@ -12,6 +12,9 @@
 //! | `home` | the counters behind that |
 //! | `snapshot` | a reader's value outlives its reading |
 //! | `growth` | what can be taken is in the directory; what is trimmed is home |
+//! | `line` | a place in the line is served once, and its owner is woken |
+//! | `waiting` | whoever waits is served, in order, whatever happens beside it |
+//! | `changing` | so are those who wait while classes come and go |
 //!
 //! Run with
 //! `RUSTFLAGS="--cfg hugepool_loom --cfg crossbeam_loom" cargo test --release
@@ -20,10 +23,12 @@
 #![cfg(hugepool_loom)]
 
 mod cache;
+mod changing;
 mod depot;
 mod exactness;
 mod growth;
 mod home;
+mod line;
 mod portable;
 mod restartable;
 mod shutting;
@@ -38,12 +43,14 @@ use hugepool_loom_tests::Model;
 /// it does is checked by that model's own test.
 #[test]
 fn every_fault_has_a_twin() {
-    let models: [&[fn() -> Model]; 11] = [
+    let models: [&[fn() -> Model]; 13] = [
         cache::MODELS,
         depot::MODELS,
         exactness::MODELS,
         growth::MODELS,
         home::MODELS,
+        line::MODELS,
+        changing::MODELS,
         portable::MODELS,
         restartable::MODELS,
         shutting::MODELS,

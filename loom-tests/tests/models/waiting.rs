@@ -1,88 +1,60 @@
 //! Waiting for a buffer.
 //!
 //! Proves: whoever waits is served by a buffer that comes back on another
-//! processor, or that growth adds, whenever that happens; the first in line is
-//! served first; a wait that is given up at the instant at which it is served
-//! loses nothing; one that begins while another ends is served all the same; an
-//! abort ends a wait whenever it comes; and a thread that serves somebody else
-//! with the last buffer touches the pool no more once nobody holds a handle.
+//! processor, that another request brings into a cache, or that growth adds,
+//! whenever that happens; the first in line is served first, before requests
+//! that do not wait; two buffers that come back serve two waiters; a wait that is
+//! given up at the instant at which it is served loses nothing; one that begins
+//! while another ends is served all the same; an abort ends a wait whenever it
+//! comes; what a waiter holds for another moment is announced; and a thread that
+//! serves somebody else with the last buffer touches the pool no more once nobody
+//! holds a handle.
 //!
 //! A thread that sleeps for ever is a deadlock, which loom reports.
 //!
 //! The twins: nobody rings; the line is not looked at after a buffer was put into
-//! a list, nor the abort after the place was taken; a shut list takes a buffer all the same; a
-//! list is opened although somebody waits; the last in line is served first; a
-//! wait is given up without regard to what was given; a visitor does not count.
+//! a list, nor before a request keeps what it found, nor the abort after the place
+//! was taken; a shut list takes a buffer all the same; a list is opened although
+//! somebody waits; the last in line is served first; a wait is given up without
+//! regard to what was given; a surplus is not announced; a visitor does not count.
 
-use hugepool::model::{
-    Classes, CpuCaches, Fault, Given, Index, Ladder, Portable, Restartable, Rung, Turn, run_on,
-};
-use hugepool_loom_tests::{Guarded, Kind, Model, Shelf, spawn, tests};
+use hugepool::model::{CpuCaches, Fault, Given, Index, Turn, run_on};
+use hugepool_loom_tests::{Guarded, Kind, Model, Shelf, spawn, tests_of_each_kind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-tests![
+tests_of_each_kind![
     a_buffer_that_comes_back_wakes_who_waits,
-    a_buffer_that_comes_back_wakes_who_waits_restartable,
-    growth_wakes_who_waits,
+    a_refill_beside_a_wait_strands_nothing,
+    what_is_put_into_shut_lists_wakes_who_waits,
     the_first_in_line_is_served_first,
+    a_request_that_does_not_wait_overtakes_nobody,
+    two_buffers_that_come_back_serve_two_waiters,
     a_wait_that_is_given_up_loses_nothing,
     a_wait_that_begins_while_another_ends_is_served,
     an_abort_ends_a_wait_whenever_it_comes,
+    what_a_waiter_finds_for_others_is_announced,
     a_visitor_touches_nothing_once_it_has_left,
 ];
 
-/// The ladder of a request that only the first class serves.
-fn ladder(classes: &Classes) -> Ladder {
-    let mut ladder = classes.ladder(|_| true);
-    if ladder.classes().is_empty() {
-        ladder.insert(Rung {
-            size: 512,
-            alignment: 512,
-            class: hugepool::model::ClassId::FIRST,
-        });
-    }
-    ladder
-}
-
-/// How a wait ended.
-enum Ended {
-    Served(Index),
-    Aborted,
-}
-
-/// What a thread does that waits for ever.
-fn wait<C: CpuCaches>(shelf: &Shelf<C>) -> Ended {
+/// What a thread does that waits for ever. `None`: it was told to give up.
+fn wait<C: CpuCaches>(shelf: &Shelf<C>) -> Option<Index> {
     let line = shelf.lists.line();
-    let ladder = ladder(shelf.lists.classes());
-    let wait = shelf
-        .lists
-        .begin_wait(ladder, line.ticket(), false)
-        .expect("there is a place for everybody");
+    let mut wait = shelf.stand(false);
+    shelf.look(&mut wait);
     assert!(wait.is_sure());
-    shelf.lists.look(&wait);
     loop {
         let bell = line.bell(wait.seat());
         let rings = bell.rings();
         if line.turn(wait.seat()) != Turn::Waiting || line.is_aborted() {
-            break;
+            return shelf.end(wait);
         }
         bell.sleep(rings, None);
-    }
-    match shelf.lists.end_wait(wait) {
-        Some((_, index)) => {
-            shelf.buffers.take(index);
-            Ended::Served(index)
-        }
-        None => Ended::Aborted,
     }
 }
 
 fn served<C: CpuCaches>(shelf: &Shelf<C>) -> Index {
-    match wait(shelf) {
-        Ended::Served(index) => index,
-        Ended::Aborted => panic!("nobody aborted"),
-    }
+    wait(shelf).expect("nobody aborted")
 }
 
 /// `count` buffers, all of which the caller holds.
@@ -93,34 +65,52 @@ fn taken<C: Kind>(count: u32) -> (Arc<Shelf<C>>, Vec<Index>) {
     (Arc::new(shelf), held)
 }
 
-const LOST: &[Fault] = &[Fault::NoWake, Fault::IgnoreShut];
-
-fn comes_back<C: Kind>() {
-    let (shelf, held) = taken::<C>(1);
-    let waiter = Arc::clone(&shelf);
-    let thread = spawn(move || {
-        run_on(1);
-        served(&waiter);
-    });
-    assert_eq!(shelf.give(held[0]), Given::Home);
-    thread.join().unwrap();
-    shelf.audit();
-}
-
 /// One thread waits, another gives the only buffer back.
-pub fn a_buffer_that_comes_back_wakes_who_waits() -> Model {
-    Model::new(2..=3, LOST, comes_back::<Portable>)
+pub fn a_buffer_that_comes_back_wakes_who_waits<C: Kind>() -> Model {
+    Model::new(2..=3, &[Fault::NoWake, Fault::IgnoreShut], || {
+        let (shelf, held) = taken::<C>(1);
+        let waiter = Arc::clone(&shelf);
+        let thread = spawn(move || {
+            run_on(1);
+            served(&waiter);
+        });
+        assert_eq!(shelf.give(held[0]), Given::Home);
+        thread.join().unwrap();
+        shelf.audit();
+    })
 }
 
-/// The same with restartable slots.
-pub fn a_buffer_that_comes_back_wakes_who_waits_restartable() -> Model {
-    Model::new(2..=3, LOST, comes_back::<Restartable>)
+/// One thread takes a batch into its processor's cache, another takes two of the
+/// four buffers and then waits for one of the others.
+pub fn a_refill_beside_a_wait_strands_nothing<C: Kind>() -> Model {
+    Model::new(
+        2..=3,
+        C::pick(&[Fault::IgnoreShut], &[Fault::NoWake]),
+        || {
+            let shelf = Arc::new(Shelf::new(C::make(2), 4, 4));
+            let taker = Arc::clone(&shelf);
+            let thread = spawn(move || {
+                run_on(1);
+                let taken = taker.lists.take_from_class(taker.class);
+                taken
+                    .into_iter()
+                    .for_each(|index| taker.buffers.take(index));
+            });
+            run_on(0);
+            // Two or three are left whatever the other does.
+            for _ in 0..2 {
+                shelf.take();
+            }
+            served(&shelf);
+            thread.join().unwrap();
+        },
+    )
 }
 
 /// One thread waits, another adds a buffer, which it puts into the shut depot.
-pub fn growth_wakes_who_waits() -> Model {
+pub fn what_is_put_into_shut_lists_wakes_who_waits<C: Kind>() -> Model {
     Model::new(2..=3, &[Fault::NoServe], || {
-        let (shelf, held) = taken::<Portable>(1);
+        let (shelf, held) = taken::<C>(1);
         let waiter = Arc::clone(&shelf);
         let thread = spawn(move || {
             run_on(1);
@@ -134,14 +124,14 @@ pub fn growth_wakes_who_waits() -> Model {
 }
 
 /// Two waits, one after the other; another thread gives a buffer back.
-pub fn the_first_in_line_is_served_first() -> Model {
+pub fn the_first_in_line_is_served_first<C: Kind>() -> Model {
     Model::new(2..=3, &[Fault::LastFirst], || {
-        let (shelf, held) = taken::<Portable>(1);
+        let (shelf, held) = taken::<C>(1);
         let line = shelf.lists.line();
         let stand = || {
-            let ladder = ladder(shelf.lists.classes());
-            let wait = shelf.lists.begin_wait(ladder, line.ticket(), false);
-            wait.expect("there is a place")
+            let mut wait = shelf.stand(false);
+            shelf.look(&mut wait);
+            wait
         };
         let (first, second) = (stand(), stand());
         let giver = Arc::clone(&shelf);
@@ -151,27 +141,60 @@ pub fn the_first_in_line_is_served_first() -> Model {
         });
         thread.join().unwrap();
         assert_eq!(line.turn(second.seat()), Turn::Waiting, "it overtook");
-        let (_, index) = shelf.lists.end_wait(first).expect("it was served");
-        shelf.buffers.take(index);
-        assert!(shelf.lists.end_wait(second).is_none());
+        assert!(shelf.end(first).is_some(), "it was served");
+        assert!(shelf.end(second).is_none());
+        shelf.audit();
+    })
+}
+
+/// One thread stands in line, then another asks for a buffer, of which there is
+/// one.
+pub fn a_request_that_does_not_wait_overtakes_nobody<C: Kind>() -> Model {
+    Model::new(2..=3, &[Fault::NoPrecedence], || {
+        let shelf = Arc::new(Shelf::new(C::make(2), 2, 1));
+        run_on(0);
+        let mut wait = shelf.stand(false);
+        let taker = Arc::clone(&shelf);
+        let thread = spawn(move || {
+            run_on(1);
+            assert!(taker.take().is_none(), "it overtook");
+        });
+        shelf.look(&mut wait);
+        thread.join().unwrap();
+        assert!(shelf.end(wait).is_some(), "nobody has it");
+        shelf.audit();
+    })
+}
+
+/// Two threads wait; each of two buffers is given back by one that waits then.
+pub fn two_buffers_that_come_back_serve_two_waiters<C: Kind>() -> Model {
+    Model::new(1..=2, &[Fault::NoWake], || {
+        let (shelf, held) = taken::<C>(2);
+        let other = Arc::clone(&shelf);
+        let theirs = held[1];
+        let thread = spawn(move || {
+            run_on(1);
+            assert_eq!(other.give(theirs), Given::Home);
+            served(&other);
+        });
+        assert_eq!(shelf.give(held[0]), Given::Home);
+        served(&shelf);
+        thread.join().unwrap();
         shelf.audit();
     })
 }
 
 /// A wait is given up while a buffer comes back.
-pub fn a_wait_that_is_given_up_loses_nothing() -> Model {
+pub fn a_wait_that_is_given_up_loses_nothing<C: Kind>() -> Model {
     Model::new(2..=3, &[Fault::CancelStores], || {
-        let (shelf, held) = taken::<Portable>(1);
+        let (shelf, held) = taken::<C>(1);
         let waiter = Arc::clone(&shelf);
         let thread = spawn(move || {
             run_on(1);
-            let line = waiter.lists.line();
-            let ladder = ladder(waiter.lists.classes());
-            let wait = waiter.lists.begin_wait(ladder, line.ticket(), false);
-            let wait = wait.expect("there is a place");
+            let mut wait = waiter.stand(false);
+            waiter.look(&mut wait);
             // It came too late for this one.
-            if let Some((_, index)) = waiter.lists.end_wait(wait) {
-                waiter.buffers.take(index);
+            if let Some(index) = waiter.end(wait) {
                 assert_eq!(waiter.give(index), Given::Home);
             }
         });
@@ -182,20 +205,17 @@ pub fn a_wait_that_is_given_up_loses_nothing() -> Model {
 }
 
 /// One wait ends, and opens the lists; another begins, and shuts them.
-pub fn a_wait_that_begins_while_another_ends_is_served() -> Model {
+pub fn a_wait_that_begins_while_another_ends_is_served<C: Kind>() -> Model {
     Model::new(2..=2, &[Fault::UnshutAnyway], || {
-        let (shelf, held) = taken::<Portable>(1);
-        let line = shelf.lists.line();
-        let ladder = ladder(shelf.lists.classes());
-        let early = shelf.lists.begin_wait(ladder, line.ticket(), false);
-        let early = early.expect("there is a place");
+        let (shelf, held) = taken::<C>(1);
+        let mut early = shelf.stand(false);
+        shelf.look(&mut early);
         let waiter = Arc::clone(&shelf);
         let thread = spawn(move || {
             run_on(1);
             served(&waiter);
         });
-        let given = shelf.lists.end_wait(early);
-        assert!(given.is_none(), "nothing came back");
+        assert!(shelf.end(early).is_none(), "nothing came back");
         assert_eq!(shelf.give(held[0]), Given::Home);
         thread.join().unwrap();
         shelf.audit();
@@ -203,16 +223,36 @@ pub fn a_wait_that_begins_while_another_ends_is_served() -> Model {
 }
 
 /// One thread waits, another aborts.
-pub fn an_abort_ends_a_wait_whenever_it_comes() -> Model {
-    const TWINS: &[Fault] = &[Fault::NoWake, Fault::NoSearchFence];
-    Model::new(2..=3, TWINS, || {
-        let (shelf, _held) = taken::<Portable>(1);
+pub fn an_abort_ends_a_wait_whenever_it_comes<C: Kind>() -> Model {
+    Model::new(2..=3, &[Fault::NoWake], || {
+        let (shelf, _held) = taken::<C>(1);
         let waiter = Arc::clone(&shelf);
         let thread = spawn(move || {
             run_on(1);
-            assert!(matches!(wait(&waiter), Ended::Aborted));
+            assert!(wait(&waiter).is_none());
         });
         shelf.lists.line().abort();
+        thread.join().unwrap();
+    })
+}
+
+/// Two buffers come back while one thread waits for one of them; the other one is
+/// free, or on its way.
+pub fn what_a_waiter_finds_for_others_is_announced<C: Kind>() -> Model {
+    Model::new(2..=3, &[Fault::NoAnnounce], || {
+        let (shelf, held) = taken::<C>(2);
+        let waiter = Arc::clone(&shelf);
+        let thread = spawn(move || {
+            run_on(1);
+            served(&waiter);
+        });
+        for index in held {
+            assert_eq!(shelf.give(index), Given::Home);
+        }
+        match shelf.lists.take(&[shelf.class]) {
+            Ok((_, index)) => shelf.buffers.take(index),
+            Err(refused) => assert!(refused.carried, "one of two was nobody's"),
+        }
         thread.join().unwrap();
     })
 }
@@ -221,13 +261,14 @@ pub fn an_abort_ends_a_wait_whenever_it_comes() -> Model {
 /// serves the waiter with it. The waiter gives up its handle, and then the
 /// buffer. Whoever is told to closes the pool, and whoever is told to tears it
 /// down.
-pub fn a_visitor_touches_nothing_once_it_has_left() -> Model {
+pub fn a_visitor_touches_nothing_once_it_has_left<C: Kind>() -> Model {
     Model::new(2..=2, &[Fault::VisitorsDoNotCount], || {
-        let shelf = Shelf::new(Guarded::new(Portable::new(2).unwrap()), 2, 1);
+        let shelf = Shelf::new(Guarded::new(C::make(2)), 2, 1);
+        run_on(0);
         let held = shelf.take().unwrap();
         let shelf = Arc::new(shelf);
         let told = Arc::new(AtomicU32::new(0));
-        let heed = |shelf: &Shelf<Guarded<Portable>>, told: &AtomicU32, mut given: Given| {
+        let heed = |shelf: &Shelf<Guarded<C>>, told: &AtomicU32, mut given: Given| {
             if given == Given::Close {
                 given = shelf.lists.close(&[shelf.class], 0);
             }

@@ -1,0 +1,142 @@
+//! Which places of the line somebody stands at.
+//!
+//! Owns: a bit a place. Uses: `sync`, `table`. Used by: the line.
+//!
+//! The bits are both where a waiter finds a place of its own (the first whose
+//! bit it is that sets it) and where others find the waiters, so places are
+//! crowded at the front, and a look along the line costs what is there. Groups of
+//! bits are counted: a group whose count is zero is passed by. A count is grown
+//! before a bit of its group is set and shrunk after it is cleared, so whoever
+//! knows of a waiter finds a count above zero and the bit set, until the waiter
+//! leaves.
+
+use super::MAX_WAITERS;
+use crate::sync::{AtomicU64, Ordering};
+use crate::table::Table;
+use crossbeam_utils::CachePadded;
+use std::io;
+
+const GROUPS: usize = if cfg!(hugepool_loom) { 1 } else { 8 };
+/// Places of a group.
+const GROUP: usize = MAX_WAITERS / GROUPS;
+/// Words of a group.
+const WORDS: usize = GROUP.div_ceil(64);
+
+/// The places somebody stands at.
+pub struct Occupied {
+    /// Changed by read-modify-writes alone. Shrunk with Release and grown with
+    /// Acquire: who may take a place finds the bits cleared that made room.
+    groups: CachePadded<[AtomicU64; GROUPS]>,
+    /// Set with Acquire, cleared with Release: what was done at a place comes
+    /// before what its next owner does. Scans read with Relaxed, here and above:
+    /// what they must find happened before (see the line), or is none of their
+    /// business.
+    words: Table<AtomicU64>,
+}
+
+impl Occupied {
+    /// All vacant. Fails as `mmap` does.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            groups: CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0))),
+            words: Table::new(GROUPS * WORDS)?,
+        })
+    }
+
+    /// A vacant place, one of the first; the caller's until it puts it back.
+    /// `None`: each group was full at a moment of its own.
+    pub fn take(&self) -> Option<u32> {
+        for (at, count) in self.groups.iter().enumerate() {
+            let more = |count| (count < GROUP as u64).then_some(count + 1);
+            if count
+                .fetch_update(Ordering::Acquire, Ordering::Relaxed, more)
+                .is_err()
+            {
+                continue;
+            }
+            // There is one for each that was counted. Another thread may take the
+            // one that we see, but then it leaves another.
+            loop {
+                if let Some(place) = self.take_from(at) {
+                    return Some(place);
+                }
+            }
+        }
+        None
+    }
+
+    fn take_from(&self, group: usize) -> Option<u32> {
+        for at in group * WORDS..(group + 1) * WORDS {
+            let word = self.words.get(at);
+            let mut bits = word.load(Ordering::Relaxed);
+            while bits != u64::MAX {
+                let bit = bits.trailing_ones();
+                let place = at * 64 + bit as usize;
+                if place >= MAX_WAITERS {
+                    break;
+                }
+                bits = word.fetch_or(1 << bit, Ordering::Acquire);
+                if bits >> bit & 1 == 0 {
+                    return Some(place as u32);
+                }
+            }
+        }
+        None
+    }
+
+    /// Puts back a place.
+    pub fn put(&self, place: u32) {
+        let (at, bit) = (place as usize / 64, place % 64);
+        self.words.get(at).fetch_and(!(1 << bit), Ordering::Release);
+        self.groups[at / WORDS].fetch_sub(1, Ordering::Release);
+    }
+
+    /// The places that somebody stands at, in order.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.groups
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| count.load(Ordering::Relaxed) > 0)
+            .flat_map(|(group, _)| group * WORDS..(group + 1) * WORDS)
+            .flat_map(|at| {
+                let mut bits = self.words.get(at).load(Ordering::Relaxed);
+                std::iter::from_fn(move || {
+                    let bit = (bits != 0).then(|| bits.trailing_zeros())?;
+                    bits &= bits - 1;
+                    Some(at as u32 * 64 + bit)
+                })
+            })
+    }
+
+    /// Bytes of memory the bits occupy, read from the kernel.
+    pub fn resident(&self) -> io::Result<usize> {
+        self.words.resident(usize::MAX)
+    }
+}
+
+#[cfg(all(test, not(hugepool_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_is_taken_once_and_the_first_ones_first() {
+        let occupied = Occupied::new().unwrap();
+        for place in 0..MAX_WAITERS as u32 {
+            assert_eq!(occupied.take(), Some(place));
+        }
+        assert_eq!(occupied.take(), None);
+        assert_eq!(occupied.iter().count(), MAX_WAITERS);
+        for place in [65_535, 8_191, 64, 63, 0] {
+            occupied.put(place);
+        }
+        for place in [0, 63, 64, 8_191, 65_535] {
+            assert_eq!(occupied.take(), Some(place));
+        }
+        for place in 0..MAX_WAITERS as u32 {
+            occupied.put(place);
+        }
+        assert_eq!(occupied.iter().next(), None);
+        assert_eq!(occupied.take(), Some(0));
+        assert!(occupied.iter().eq([0]));
+    }
+}
