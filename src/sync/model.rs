@@ -209,6 +209,8 @@ pub enum Fault {
     NoRouse,
     /// All waits have the same ticket.
     SameTicket,
+    /// The batch of a portable slot takes no part in the shutting.
+    FilledStaysOpen,
     /// A task's waker is exchanged with `Relaxed` instead of `AcqRel`.
     RegisterRelaxed,
     /// Lists are opened although somebody waits.
@@ -266,6 +268,7 @@ impl Fault {
         Self::NoStandFence,
         Self::NoRouse,
         Self::SameTicket,
+        Self::FilledStaysOpen,
         Self::RegisterRelaxed,
         Self::UnshutAnyway,
         Self::VisitorsDoNotCount,
