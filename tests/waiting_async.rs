@@ -6,12 +6,13 @@ mod support;
 use hugepool::{AllocError, Allocate, Buffer, Builder, Pool};
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
-use support::Random;
+use support::process::alone;
+use support::{Random, living_pools};
 
 const SIZE: usize = 4096;
 const ALIGNMENT: usize = 4096;
@@ -168,6 +169,148 @@ fn a_future_keeps_its_pool_and_is_served_by_its_last_buffers() {
         drop(task);
         assert!(last.iter().all(|&byte| byte == 3), "another's memory");
     }
+}
+
+/// Drops the future it wakes: what an executor does that is shutting down.
+#[derive(Default)]
+struct DropsItsFuture(Mutex<Option<Pin<Box<Allocate>>>>);
+
+impl Wake for DropsItsFuture {
+    fn wake(self: Arc<Self>) {
+        let future = self.0.lock().unwrap().take();
+        drop(future);
+    }
+}
+
+#[test]
+fn a_waker_may_drop_the_future_it_wakes() {
+    with_both_kinds(1, |pool| {
+        let buffer = take(pool);
+        let cell = Arc::new(DropsItsFuture::default());
+        let waker = Waker::from(Arc::clone(&cell));
+        let mut future = Box::pin(pool.allocate_async(SIZE, ALIGNMENT));
+        let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        *cell.0.lock().unwrap() = Some(future);
+        let mut next = Task::waiting(pool);
+        drop(buffer);
+        assert!(next.wakes() > 0, "its turn was lost");
+        drop(next.result().unwrap());
+        assert_eq!(pool.available(SIZE, ALIGNMENT), 1);
+    });
+}
+
+/// Allocates, frees and polls where it is woken.
+struct UsesThePool(Pool, AtomicU64);
+
+impl Wake for UsesThePool {
+    fn wake(self: Arc<Self>) {
+        let mut future = Box::pin(self.0.allocate_async(SIZE, ALIGNMENT));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(future.as_mut().poll(&mut context).is_pending());
+        assert!(self.0.allocate(SIZE, ALIGNMENT).is_err());
+        self.1.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_waker_may_use_the_pool() {
+    with_both_kinds(1, |pool| {
+        let buffer = take(pool);
+        let user = Arc::new(UsesThePool(pool.clone(), AtomicU64::new(0)));
+        let waker = Waker::from(Arc::clone(&user));
+        let mut future = Box::pin(pool.allocate_async(SIZE, ALIGNMENT));
+        let mut context = Context::from_waker(&waker);
+        assert!(future.as_mut().poll(&mut context).is_pending());
+        drop(buffer);
+        assert_eq!(user.1.load(Ordering::Relaxed), 1);
+        assert!(future.as_mut().poll(&mut context).is_ready());
+        assert_eq!(pool.available(SIZE, ALIGNMENT), 1);
+    });
+}
+
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker that panics: this message is expected");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_costs_nobody_a_buffer() {
+    let name = "a_waker_that_panics_costs_nobody_a_buffer";
+    alone(name, &[], || {
+        let pools = living_pools();
+        for portable in [false, true] {
+            let pool = builder(2).address_space(64 << 30);
+            let pool = &pool.portable_caches(portable).build().unwrap();
+            assert_eq!(living_pools(), pools + 1);
+            let (first, second) = (take(pool), take(pool));
+            let waker = Waker::from(Arc::new(Panics));
+            let mut future = Box::pin(pool.allocate_async(SIZE, ALIGNMENT));
+            let mut context = Context::from_waker(&waker);
+            assert!(future.as_mut().poll(&mut context).is_pending());
+            let mut next = Task::waiting(pool);
+            drop(first);
+            drop(second);
+            assert!(future.as_mut().poll(&mut context).is_ready());
+            drop(next.result().unwrap());
+            assert_eq!(pool.available(SIZE, ALIGNMENT), 2);
+        }
+        assert_eq!(living_pools(), pools, "a pool was never torn down");
+    });
+}
+
+#[test]
+fn the_waker_of_the_last_poll_is_the_one_that_is_woken() {
+    with_both_kinds(1, |pool| {
+        let buffer = take(pool);
+        let mut task = Task::waiting(pool);
+        let before = Arc::clone(&task.wakes);
+        task.wakes = Arc::default();
+        assert!(task.poll().is_pending());
+        assert!(task.poll().is_pending());
+        drop(buffer);
+        assert_eq!((before.0.load(Ordering::Relaxed), task.wakes()), (0, 1));
+        drop(task.result().unwrap());
+        // A waker lives no longer than its wait.
+        assert_eq!(Arc::strong_count(&before), 1);
+        assert_eq!(Arc::strong_count(&task.wakes), 1);
+    });
+}
+
+#[test]
+fn a_future_may_be_polled_on_one_thread_and_finished_on_another() {
+    with_both_kinds(1, |pool| {
+        let buffer = take(pool);
+        let task = Task::waiting(pool);
+        let finished = thread::spawn(move || {
+            let Task { future, wakes } = task;
+            (block_on(future).map(drop), wakes)
+        });
+        // It has come when that thread has polled it with a waker of its own.
+        drop(buffer);
+        let (result, _) = finished.join().unwrap();
+        result.unwrap();
+        assert_eq!(pool.available(SIZE, ALIGNMENT), 1);
+    });
+}
+
+#[test]
+fn growth_keeps_the_order_of_the_line() {
+    with_both_kinds(1, |pool| {
+        let _held = take(pool);
+        let mut first = Task::waiting(pool);
+        let mut second = Task::waiting(pool);
+        pool.request(2 * SIZE, ALIGNMENT, 1).unwrap();
+        assert!(second.poll().is_pending(), "it overtook");
+        let served = first.result().unwrap();
+        assert_eq!(served.capacity(), 2 * SIZE);
+        drop(served);
+        assert!(second.wakes() > 0, "what came back went past it");
+        drop(second.result().unwrap());
+    });
 }
 
 #[test]

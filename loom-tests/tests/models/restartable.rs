@@ -224,7 +224,8 @@ pub fn a_thief_that_never_leaves_keeps_nobody_from_the_buffers() -> Model {
     })
 }
 
-/// A thread opens a class while another looks for its slots.
+/// A thread gives a class its slots while another, which waited for something that
+/// the class could serve, opens what is shut, and then looks for them.
 pub fn whoever_is_let_in_finds_the_slots() -> Model {
     Model::new(6..=9, &[Fault::OpenFirst], || {
         let classes = Classes::new(0, null_mut()).unwrap();
@@ -234,6 +235,7 @@ pub fn whoever_is_let_in_finds_the_slots() -> Model {
         let thread = spawn(move || opener.fix_cache(ClassId::FIRST, 2));
         let index = Index::from_raw(1).unwrap();
         let line = lists.classes().line(ClassId::FIRST);
+        lists.unshut(ClassId::FIRST);
         let _home = lists.give(line, index);
         thread.join().unwrap();
         assert_eq!(lists.take(&[ClassId::FIRST]), Ok((ClassId::FIRST, index)));

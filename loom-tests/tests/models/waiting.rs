@@ -84,8 +84,8 @@ pub fn a_buffer_that_comes_back_wakes_who_waits<C: Kind>() -> Model {
 /// One thread takes a batch into its processor's cache, another takes two of the
 /// four buffers and then waits for one of the others.
 pub fn a_refill_beside_a_wait_strands_nothing<C: Kind>() -> Model {
-    let twins: &[Fault] = C::pick(&[Fault::FilledStaysOpen], &[Fault::NoWake]);
-    Model::new(C::pick(1, 2)..=2, twins, || {
+    let twins: &[Fault] = C::pick(&[Fault::FilledStaysOpen], &[Fault::SectionRelaxed]);
+    Model::new(1..=2, twins, || {
         let shelf = Arc::new(Shelf::new(C::make(2), 4, 4));
         let taker = Arc::clone(&shelf);
         let thread = spawn(move || {

@@ -1,0 +1,172 @@
+//! Waiting while the pool's classes come and go.
+
+mod support;
+
+use hugepool::{AllocError, Buffer, Builder, Pool};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use support::kind::{Kind, both_kinds};
+
+both_kinds![
+    a_new_class_serves_those_who_wait_in_their_order,
+    what_a_new_class_gave_comes_back_to_the_next_in_line,
+    a_class_that_is_beyond_the_climb_serves_nobody_who_waits,
+    a_trim_takes_nothing_that_is_waited_for,
+    a_wait_beside_a_trim_ends_when_the_class_is_gone,
+    a_wait_beside_a_trim_climbs_when_nothing_smaller_is_left,
+];
+
+const SIZE: usize = 4096;
+const ALIGNMENT: usize = 4096;
+/// Longer than any wait here that should end by itself.
+const LONG: Duration = Duration::from_secs(60);
+
+fn builder() -> Builder {
+    Pool::builder().address_space(2 << 30).prefault(false)
+}
+
+fn wait(pool: &Pool) -> Result<Buffer, AllocError> {
+    pool.allocate_timeout(SIZE, ALIGNMENT, LONG)
+}
+
+fn until_waiting(pool: &Pool, count: u64) {
+    while pool.stats().waiting != count {
+        thread::yield_now();
+    }
+}
+
+fn a_new_class_serves_those_who_wait_in_their_order(kind: Kind) {
+    let pool = kind.build(builder().reserve(SIZE, ALIGNMENT, 1));
+    let held = pool.allocate(SIZE, ALIGNMENT).unwrap();
+    let release = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let hold = || {
+            let buffer = wait(&pool).expect("a class came for it");
+            while !release.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+            buffer.capacity()
+        };
+        let first = scope.spawn(hold);
+        until_waiting(&pool, 1);
+        let second = scope.spawn(hold);
+        until_waiting(&pool, 2);
+        for size in [2 * SIZE, 4 * SIZE] {
+            pool.request(size, ALIGNMENT, 1).unwrap();
+        }
+        until_waiting(&pool, 0);
+        release.store(true, Ordering::Relaxed);
+        assert_eq!(first.join().unwrap(), 2 * SIZE, "it came first");
+        assert_eq!(second.join().unwrap(), 4 * SIZE);
+    });
+    drop(held);
+    // No class stayed shut: each is cached again.
+    for size in [SIZE, 2 * SIZE, 4 * SIZE] {
+        drop(pool.allocate(size, ALIGNMENT).unwrap());
+        drop(pool.allocate(size, ALIGNMENT).unwrap());
+    }
+    let classes = pool.stats().classes;
+    assert_eq!(classes.len(), 3);
+    for class in classes {
+        assert_eq!(class.cached, 1, "{} B", class.size);
+    }
+}
+
+fn what_a_new_class_gave_comes_back_to_the_next_in_line(kind: Kind) {
+    let pool = kind.build(builder().reserve(SIZE, ALIGNMENT, 1));
+    let _held = pool.allocate(SIZE, ALIGNMENT).unwrap();
+    thread::scope(|scope| {
+        let waiters: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| wait(&pool).expect("it goes round").capacity()))
+            .collect();
+        until_waiting(&pool, 4);
+        pool.request(2 * SIZE, ALIGNMENT, 1).unwrap();
+        for waiter in waiters {
+            assert_eq!(waiter.join().unwrap(), 2 * SIZE);
+        }
+    });
+}
+
+fn a_class_that_is_beyond_the_climb_serves_nobody_who_waits(kind: Kind) {
+    let pool = kind.build(builder().climb(2).reserve(SIZE, ALIGNMENT, 1));
+    let held = pool.allocate(SIZE, ALIGNMENT).unwrap();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| wait(&pool).unwrap().capacity());
+        until_waiting(&pool, 1);
+        pool.request(4 * SIZE, ALIGNMENT, 1).unwrap();
+        pool.request(SIZE - 512, 512, 1).unwrap();
+        assert_eq!(pool.available(4 * SIZE, ALIGNMENT), 1);
+        assert_eq!(pool.stats().waiting, 1);
+        drop(held);
+        assert_eq!(waiter.join().unwrap(), SIZE);
+    });
+}
+
+fn a_trim_takes_nothing_that_is_waited_for(kind: Kind) {
+    let pool = kind.build(builder().reserve(64 * SIZE, ALIGNMENT, 1));
+    pool.request(SIZE, ALIGNMENT, 2).unwrap();
+    let held: Vec<Buffer> = (0..2)
+        .map(|_| pool.allocate(SIZE, ALIGNMENT).unwrap())
+        .collect();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| wait(&pool).map(drop));
+        until_waiting(&pool, 1);
+        assert_eq!(pool.trim().segments, 0, "its buffers are out");
+        drop(held);
+        waiter.join().unwrap().expect("a buffer came back");
+    });
+    assert_eq!(pool.trim().segments, 1);
+}
+
+/// Trims `pool`, of whose class of 1024 B many segments were added, while another
+/// thread waits for that class from some moment within on. Gives what became of
+/// the wait, and whether all of the class was gone then.
+fn wait_beside_a_trim(pool: &Pool) -> (Result<usize, AllocError>, bool) {
+    thread::scope(|scope| {
+        let trimmer = scope.spawn(|| pool.trim());
+        let since = Instant::now();
+        // The trim holds them.
+        while pool.available(1024, 512) > 0 && since.elapsed() < Duration::from_millis(20) {
+            std::hint::spin_loop();
+        }
+        let waited = pool.allocate_timeout(1024, 512, Duration::from_secs(20));
+        let waited = waited.map(|buffer| buffer.capacity());
+        trimmer.join().unwrap();
+        (waited, pool.available(1024, 512) == 0)
+    })
+}
+
+fn a_wait_beside_a_trim_ends_when_the_class_is_gone(kind: Kind) {
+    let mut told = 0;
+    for _ in 0..30 {
+        let pool = kind.build(builder().reserve(512, 512, 1));
+        for _ in 0..100 {
+            pool.request(1024, 512, 2).unwrap();
+        }
+        match wait_beside_a_trim(&pool) {
+            (Ok(capacity), _) => assert_eq!(capacity, 1024),
+            (Err(AllocError::NoClass { .. }), gone) => {
+                assert!(gone, "the class is there");
+                told += 1;
+            }
+            (Err(other), _) => panic!("{other}"),
+        }
+    }
+    println!("{told} of 30 waits were told that the class is gone");
+}
+
+fn a_wait_beside_a_trim_climbs_when_nothing_smaller_is_left(kind: Kind) {
+    let mut climbed = 0;
+    for _ in 0..30 {
+        let builder = builder().climb(1).reserve(512, 512, 1);
+        let pool = kind.build(builder.reserve(1 << 20, 512, 4));
+        for _ in 0..100 {
+            pool.request(1024, 512, 2).unwrap();
+        }
+        let (waited, _) = wait_beside_a_trim(&pool);
+        let capacity = waited.expect("four are free all the time");
+        climbed += usize::from(capacity > 1024);
+    }
+    println!("{climbed} of 30 waits climbed");
+}
