@@ -20,10 +20,15 @@ use std::ptr::NonNull;
 /// be dropped on any of them, and outlive every handle of its pool: the memory
 /// stays until the last buffer is home.
 ///
-/// Dropping never blocks, enters the kernel or allocates, except that the last
-/// buffer of a pool whose handles are gone unmaps the pool, one that somebody
-/// waits for wakes that one, and a thread registers itself at its first use of a
-/// pool where the C library does not (glibc does from 2.35 on).
+/// Dropping never blocks, enters the kernel or allocates, except that
+///
+/// - the last buffer of a pool whose handles are gone unmaps the pool;
+/// - one that somebody waits for wakes that one: a thread by `futex(2)`, which is
+///   fine in a signal handler, a task by its waker, which may do anything (a panic
+///   in it is reported and ends there). If all handles go meanwhile, this drop is
+///   the one that closes the pool;
+/// - a thread registers itself at its first use of a pool where the C library does
+///   not (glibc does from 2.35 on).
 ///
 /// What was written with non-temporal stores must be fenced (`sfence`) before the
 /// buffer is dropped, as before any hand-over to another thread.

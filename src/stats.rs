@@ -191,7 +191,7 @@ impl Stats {
         Self {
             classes,
             segments,
-            waiting: lists.line().len(),
+            waiting: lists.line().waiters(),
             metadata_bytes: resident + directory_bytes + size_of::<Shared>(),
             address_space: shared.arena().len(),
             cpus: lists.caches().cpus(),

@@ -81,7 +81,7 @@ fn a_limit_that_is_too_long_for_the_clock_is_for_ever(kind: Kind) {
             let (pool, limit) = (&pool, Duration::from_secs(seconds));
             let waiter =
                 scope.spawn(move || pool.allocate_timeout(SIZE, ALIGNMENT, limit).map(drop));
-            until_waiting(&pool, 1);
+            until_waiting(pool, 1);
             thread::sleep(Duration::from_millis(5));
             assert_eq!(pool.stats().waiting, 1, "{seconds} s are over");
             drop(buffer);

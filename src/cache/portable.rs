@@ -100,8 +100,8 @@ impl Slot {
         let mut pile = self.filled();
         // AcqRel: as in `Depot::shut`.
         let order = fault!(ShutRelaxed, Ordering::Relaxed, Ordering::AcqRel);
-        while fault!(FilledStaysOpen, false, true)
-            && fault!(ShutOnce, !pile.is_shut(), true)
+        let every = fault!(FilledStaysOpen, false, true);
+        while fault!(ShutOnce, !pile.is_shut(), every)
             && let Err(now) = self.swap_filled(pile, pile.with_shut(true), order)
         {
             pile = now;

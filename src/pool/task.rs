@@ -90,8 +90,12 @@ impl Pool {
     /// Takes a buffer as [`allocate`](Self::allocate) does, once one is free:
     /// a future for any executor. Fair with
     /// [`allocate_timeout`](Self::allocate_timeout), in one line. It may be
-    /// dropped at any time; neither a buffer nor anybody's turn is lost.
-    /// Needs the feature `event-listener`.
+    /// dropped at any time; neither a buffer nor anybody's turn is lost. One that
+    /// is forgotten, or never polled again, keeps its place, and a buffer if one
+    /// has come. Lock-free: its waker is run by whoever gives it a buffer, on that
+    /// thread, and may use the pool, or drop the future. Only where the kernel
+    /// refuses `membarrier(2)` to a pool that was built with it does the future
+    /// wake itself to look again. Needs the feature `event-listener`.
     ///
     /// # Errors
     ///

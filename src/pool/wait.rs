@@ -218,8 +218,10 @@ impl Pool {
     /// buffer that comes back, on any thread, is handed to the first in line, and
     /// no request that comes later can take it. The line costs nothing while
     /// nobody waits; while somebody does, frees of the classes in question go
-    /// past the caches. The calling thread sleeps (`futex`); other threads'
-    /// allocations and frees never wait for it.
+    /// past the caches, and look at the places of all who wait. The calling thread
+    /// sleeps (`futex`); other threads' allocations and frees never wait for it.
+    /// Growth serves those who wait, too, in their order; a trim takes nothing
+    /// that is waited for.
     ///
     /// # Errors
     ///

@@ -40,6 +40,10 @@
 //! the other one acquired it and sees the waiter, and if it came second, the
 //! waiter sees the buffer.
 //!
+//! (A thread that stops for ever between moving a place on and waking its owner
+//! delays that owner, no other; the buffer is the owner's, who finds it at its
+//! deadline.)
+//!
 //! Which classes those are may change. Whoever changes it (growth, a trim, an
 //! abort) does so, then passes a full fence, and then looks at the line; a waiter
 //! stands, passes a full fence, and then looks at what there is. So either the
@@ -349,7 +353,7 @@ impl Line {
     }
 
     /// How many wait.
-    pub fn len(&self) -> u64 {
+    pub fn waiters(&self) -> u64 {
         self.waiting().count() as u64
     }
 
