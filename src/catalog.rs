@@ -215,12 +215,12 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     /// Sees to it that whoever waits is served by whatever could serve it now:
     /// after the wait has begun, and whenever it is woken. Fails if no class ever
     /// will.
-    pub fn look(&self, wait: &mut Wait) -> Result<(), AllocError> {
+    pub fn look(&self, wait: &mut Wait, again: bool) -> Result<(), AllocError> {
         loop {
             let request = wait.seat().request();
             let (ladder, reach) = self.reach(request.size, request.alignment)?;
             if reach <= request.reach {
-                self.lists.look(wait, &ladder);
+                self.lists.look(wait, &ladder, again);
                 return Ok(());
             }
             // The classes within its reach were trimmed away.
@@ -232,8 +232,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     /// there are these.
     fn reach(&self, size: usize, alignment: usize) -> Result<(Ladder, usize), AllocError> {
         let ladder = self.ladder(size, alignment)?;
-        let first = ladder.iter().next().map_or(0, |rung| rung.size);
-        let reach = size.saturating_mul(self.climb).max(first);
+        let reach = ladder.reach(size, self.climb);
         Ok((ladder, reach))
     }
 
@@ -297,7 +296,8 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
                 largest,
             });
         }
-        Ok(ladder.up_to(size, self.climb))
+        let reach = ladder.reach(size, self.climb);
+        Ok(ladder.up_to(reach))
     }
 
     /// Free buffers that a request could take: see `FreeLists::free`.
@@ -332,7 +332,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
             class_alignment,
             in_use,
             capacity,
-            climb_limit: size.saturating_mul(self.climb).max(class_size),
+            climb_limit: ladder.reach(size, self.climb),
             carried: exhausted.carried,
         }
     }

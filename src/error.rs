@@ -323,7 +323,7 @@ pub enum AllocError {
     },
     /// [`Pool::abort`](crate::Pool::abort) ended the wait.
     Aborted,
-    /// As many as can wait at once do.
+    /// There is no place left in the line.
     TooManyWaiters {
         /// How many that is.
         limit: usize,
@@ -398,7 +398,7 @@ impl fmt::Display for AllocError {
             ),
             Self::Aborted => write!(f, "the pool was told to end every wait"),
             Self::TooManyWaiters { limit } => {
-                write!(f, "{limit} requests wait already, as many as can")
+                write!(f, "the line has {limit} places, and all are taken")
             }
         }
     }

@@ -93,7 +93,8 @@ pub struct Stats {
     pub waiting: u64,
     /// Bytes of memory that the bookkeeping occupies, read from the kernel: at
     /// most 64 a buffer and 64 KiB a processor, and where there are many small
-    /// segments 4 KiB for each, since its records begin on a page of their own.
+    /// segments 4 KiB for each, since its records begin on a page of their own; and
+    /// 64 for each of the most that ever waited at once.
     pub metadata_bytes: usize,
     /// Bytes of address space that the pool may grow to.
     pub address_space: usize,

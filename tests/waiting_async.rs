@@ -1,5 +1,6 @@
 //! Waiting as a future: the same line, polled.
 #![cfg(feature = "event-listener")]
+#![allow(clippy::disallowed_types, reason = "not the library's lock")]
 
 mod support;
 

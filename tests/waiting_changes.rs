@@ -23,7 +23,7 @@ const ALIGNMENT: usize = 4096;
 const LONG: Duration = Duration::from_secs(60);
 
 fn builder() -> Builder {
-    Pool::builder().address_space(2 << 30).prefault(false)
+    Pool::builder().address_space(8 << 30).prefault(false)
 }
 
 fn wait(pool: &Pool) -> Result<Buffer, AllocError> {
@@ -119,6 +119,11 @@ fn a_trim_takes_nothing_that_is_waited_for(kind: Kind) {
     assert_eq!(pool.trim().segments, 1);
 }
 
+/// So many segments of two buffers each, so that a trim takes a while, and so many
+/// times.
+const SEGMENTS: usize = 600;
+const ROUNDS: usize = 10;
+
 /// Trims `pool`, of whose class of 1024 B many segments were added, while another
 /// thread waits for that class from some moment within on. Gives what became of
 /// the wait, and whether all of the class was gone then.
@@ -139,9 +144,9 @@ fn wait_beside_a_trim(pool: &Pool) -> (Result<usize, AllocError>, bool) {
 
 fn a_wait_beside_a_trim_ends_when_the_class_is_gone(kind: Kind) {
     let mut told = 0;
-    for _ in 0..30 {
+    for _ in 0..ROUNDS {
         let pool = kind.build(builder().reserve(512, 512, 1));
-        for _ in 0..100 {
+        for _ in 0..SEGMENTS {
             pool.request(1024, 512, 2).unwrap();
         }
         match wait_beside_a_trim(&pool) {
@@ -153,20 +158,20 @@ fn a_wait_beside_a_trim_ends_when_the_class_is_gone(kind: Kind) {
             (Err(other), _) => panic!("{other}"),
         }
     }
-    println!("{told} of 30 waits were told that the class is gone");
+    println!("{told} of {ROUNDS} waits were told that the class is gone");
 }
 
 fn a_wait_beside_a_trim_climbs_when_nothing_smaller_is_left(kind: Kind) {
     let mut climbed = 0;
-    for _ in 0..30 {
+    for _ in 0..ROUNDS {
         let builder = builder().climb(1).reserve(512, 512, 1);
         let pool = kind.build(builder.reserve(1 << 20, 512, 4));
-        for _ in 0..100 {
+        for _ in 0..SEGMENTS {
             pool.request(1024, 512, 2).unwrap();
         }
         let (waited, _) = wait_beside_a_trim(&pool);
         let capacity = waited.expect("four are free all the time");
         climbed += usize::from(capacity > 1024);
     }
-    println!("{climbed} of 30 waits climbed");
+    println!("{climbed} of {ROUNDS} waits climbed");
 }

@@ -81,7 +81,7 @@ impl<C: CpuCaches> Shelf<C> {
     /// Looks through the lists for `wait`.
     pub fn look(&self, wait: &mut Wait) {
         self.lists
-            .look(wait, &self.lists.classes().ladder(|_| true));
+            .look(wait, &self.lists.classes().ladder(|_| true), false);
     }
 
     /// Ends `wait`.

@@ -41,6 +41,14 @@ impl Restartable {
         })
     }
 
+    /// Whether sections of `class` are diverted here.
+    fn is_shut(&self, tables: &Tables, class: ClassId) -> bool {
+        let line = tables.classes.line(class);
+        self.slots
+            .current()
+            .is_some_and(|cpu| Slots::is_shut(line, cpu))
+    }
+
     /// The slots.
     #[cfg(hugepool_loom)]
     pub fn slots(&self) -> &Slots {
@@ -85,10 +93,11 @@ impl CpuCaches for Restartable {
         rseq::push(line, index)
     }
 
-    fn pop_again(&self, tables: &Tables, class: ClassId) -> Option<Index> {
-        let line = tables.classes.line(class);
+    fn pop_again(&self, _tables: &Tables, class: ClassId) -> Option<Index> {
+        // What is in the slot stays in reach while somebody waits.
+        let line = self.slots.past_the_limit(class);
         for _ in 0..TRIES {
-            if let Some(index) = rseq::pop(line) {
+            if let Some(index) = rseq::pop(&line) {
                 return Some(index);
             }
             if !self.may_succeed(class, |count, _| count > 0) {
@@ -105,7 +114,8 @@ impl CpuCaches for Restartable {
                 return Ok(());
             }
             // `index` is still ours, so the pool is still there.
-            if !self.may_succeed(class, |count, room| count < u32::from(room)) {
+            let ready = |count, room| count < u32::from(room);
+            if self.is_shut(tables, class) || !self.may_succeed(class, ready) {
                 break;
             }
         }
@@ -164,7 +174,8 @@ impl CpuCaches for Restartable {
                 indices.for_each(|index| _ = handful.add(index));
                 return Some(handful);
             }
-            if !self.may_succeed(class, |count, _| count > 0) {
+            let ready = |count, _| count > 0;
+            if self.is_shut(tables, class) || !self.may_succeed(class, ready) {
                 break;
             }
         }

@@ -92,15 +92,17 @@ impl Ladder {
         self.iter().find(|rung| rung.serves(size, alignment))
     }
 
-    /// Drops the classes larger than `climb` times a request of `size` bytes,
-    /// except the smallest.
+    /// The size of the largest class that a request of `size` bytes may have: it
+    /// climbs to classes `climb` times its size, or else to the smallest.
+    pub fn reach(&self, size: usize, climb: usize) -> usize {
+        let first = self.iter().next().map_or(0, |rung| rung.size);
+        size.saturating_mul(climb).max(first)
+    }
+
+    /// Drops the classes larger than `reach`.
     #[must_use]
-    pub fn up_to(mut self, size: usize, climb: usize) -> Ladder {
-        let limit = size.saturating_mul(climb);
-        let beyond = self.iter().skip(1).position(|rung| rung.size > limit);
-        if let Some(at) = beyond {
-            self.len = at + 1;
-        }
+    pub fn up_to(mut self, reach: usize) -> Ladder {
+        self.len = self.iter().filter(|rung| rung.size <= reach).count();
         self
     }
 }
@@ -146,7 +148,8 @@ mod tests {
             for rung in ladder(&sizes).iter().filter(|rung| rung.serves(size, 1 << shift)) {
                 serving.insert(rung);
             }
-            let serving = serving.up_to(size, climb);
+            let reach = serving.reach(size, climb);
+            let serving = serving.up_to(reach);
             let rungs: Vec<_> = serving.iter().map(|rung| rung.size).collect();
             let mut fitting: Vec<_> = sizes
                 .iter()
@@ -156,9 +159,8 @@ mod tests {
             fitting.sort_unstable();
             let expected: Vec<_> = fitting
                 .iter()
-                .enumerate()
-                .filter(|&(k, &other)| k == 0 || other <= size * climb)
-                .map(|(_, &other)| other)
+                .copied()
+                .filter(|&other| other <= size * climb || other == fitting[0])
                 .collect();
             prop_assert_eq!(rungs, expected);
         }

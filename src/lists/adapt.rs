@@ -26,7 +26,7 @@ use super::FreeLists;
 use super::ledger::{Carry, count};
 use crate::cache::CpuCaches;
 use crate::class::ClassId;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fault, fence};
 
 /// What any cache may hold.
 const LEAST: u8 = 2;
@@ -75,6 +75,9 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Lets the caches of a class in use that is new, or that nobody waits for.
     fn put_in_use(&self, class: ClassId) {
         self.caches.attach(&self.tables, class);
+        // SeqCst: the slots, and then whether anybody waits; who waited leaves, and
+        // then looks for slots to open (`end_wait`). One of us opens them.
+        fault!(NoSlotFence, (), fence(Ordering::SeqCst));
         self.unshut(class);
     }
 

@@ -25,7 +25,8 @@ impl<C: CpuCaches> FreeLists<C> {
         // which classes have buffers. Either it finds this one, or we find the
         // waiter, and shut the class for it.
         fence(Ordering::SeqCst);
-        if fault!(NoRouse, false, self.is_wanted(class)) {
+        let wanted = fault!(NoRouse, false, self.is_wanted(class));
+        if wanted {
             self.shut(&[class]);
         }
         let batch = self.stock_batch(class);
@@ -38,6 +39,10 @@ impl<C: CpuCaches> FreeLists<C> {
                 self.tables.records.get(index.raw() as usize).set(None, 0);
             }
             self.put_down(class, self.depot(class), &indices);
+        }
+        if fault!(StaysShut, false, wanted) {
+            // The waiter may have left before we shut the class.
+            self.unshut(class);
         }
     }
 

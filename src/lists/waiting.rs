@@ -18,8 +18,8 @@ use super::ledger::Carry;
 use super::search::Gathering;
 use crate::cache::CpuCaches;
 use crate::class::{ClassId, Ladder};
-use crate::sync::{Patience, fault};
-use crate::wait::{Line, Request, Seat, Turn};
+use crate::sync::{Ordering, Patience, fault, fence};
+use crate::wait::{Line, Request, Ringing, Seat, Turn};
 use crate::word::Index;
 
 /// A wait for a buffer. Whoever has it must end it.
@@ -69,21 +69,29 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// Looks through the classes on `ladder`, those that could serve who waits,
-    /// unless it has done so and nothing can have escaped it since. Whatever is
-    /// there goes to the first in line.
-    pub fn look(&self, wait: &mut Wait, ladder: &Ladder) {
+    /// unless it has done so and nothing can have escaped it since; if `again`, all
+    /// the same. Whatever is there goes to the first in line.
+    pub fn look(&self, wait: &mut Wait, ladder: &Ladder, again: bool) {
         let classes = ladder.classes();
-        if wait.looked != ladder.set() {
+        if wait.looked != ladder.set() || !wait.sure {
             wait.sure = self.shut(classes);
             wait.looked = ladder.set();
-        } else if wait.sure {
+        } else if !again {
             return;
         }
-        // What is found may be meant for somebody else.
-        let gathering = Gathering::begin(self, classes);
         while self.line.turn(&wait.seat) == Turn::Waiting {
+            // What is found may be meant for somebody else.
+            let gathering = Gathering::begin(self, classes);
             match self.search(classes, gathering.announced(), Patience::none()) {
-                Ok((class, index)) => self.put_back(class, index),
+                Ok((class, index)) => {
+                    let given = self.hand_over(class, index);
+                    if given.is_none() {
+                        self.put_back(class, index);
+                    }
+                    // Somebody else's code comes after the announcement.
+                    drop(gathering);
+                    drop(given);
+                }
                 Err(_) => return,
             }
         }
@@ -93,6 +101,8 @@ impl<C: CpuCaches> FreeLists<C> {
     pub fn end_wait(&self, wait: Wait) -> Option<(ClassId, Index)> {
         let request = wait.seat.request();
         let given = self.line.leave(wait.seat);
+        // SeqCst: see `put_in_use`.
+        fault!(NoSlotFence, (), fence(Ordering::SeqCst));
         // Growth may have shut classes for it that it never looked at.
         for class in self.classes().ids() {
             let line = self.classes().line(class);
@@ -128,6 +138,10 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Opens the lists of `class` unless somebody waits.
     pub fn unshut(&self, class: ClassId) {
+        // Each list asks again; this spares those who wait being counted so often.
+        if fault!(UnshutAnyway, false, self.is_wanted(class)) {
+            return;
+        }
         let idle = || fault!(UnshutAnyway, true, !self.is_wanted(class));
         self.caches.unshut(&self.tables, class, &idle);
         self.loose(class).unshut(idle);
@@ -135,7 +149,8 @@ impl<C: CpuCaches> FreeLists<C> {
         self.aside(class).unshut(idle);
     }
 
-    fn hand_over(&self, class: ClassId, index: Index) -> bool {
+    /// `None`: nobody waits, and `index` is still the caller's.
+    fn hand_over(&self, class: ClassId, index: Index) -> Option<Ringing<'_>> {
         self.line.hand_over(self.classes().line(class), index)
     }
 
@@ -143,7 +158,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// puts it where requests find it. The caller holds a handle, and has
     /// announced the buffer if nobody asked it for one.
     pub(super) fn put_back(&self, class: ClassId, index: Index) {
-        if !self.hand_over(class, index) {
+        if self.hand_over(class, index).is_none() {
             self.loose(class).force(&self.tables.records, index);
             self.serve(class);
         }
@@ -152,23 +167,24 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Whether a buffer of `class` that the caller found went to somebody who
     /// waits.
     pub(super) fn goes_to_the_line(&self, class: ClassId, index: Index) -> bool {
-        fault!(NoPrecedence, false, self.hand_over(class, index))
+        fault!(NoPrecedence, false, self.hand_over(class, index).is_some())
     }
 
     /// Hands over what the caller put into shut lists. The caller holds a
     /// handle.
     pub(super) fn serve(&self, class: ClassId) {
-        if fault!(NoServe, true, !self.is_wanted(class)) {
-            return;
-        }
-        let _carry = Carry::begin(self.own_ledger(class));
-        while self.is_wanted(class) {
+        while fault!(NoServe, false, self.is_wanted(class)) {
+            let carry = Carry::begin(self.own_ledger(class));
             let Some(index) = self.take_shared(class) else {
                 return;
             };
-            if !self.hand_over(class, index) {
+            let given = self.hand_over(class, index);
+            if given.is_none() {
                 self.loose(class).force(&self.tables.records, index);
             }
+            // Somebody else's code comes after the announcement.
+            drop(carry);
+            drop(given);
         }
     }
 

@@ -58,7 +58,7 @@ impl Allocate {
             return Ok(None);
         };
         waiter.register(cx.waker());
-        match waiter.advance()? {
+        match waiter.advance(false)? {
             Next::Buffer(buffer) => return Ok(Some(buffer)),
             Next::Sleep if waiter.is_sure() => {}
             // Nobody may wake it: it is polled again and again.
@@ -93,7 +93,8 @@ impl Pool {
     /// dropped at any time; neither a buffer nor anybody's turn is lost. One that
     /// is forgotten, or never polled again, keeps its place, and a buffer if one
     /// has come. Lock-free: its waker is run by whoever gives it a buffer, on that
-    /// thread, and may use the pool, or drop the future. Only where the kernel
+    /// thread, and may use the pool, or drop the future (wakers that do that to each
+    /// other's futures are nested). Only where the kernel
     /// refuses `membarrier(2)` to a pool that was built with it does the future
     /// wake itself to look again. Needs the feature `event-listener`.
     ///

@@ -17,8 +17,12 @@ use crate::lists::Wait;
 use crate::wait::{Line, Turn};
 use std::time::{Duration, Instant};
 
-/// How often a waiter looks that cannot be sure to be woken (`Wait::is_sure`).
+/// How long a thread sleeps that cannot be sure to be woken (`Wait::is_sure`)
+/// before it looks again.
 const UNSURE: Duration = Duration::from_millis(1);
+/// How long any other sleeps: whoever should wake it may itself have been stopped,
+/// or ended, between giving it a buffer and waking it.
+const SURE: Duration = Duration::from_millis(100);
 
 /// Someone who waits. Dropped before the end, it leaves the line, and what it was
 /// given goes to the next.
@@ -76,14 +80,14 @@ impl Handle {
 
 impl Waiter {
     /// Gets on as far as is possible without sleeping. Whatever would wake it is
-    /// set up before.
-    pub fn advance(&mut self) -> Result<Next, AllocError> {
+    /// set up before. If `again` it looks where it has looked already.
+    pub fn advance(&mut self, again: bool) -> Result<Next, AllocError> {
         let catalog = &self.handle.shared().catalog;
         let line = catalog.lists().line();
         let Some(wait) = &mut self.wait else {
             return Ok(Next::Sleep);
         };
-        let looked = catalog.look(wait);
+        let looked = catalog.look(wait, again);
         let goes_on = line.turn(wait.seat()) == Turn::Waiting && !line.is_aborted();
         if goes_on && looked.is_ok() {
             return Ok(Next::Sleep);
@@ -112,20 +116,24 @@ impl Waiter {
     }
 
     /// Sleeps until the bell has rung since it rang `rings` times, until
-    /// `deadline` has passed, or for no reason.
+    /// `deadline` has passed, or it is time to look again.
     fn sleep(&self, rings: u32, deadline: Option<Instant>) {
         let Some(wait) = &self.wait else { return };
-        let soon = (!wait.is_sure()).then(|| Instant::now() + UNSURE);
-        let until = [deadline, soon].into_iter().flatten().min();
-        self.handle.line().bell(wait.seat()).sleep(rings, until);
+        let soon = Instant::now() + if wait.is_sure() { SURE } else { UNSURE };
+        let until = deadline.map_or(soon, |deadline| deadline.min(soon));
+        self.handle
+            .line()
+            .bell(wait.seat())
+            .sleep(rings, Some(until));
     }
 
     /// Waits until `deadline`, for ever without one. `None`: it has passed.
     fn block(mut self, deadline: Option<Instant>) -> Result<Option<Buffer>, AllocError> {
+        let mut again = false;
         loop {
             // Before the look at what it rings for.
             let rings = self.rings();
-            match self.advance()? {
+            match self.advance(again)? {
                 Next::Buffer(buffer) => return Ok(Some(buffer)),
                 Next::Sleep if deadline.is_some_and(has_passed) => {
                     // One may have come in the last moment.
@@ -133,6 +141,7 @@ impl Waiter {
                 }
                 Next::Sleep => self.sleep(rings, deadline),
             }
+            again = self.rings() == rings;
         }
     }
 }
@@ -221,14 +230,17 @@ impl Pool {
     /// past the caches, and look at the places of all who wait. The calling thread
     /// sleeps (`futex`); other threads' allocations and frees never wait for it.
     /// Growth serves those who wait, too, in their order; a trim takes nothing
-    /// that is waited for.
+    /// that is waited for. (A call has its place in the line when it has shut the
+    /// way into the caches; one that comes at that moment may still be first.)
     ///
     /// # Errors
     ///
     /// Those of [`allocate`](Self::allocate) that waiting cannot cure, at once;
-    /// [`AllocError::TimedOut`], at once if `limit` is zero and none is free;
+    /// [`AllocError::TimedOut`], if `limit` is zero as soon as `allocate` would
+    /// refuse;
     /// [`AllocError::Aborted`] after [`abort`](Self::abort);
-    /// [`AllocError::TooManyWaiters`] if 65536 wait already.
+    /// [`AllocError::TooManyWaiters`] if there are 65536 in the line, those among
+    /// them who were served and have not noticed yet.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -258,7 +270,7 @@ impl Pool {
 
     /// As [`allocate_timeout`](Self::allocate_timeout), waiting until `deadline`.
     /// One in the past: a buffer that is free is taken, otherwise the call fails
-    /// at once.
+    /// as soon as `allocate` would.
     ///
     /// # Errors
     ///
@@ -276,7 +288,7 @@ impl Pool {
 
     /// Ends every wait that is under way, and every one to come, with
     /// [`AllocError::Aborted`]. Requests that find a buffer free are served as
-    /// before. There is no way back. Lock-free.
+    /// before. There is no way back. Lock-free; wakes whoever waits.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

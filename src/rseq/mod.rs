@@ -278,17 +278,38 @@ impl Slots {
         }
     }
 
-    /// Gives a class its slots. Every caller writes the same.
-    pub fn attach(&self, line: &Line) {
+    /// The slot of processor 0.
+    fn first(&self, class: ClassId) -> *mut () {
         // The model finds the slots by the table.
         #[cfg(hugepool_loom)]
-        let first = std::ptr::from_ref(&*self.slots);
+        let first = {
+            let _ = class;
+            std::ptr::from_ref(&*self.slots)
+        };
         // SAFETY: a class's number is below `MAX_CLASSES`, and there is a row of
         // that many slots at least.
         #[cfg(not(hugepool_loom))]
-        let first = unsafe { self.slots.base().add(line.id().index()) };
+        let first = unsafe { self.slots.base().add(class.index()) };
+        first.cast_mut().cast()
+    }
+
+    /// Gives a class its slots. Every caller writes the same.
+    pub fn attach(&self, line: &Line) {
         // Release: see `unshut`.
-        line.slots.store(first.cast_mut().cast(), Ordering::Release);
+        line.slots.store(self.first(line.id()), Ordering::Release);
+    }
+
+    /// A line that leads to the slots of `class` although it may be shut. For
+    /// those who hold a handle, and only to take.
+    pub fn past_the_limit(&self, class: ClassId) -> Line {
+        let limit = Limit::default().with_cpus(self.cpus as u32);
+        Line::to_slots(class, self.first(class), limit.word())
+    }
+
+    /// Whether sections of a class are diverted on `cpu`.
+    pub fn is_shut(line: &Line, cpu: usize) -> bool {
+        // Relaxed: a hint.
+        Limit::from_word(line.limit.load(Ordering::Relaxed)).cpus() as usize <= cpu
     }
 
     /// Diverts every section of some classes from now on. Changes the limits even

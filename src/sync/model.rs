@@ -211,6 +211,11 @@ pub enum Fault {
     SameTicket,
     /// The batch of a portable slot takes no part in the shutting.
     FilledStaysOpen,
+    /// Growth does not open a class that it shut for a waiter who has left.
+    StaysShut,
+    /// No full fence between giving a class its slots and looking whether anybody
+    /// waits.
+    NoSlotFence,
     /// A task's waker is exchanged with `Relaxed` instead of `AcqRel`.
     RegisterRelaxed,
     /// Lists are opened although somebody waits.
@@ -269,6 +274,8 @@ impl Fault {
         Self::NoRouse,
         Self::SameTicket,
         Self::FilledStaysOpen,
+        Self::StaysShut,
+        Self::NoSlotFence,
         Self::RegisterRelaxed,
         Self::UnshutAnyway,
         Self::VisitorsDoNotCount,

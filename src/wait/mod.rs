@@ -62,7 +62,7 @@ use occupied::Occupied;
 use std::io;
 #[cfg(any(feature = "event-listener", hugepool_loom))]
 use std::task::Waker;
-use waker::WakerCell;
+use waker::{Spent, WakerCell};
 
 /// How many can wait at once.
 pub const MAX_WAITERS: usize = if cfg!(hugepool_loom) { 3 } else { 1 << 16 };
@@ -140,10 +140,10 @@ impl Place {
     }
 
     /// Wakes whoever stands here, or stands here by now.
-    fn wake(&self, standing: Standing) {
+    fn wake(&self, standing: Standing, spent: &Spent) {
         match standing {
             _ if fault!(NoWake, true, false) => {}
-            Standing::Waiting { task: true, .. } => self.waker.ring(),
+            Standing::Waiting { task: true, .. } => self.waker.ring(spent),
             _ => self.bell.ring(),
         }
     }
@@ -176,6 +176,23 @@ pub enum Turn {
     Aborted,
 }
 
+/// Somebody who was given a buffer, and is woken when this is dropped.
+#[must_use = "dropping it runs somebody else's code"]
+pub struct Ringing<'a> {
+    place: &'a Place,
+    spent: &'a Spent,
+    standing: Standing,
+}
+
+impl Drop for Ringing<'_> {
+    fn drop(&mut self) {
+        // loom's report unwinds through here; a second panic would abort.
+        if !cfg!(hugepool_loom) || !std::thread::panicking() {
+            self.place.wake(self.standing, self.spent);
+        }
+    }
+}
+
 /// The line.
 pub struct Line {
     places: Table<Place>,
@@ -184,6 +201,7 @@ pub struct Line {
     tickets: CachePadded<AtomicU64>,
     /// 1 once every wait is to end. Never taken back.
     aborted: AtomicU64,
+    spent: Spent,
 }
 
 impl Line {
@@ -194,6 +212,7 @@ impl Line {
             occupied: Occupied::new()?,
             tickets: CachePadded::new(AtomicU64::new(0)),
             aborted: AtomicU64::new(0),
+            spent: Spent::default(),
         })
     }
 
@@ -247,9 +266,9 @@ impl Line {
     }
 
     /// Gives `index`, which the caller holds, to the first in line whom `class`
-    /// can serve. False: there was nobody, and it is still the caller's. The
-    /// caller holds a handle. Lock-free.
-    pub fn hand_over(&self, class: &Class, index: Index) -> bool {
+    /// can serve, and gives whom to wake. `None`: there was nobody, and it is still
+    /// the caller's. The caller holds a handle. Lock-free.
+    pub fn hand_over(&self, class: &Class, index: Index) -> Option<Ringing<'_>> {
         let ticket = |standing| match standing {
             Standing::Waiting { ticket, .. } => fault!(LastFirst, u64::MAX - ticket, ticket),
             _ => u64::MAX,
@@ -264,18 +283,21 @@ impl Line {
         };
         while let Some((place, standing)) = first() {
             if place.advance(standing, given) {
-                place.wake(standing);
-                return true;
+                return Some(Ringing {
+                    place,
+                    spent: &self.spent,
+                    standing,
+                });
             }
         }
-        false
+        None
     }
 
     /// Has the task that waits at `seat` woken by `waker`. It looks at its turn
     /// afterwards.
     #[cfg(any(feature = "event-listener", hugepool_loom))]
     pub fn register(&self, seat: &Seat, waker: &Waker) {
-        self.place(seat.id).waker.register(waker);
+        self.place(seat.id).waker.register(waker, &self.spent);
     }
 
     /// How the wait at `seat` stands.
@@ -314,10 +336,10 @@ impl Line {
                 .store(Standing::Vacant.word(), Ordering::Release);
             turn
         };
-        let waker = place.waker.clear();
+        let note = place.waker.clear();
         self.occupied.put(seat.id);
         // Last, for it is somebody else's code.
-        shield(move || drop(waker));
+        shield(move || drop(note));
         match turn {
             Turn::Given(class, index) => Some((class, index)),
             Turn::Waiting | Turn::Aborted => None,
@@ -337,7 +359,7 @@ impl Line {
         fence(Ordering::SeqCst);
         for (place, standing) in self.waiting() {
             if place.advance(standing, Standing::Aborted) {
-                place.wake(standing);
+                place.wake(standing, &self.spent);
             }
         }
     }
@@ -348,7 +370,7 @@ impl Line {
         // SeqCst: see the module.
         fence(Ordering::SeqCst);
         for (place, standing) in self.waiting() {
-            fault!(NoRouse, (), place.wake(standing));
+            fault!(NoRouse, (), place.wake(standing, &self.spent));
         }
     }
 

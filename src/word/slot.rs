@@ -174,7 +174,7 @@ impl fmt::Debug for Gate {
 /// Those below `cpus`; none while the class is shut. The version grows with
 /// every change, so that opening can tell that somebody shut it anew. All-zero
 /// memory is a class that is shut.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Limit(u64);
 
 impl Limit {

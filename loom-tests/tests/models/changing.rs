@@ -3,11 +3,13 @@
 //! Proves: a class that is new serves those who wait already, first those who came
 //! first, and what it gave comes back to the next; whoever waits beside a trim is
 //! served if anything is left that could serve it, with a larger class if that is
-//! all there is, and told if nothing is; a trim takes nothing that is waited for.
+//! all there is, and told if nothing is; a trim takes nothing that is waited for;
+//! and no class stays shut for somebody who has left.
 //!
 //! The twins: a waiter does not pass a fence before it looks what there is; nobody
 //! is roused, nor are new classes shut; new buffers are not offered to the line; a
-//! trim takes what is waited for.
+//! trim takes what is waited for; growth does not open what it shut, nor passes a
+//! fence before it looks who waits.
 
 use super::growth::{ALIGNMENT, Pool, SIZES, Stub, admit, empty};
 use hugepool::model::{Fault, Given, Index, Turn, Wait};
@@ -21,6 +23,7 @@ tests_of_each_kind![
     a_wait_beside_a_trim_ends,
     a_wait_beside_a_trim_climbs_to_what_is_left,
     a_trim_takes_nothing_that_is_waited_for,
+    growth_beside_a_wait_that_ends_leaves_nothing_shut,
 ];
 
 fn stand<C: Kind>(pool: &Pool<C>) -> Wait {
@@ -39,7 +42,7 @@ fn sleep<C: Kind>(pool: &Pool<C>, mut wait: Wait) -> Option<Index> {
     loop {
         let bell = line.bell(wait.seat());
         let rings = bell.rings();
-        let looked = pool.look(&mut wait);
+        let looked = pool.look(&mut wait, false);
         if looked.is_err() || line.turn(wait.seat()) != Turn::Waiting {
             return end(pool, wait);
         }
@@ -77,11 +80,11 @@ pub fn what_growth_gave_to_the_first_comes_back_to_the_second<C: Kind>() -> Mode
     Model::new(1..=2, &[Fault::NoRouse], || {
         let pool = pool::<C>();
         let mut first = stand(&pool);
-        pool.look(&mut first).unwrap();
+        pool.look(&mut first, false).unwrap();
         let grower = Arc::clone(&pool);
         let thread = spawn(move || admit(&grower, SIZES[1], Stub::new(2, 1), true));
         let mut second = stand(&pool);
-        pool.look(&mut second).unwrap();
+        pool.look(&mut second, false).unwrap();
         loom::stop_exploring();
         thread.join().unwrap();
         let line = pool.lists().line();
@@ -90,6 +93,30 @@ pub fn what_growth_gave_to_the_first_comes_back_to_the_second<C: Kind>() -> Mode
         let home = pool.lists().give(pool.classes().line(class), index);
         assert_eq!(home, Given::Home);
         assert_eq!(end(&pool, second), Some(index), "it went past who waits");
+    })
+}
+
+/// Somebody who waits gives up while a class comes that could have served it.
+pub fn growth_beside_a_wait_that_ends_leaves_nothing_shut<C: Kind>() -> Model {
+    let twins: &[Fault] = C::pick(&[Fault::StaysShut], &[Fault::StaysShut, Fault::NoSlotFence]);
+    Model::new(1..=2, twins, || {
+        let pool = pool::<C>();
+        let mut wait = stand(&pool);
+        pool.look(&mut wait, false).unwrap();
+        let grower = Arc::clone(&pool);
+        let thread = spawn(move || admit(&grower, SIZES[1], Stub::new(2, 1), true));
+        // The growth is first, until it is interrupted.
+        yield_now();
+        let given = pool.lists().end_wait(wait);
+        thread.join().unwrap();
+        let (class, index) = given.unwrap_or_else(|| {
+            let taken = pool.take(SIZES[1], ALIGNMENT).expect("nobody has it");
+            (taken.line.id(), taken.index)
+        });
+        let line = pool.classes().line(class);
+        assert_eq!(pool.lists().give(line, index), Given::Home);
+        let cached = pool.lists().counts(class).cached;
+        assert_eq!(cached, 1, "the class stayed shut");
     })
 }
 
@@ -132,7 +159,7 @@ pub fn a_trim_takes_nothing_that_is_waited_for<C: Kind>() -> Model {
         let mut wait = stand(&pool);
         let trimmer = Arc::clone(&pool);
         let thread = spawn(move || trimmer.trim().len());
-        let looked = pool.look(&mut wait);
+        let looked = pool.look(&mut wait, false);
         assert_eq!(thread.join().unwrap(), 0, "somebody waited for it");
         looked.unwrap();
         assert!(end(&pool, wait).is_some(), "nobody has it");

@@ -65,7 +65,7 @@ impl Counter {
         let index = Index::from_raw(number).unwrap();
         self.buffers.give(index);
         let class = self.classes.line(ClassId::new(class).unwrap());
-        let taken = self.line.hand_over(class, index);
+        let taken = self.line.hand_over(class, index).is_some();
         if !taken {
             self.buffers.take(index);
         }

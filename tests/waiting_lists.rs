@@ -1,0 +1,214 @@
+//! While somebody waits, lists are shut: for whom, what stays in reach, and when
+//! they are open again.
+#![cfg(feature = "event-listener")]
+
+mod support;
+
+use hugepool::{AllocError, Allocate, Buffer, Builder, Pool};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+use support::filter::refuse;
+use support::kind::{Kind, both_kinds};
+use support::process::alone;
+use support::{on_cpu, pin, skipped, two_cpus};
+
+both_kinds![
+    what_growth_gave_to_a_future_that_is_dropped_goes_to_the_next,
+    a_wait_that_is_over_opens_the_lists_by_itself,
+    the_free_that_serves_the_last_waiter_opens_the_lists,
+];
+
+const SIZE: usize = 4096;
+/// Longer than any wait here.
+const LONG: Duration = Duration::from_secs(40);
+
+fn builder(count: usize) -> Builder {
+    Pool::builder()
+        .reserve(SIZE, SIZE, count)
+        .address_space(1 << 30)
+        .prefault(false)
+}
+
+fn take(pool: &Pool) -> Buffer {
+    pool.allocate(SIZE, SIZE).expect("a buffer is free")
+}
+
+#[derive(Default)]
+struct Wakes(AtomicU64);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+struct Task(Pin<Box<Allocate>>, Arc<Wakes>);
+
+impl Task {
+    fn waiting(pool: &Pool) -> Self {
+        let mut task = Self(Box::pin(pool.allocate_async(SIZE, SIZE)), Arc::default());
+        assert!(task.poll().is_pending(), "nothing was free");
+        task
+    }
+    fn poll(&mut self) -> Poll<Result<Buffer, AllocError>> {
+        let waker = Waker::from(Arc::clone(&self.1));
+        self.0.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+    fn wakes(&self) -> u64 {
+        self.1.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Growth serves the first, which never looks at the new class.
+fn what_growth_gave_to_a_future_that_is_dropped_goes_to_the_next(kind: Kind) {
+    let pool = kind.build(builder(1));
+    let _held = take(&pool);
+    let first = Task::waiting(&pool);
+    let mut second = Task::waiting(&pool);
+    pool.request(2 * SIZE, SIZE, 1).unwrap();
+    assert!(first.wakes() > 0 && second.wakes() == 0);
+    drop(first);
+    assert!(second.wakes() > 0, "its wake-up was lost");
+    let Poll::Ready(Ok(buffer)) = second.poll() else {
+        panic!("it still waits")
+    };
+    assert_eq!(buffer.capacity(), 2 * SIZE);
+}
+
+/// The very first free after it goes to the cache.
+fn a_wait_that_is_over_opens_the_lists_by_itself(kind: Kind) {
+    let pool = kind.build(builder(1));
+    let held = take(&pool);
+    let refused = pool.allocate_timeout(SIZE, SIZE, Duration::from_millis(1));
+    assert!(matches!(refused, Err(AllocError::TimedOut { .. })));
+    drop(held);
+    assert_eq!(pool.stats().classes[0].cached, 1, "the cache stayed shut");
+}
+
+/// Even if that one does not come to take what it was given.
+fn the_free_that_serves_the_last_waiter_opens_the_lists(kind: Kind) {
+    let pool = kind.build(builder(2));
+    let (one, two) = (take(&pool), take(&pool));
+    let task = Task::waiting(&pool);
+    drop(one);
+    assert_eq!(task.wakes(), 1);
+    drop(two);
+    assert_eq!(pool.stats().classes[0].cached, 1, "the cache stayed shut");
+    drop(task);
+}
+
+const PASSED_ON: &str = "a_request_gives_what_it_finds_to_who_waits";
+
+/// A waiter that `membarrier` is refused to cannot reach another CPU's cache; a
+/// request that can hands the buffer over.
+#[test]
+fn a_request_gives_what_it_finds_to_who_waits() {
+    alone(PASSED_ON, &[], || {
+        let Some((here, there)) = two_cpus(PASSED_ON) else {
+            return;
+        };
+        Kind::Restartable.run(|kind| {
+            let pool = kind.build(builder(1));
+            on_cpu(there, || drop(take(&pool)));
+            assert_eq!(pool.stats().classes[0].cached, 1);
+            let mut task = on_cpu(here, || {
+                if refuse(libc::SYS_membarrier, libc::EPERM).is_err() {
+                    skipped(PASSED_ON);
+                    return None;
+                }
+                Some(Task::waiting(&pool))
+            });
+            let Some(task) = &mut task else { return };
+            let before = task.wakes();
+            // From a thread without the filter.
+            let refused = pool.allocate(SIZE, SIZE);
+            assert!(refused.is_err(), "it overtook who waits");
+            assert!(task.wakes() > before);
+            assert!(task.poll().is_ready());
+        });
+    });
+}
+
+const UNSURE: &str = "a_waiter_finds_what_lies_in_the_cache_of_its_own_cpu";
+
+/// `membarrier` is refused to it, so what another CPU's cache holds is out of its
+/// reach; when it runs there, it is not.
+#[test]
+fn a_waiter_finds_what_lies_in_the_cache_of_its_own_cpu() {
+    alone(UNSURE, &[], || {
+        let Some((here, there)) = two_cpus(UNSURE) else {
+            return;
+        };
+        Kind::Restartable.run(|kind| {
+            let pool = kind.build(builder(1));
+            on_cpu(there, || drop(take(&pool)));
+            assert_eq!(pool.stats().classes[0].cached, 1);
+            let waiter = AtomicI32::new(0);
+            std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| {
+                    if refuse(libc::SYS_membarrier, libc::EPERM).is_err() {
+                        return skipped(UNSURE);
+                    }
+                    pin(here);
+                    // SAFETY: takes nothing and gives a number.
+                    waiter.store(unsafe { libc::gettid() }, Ordering::Relaxed);
+                    let waited = pool.allocate_timeout(SIZE, SIZE, LONG);
+                    waited.expect("it was moved to where the buffer is");
+                });
+                while pool.stats().waiting == 0 && !waiting.is_finished() {
+                    std::thread::yield_now();
+                }
+                let mut set: libc::cpu_set_t = {
+                    // SAFETY: all-zero bytes are an empty set.
+                    unsafe { std::mem::zeroed() }
+                };
+                // SAFETY: the number is below the size of the set.
+                unsafe { libc::CPU_SET(there, &mut set) };
+                let thread = waiter.load(Ordering::Relaxed);
+                // SAFETY: `set` is readable and as large as we say. (The thread may
+                // have ended; then nothing happens.)
+                unsafe { libc::sched_setaffinity(thread, size_of_val(&set), &set) };
+            });
+        });
+    });
+}
+
+const SILENT: &str = "a_waiter_finds_what_it_was_given_though_nobody_wakes_it";
+
+/// Whoever gave it the buffer was stopped before it could wake anybody. (As if: the
+/// kernel refuses it the call.)
+#[test]
+fn a_waiter_finds_what_it_was_given_though_nobody_wakes_it() {
+    alone(SILENT, &[], || {
+        for kind in Kind::ALL {
+            kind.run(|kind| {
+                let pool = kind.build(builder(1));
+                let buffer = take(&pool);
+                std::thread::scope(|scope| {
+                    let waiter = scope.spawn(|| {
+                        let since = Instant::now();
+                        let waited = pool.allocate_timeout(SIZE, SIZE, LONG);
+                        waited.expect("it was given one");
+                        since.elapsed()
+                    });
+                    while pool.stats().waiting == 0 {
+                        std::thread::yield_now();
+                    }
+                    // It sleeps.
+                    std::thread::sleep(Duration::from_millis(20));
+                    scope.spawn(|| {
+                        if refuse(libc::SYS_futex, libc::EPERM).is_err() {
+                            skipped(SILENT);
+                        }
+                        drop(buffer);
+                    });
+                    assert!(waiter.join().unwrap() < LONG / 2);
+                });
+            });
+        }
+    });
+}
