@@ -4,7 +4,7 @@
 //! by: refills and flushes, which report that a cache missed; steals; growth.
 //!
 //! ```text
-//!   a miss (the cache was empty and the depot well stocked, or it was full):
+//!   a miss (the cache was empty and the depot had a batch, or it was full):
 //!        capacity × 2, up to the class's most, if the processor's budget allows;
 //!        otherwise, every so many times, half the capacity of a class that was
 //!        idle since the last look becomes free

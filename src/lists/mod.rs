@@ -33,7 +33,7 @@
 //! more in their hands than their caller asked for announce it first (`Carry`).
 //! A sweep that sees an announcement yields and sweeps again, with `Patience`,
 //! so that the carrier can put the batch down; a refusal after patience has run
-//! out says so. Surplus is only ever carried when the depot is well stocked;
+//! out says so. Surplus is only ever carried when the depot has a batch or more;
 //! otherwise buffers move one by one from list to caller.
 //!
 //! "Changed between them" must mean the same to every thread: a thread that

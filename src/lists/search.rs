@@ -317,15 +317,15 @@ impl<C: CpuCaches> FreeLists<C> {
         }
     }
 
-    /// Takes one buffer from the depot, and if that is well stocked a batch,
-    /// whose rest goes to this processor's cache. `Err` proves that the depot
+    /// Takes one buffer from the depot, and if there are enough a batch, whose rest
+    /// goes to this processor's cache. `Err` proves that the depot
     /// was empty at one moment, and gives its tag then.
     fn take_from_depot(&self, class: ClassId) -> Result<Index, u32> {
         let (depot, batches) = (self.depot(class), &self.tables.batches);
         let cpu = self.caches.current();
         let batch = self.batch_size(cpu, class);
         // An estimate: it only chooses the way.
-        let stocked = depot.len(batches) >= 2 * u64::from(batch);
+        let stocked = depot.len(batches) >= u64::from(batch);
         if stocked {
             self.missed(cpu, class, true);
         }
