@@ -12,8 +12,8 @@ use std::time::Duration;
 use support::filter::refuse;
 use support::kind::{Kind, both_kinds};
 use support::process::alone;
+use support::skipped;
 use support::timer::{SIGNAL, Timer, handle};
-use support::{living_pools, skipped};
 
 both_kinds![
     no_time_at_all_shuts_nothing,
@@ -206,6 +206,7 @@ fn where_membarrier_is_refused_later_a_waiter_looks_for_itself() {
 
 #[cfg(feature = "event-listener")]
 mod tasks {
+    use super::support::living_pools;
     use super::*;
     use hugepool::Allocate;
     use std::future::Future;
