@@ -27,6 +27,14 @@ both_kinds! {
     a_pipeline_of_two_threads_makes_no_system_call_in_its_second_million,
 }
 
+#[cfg(feature = "event-listener")]
+mod tasks {
+    use super::support::kind::both_kinds;
+    use super::waking_a_task_allocates_and_frees_nothing;
+
+    both_kinds! { waking_a_task_allocates_and_frees_nothing }
+}
+
 /// Counts what each thread allocates.
 struct Counting;
 
@@ -148,6 +156,23 @@ fn the_first_buffers_of_a_new_pool_fault_no_page_either(kind: Kind) {
     };
     all(&warm);
     assert_eq!(cost(|| all(&cold)), (0, 0));
+}
+
+/// The waker is the caller's, and this one does nothing.
+#[cfg(feature = "event-listener")]
+fn waking_a_task_allocates_and_frees_nothing(kind: Kind) {
+    use std::future::Future;
+    use std::task::{Context, Waker};
+
+    let pool = pool(kind, 1);
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..3 {
+        let buffer = pool.allocate(SIZE, SIZE).unwrap();
+        let mut next = Box::pin(pool.allocate_async(SIZE, SIZE));
+        assert!(next.as_mut().poll(&mut context).is_pending());
+        assert_eq!(cost(|| drop(buffer)).0, 0, "heap calls in a free");
+        assert!(next.as_mut().poll(&mut context).is_ready());
+    }
 }
 
 fn a_refusal_allocates_nothing(kind: Kind) {

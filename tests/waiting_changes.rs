@@ -13,6 +13,7 @@ both_kinds![
     what_a_new_class_gave_comes_back_to_the_next_in_line,
     a_class_that_is_beyond_the_climb_serves_nobody_who_waits,
     a_trim_takes_nothing_that_is_waited_for,
+    classes_of_one_size_beyond_the_climb_serve_alike,
     a_wait_beside_a_trim_ends_when_the_class_is_gone,
     a_wait_beside_a_trim_climbs_when_nothing_smaller_is_left,
 ];
@@ -101,6 +102,21 @@ fn a_class_that_is_beyond_the_climb_serves_nobody_who_waits(kind: Kind) {
         drop(held);
         assert_eq!(waiter.join().unwrap(), SIZE);
     });
+}
+
+/// What a request accepts when it waits is what it looks for.
+fn classes_of_one_size_beyond_the_climb_serve_alike(kind: Kind) {
+    let builder = builder().climb(4).reserve(8192, 512, 1);
+    let pool = kind.build(builder.reserve(8192, 4096, 1));
+    assert_eq!(pool.available(512, 512), 2);
+    let _first = pool.allocate(512, 512).unwrap();
+    let limit = Duration::from_millis(1);
+    let second = pool.allocate_timeout(512, 512, limit).expect("one is free");
+    assert_eq!(second.capacity(), 8192);
+    match pool.allocate(512, 512) {
+        Err(AllocError::Exhausted { climb_limit, .. }) => assert_eq!(climb_limit, 8192),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn a_trim_takes_nothing_that_is_waited_for(kind: Kind) {
