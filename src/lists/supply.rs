@@ -41,7 +41,9 @@ impl<C: CpuCaches> FreeLists<C> {
             self.put_down(class, self.depot(class), &indices);
         }
         if fault!(StaysShut, false, wanted) {
-            // The waiter may have left before we shut the class.
+            // The waiter may have left before we shut the class. SeqCst: as in
+            // `put_in_use`.
+            fence(Ordering::SeqCst);
             self.unshut(class);
         }
     }

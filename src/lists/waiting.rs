@@ -76,7 +76,9 @@ impl<C: CpuCaches> FreeLists<C> {
         if wait.looked != ladder.set() || !wait.sure {
             wait.sure = self.shut(classes);
             wait.looked = ladder.set();
-        } else if !again {
+        } else if !again || classes.iter().all(|&class| self.free(class) == 0) {
+            // Those who look again do not announce it for nothing: that would be in
+            // the way of everybody's proof.
             return;
         }
         while self.line.turn(&wait.seat) == Turn::Waiting {

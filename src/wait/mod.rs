@@ -41,8 +41,9 @@
 //! waiter sees the buffer.
 //!
 //! (A thread that stops for ever between moving a place on and waking its owner
-//! delays that owner, no other; the buffer is the owner's, who finds it at its
-//! deadline.)
+//! delays that owner; the buffer is the owner's. A thread looks again now and then,
+//! and finds it. A task does not; nor does one that takes the place next if the
+//! stopped thread has its waker in hand.)
 //!
 //! Which classes those are may change. Whoever changes it (growth, a trim, an
 //! abort) does so, then passes a full fence, and then looks at the line; a waiter
