@@ -2,27 +2,15 @@
 
 mod support;
 
-use hugepool::{Buffer, Builder, Pool};
+use hugepool::{Buffer, Pool};
 use support::kind::{Kind, both_kinds};
+use support::small::{SIZE, builder, take};
 use support::{cpus, on_cpu, two_cpus};
 
 both_kinds![
     a_cache_holds_no_more_than_its_capacity,
     a_class_in_use_keeps_its_capacity,
 ];
-
-const SIZE: usize = 4096;
-
-fn builder(count: usize) -> Builder {
-    Pool::builder()
-        .reserve(SIZE, SIZE, count)
-        .address_space(1 << 30)
-        .prefault(false)
-}
-
-fn take(pool: &Pool) -> Buffer {
-    pool.allocate(SIZE, SIZE).expect("a buffer is free")
-}
 
 /// `count` buffers taken on `cpu`.
 fn some(pool: &Pool, cpu: usize, count: usize) -> Vec<Buffer> {

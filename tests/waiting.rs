@@ -2,45 +2,20 @@
 
 mod support;
 
-use hugepool::{AllocError, Buffer, Builder, Pool};
+use hugepool::{AllocError, Buffer, Pool};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use support::small::{SIZE, builder, take, until_waiting, with_both_kinds};
 use support::{Random, cpus, on_cpu, pin};
 
-const SIZE: usize = 4096;
-const ALIGNMENT: usize = 4096;
+const ALIGNMENT: usize = SIZE;
 /// Longer than any wait here that should be served.
 const LONG: Duration = Duration::from_secs(60);
 
-fn builder(count: usize) -> Builder {
-    Pool::builder()
-        .reserve(SIZE, ALIGNMENT, count)
-        .address_space(64 << 20)
-        .prefault(false)
-}
-
-/// Runs `test` with pools of both kinds of caches.
-fn with_both_kinds(count: usize, test: impl Fn(&Pool)) {
-    for portable in [false, true] {
-        test(&builder(count).portable_caches(portable).build().unwrap());
-    }
-}
-
-fn take(pool: &Pool) -> Buffer {
-    pool.allocate(SIZE, ALIGNMENT).expect("a buffer is free")
-}
-
 fn wait(pool: &Pool) -> Result<Buffer, AllocError> {
     pool.allocate_timeout(SIZE, ALIGNMENT, LONG)
-}
-
-/// Waits until `count` threads of this pool stand in line.
-fn until_waiting(pool: &Pool, count: u64) {
-    while pool.stats().waiting != count {
-        thread::yield_now();
-    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 mod support;
 
-use hugepool::{AllocError, Allocate, Buffer, Builder, Pool};
+use hugepool::{AllocError, Allocate, Buffer, Pool};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,67 +13,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 use support::process::alone;
+use support::small::{SIZE, builder, take, with_both_kinds};
+use support::task::Task;
 use support::{Random, living_pools};
 
-const SIZE: usize = 4096;
-const ALIGNMENT: usize = 4096;
-
-fn builder(count: usize) -> Builder {
-    Pool::builder()
-        .reserve(SIZE, ALIGNMENT, count)
-        .address_space(64 << 20)
-        .prefault(false)
-}
-
-fn with_both_kinds(count: usize, test: impl Fn(&Pool)) {
-    for portable in [false, true] {
-        test(&builder(count).portable_caches(portable).build().unwrap());
-    }
-}
-
-/// Counts how often it was woken.
-#[derive(Default)]
-struct Wakes(AtomicU64);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// A future with a waker of its own.
-struct Task {
-    future: Pin<Box<Allocate>>,
-    wakes: Arc<Wakes>,
-}
-
-impl Task {
-    /// Polled once: it has its place in the line.
-    fn waiting(pool: &Pool) -> Self {
-        let mut task = Self {
-            future: Box::pin(pool.allocate_async(SIZE, ALIGNMENT)),
-            wakes: Arc::default(),
-        };
-        assert!(task.poll().is_pending(), "nothing was free");
-        task
-    }
-
-    fn poll(&mut self) -> Poll<Result<Buffer, AllocError>> {
-        let waker = Waker::from(Arc::clone(&self.wakes));
-        self.future.as_mut().poll(&mut Context::from_waker(&waker))
-    }
-
-    fn wakes(&self) -> u64 {
-        self.wakes.0.load(Ordering::Relaxed)
-    }
-
-    fn result(&mut self) -> Result<Buffer, AllocError> {
-        match self.poll() {
-            Poll::Ready(result) => result,
-            Poll::Pending => panic!("it still waits"),
-        }
-    }
-}
+const ALIGNMENT: usize = SIZE;
 
 struct Unpark(Thread);
 
@@ -94,10 +38,6 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
             Poll::Pending => thread::park(),
         }
     }
-}
-
-fn take(pool: &Pool) -> Buffer {
-    pool.allocate(SIZE, ALIGNMENT).expect("a buffer is free")
 }
 
 #[test]
@@ -273,7 +213,7 @@ fn the_waker_of_the_last_poll_is_the_one_that_is_woken() {
         assert!(task.poll().is_pending());
         assert!(task.poll().is_pending());
         drop(buffer);
-        assert_eq!((before.0.load(Ordering::Relaxed), task.wakes()), (0, 1));
+        assert_eq!((before.count(), task.wakes()), (0, 1));
         drop(task.result().unwrap());
         // A waker lives no longer than its wait.
         assert_eq!(Arc::strong_count(&before), 1);

@@ -5,21 +5,22 @@ mod support;
 use hugepool::{AllocError, Buffer, Builder, Pool};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use support::filter::refuse;
 use support::kind::{Kind, both_kinds};
+use support::process::alone;
+use support::small::{SIZE, until_waiting};
+use support::{on_cpu, pin, skipped, two_cpus};
 
 both_kinds![
     a_new_class_serves_those_who_wait_in_their_order,
     what_a_new_class_gave_comes_back_to_the_next_in_line,
     a_class_that_is_beyond_the_climb_serves_nobody_who_waits,
-    a_trim_takes_nothing_that_is_waited_for,
+    a_trim_beside_a_wait_leaves_what_is_out,
     classes_of_one_size_beyond_the_climb_serve_alike,
-    a_wait_beside_a_trim_ends_when_the_class_is_gone,
-    a_wait_beside_a_trim_climbs_when_nothing_smaller_is_left,
 ];
 
-const SIZE: usize = 4096;
-const ALIGNMENT: usize = 4096;
+const ALIGNMENT: usize = SIZE;
 /// Longer than any wait here that should end by itself.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -29,12 +30,6 @@ fn builder() -> Builder {
 
 fn wait(pool: &Pool) -> Result<Buffer, AllocError> {
     pool.allocate_timeout(SIZE, ALIGNMENT, LONG)
-}
-
-fn until_waiting(pool: &Pool, count: u64) {
-    while pool.stats().waiting != count {
-        thread::yield_now();
-    }
 }
 
 fn a_new_class_serves_those_who_wait_in_their_order(kind: Kind) {
@@ -119,7 +114,7 @@ fn classes_of_one_size_beyond_the_climb_serve_alike(kind: Kind) {
     }
 }
 
-fn a_trim_takes_nothing_that_is_waited_for(kind: Kind) {
+fn a_trim_beside_a_wait_leaves_what_is_out(kind: Kind) {
     let pool = kind.build(builder().reserve(64 * SIZE, ALIGNMENT, 1));
     pool.request(SIZE, ALIGNMENT, 2).unwrap();
     let held: Vec<Buffer> = (0..2)
@@ -135,59 +130,42 @@ fn a_trim_takes_nothing_that_is_waited_for(kind: Kind) {
     assert_eq!(pool.trim().segments, 1);
 }
 
-/// So many segments of two buffers each, so that a trim takes a while, and so many
-/// times.
-const SEGMENTS: usize = 600;
-const ROUNDS: usize = 10;
+const WANTED: &str = "a_trim_takes_nothing_that_is_waited_for";
 
-/// Trims `pool`, of whose class of 1024 B many segments were added, while another
-/// thread waits for that class from some moment within on. Gives what became of
-/// the wait, and whether all of the class was gone then.
-fn wait_beside_a_trim(pool: &Pool) -> (Result<usize, AllocError>, bool) {
-    thread::scope(|scope| {
-        let trimmer = scope.spawn(|| pool.trim());
-        let since = Instant::now();
-        // The trim holds them.
-        while pool.available(1024, 512) > 0 && since.elapsed() < Duration::from_millis(20) {
-            std::hint::spin_loop();
-        }
-        let waited = pool.allocate_timeout(1024, 512, Duration::from_secs(20));
-        let waited = waited.map(|buffer| buffer.capacity());
-        trimmer.join().unwrap();
-        (waited, pool.available(1024, 512) == 0)
-    })
-}
-
-fn a_wait_beside_a_trim_ends_when_the_class_is_gone(kind: Kind) {
-    let mut told = 0;
-    for _ in 0..ROUNDS {
-        let pool = kind.build(builder().reserve(512, 512, 1));
-        for _ in 0..SEGMENTS {
-            pool.request(1024, 512, 2).unwrap();
-        }
-        match wait_beside_a_trim(&pool) {
-            (Ok(capacity), _) => assert_eq!(capacity, 1024),
-            (Err(AllocError::NoClass { .. }), gone) => {
-                assert!(gone, "the class is there");
-                told += 1;
-            }
-            (Err(other), _) => panic!("{other}"),
-        }
-    }
-    println!("{told} of {ROUNDS} waits were told that the class is gone");
-}
-
-fn a_wait_beside_a_trim_climbs_when_nothing_smaller_is_left(kind: Kind) {
-    let mut climbed = 0;
-    for _ in 0..ROUNDS {
-        let builder = builder().climb(1).reserve(512, 512, 1);
-        let pool = kind.build(builder.reserve(1 << 20, 512, 4));
-        for _ in 0..SEGMENTS {
-            pool.request(1024, 512, 2).unwrap();
-        }
-        let (waited, _) = wait_beside_a_trim(&pool);
-        let capacity = waited.expect("four are free all the time");
-        climbed += usize::from(capacity > 1024);
-    }
-    println!("{climbed} of {ROUNDS} waits climbed");
+/// What lies in another CPU's cache is out of reach for a waiter to whom
+/// `membarrier` is refused; a trim finds it. (A wait that begins beside a trim is
+/// for the models: `changing`.)
+#[test]
+fn a_trim_takes_nothing_that_is_waited_for() {
+    alone(WANTED, &[], || {
+        let Some((here, there)) = two_cpus(WANTED) else {
+            return;
+        };
+        Kind::Restartable.run(|kind| {
+            let pool = kind.build(builder().reserve(64 * SIZE, ALIGNMENT, 1));
+            pool.request(SIZE, ALIGNMENT, 1).unwrap();
+            on_cpu(there, || drop(pool.allocate(SIZE, ALIGNMENT).unwrap()));
+            let cached: usize = pool.stats().classes.iter().map(|c| c.cached).sum();
+            assert_eq!(cached, 1);
+            thread::scope(|scope| {
+                let waiter = scope.spawn(|| {
+                    if refuse(libc::SYS_membarrier, libc::EPERM).is_err() {
+                        skipped(WANTED);
+                        return None;
+                    }
+                    pin(here);
+                    Some(wait(&pool).map(drop))
+                });
+                while pool.stats().waiting == 0 && !waiter.is_finished() {
+                    thread::yield_now();
+                }
+                let trimmed = pool.trim().segments;
+                if let Some(served) = waiter.join().unwrap() {
+                    served.expect("a buffer was free");
+                    assert_eq!(trimmed, 0, "somebody waited for it");
+                }
+            });
+            assert_eq!(pool.trim().segments, 1);
+        });
+    });
 }

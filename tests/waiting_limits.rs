@@ -3,7 +3,7 @@
 
 mod support;
 
-use hugepool::{AllocError, Buffer, Builder, Pool};
+use hugepool::{AllocError, Pool};
 use std::cell::Cell;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
@@ -13,6 +13,7 @@ use support::filter::refuse;
 use support::kind::{Kind, both_kinds};
 use support::process::alone;
 use support::skipped;
+use support::small::{SIZE, builder, take, until_waiting};
 use support::timer::{SIGNAL, Timer, handle};
 
 both_kinds![
@@ -22,25 +23,7 @@ both_kinds![
     a_signal_handler_may_serve_the_thread_that_it_interrupts,
 ];
 
-const SIZE: usize = 4096;
-const ALIGNMENT: usize = 4096;
-
-fn builder(count: usize) -> Builder {
-    Pool::builder()
-        .reserve(SIZE, ALIGNMENT, count)
-        .address_space(64 << 20)
-        .prefault(false)
-}
-
-fn take(pool: &Pool) -> Buffer {
-    pool.allocate(SIZE, ALIGNMENT).expect("a buffer is free")
-}
-
-fn until_waiting(pool: &Pool, count: u64) {
-    while pool.stats().waiting != count {
-        thread::yield_now();
-    }
-}
+const ALIGNMENT: usize = SIZE;
 
 fn no_time_at_all_shuts_nothing(kind: Kind) {
     let pool = kind.build(builder(2));
@@ -207,12 +190,13 @@ fn where_membarrier_is_refused_later_a_waiter_looks_for_itself() {
 #[cfg(feature = "event-listener")]
 mod tasks {
     use super::support::living_pools;
+    use super::support::task::Wakes;
     use super::*;
-    use hugepool::Allocate;
+    use hugepool::{Allocate, Buffer};
     use std::future::Future;
     use std::pin::Pin;
     use std::sync::Arc;
-    use std::task::{Context, Poll, Wake, Waker};
+    use std::task::{Context, Poll, Waker};
 
     const LIMIT: usize = 65_536;
 
@@ -255,16 +239,6 @@ mod tasks {
         }
     }
 
-    /// Counts its wakes.
-    #[derive(Default)]
-    struct Wakes(AtomicU64);
-
-    impl Wake for Wakes {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
     const TASK: &str = "tasks::where_membarrier_is_refused_later_a_task_is_polled_again";
 
     #[test]
@@ -283,7 +257,7 @@ mod tasks {
                 assert!(poll().is_pending());
                 assert!(poll().is_pending());
                 // Nobody promises to wake it, so it has itself polled.
-                assert_eq!(wakes.0.load(Ordering::Relaxed), 2);
+                assert_eq!(wakes.count(), 2);
                 drop(buffer);
                 assert!(poll().is_ready());
             });

@@ -4,16 +4,15 @@
 
 mod support;
 
-use hugepool::{AllocError, Allocate, Buffer, Builder, Pool};
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use hugepool::AllocError;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use support::filter::refuse;
 use support::kind::{Kind, both_kinds};
 use support::process::alone;
+use support::small::{SIZE, builder, take, until_waiting};
+use support::task::Task;
 use support::{on_cpu, pin, skipped, two_cpus};
 
 both_kinds![
@@ -22,46 +21,8 @@ both_kinds![
     the_free_that_serves_the_last_waiter_opens_the_lists,
 ];
 
-const SIZE: usize = 4096;
 /// Longer than any wait here.
 const LONG: Duration = Duration::from_secs(40);
-
-fn builder(count: usize) -> Builder {
-    Pool::builder()
-        .reserve(SIZE, SIZE, count)
-        .address_space(1 << 30)
-        .prefault(false)
-}
-
-fn take(pool: &Pool) -> Buffer {
-    pool.allocate(SIZE, SIZE).expect("a buffer is free")
-}
-
-#[derive(Default)]
-struct Wakes(AtomicU64);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-struct Task(Pin<Box<Allocate>>, Arc<Wakes>);
-
-impl Task {
-    fn waiting(pool: &Pool) -> Self {
-        let mut task = Self(Box::pin(pool.allocate_async(SIZE, SIZE)), Arc::default());
-        assert!(task.poll().is_pending(), "nothing was free");
-        task
-    }
-    fn poll(&mut self) -> Poll<Result<Buffer, AllocError>> {
-        let waker = Waker::from(Arc::clone(&self.1));
-        self.0.as_mut().poll(&mut Context::from_waker(&waker))
-    }
-    fn wakes(&self) -> u64 {
-        self.1.0.load(Ordering::Relaxed)
-    }
-}
 
 /// Growth serves the first, which never looks at the new class.
 fn what_growth_gave_to_a_future_that_is_dropped_goes_to_the_next(kind: Kind) {
@@ -195,9 +156,7 @@ fn a_waiter_finds_what_it_was_given_though_nobody_wakes_it() {
                         waited.expect("it was given one");
                         since.elapsed()
                     });
-                    while pool.stats().waiting == 0 {
-                        std::thread::yield_now();
-                    }
+                    until_waiting(&pool, 1);
                     // It sleeps.
                     std::thread::sleep(Duration::from_millis(20));
                     scope.spawn(|| {

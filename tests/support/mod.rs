@@ -9,7 +9,10 @@ pub mod kind;
 pub mod owners;
 pub mod process;
 pub mod sections;
+pub mod small;
 pub mod storm;
+#[cfg(feature = "event-listener")]
+pub mod task;
 pub mod timer;
 
 use std::io::Write;
