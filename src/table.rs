@@ -128,23 +128,21 @@ mod native {
 
 #[cfg(hugepool_loom)]
 mod model {
-    #![allow(clippy::disallowed_types)]
     use super::Zeroed;
-    use std::collections::HashMap;
+    use crate::sync::Made;
     use std::io;
-    use std::sync::Mutex;
 
     /// As the native table, with elements made on first touch.
     pub struct Table<T> {
         len: usize,
-        made: Mutex<HashMap<usize, Box<T>>>,
+        made: Made<T>,
     }
 
     impl<T: Zeroed> Table<T> {
         pub fn new(len: usize) -> io::Result<Self> {
             let table = Self {
                 len,
-                made: Mutex::default(),
+                made: Made::default(),
             };
             // Small tables at once, so that two threads may be the first to
             // touch an element. Records come into being when they are stocked,
@@ -159,11 +157,7 @@ mod model {
 
         pub fn get(&self, at: usize) -> &T {
             assert!(at < self.len);
-            let mut made = self.made.lock().unwrap();
-            let element: *const T = &**made.entry(at).or_default();
-            // SAFETY: elements are boxed and never removed while the table
-            // lives, so the reference outlives the map's lock.
-            unsafe { &*element }
+            self.made.get(at)
         }
 
         /// As the native one.

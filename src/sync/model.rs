@@ -3,7 +3,8 @@
 #![allow(clippy::disallowed_types, missing_docs)]
 
 use loom::sync::atomic as loomed;
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
+use std::collections::HashMap;
 use std::ops::Deref;
 
 pub use loom::sync::atomic::{Ordering, fence};
@@ -84,6 +85,37 @@ defaults![
     AtomicU64,
     AtomicUsize
 ];
+
+/// Values by number, each made when it is first asked for. loom sees nothing of
+/// that.
+pub struct Made<T>(UnsafeCell<HashMap<usize, Box<T>>>);
+
+// SAFETY: loom runs all threads of a model on one thread of the system, and changes
+// from one to another inside its own types alone, none of which `get` calls while
+// it has the map (`T::default` makes some, and making is no switch).
+unsafe impl<T: Sync> Sync for Made<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for Made<T> {}
+
+impl<T> Default for Made<T> {
+    fn default() -> Self {
+        Self(UnsafeCell::default())
+    }
+}
+
+impl<T: Default> Made<T> {
+    /// The value numbered `at`.
+    pub fn get(&self, at: usize) -> &T {
+        let made = self.0.get();
+        // SAFETY: nobody else has the map; see the type.
+        if let Some(value) = unsafe { &*made }.get(&at) {
+            return value;
+        }
+        let value = Box::default();
+        // SAFETY: as above. What was made stays where it is, in its box.
+        unsafe { &mut *made }.entry(at).or_insert(value)
+    }
+}
 
 /// Nothing. loom's own `spin_loop` yields, and a thread that has yielded is
 /// spared the outdated values it saw before: the very ones that a loop which
@@ -207,6 +239,8 @@ pub enum Fault {
     NoStandFence,
     /// Nobody is roused when the classes change.
     NoRouse,
+    /// What a place asks for is believed although its owner may have changed.
+    TornRequest,
     /// All waits have the same ticket.
     SameTicket,
     /// The batch of a portable slot takes no part in the shutting.
@@ -272,6 +306,7 @@ impl Fault {
         Self::CancelStores,
         Self::NoStandFence,
         Self::NoRouse,
+        Self::TornRequest,
         Self::SameTicket,
         Self::FilledStaysOpen,
         Self::StaysShut,

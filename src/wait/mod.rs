@@ -96,9 +96,9 @@ struct Place {
     standing: AtomicU64,
     /// A `Request`. Written by the place's owner: before it waits, and published
     /// by `standing`; or, the reach, while it waits, and published by the fence
-    /// or the shutting of a list that follows. Relaxed therefore. (A thread that
-    /// reads them late reads those of a later wait, and then `standing` has
-    /// changed.)
+    /// or the shutting of a list that follows. Release and Acquire all the same: a
+    /// thread that reads what a later owner wrote then sees that `standing` has
+    /// changed since (`takers`).
     size: AtomicU64,
     alignment: AtomicU64,
     reach: AtomicU64,
@@ -113,7 +113,7 @@ unsafe impl Zeroed for Place {}
 
 impl Place {
     fn request(&self) -> Request {
-        let read = |field: &AtomicU64| field.load(Ordering::Relaxed) as usize;
+        let read = |field: &AtomicU64| field.load(Ordering::Acquire) as usize;
         Request {
             size: read(&self.size),
             alignment: read(&self.alignment),
@@ -122,7 +122,7 @@ impl Place {
     }
 
     fn ask_for(&self, request: Request) {
-        let write = |field: &AtomicU64, value| field.store(value as u64, Ordering::Relaxed);
+        let write = |field: &AtomicU64, value| field.store(value as u64, Ordering::Release);
         write(&self.size, request.size);
         write(&self.alignment, request.alignment);
         write(&self.reach, request.reach);
@@ -257,8 +257,11 @@ impl Line {
 
     fn takers<'a>(&'a self, class: &Class) -> impl Iterator<Item = (&'a Place, Standing)> {
         let (size, alignment) = (class.size(), class.alignment());
-        self.waiting()
-            .filter(move |(place, _)| place.request().accepts(size, alignment))
+        self.waiting().filter(move |&(place, standing)| {
+            place.request().accepts(size, alignment)
+                // The request was that of one wait.
+                && fault!(TornRequest, true, place.standing() == standing)
+        })
     }
 
     /// Whether anybody waits whom `class` could serve.

@@ -5,10 +5,11 @@
 //! two waiters, each of whom is woken; a buffer that is handed over while the
 //! waiter leaves, or while everybody is told to, is either the waiter's or still
 //! its giver's; and a place that somebody leaves and somebody else takes is not
-//! served with what the first one asked for.
+//! served with what the first one asked for, nor with a mixture of both.
 //!
 //! The twins: nobody rings; a waker is exchanged without ordering; a place is
-//! left without a look at what was given; tickets are used twice.
+//! left without a look at what was given; tickets are used twice; a request is
+//! believed that is half of one owner and half of the next.
 
 use hugepool::model::{ClassId, Classes, Fault, Geometry, Index, Request, Seat, Turn, WaitLine};
 use hugepool_loom_tests::{Buffers, Model, spawn, tests};
@@ -22,6 +23,7 @@ tests![
     two_buffers_at_once_serve_two_waiters,
     a_buffer_beside_an_abort_has_one_owner,
     a_place_is_not_served_with_what_its_last_owner_asked_for,
+    nobody_is_seen_to_want_what_neither_of_two_owners_does,
 ];
 
 /// Bytes of the two classes.
@@ -183,5 +185,35 @@ pub fn a_place_is_not_served_with_what_its_last_owner_asked_for() -> Model {
         );
         assert!(counter.leave(other).is_none());
         assert_eq!(gave, served, "a buffer was lost or doubled");
+    })
+}
+
+/// Somebody leaves, and somebody else takes the place, beside a thread that looks who
+/// wants a buffer.
+pub fn nobody_is_seen_to_want_what_neither_of_two_owners_does() -> Model {
+    Model::new(2..=4, &[Fault::TornRequest], || {
+        let counter = Counter::new(0);
+        let stand = |counter: &Counter, size, alignment| {
+            let request = Request {
+                size,
+                alignment,
+                reach: SIZES[1],
+            };
+            counter
+                .line
+                .stand(request, false)
+                .expect("there is a place")
+        };
+        // Aligned too much for any class, then too large for the first.
+        let seat = stand(&counter, SIZES[0], 1024);
+        let looker = Arc::clone(&counter);
+        let thread = spawn(move || {
+            let class = looker.classes.line(ClassId::FIRST);
+            assert!(!looker.line.is_wanted(class), "neither wants it");
+        });
+        assert!(counter.leave(seat).is_none());
+        let seat = stand(&counter, SIZES[1], 512);
+        thread.join().unwrap();
+        assert!(counter.leave(seat).is_none());
     })
 }
