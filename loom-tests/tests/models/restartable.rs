@@ -51,6 +51,14 @@ fn pop_and_push(slots: &Slots) {
     }
 }
 
+/// What a section beside a thief must not do, nor the thief.
+const BESIDE_A_THIEF: &[Fault] = &[
+    Fault::LevelFirst,
+    Fault::NoAbort,
+    Fault::NoRestart,
+    Fault::IgnoreGate,
+];
+
 /// Two threads on processor 0, each of which may be preempted by the other
 /// anywhere.
 pub fn threads_of_one_processor_share_no_buffer() -> Model {
@@ -67,13 +75,7 @@ pub fn threads_of_one_processor_share_no_buffer() -> Model {
 
 /// The owner pops twice beside a thief that takes one.
 pub fn a_section_sees_what_an_earlier_thief_took() -> Model {
-    const TWINS: &[Fault] = &[
-        Fault::LevelFirst,
-        Fault::NoAbort,
-        Fault::NoRestart,
-        Fault::IgnoreGate,
-    ];
-    Model::new(6..=9, TWINS, || {
+    Model::new(6..=9, BESIDE_A_THIEF, || {
         let slots = Slots::new(3, 3, ROOMY);
         let thief = on(&slots, 1, |slots| {
             slots.rob(0, Share::One);
@@ -88,13 +90,7 @@ pub fn a_section_sees_what_an_earlier_thief_took() -> Model {
 /// The owner takes two at once and puts them back at once, beside a thief that
 /// takes two.
 pub fn several_at_once_are_safe_from_a_thief() -> Model {
-    const TWINS: &[Fault] = &[
-        Fault::LevelFirst,
-        Fault::NoAbort,
-        Fault::NoRestart,
-        Fault::IgnoreGate,
-    ];
-    Model::new(6..=9, TWINS, || {
+    Model::new(6..=9, BESIDE_A_THIEF, || {
         let slots = Slots::new(3, 3, ROOMY);
         let thief = on(&slots, 1, |slots| {
             slots.rob(0, Share::All);
