@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use support::area::{Area, SIGNATURE, of_the_c_library, take_from_the_c_library};
+use support::area::{Area, SIGNATURE, of_the_c_library, pretend, take_from_the_c_library};
 use support::filter::refuse;
 use support::kind::Kind;
 use support::process::{NO_REGISTRATION, alone};
@@ -254,6 +254,36 @@ fn threads_that_lost_their_registration_take_and_give_exactly() {
                 drop(taken);
                 assert_exact(&pool, count);
             }
+        }
+    });
+}
+
+/// As a processor that was plugged in has, of which nobody knew.
+#[test]
+fn threads_on_a_processor_beyond_the_possible_ones_take_and_give_exactly() {
+    let name = "threads_on_a_processor_beyond_the_possible_ones_take_and_give_exactly";
+    alone(name, &[], || {
+        if let Some(why) = Kind::Restartable.lacking() {
+            return skipped(&format!("{name}: {why}"));
+        }
+        let pool = pool(Kind::Restartable, 64);
+        let slots = pool.stats().cpus as u32;
+        for cpu in [slots, slots + 1, 4095, i32::MAX as u32] {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut held = Vec::new();
+                    for round in 0..20_000 {
+                        if !pretend(cpu) {
+                            return skipped(&format!("{name}: nobody wrote a number"));
+                        }
+                        match round / 64 % 2 {
+                            0 => held.push(pool.allocate(SIZE, SIZE).expect("64 are free")),
+                            _ => drop(held.pop()),
+                        }
+                    }
+                });
+            });
+            assert_exact(&pool, 64);
         }
     });
 }

@@ -89,6 +89,20 @@ pub fn take_from_the_c_library() -> bool {
     unsafe { call(area, UNREGISTER, SIGNATURE) }.is_ok()
 }
 
+/// Writes into the calling thread's area that it runs on processor `cpu`, which the
+/// kernel believes until it writes the next one: when it next interrupts the
+/// thread. False if the C library registers none.
+pub fn pretend(cpu: u32) -> bool {
+    let Some(offset) = of_the_c_library() else {
+        return false;
+    };
+    let area = thread_pointer().wrapping_add_signed(offset) as *mut u32;
+    // SAFETY: the second word of the area, `cpu_id`, is the thread's own memory, and
+    // names no memory.
+    unsafe { area.add(1).write_volatile(cpu) };
+    true
+}
+
 #[cfg(target_arch = "x86_64")]
 fn thread_pointer() -> usize {
     let pointer: usize;
