@@ -27,6 +27,7 @@ use super::ledger::{Carry, count};
 use crate::cache::CpuCaches;
 use crate::class::ClassId;
 use crate::sync::{Ordering, fault, fence};
+use crate::wait::Wakes;
 
 /// What any cache may hold.
 const LEAST: u8 = 2;
@@ -99,8 +100,8 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// The cache of `cpu` missed: gives it more room if there is. The caller
-    /// holds a handle if `handle`, otherwise a buffer.
-    pub(super) fn missed(&self, cpu: usize, class: ClassId, handle: bool) {
+    /// holds a handle if it gives `wakes`, otherwise a buffer.
+    pub(super) fn missed(&self, cpu: usize, class: ClassId, wakes: Option<&mut Wakes<'_>>) {
         let most = self.totals(class).most.load(Ordering::Relaxed) as u8;
         let now = self.caches.capacity(cpu, class);
         let wanted = now.saturating_mul(2).min(most);
@@ -109,7 +110,7 @@ impl<C: CpuCaches> FreeLists<C> {
             let denied = &self.ledger(cpu, class).denied;
             if denied.fetch_add(1, Ordering::Relaxed).is_multiple_of(IDLE) {
                 // The next miss finds what becomes free.
-                self.reclaim(cpu, class, handle);
+                self.reclaim(cpu, class, wakes);
             }
         }
     }
@@ -124,7 +125,7 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// Takes half of its capacity from one idle class of `cpu`.
-    fn reclaim(&self, cpu: usize, missing: ClassId, handle: bool) {
+    fn reclaim(&self, cpu: usize, missing: ClassId, wakes: Option<&mut Wakes<'_>>) {
         for class in self.classes().ids().filter(|&class| class != missing) {
             let now = self.caches.capacity(cpu, class);
             let less = (now / 2).max(LEAST);
@@ -136,13 +137,13 @@ impl<C: CpuCaches> FreeLists<C> {
                 continue;
             }
             let surplus = self.caches.len(&self.tables, cpu, class) > less.into();
-            if surplus && !handle {
+            if surplus && wakes.is_none() {
                 // Its buffers cannot be moved from here.
                 continue;
             }
             if self.set_capacity(cpu, class, now, less) {
-                if surplus {
-                    self.evict(cpu, class, u32::from(now - less));
+                if let Some(wakes) = wakes.filter(|_| surplus) {
+                    self.evict(cpu, class, u32::from(now - less), wakes);
                 }
                 return;
             }
@@ -151,7 +152,7 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Moves up to `some` buffers from the cache of this processor, presumably
     /// `cpu`, to the depot. The caller holds a handle.
-    fn evict(&self, cpu: usize, class: ClassId, some: u32) {
+    fn evict(&self, cpu: usize, class: ClassId, some: u32, wakes: &mut Wakes<'_>) {
         let batches = &self.tables.batches;
         let Some(id) = batches.take() else { return };
         let ledger = self.ledger(cpu, class);
@@ -163,6 +164,6 @@ impl<C: CpuCaches> FreeLists<C> {
         count(&ledger.flushes);
         let batch = batches.fill(id, handful.as_slice());
         self.depot(class).force(batches, batch);
-        self.serve(class);
+        self.serve(class, wakes);
     }
 }

@@ -56,13 +56,14 @@ impl<C: CpuCaches> FreeLists<C> {
     fn give_shut(&self, class: ClassId, index: Index, batch: Option<(Batch, Carry<'_>)>) -> Given {
         let (batch, carry) = batch.unzip();
         let visiting = self.home.visit();
+        let mut wakes = self.line.wakes();
         if visiting {
             // The one in hand goes first: a buffer of the batch would have to be
             // taken out of it.
-            self.put_back(class, index);
+            self.put_back(class, index, &mut wakes);
             if let Some(batch) = batch {
                 self.depot(class).force(&self.tables.batches, batch);
-                self.serve(class);
+                self.serve(class, &mut wakes);
             }
             // That may have been the last who waited.
             self.unshut(class);
@@ -72,6 +73,7 @@ impl<C: CpuCaches> FreeLists<C> {
             drop(carry);
             None::<Carry<'_>>
         });
+        drop(wakes);
         if visiting {
             return self.leave();
         }
@@ -112,7 +114,7 @@ impl<C: CpuCaches> FreeLists<C> {
             return Flushed::Nothing;
         };
         count(&ledger.flushes);
-        self.missed(cpu, class, false);
+        self.missed(cpu, class, None);
         let batch = batches.fill(id, handful.as_slice());
         match self.depot(class).push(batches, batch) {
             Ok(()) => Flushed::Room,

@@ -4,6 +4,8 @@
 //! Owns: the counters, a row a processor, and the word of announcements. Uses:
 //! `sync`, `table`, `word`. Used by: the other files of `lists`.
 
+#[cfg(hugepool_loom)]
+use crate::sync::note_announcement;
 use crate::sync::{AtomicU64, Ordering, fault};
 use crate::table::Zeroed;
 use crate::word::Moving;
@@ -63,6 +65,8 @@ impl<'a> Carry<'a> {
         if let Some(moving) = moving {
             // Relaxed: published by the Release of the taking swaps.
             moving.fetch_add(Moving::BEGIN, Ordering::Relaxed);
+            #[cfg(hugepool_loom)]
+            note_announcement(1);
         }
         Self(moving)
     }
@@ -78,6 +82,8 @@ impl Drop for Carry<'_> {
         if let Some(moving) = self.0 {
             // Release: see the type.
             moving.fetch_sub(Moving::END, Ordering::Release);
+            #[cfg(hugepool_loom)]
+            note_announcement(-1);
         }
     }
 }

@@ -9,6 +9,7 @@ use super::ledger::{Carry, count};
 use crate::cache::{CpuCaches, Refilled, Robbed, Share};
 use crate::class::ClassId;
 use crate::sync::{Ordering, Patience, fault, fence, spin_loop, yield_now};
+use crate::wait::Wakes;
 use crate::word::{Batch, Index, Moving};
 
 /// Sweeps in a row that find changes before the searching thread lets others
@@ -41,17 +42,30 @@ pub(super) enum Others {
     Idle,
     /// Somebody did, and had not put it down when patience ended.
     Carrying,
+    /// Somebody waited and was served, and is to be woken before the search goes
+    /// on: the seeker has announced what it holds, so it must end first.
+    Waiting,
 }
 
-/// An announcement for several classes at once. Ends when dropped.
-pub(super) struct Gathering<'a, C: CpuCaches> {
+/// Who searches: what it has announced, of several classes at once, and whom it
+/// has served on its way. When dropped it ends the announcement, and then wakes
+/// them.
+pub(super) struct Seeker<'a, C: CpuCaches> {
     lists: &'a FreeLists<C>,
     cpu: usize,
     classes: &'a [ClassId],
+    /// Fields are dropped after the seeker.
+    wakes: Wakes<'a>,
 }
 
-impl<'a, C: CpuCaches> Gathering<'a, C> {
-    pub(super) fn begin(lists: &'a FreeLists<C>, classes: &'a [ClassId]) -> Self {
+impl<'a, C: CpuCaches> Seeker<'a, C> {
+    /// One that holds no more than its caller asked for.
+    fn new(lists: &'a FreeLists<C>) -> Self {
+        Self::announced(lists, &[])
+    }
+
+    /// One that may hold buffers of `classes`.
+    pub(super) fn announced(lists: &'a FreeLists<C>, classes: &'a [ClassId]) -> Self {
         let cpu = lists.caches.current();
         for &class in classes {
             std::mem::forget(Carry::begin(lists.ledger(cpu, class)));
@@ -60,16 +74,31 @@ impl<'a, C: CpuCaches> Gathering<'a, C> {
             lists,
             cpu,
             classes,
+            wakes: lists.line.wakes(),
         }
     }
 
-    /// How many carries of these classes are this one's.
-    pub(super) fn announced(&self) -> u64 {
+    /// Those to wake afterwards.
+    pub(super) fn wakes(&mut self) -> &mut Wakes<'a> {
+        &mut self.wakes
+    }
+
+    /// How many of the carries that a sweep sees are its own.
+    fn carrying(&self) -> u64 {
         self.classes.len() as u64
+    }
+
+    /// Wakes those whom it has served, if it may. False: it must end first.
+    fn may_go_on(&mut self) -> bool {
+        let may = self.wakes.is_empty() || fault!(WakeEarly, true, self.classes.is_empty());
+        if may {
+            self.wakes.wake();
+        }
+        may
     }
 }
 
-impl<C: CpuCaches> Drop for Gathering<'_, C> {
+impl<C: CpuCaches> Drop for Seeker<'_, C> {
     fn drop(&mut self) {
         for &class in self.classes {
             Carry::end(self.lists.ledger(self.cpu, class));
@@ -82,11 +111,13 @@ impl<C: CpuCaches> FreeLists<C> {
     /// `None` means that each was empty at a moment of its own, which is no
     /// proof that none was free: see `take`.
     pub fn take_from_class(&self, class: ClassId) -> Option<Index> {
+        let mut wakes = self.line.wakes();
         loop {
-            let index = self.sweep(class, &mut Evidence::default())?;
-            if !self.goes_to_the_line(class, index) {
+            let index = self.sweep(class, &mut Evidence::default(), &mut wakes)?;
+            if !self.goes_to_the_line(class, index, &mut wakes) {
                 return Some(index);
             }
+            wakes.wake();
         }
     }
 
@@ -95,7 +126,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// `Err` proves see the module.
     #[cold]
     pub fn take(&self, ladder: &[ClassId]) -> Result<(ClassId, Index), Exhausted> {
-        self.search(ladder, 0, Patience::new())
+        self.obtain(ladder, Patience::new())
             .map_err(|others| self.refused(ladder, others))
     }
 
@@ -103,7 +134,32 @@ impl<C: CpuCaches> FreeLists<C> {
     /// nobody's batch is waited for.
     #[cold]
     pub fn try_take(&self, ladder: &[ClassId]) -> Option<(ClassId, Index)> {
-        self.search(ladder, 0, Patience::none()).ok()
+        self.obtain(ladder, Patience::none()).ok()
+    }
+
+    /// Searches for a buffer that nobody waits for.
+    fn obtain(
+        &self,
+        ladder: &[ClassId],
+        mut patience: Patience,
+    ) -> Result<(ClassId, Index), Others> {
+        let mut seeker = Seeker::new(self);
+        loop {
+            let (class, index) = self.search(ladder, &mut seeker, &mut patience)?;
+            if !self.goes_to_the_line(class, index, &mut seeker.wakes) {
+                self.note_climb(ladder, class);
+                return Ok((class, index));
+            }
+        }
+    }
+
+    /// Counts a climb if a request for the first class on `ladder` got a buffer of
+    /// `class`, another one.
+    fn note_climb(&self, ladder: &[ClassId], class: ClassId) {
+        match ladder.first() {
+            Some(&first) if first != class => count(&self.own_ledger(first).climbs),
+            _ => {}
+        }
     }
 
     /// Counts a refusal.
@@ -144,6 +200,8 @@ impl<C: CpuCaches> FreeLists<C> {
             }
             match gathered {
                 Ok(held) => return Ok(held),
+                // They have been woken.
+                Err(Others::Waiting) => {}
                 Err(others) if is_first || others == Others::Idle => {
                     return Err(self.refused(ladder, others));
                 }
@@ -167,35 +225,42 @@ impl<C: CpuCaches> FreeLists<C> {
         many: usize,
         is_first: bool,
     ) -> Result<Vec<(ClassId, Index)>, Others> {
-        let gathering = Gathering::begin(self, ladder);
+        let mut seeker = Seeker::announced(self, ladder);
         let mut held = Vec::with_capacity(many);
         while held.len() < many {
-            let patience = if is_first {
+            let mut patience = if is_first {
                 Patience::new()
             } else {
                 Patience::none()
             };
-            match self.search(ladder, gathering.announced(), patience) {
-                Ok(taken) => held.push(taken),
-                Err(others) => {
-                    for (class, index) in held {
-                        // Home: our caller holds a handle, so the pool is open.
-                        let _home = self.give(self.classes().line(class), index);
+            let others = match self.search(ladder, &mut seeker, &mut patience) {
+                Ok((class, index)) => {
+                    if !self.goes_to_the_line(class, index, &mut seeker.wakes) {
+                        held.push((class, index));
                     }
-                    return Err(others);
+                    continue;
                 }
+                Err(others) => others,
+            };
+            // Our caller holds a handle, and what we hold is announced.
+            for (class, index) in held {
+                self.keep(class, index, &mut seeker.wakes);
             }
+            return Err(others);
+        }
+        for &(class, _) in &held {
+            self.note_climb(ladder, class);
         }
         Ok(held)
     }
 
-    /// Sweeps until it finds a buffer or has proof that there is none. `own` of
-    /// the carries it sees are the caller's.
+    /// Sweeps until it finds a buffer, which may be wanted by somebody who waits,
+    /// or has proof that there is none.
     pub(super) fn search(
         &self,
         ladder: &[ClassId],
-        own: u64,
-        mut patience: Patience,
+        seeker: &mut Seeker<'_, C>,
+        patience: &mut Patience,
     ) -> Result<(ClassId, Index), Others> {
         // SeqCst: what the caller did before this, and then the search. Two threads
         // that each gave what the other looks for do not both miss it; nor do a
@@ -209,17 +274,13 @@ impl<C: CpuCaches> FreeLists<C> {
         );
         let mut before: Option<Evidence> = None;
         let mut changing = 0;
-        'search: loop {
+        loop {
+            if !seeker.may_go_on() {
+                return Err(Others::Waiting);
+            }
             let mut seen = Evidence::default();
-            for (rung, &class) in ladder.iter().enumerate() {
-                if let Some(index) = self.sweep(class, &mut seen) {
-                    if self.goes_to_the_line(class, index) {
-                        before = None;
-                        continue 'search;
-                    }
-                    if rung > 0 {
-                        count(&self.own_ledger(ladder[0]).climbs);
-                    }
+            for &class in ladder {
+                if let Some(index) = self.sweep(class, &mut seen, &mut seeker.wakes) {
                     return Ok((class, index));
                 }
             }
@@ -234,7 +295,7 @@ impl<C: CpuCaches> FreeLists<C> {
                 }
                 continue;
             }
-            if seen.carrying <= own {
+            if seen.carrying <= seeker.carrying() {
                 return Err(Others::Idle);
             }
             if !patience.wait() {
@@ -244,13 +305,13 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// Looks once at every list of one class.
-    fn sweep(&self, class: ClassId, seen: &mut Evidence) -> Option<Index> {
+    fn sweep(&self, class: ClassId, seen: &mut Evidence, wakes: &mut Wakes<'_>) -> Option<Index> {
         let cpus = self.caches.cpus();
         let own = self.caches.current();
         if let Some(index) = self.caches.pop_again(&self.tables, class) {
             return Some(index);
         }
-        match self.take_from_depot(class) {
+        match self.take_from_depot(class, wakes) {
             Ok(index) => return Some(index),
             Err(tag) => seen.changes = seen.changes.wrapping_add(u64::from(tag)),
         }
@@ -272,7 +333,7 @@ impl<C: CpuCaches> FreeLists<C> {
             if step > 0 && fault!(NoSteal, true, false) {
                 continue;
             }
-            if let Some(index) = self.rob(cpu, class, seen) {
+            if let Some(index) = self.rob(cpu, class, seen, wakes) {
                 if step > 0 {
                     count(&self.ledger(own, class).steals);
                     self.robbed(cpu, class);
@@ -285,7 +346,13 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Takes a buffer from the slot of `cpu`, and some more for this processor's
     /// cache if there are.
-    fn rob(&self, cpu: usize, class: ClassId, seen: &mut Evidence) -> Option<Index> {
+    fn rob(
+        &self,
+        cpu: usize,
+        class: ClassId,
+        seen: &mut Evidence,
+        wakes: &mut Wakes<'_>,
+    ) -> Option<Index> {
         let mut carry = None;
         let mut announce = || {
             carry.get_or_insert_with(|| Carry::begin(self.own_ledger(class)));
@@ -297,7 +364,7 @@ impl<C: CpuCaches> FreeLists<C> {
             Robbed::Some(handful) => {
                 let (&first, rest) = handful.as_slice().split_first()?;
                 for &index in rest {
-                    self.keep(class, index);
+                    self.keep(class, index, wakes);
                 }
                 return Some(first);
             }
@@ -311,23 +378,23 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Puts a buffer that the caller holds where requests find it: into this
     /// processor's cache, or else among the loose ones. The caller holds a
     /// handle.
-    pub(super) fn keep(&self, class: ClassId, index: Index) {
+    pub(super) fn keep(&self, class: ClassId, index: Index, wakes: &mut Wakes<'_>) {
         if self.caches.push_again(&self.tables, class, index).is_err() {
-            self.put_back(class, index);
+            self.put_back(class, index, wakes);
         }
     }
 
     /// Takes one buffer from the depot, and if there are enough a batch, whose rest
     /// goes to this processor's cache. `Err` proves that the depot
     /// was empty at one moment, and gives its tag then.
-    fn take_from_depot(&self, class: ClassId) -> Result<Index, u32> {
+    fn take_from_depot(&self, class: ClassId, wakes: &mut Wakes<'_>) -> Result<Index, u32> {
         let (depot, batches) = (self.depot(class), &self.tables.batches);
         let cpu = self.caches.current();
         let batch = self.batch_size(cpu, class);
         // An estimate: it only chooses the way.
         let stocked = depot.len(batches) >= u64::from(batch);
         if stocked {
-            self.missed(cpu, class, true);
+            self.missed(cpu, class, Some(wakes));
         }
         if stocked && batch > 1 {
             let ledger = self.ledger(cpu, class);
@@ -335,7 +402,7 @@ impl<C: CpuCaches> FreeLists<C> {
             if let Ok((batch, left)) = depot.pop_batch(batches) {
                 count(&ledger.refills);
                 self.note_left(class, left);
-                if let Some(index) = self.open(class, batch) {
+                if let Some(index) = self.open(class, batch, wakes) {
                     return Ok(index);
                 }
             }
@@ -347,7 +414,7 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Takes one buffer out of a batch in the caller's hands and puts the rest
     /// into this processor's cache, or back.
-    fn open(&self, class: ClassId, batch: Batch) -> Option<Index> {
+    fn open(&self, class: ClassId, batch: Batch, wakes: &mut Wakes<'_>) -> Option<Index> {
         let batches = &self.tables.batches;
         let index = batches.last(batch);
         match self.caches.refill(&self.tables, class, batch.less_one()) {
@@ -357,7 +424,7 @@ impl<C: CpuCaches> FreeLists<C> {
                 // No room for it. Our caller holds a handle of the pool, and has
                 // announced what it carries.
                 self.depot(class).force(batches, rest);
-                self.serve(class);
+                self.serve(class, wakes);
             }
         }
         index

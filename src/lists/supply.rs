@@ -9,6 +9,7 @@ use crate::cache::{CpuCaches, Robbed, Share};
 use crate::class::ClassId;
 use crate::depot::Depot;
 use crate::sync::{Ordering, fault, fence};
+use crate::wait::Wakes;
 use crate::word::Index;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -38,7 +39,8 @@ impl<C: CpuCaches> FreeLists<C> {
                 // Touched here, so that no later call faults a page.
                 self.tables.records.get(index.raw() as usize).set(None, 0);
             }
-            self.put_down(class, self.depot(class), &indices);
+            let mut wakes = self.line.wakes();
+            self.put_down(class, self.depot(class), &indices, &mut wakes);
         }
         if fault!(StaysShut, false, wanted) {
             // The waiter may have left before we shut the class. SeqCst: as in
@@ -58,17 +60,17 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Puts buffers that the caller holds into `depot`, or hands them to those who
     /// wait, so that the last comes out first. The caller holds a handle.
-    fn put_down(&self, class: ClassId, depot: &Depot, indices: &[Index]) {
+    fn put_down(&self, class: ClassId, depot: &Depot, indices: &[Index], wakes: &mut Wakes<'_>) {
         for chunk in indices.chunks(self.stock_batch(class)) {
             if let Some(id) = self.tables.batches.take() {
                 let batch = self.tables.batches.fill(id, chunk);
                 depot.force(&self.tables.batches, batch);
-                self.serve(class);
+                self.serve(class, wakes);
                 continue;
             }
             // No spare batch.
             for &index in chunk {
-                self.keep(class, index);
+                self.keep(class, index, wakes);
             }
         }
     }
@@ -78,7 +80,8 @@ impl<C: CpuCaches> FreeLists<C> {
     /// says how many the group has. Buffers of incomplete groups go back.
     ///
     /// While this runs the caller holds the free buffers of the groups, and one
-    /// batch of others; the rest are where requests find them.
+    /// batch of others; the rest are where requests find them. Those whom it serves
+    /// are woken at its end.
     pub fn retire<K: Copy + Eq + Hash>(
         &self,
         class: ClassId,
@@ -86,9 +89,10 @@ impl<C: CpuCaches> FreeLists<C> {
         complete: impl Fn(K) -> usize,
     ) -> Vec<K> {
         let batches = &self.tables.batches;
+        let mut wakes = self.line.wakes();
         let _carry = Carry::begin(self.own_ledger(class));
         // What a trim before us left there, if it never ended.
-        self.bring_back(class);
+        self.bring_back(class, &mut wakes);
         let mut held: HashMap<K, Vec<Index>> = HashMap::new();
         let mut sort = |indices: &[Index]| {
             let mut others = Vec::with_capacity(indices.len());
@@ -98,7 +102,7 @@ impl<C: CpuCaches> FreeLists<C> {
                     None => others.push(index),
                 }
             }
-            self.put_down(class, self.aside(class), &others);
+            self.put_down(class, self.aside(class), &others, &mut wakes);
         };
         for cpu in 0..self.caches.cpus() {
             // As many turns as there are batches, lest a thread that keeps
@@ -137,19 +141,19 @@ impl<C: CpuCaches> FreeLists<C> {
                     .fetch_sub(indices.len() as u64, Ordering::Relaxed);
                 gone.push(key);
             } else {
-                self.put_down(class, self.depot(class), &indices);
+                self.put_down(class, self.depot(class), &indices, &mut wakes);
             }
         }
-        self.bring_back(class);
+        self.bring_back(class, &mut wakes);
         gone
     }
 
     /// Moves what was put aside back into the depot. The caller holds a handle.
-    fn bring_back(&self, class: ClassId) {
+    fn bring_back(&self, class: ClassId, wakes: &mut Wakes<'_>) {
         let batches = &self.tables.batches;
         while let Ok((batch, _)) = self.aside(class).pop_batch(batches) {
             self.depot(class).force(batches, batch);
-            self.serve(class);
+            self.serve(class, wakes);
         }
     }
 

@@ -15,11 +15,11 @@
 
 use super::FreeLists;
 use super::ledger::Carry;
-use super::search::Gathering;
+use super::search::{Others, Seeker};
 use crate::cache::CpuCaches;
 use crate::class::{ClassId, Ladder};
 use crate::sync::{Ordering, Patience, fault, fence};
-use crate::wait::{Line, Request, Ringing, Seat, Turn};
+use crate::wait::{Line, Request, Seat, Turn, Wakes};
 use crate::word::Index;
 
 /// A wait for a buffer. Whoever has it must end it.
@@ -83,18 +83,11 @@ impl<C: CpuCaches> FreeLists<C> {
         }
         while self.line.turn(&wait.seat) == Turn::Waiting {
             // What is found may be meant for somebody else.
-            let gathering = Gathering::begin(self, classes);
-            match self.search(classes, gathering.announced(), Patience::none()) {
-                Ok((class, index)) => {
-                    let given = self.hand_over(class, index);
-                    if given.is_none() {
-                        self.put_back(class, index);
-                    }
-                    // Somebody else's code comes after the announcement.
-                    drop(gathering);
-                    drop(given);
-                }
-                Err(_) => return,
+            let mut seeker = Seeker::announced(self, classes);
+            match self.search(classes, &mut seeker, &mut Patience::none()) {
+                Ok((class, index)) => self.put_back(class, index, seeker.wakes()),
+                Err(Others::Waiting) => {}
+                Err(Others::Idle | Others::Carrying) => return,
             }
         }
     }
@@ -151,42 +144,44 @@ impl<C: CpuCaches> FreeLists<C> {
         self.aside(class).unshut(idle);
     }
 
-    /// `None`: nobody waits, and `index` is still the caller's.
-    fn hand_over(&self, class: ClassId, index: Index) -> Option<Ringing<'_>> {
-        self.line.hand_over(self.classes().line(class), index)
+    /// False: nobody waits, and `index` is still the caller's.
+    fn hand_over(&self, class: ClassId, index: Index, wakes: &mut Wakes<'_>) -> bool {
+        let line = self.classes().line(class);
+        self.line.hand_over(line, index, wakes)
     }
 
     /// Hands a buffer of `class` that the caller holds to the first in line, or
     /// puts it where requests find it. The caller holds a handle, and has
     /// announced the buffer if nobody asked it for one.
-    pub(super) fn put_back(&self, class: ClassId, index: Index) {
-        if self.hand_over(class, index).is_none() {
+    pub(super) fn put_back(&self, class: ClassId, index: Index, wakes: &mut Wakes<'_>) {
+        if !self.hand_over(class, index, wakes) {
             self.loose(class).force(&self.tables.records, index);
-            self.serve(class);
+            self.serve(class, wakes);
         }
     }
 
     /// Whether a buffer of `class` that the caller found went to somebody who
     /// waits.
-    pub(super) fn goes_to_the_line(&self, class: ClassId, index: Index) -> bool {
-        fault!(NoPrecedence, false, self.hand_over(class, index).is_some())
+    pub(super) fn goes_to_the_line(
+        &self,
+        class: ClassId,
+        index: Index,
+        wakes: &mut Wakes<'_>,
+    ) -> bool {
+        fault!(NoPrecedence, false, self.hand_over(class, index, wakes))
     }
 
     /// Hands over what the caller put into shut lists. The caller holds a
     /// handle.
-    pub(super) fn serve(&self, class: ClassId) {
+    pub(super) fn serve(&self, class: ClassId, wakes: &mut Wakes<'_>) {
         while fault!(NoServe, false, self.is_wanted(class)) {
-            let carry = Carry::begin(self.own_ledger(class));
+            let _carry = Carry::begin(self.own_ledger(class));
             let Some(index) = self.take_shared(class) else {
                 return;
             };
-            let given = self.hand_over(class, index);
-            if given.is_none() {
+            if !self.hand_over(class, index, wakes) {
                 self.loose(class).force(&self.tables.records, index);
             }
-            // Somebody else's code comes after the announcement.
-            drop(carry);
-            drop(given);
         }
     }
 

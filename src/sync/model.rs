@@ -150,6 +150,20 @@ impl Patience {
     }
 }
 
+loom::thread_local! {
+    static ANNOUNCED: Cell<i32> = Cell::new(0);
+}
+
+/// Notes that the calling thread has begun (1) or ended (-1) an announcement.
+pub fn note_announcement(change: i32) {
+    ANNOUNCED.with(|count| count.set(count.get() + change));
+}
+
+/// Whether the calling thread has ended every announcement it began.
+pub fn announces_nothing() -> bool {
+    ANNOUNCED.with(|count| count.get() == 0)
+}
+
 /// As the native one, without the time limit.
 #[derive(Default)]
 pub struct Bell {
@@ -224,6 +238,8 @@ pub enum Fault {
     TrimWanted,
     /// Nobody rings for who waits.
     NoWake,
+    /// Who was served is woken by a thread that still announces what it holds.
+    WakeEarly,
     /// No full fence before a search.
     NoSearchFence,
     /// A thread that puts a buffer into a shut list does not look at the line.
@@ -299,6 +315,7 @@ impl Fault {
         Self::TrimPartial,
         Self::TrimWanted,
         Self::NoWake,
+        Self::WakeEarly,
         Self::NoSearchFence,
         Self::NoServe,
         Self::NoPrecedence,

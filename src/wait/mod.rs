@@ -54,6 +54,8 @@ mod occupied;
 mod waker;
 
 use crate::class::{ClassId, Line as Class};
+#[cfg(hugepool_loom)]
+use crate::sync::announces_nothing;
 use crate::sync::{AtomicU64, Ordering, fault, fence, shield};
 use crate::sys::bell::Bell;
 use crate::table::{Table, Zeroed};
@@ -63,7 +65,7 @@ use occupied::Occupied;
 use std::io;
 #[cfg(any(feature = "event-listener", hugepool_loom))]
 use std::task::Waker;
-use waker::{Spent, WakerCell};
+use waker::{Spent, Taken, WakerCell};
 
 /// How many can wait at once.
 pub const MAX_WAITERS: usize = if cfg!(hugepool_loom) { 3 } else { 1 << 16 };
@@ -139,15 +141,6 @@ impl Place {
             .compare_exchange(old.word(), new.word(), Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
-
-    /// Wakes whoever stands here, or stands here by now.
-    fn wake(&self, standing: Standing, spent: &Spent) {
-        match standing {
-            _ if fault!(NoWake, true, false) => {}
-            Standing::Waiting { task: true, .. } => self.waker.ring(spent),
-            _ => self.bell.ring(),
-        }
-    }
 }
 
 /// A place that somebody holds. Whoever has it must `leave`.
@@ -177,19 +170,55 @@ pub enum Turn {
     Aborted,
 }
 
-/// Somebody who was given a buffer, and is woken when this is dropped.
+/// Those who are to be woken, and are when this is dropped. Tasks are woken by
+/// somebody else's code, which may use the pool: nothing may be announced then.
 #[must_use = "dropping it runs somebody else's code"]
-pub struct Ringing<'a> {
-    place: &'a Place,
-    spent: &'a Spent,
-    standing: Standing,
+pub struct Wakes<'a> {
+    line: &'a Line,
+    /// The place of a thread.
+    thread: Option<u32>,
+    tasks: Taken,
 }
 
-impl Drop for Ringing<'_> {
+impl Wakes<'_> {
+    /// Adds whoever stands at place `id`, or stands there by now.
+    fn add(&mut self, id: u32, standing: Standing) {
+        if fault!(NoWake, true, false) {
+            return;
+        }
+        if let Standing::Waiting { task: true, .. } = standing {
+            self.line.place(id).waker.take(&mut self.tasks);
+        } else if let Some(before) = self.thread.replace(id) {
+            // There is room for one. A bell is nobody else's code.
+            self.line.place(before).bell.ring();
+        }
+    }
+
+    /// Whether there is nobody.
+    pub fn is_empty(&self) -> bool {
+        self.thread.is_none() && self.tasks.is_empty()
+    }
+
+    /// Wakes them.
+    pub fn wake(&mut self) {
+        // What a waker looks for in vain would seem to be in its own thread's hands.
+        #[cfg(hugepool_loom)]
+        assert!(
+            self.is_empty() || announces_nothing(),
+            "woken by a thread that announces something"
+        );
+        if let Some(thread) = self.thread.take() {
+            self.line.place(thread).bell.ring();
+        }
+        self.tasks.wake(&self.line.spent);
+    }
+}
+
+impl Drop for Wakes<'_> {
     fn drop(&mut self) {
         // loom's report unwinds through here; a second panic would abort.
         if !cfg!(hugepool_loom) || !std::thread::panicking() {
-            self.place.wake(self.standing, self.spent);
+            self.wake();
         }
     }
 }
@@ -247,17 +276,27 @@ impl Line {
         fault!(NoStandFence, (), fence(Ordering::SeqCst));
     }
 
-    /// Those who wait, or did a moment ago.
-    fn waiting(&self) -> impl Iterator<Item = (&Place, Standing)> {
+    /// Nobody to wake so far.
+    pub fn wakes(&self) -> Wakes<'_> {
+        Wakes {
+            line: self,
+            thread: None,
+            tasks: Taken::default(),
+        }
+    }
+
+    /// Those who wait, or did a moment ago: place and standing.
+    fn waiting(&self) -> impl Iterator<Item = (u32, Standing)> {
         self.occupied
             .iter()
-            .map(|id| (self.place(id), self.place(id).standing()))
+            .map(|id| (id, self.place(id).standing()))
             .filter(|(_, standing)| matches!(standing, Standing::Waiting { .. }))
     }
 
-    fn takers<'a>(&'a self, class: &Class) -> impl Iterator<Item = (&'a Place, Standing)> {
+    fn takers(&self, class: &Class) -> impl Iterator<Item = (u32, Standing)> {
         let (size, alignment) = (class.size(), class.alignment());
-        self.waiting().filter(move |&(place, standing)| {
+        self.waiting().filter(move |&(id, standing)| {
+            let place = self.place(id);
             place.request().accepts(size, alignment)
                 // The request was that of one wait.
                 && fault!(TornRequest, true, place.standing() == standing)
@@ -270,9 +309,9 @@ impl Line {
     }
 
     /// Gives `index`, which the caller holds, to the first in line whom `class`
-    /// can serve, and gives whom to wake. `None`: there was nobody, and it is still
-    /// the caller's. The caller holds a handle. Lock-free.
-    pub fn hand_over(&self, class: &Class, index: Index) -> Option<Ringing<'_>> {
+    /// can serve, and who is then woken with `wakes`. False: there was nobody, and
+    /// it is still the caller's. The caller holds a handle. Lock-free.
+    pub fn hand_over(&self, class: &Class, index: Index, wakes: &mut Wakes<'_>) -> bool {
         let ticket = |standing| match standing {
             Standing::Waiting { ticket, .. } => fault!(LastFirst, u64::MAX - ticket, ticket),
             _ => u64::MAX,
@@ -285,16 +324,13 @@ impl Line {
             self.takers(class)
                 .min_by_key(|&(_, standing)| ticket(standing))
         };
-        while let Some((place, standing)) = first() {
-            if place.advance(standing, given) {
-                return Some(Ringing {
-                    place,
-                    spent: &self.spent,
-                    standing,
-                });
+        while let Some((id, standing)) = first() {
+            if self.place(id).advance(standing, given) {
+                wakes.add(id, standing);
+                return true;
             }
         }
-        None
+        false
     }
 
     /// Has the task that waits at `seat` woken by `waker`. It looks at its turn
@@ -361,9 +397,10 @@ impl Line {
         self.aborted.store(1, Ordering::Release);
         // SeqCst: see the module.
         fence(Ordering::SeqCst);
-        for (place, standing) in self.waiting() {
-            if place.advance(standing, Standing::Aborted) {
-                place.wake(standing, &self.spent);
+        let mut wakes = self.wakes();
+        for (id, standing) in self.waiting() {
+            if self.place(id).advance(standing, Standing::Aborted) {
+                wakes.add(id, standing);
             }
         }
     }
@@ -373,8 +410,9 @@ impl Line {
     pub fn rouse(&self) {
         // SeqCst: see the module.
         fence(Ordering::SeqCst);
-        for (place, standing) in self.waiting() {
-            fault!(NoRouse, (), place.wake(standing, &self.spent));
+        let mut wakes = self.wakes();
+        for (id, standing) in self.waiting() {
+            fault!(NoRouse, (), wakes.add(id, standing));
         }
     }
 

@@ -3,9 +3,9 @@
 //! Owns: the note with its waker. Uses: `sync`. Used by: the line, a cell a place.
 //!
 //! ```text
-//!            register                     ring
+//!            register                     take
 //!   no note ──────────▶ a note {waker} ──────────▶ no note
-//!                          │     ▲                 (the ringing thread has it)
+//!                          │     ▲                 (`Taken`, then `Spent`)
 //!                          └─────┘ register
 //! ```
 //!
@@ -15,8 +15,9 @@
 //! its place misses nothing: a thread that moved the place on and then found no
 //! note swapped before the task did, and the task's swap acquired that.
 //!
-//! The thread that rings may be in a signal handler, where memory must not be
-//! freed: it leaves the note, without its waker, to those who register.
+//! The thread that takes a note may be in a signal handler, where memory is neither
+//! allocated nor freed: notes that were taken are linked, and left to those who
+//! register once their wakers were run.
 
 use crate::sync::{AtomicPtr, Ordering, fault, shield};
 use std::mem::MaybeUninit;
@@ -26,7 +27,7 @@ use std::task::Waker;
 /// A note. Its owner is whoever has the pointer.
 struct Note {
     waker: MaybeUninit<Waker>,
-    /// Spent: the next one.
+    /// Taken or spent: the next one.
     next: *mut Note,
 }
 
@@ -82,17 +83,80 @@ impl Drop for Spent {
     }
 }
 
+/// Notes that were taken and whose wakers are still to be run, in order.
+pub struct Taken {
+    /// Leaked boxes with their wakers, linked, and this one's alone.
+    first: *mut Note,
+    last: *mut Note,
+}
+
+impl Default for Taken {
+    fn default() -> Self {
+        Self {
+            first: null_mut(),
+            last: null_mut(),
+        }
+    }
+}
+
+impl Taken {
+    pub fn is_empty(&self) -> bool {
+        self.first.is_null()
+    }
+
+    /// Calls no allocator.
+    fn push(&mut self, note: Live) {
+        let note = note.into_raw();
+        // SAFETY: it is ours.
+        unsafe { (*note).next = null_mut() };
+        match self.first.is_null() {
+            true => self.first = note,
+            // SAFETY: not empty, and all that is linked is ours.
+            false => unsafe { (*self.last).next = note },
+        }
+        self.last = note;
+    }
+
+    fn pop(&mut self) -> Option<Live> {
+        if self.first.is_null() {
+            return None;
+        }
+        // SAFETY: a leaked box with its waker, and ours.
+        let note = unsafe { Box::from_raw(self.first) };
+        self.first = note.next;
+        Some(Live(note))
+    }
+
+    /// Wakes everybody. A waker that panics has the panic reported and ends no more
+    /// than itself: the caller is in the middle of giving something back.
+    pub fn wake(&mut self, spent: &Spent) {
+        while let Some(note) = self.pop() {
+            let (waker, note) = note.waker();
+            spent.put(note);
+            shield(move || waker.wake());
+        }
+    }
+}
+
 /// A note that still has its waker.
 pub struct Live(Box<Note>);
 
 impl Live {
     /// Takes the waker off it.
     fn waker(self) -> (Waker, Box<Note>) {
-        let note = std::mem::ManuallyDrop::new(self);
-        // SAFETY: the value is not used, nor dropped, after this.
-        let note = unsafe { std::ptr::read(&note.0) };
+        let note = self.into_box();
         // SAFETY: it had its waker, which is not read again.
         (unsafe { note.waker.assume_init_read() }, note)
+    }
+
+    fn into_raw(self) -> *mut Note {
+        Box::into_raw(self.into_box())
+    }
+
+    fn into_box(self) -> Box<Note> {
+        let note = std::mem::ManuallyDrop::new(self);
+        // SAFETY: the value is not used, nor dropped, after this.
+        unsafe { std::ptr::read(&note.0) }
     }
 }
 
@@ -147,14 +211,10 @@ impl WakerCell {
         debug_assert!(other.is_none(), "two tasks at one place");
     }
 
-    /// Takes the note, and wakes who left it. A waker that panics has the panic
-    /// reported and ends no more than itself: the caller is in the middle of
-    /// giving something back.
-    pub fn ring(&self, spent: &Spent) {
+    /// Takes the note, so that who left it is woken with those in `taken`.
+    pub fn take(&self, taken: &mut Taken) {
         if let Some(note) = self.swap(null_mut()) {
-            let (waker, note) = note.waker();
-            spent.put(note);
-            shield(move || waker.wake());
+            taken.push(note);
         }
     }
 

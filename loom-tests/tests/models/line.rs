@@ -67,7 +67,7 @@ impl Counter {
         let index = Index::from_raw(number).unwrap();
         self.buffers.give(index);
         let class = self.classes.line(ClassId::new(class).unwrap());
-        let taken = self.line.hand_over(class, index).is_some();
+        let taken = self.line.hand_over(class, index, &mut self.line.wakes());
         if !taken {
             self.buffers.take(index);
         }

@@ -6,7 +6,8 @@
 //! that do not wait; two buffers that come back serve two waiters; a wait that is
 //! given up at the instant at which it is served loses nothing; one that begins
 //! while another ends is served all the same; an abort ends a wait whenever it
-//! comes; what a waiter holds for another moment is announced; and a thread that
+//! comes; what a waiter holds for another moment is announced, and nothing is when
+//! somebody is woken; and a thread that
 //! serves somebody else with the last buffer touches the pool no more once nobody
 //! holds a handle.
 //!
@@ -16,7 +17,8 @@
 //! a list, nor before a request keeps what it found, nor the abort after the place
 //! was taken; a shut list takes a buffer all the same; a list is opened although
 //! somebody waits; the last in line is served first; a wait is given up without
-//! regard to what was given; a surplus is not announced; a visitor does not count.
+//! regard to what was given; a surplus is not announced, or still is when somebody
+//! is woken; a visitor does not count.
 
 use hugepool::model::{CpuCaches, Fault, Given, Index, Turn, run_on};
 use hugepool_loom_tests::{Guarded, Kind, Model, Shelf, spawn, tests_of_each_kind};
@@ -34,6 +36,7 @@ tests_of_each_kind![
     a_wait_that_begins_while_another_ends_is_served,
     an_abort_ends_a_wait_whenever_it_comes,
     what_a_waiter_finds_for_others_is_announced,
+    who_gathers_wakes_nobody_while_it_holds_anything,
     a_visitor_touches_nothing_once_it_has_left,
 ];
 
@@ -242,7 +245,7 @@ pub fn an_abort_ends_a_wait_whenever_it_comes<C: Kind>() -> Model {
 /// Two buffers come back while one thread waits for one of them; the other one is
 /// free, or on its way.
 pub fn what_a_waiter_finds_for_others_is_announced<C: Kind>() -> Model {
-    Model::new(C::pick(2, 1)..=2, &[Fault::NoAnnounce], || {
+    Model::new(2..=2, &[Fault::NoAnnounce], || {
         let (shelf, held) = taken::<C>(2);
         let waiter = Arc::clone(&shelf);
         let thread = spawn(move || {
@@ -257,6 +260,25 @@ pub fn what_a_waiter_finds_for_others_is_announced<C: Kind>() -> Model {
             Err(refused) => assert!(refused.carried, "one of two was nobody's"),
         }
         thread.join().unwrap();
+    })
+}
+
+/// One thread stands in line, then another wants both of two buffers.
+pub fn who_gathers_wakes_nobody_while_it_holds_anything<C: Kind>() -> Model {
+    Model::new(1..=2, &[Fault::WakeEarly], || {
+        let shelf = Arc::new(Shelf::new(C::make(2), 2, 2));
+        run_on(0);
+        let mut wait = shelf.stand(false);
+        let gatherer = Arc::clone(&shelf);
+        let thread = spawn(move || {
+            run_on(1);
+            let taken = gatherer.lists.take_many(&[gatherer.class], 2);
+            assert!(taken.is_err(), "it overtook");
+        });
+        shelf.look(&mut wait);
+        thread.join().unwrap();
+        assert!(shelf.end(wait).is_some(), "nobody has it");
+        shelf.audit();
     })
 }
 
