@@ -66,7 +66,7 @@ pub struct GeneralHand<A> {
 impl<A: GlobalAlloc> Hand for GeneralHand<A> {
     type Held = Block;
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self) -> Option<Block> {
         // SAFETY: the layout's size is not zero: the options refuse sizes below 512.
         let start = NonNull::new(unsafe { self.allocator.alloc(self.layout) })?;
@@ -75,7 +75,7 @@ impl<A: GlobalAlloc> Hand for GeneralHand<A> {
         Some(unsafe { Block::new(start) })
     }
 
-    #[inline]
+    #[inline(always)]
     fn give(&mut self, held: Block) -> bool {
         // SAFETY: a block comes from `take` of this very allocator with this very layout, and has just ended.
         unsafe {
@@ -85,7 +85,7 @@ impl<A: GlobalAlloc> Hand for GeneralHand<A> {
         true
     }
 
-    #[inline]
+    #[inline(always)]
     fn bytes<'h>(&self, held: &'h mut Block) -> &'h mut [u8] {
         // SAFETY: `take` made the block for the layout's size.
         unsafe { held.bytes(self.layout.size()) }
@@ -97,7 +97,7 @@ pub struct Glibc;
 
 // SAFETY: `posix_memalign` returns memory of the layout's size and alignment or fails, and neither call unwinds.
 unsafe impl GlobalAlloc for Glibc {
-    #[inline]
+    #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // `posix_memalign` takes no alignment below a pointer's size.
         let alignment = layout.align().max(size_of::<*mut u8>());
@@ -111,7 +111,7 @@ unsafe impl GlobalAlloc for Glibc {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn dealloc(&self, start: *mut u8, _: Layout) {
         // SAFETY: the caller passes what `alloc` returned, once.
         unsafe { libc::free(start.cast()) }

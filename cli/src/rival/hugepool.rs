@@ -59,20 +59,20 @@ pub struct BySizeHand {
 impl Hand for BySizeHand {
     type Held = Buffer;
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self) -> Option<Buffer> {
         self.pool
             .allocate(self.shape.size, self.shape.alignment)
             .ok()
     }
 
-    #[inline]
+    #[inline(always)]
     fn give(&mut self, held: Buffer) -> bool {
         drop(held);
         true
     }
 
-    #[inline]
+    #[inline(always)]
     fn bytes<'h>(&self, held: &'h mut Buffer) -> &'h mut [u8] {
         held
     }
@@ -113,18 +113,18 @@ pub struct ByClassHand(Class);
 impl Hand for ByClassHand {
     type Held = Buffer;
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self) -> Option<Buffer> {
         self.0.allocate().ok()
     }
 
-    #[inline]
+    #[inline(always)]
     fn give(&mut self, held: Buffer) -> bool {
         drop(held);
         true
     }
 
-    #[inline]
+    #[inline(always)]
     fn bytes<'h>(&self, held: &'h mut Buffer) -> &'h mut [u8] {
         held
     }
@@ -165,7 +165,7 @@ pub struct RawHand {
 impl Hand for RawHand {
     type Held = Block;
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self) -> Option<Block> {
         let start = self
             .pool
@@ -176,14 +176,14 @@ impl Hand for RawHand {
         Some(unsafe { Block::new(start) })
     }
 
-    #[inline]
+    #[inline(always)]
     fn give(&mut self, held: Block) -> bool {
         let start = held.into_start().as_ptr();
         // SAFETY: the block was the only user of the buffer and has just ended.
         unsafe { self.pool.free_raw(start, self.shape.size) }.is_ok()
     }
 
-    #[inline]
+    #[inline(always)]
     fn bytes<'h>(&self, held: &'h mut Block) -> &'h mut [u8] {
         // SAFETY: `take` made the block for `size` bytes.
         unsafe { held.bytes(self.shape.size) }

@@ -62,7 +62,7 @@ pub struct Held {
 impl Hand for Mmap {
     type Held = Held;
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self) -> Option<Held> {
         // SAFETY: an anonymous mapping at an address of the kernel's choice touches no memory that is in use.
         let start = unsafe {
@@ -86,7 +86,7 @@ impl Hand for Mmap {
         Some(Held { block, lead })
     }
 
-    #[inline]
+    #[inline(always)]
     fn give(&mut self, held: Held) -> bool {
         let Held { block, lead } = held;
         // SAFETY: the block's start is `lead` bytes into a mapping of `mapped` bytes made by `take`, which nothing
@@ -97,7 +97,7 @@ impl Hand for Mmap {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn bytes<'h>(&self, held: &'h mut Held) -> &'h mut [u8] {
         // SAFETY: `take` made the block for `size` bytes.
         unsafe { held.block.bytes(self.size) }

@@ -71,7 +71,7 @@ impl Mapping {
     }
 
     /// The start of buffer `index`.
-    #[inline]
+    #[inline(always)]
     pub fn start_of(&self, index: usize) -> NonNull<u8> {
         assert!(index < self.shape.buffers);
         // SAFETY: the mapping holds `buffers` strides from `first` on, and `index` is below that.

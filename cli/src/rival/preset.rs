@@ -76,7 +76,7 @@ pub struct LimitHand {
 impl Hand for LimitHand {
     type Held = Block;
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self) -> Option<Block> {
         FREE.with(|stack| {
             let count = black_box(&stack.count).get().checked_sub(1)?;
@@ -87,7 +87,7 @@ impl Hand for LimitHand {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn give(&mut self, held: Block) -> bool {
         FREE.with(|stack| {
             let count = black_box(&stack.count).get();
@@ -98,7 +98,7 @@ impl Hand for LimitHand {
         true
     }
 
-    #[inline]
+    #[inline(always)]
     fn bytes<'h>(&self, held: &'h mut Block) -> &'h mut [u8] {
         // SAFETY: each buffer of the mapping is at least `size` bytes.
         unsafe { held.bytes(self.mapping.shape().size) }
@@ -145,7 +145,7 @@ pub struct HandOffHand {
 impl Hand for HandOffHand {
     type Held = Block;
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self) -> Option<Block> {
         let start = self.mapping.start_of(self.first + self.next);
         self.next += 1;
@@ -157,12 +157,12 @@ impl Hand for HandOffHand {
         Some(unsafe { Block::new(start) })
     }
 
-    #[inline]
+    #[inline(always)]
     fn give(&mut self, _: Block) -> bool {
         true
     }
 
-    #[inline]
+    #[inline(always)]
     fn bytes<'h>(&self, held: &'h mut Block) -> &'h mut [u8] {
         // SAFETY: each buffer of the mapping is at least `size` bytes.
         unsafe { held.bytes(self.mapping.shape().size) }
@@ -241,7 +241,7 @@ pub struct NoAllocatorHand {
 impl Hand for NoAllocatorHand {
     type Held = Block;
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self) -> Option<Block> {
         let start = *self.order.get(self.next)?;
         self.next += 1;
@@ -253,12 +253,12 @@ impl Hand for NoAllocatorHand {
         Some(unsafe { Block::new(start) })
     }
 
-    #[inline]
+    #[inline(always)]
     fn give(&mut self, _: Block) -> bool {
         true
     }
 
-    #[inline]
+    #[inline(always)]
     fn bytes<'h>(&self, held: &'h mut Block) -> &'h mut [u8] {
         // SAFETY: every buffer in `owned` has at least `size` bytes.
         unsafe { held.bytes(self.size) }

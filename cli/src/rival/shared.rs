@@ -16,24 +16,24 @@ pub trait FreeList: Send + Sync + 'static {
 }
 
 impl FreeList for ArrayQueue<u32> {
-    #[inline]
+    #[inline(always)]
     fn pop(&self) -> Option<u32> {
         ArrayQueue::pop(self)
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&self, index: u32) -> bool {
         ArrayQueue::push(self, index).is_ok()
     }
 }
 
 impl FreeList for Mutex<Vec<u32>> {
-    #[inline]
+    #[inline(always)]
     fn pop(&self) -> Option<u32> {
         self.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&self, index: u32) -> bool {
         self.lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -105,7 +105,7 @@ pub struct Held {
 impl<F: FreeList> Hand for SharedHand<F> {
     type Held = Held;
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self) -> Option<Held> {
         let index = self.0.free.pop()?;
         // SAFETY: the free list gives an index to one taker at a time; a defect there shows as a wrong stamp.
@@ -113,12 +113,12 @@ impl<F: FreeList> Hand for SharedHand<F> {
         Some(Held { block, index })
     }
 
-    #[inline]
+    #[inline(always)]
     fn give(&mut self, held: Held) -> bool {
         self.0.free.push(held.index)
     }
 
-    #[inline]
+    #[inline(always)]
     fn bytes<'h>(&self, held: &'h mut Held) -> &'h mut [u8] {
         // SAFETY: each buffer of the mapping is at least `size` bytes.
         unsafe { held.block.bytes(self.0.mapping.shape().size) }

@@ -64,18 +64,18 @@ pub struct StoreHand {
 impl Hand for StoreHand {
     type Held = IoBuf;
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self) -> Option<IoBuf> {
         self.pool.take(self.size).ok()
     }
 
-    #[inline]
+    #[inline(always)]
     fn give(&mut self, held: IoBuf) -> bool {
         drop(held);
         true
     }
 
-    #[inline]
+    #[inline(always)]
     fn bytes<'h>(&self, held: &'h mut IoBuf) -> &'h mut [u8] {
         held.as_mut_slice()
     }
