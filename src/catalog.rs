@@ -44,7 +44,7 @@ pub trait Holder: Send + Sync {
     fn count(&self) -> usize;
     /// Told which class its buffers belong to, whose line is `line`, before any of them is handed
     /// out. May be told several times; the last counts.
-    fn assign(&self, class: ClassId, line: &Line, geometry: &Geometry);
+    fn assign(&self, class: ClassId, geometry: &Geometry);
 }
 
 /// A segment in the directory.
@@ -362,7 +362,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
                     class
                 }
             };
-            segment.assign(class, self.classes().line(class), geometry);
+            segment.assign(class, geometry);
             let mut segments = directory.segments.clone();
             segments.push(Entry {
                 segment: Arc::clone(&segment),

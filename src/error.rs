@@ -108,11 +108,6 @@ pub enum BuildError {
         /// How many it can have.
         limit: usize,
     },
-    /// More segments than a pool can have at once.
-    TooManySegments {
-        /// How many it can have.
-        limit: usize,
-    },
     /// More memory than there is.
     OutOfMemory {
         /// Bytes that were needed.
@@ -202,7 +197,6 @@ impl fmt::Display for BuildError {
                 Bytes(limit)
             ),
             Self::TooManyClasses { limit } => write!(f, "more than {limit} classes"),
-            Self::TooManySegments { limit } => write!(f, "more than {limit} segments at once"),
             Self::OutOfMemory { needed, available } => {
                 write!(f, "{} of memory needed", Bytes(needed))?;
                 match available {

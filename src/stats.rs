@@ -92,7 +92,8 @@ pub struct Stats {
     /// Requests that wait for a buffer.
     pub waiting: u64,
     /// Bytes of memory that the bookkeeping occupies, read from the kernel: at
-    /// most 64 a buffer and 64 KiB a processor, and where there are many small
+    /// most 64 a buffer and 64 KiB a processor; 16 for every 2 MiB of memory, which
+    /// counts where buffers are larger than that; where there are many small
     /// segments 4 KiB for each, since its records begin on a page of their own; and
     /// 64 for each of the most that ever waited at once.
     pub metadata_bytes: usize,

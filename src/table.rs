@@ -17,8 +17,6 @@ pub unsafe trait Zeroed: Default + Sync {}
 // SAFETY: integer atomics.
 unsafe impl Zeroed for crate::sync::AtomicU8 {}
 // SAFETY: integer atomics.
-unsafe impl Zeroed for crate::sync::AtomicU16 {}
-// SAFETY: integer atomics.
 unsafe impl Zeroed for crate::sync::AtomicU64 {}
 // SAFETY: the padding is not part of the value.
 unsafe impl<T: Zeroed> Zeroed for crossbeam_utils::CachePadded<T> {}
@@ -34,6 +32,7 @@ mod native {
     use crate::sys::map::Mapping;
     use std::cell::UnsafeCell;
     use std::io;
+    use std::ptr::NonNull;
 
     /// Bytes before the first element. Buffers begin at multiples of 4096, so
     /// their first lines compete for one and the same set of a processor's cache;
@@ -43,7 +42,7 @@ mod native {
     /// A fixed-length array of `T` in a zeroed mapping of its own.
     pub struct Table<T> {
         memory: Mapping,
-        first: *const T,
+        first: NonNull<T>,
         len: usize,
         // A thread that gives back its buffer may still be inside a call that
         // was given `&Table` when another thread tears the pool down. A type
@@ -72,7 +71,7 @@ mod native {
                 .ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
             let memory = Mapping::metadata(bytes)?;
             // SAFETY: the mapping is longer than that.
-            let first = unsafe { memory.base().add(Self::LEAD) }.as_ptr().cast();
+            let first = unsafe { memory.base().add(Self::LEAD) }.cast();
             Ok(Self {
                 memory,
                 first,
@@ -91,7 +90,7 @@ mod native {
             // SAFETY: `at` is inside the array, whose memory is mapped,
             // aligned for `T`, zeroed at first (`Zeroed`: a valid `T`) and
             // only ever accessed as `T` through shared references.
-            unsafe { &*self.base().add(at) }
+            unsafe { self.first.add(at).as_ref() }
         }
 
         /// The element at `at`, of which only the caller knows that there is one.
@@ -103,13 +102,13 @@ mod native {
         pub unsafe fn get_unchecked(&self, at: usize) -> &T {
             debug_assert!(at < self.len);
             // SAFETY: as in `get`; the caller says that `at` is inside.
-            unsafe { &*self.base().add(at) }
+            unsafe { self.first.add(at).as_ref() }
         }
 
         /// The first element.
         #[inline]
         pub fn base(&self) -> *const T {
-            self.first
+            self.first.as_ptr()
         }
 
         /// How many elements there are.

@@ -1,6 +1,6 @@
 //! The address range of a pool, and the segments of memory in it.
 //!
-//! Owns: the reservation, which granule belongs to which segment, and what
+//! Owns: the reservation, what each granule belongs to, and what
 //! backs each segment. Uses: `sys`, `table`, `class` (where buffers lie in a
 //! segment). Used by: `pool`.
 //!
@@ -22,53 +22,48 @@ pub use crate::pages::Pages;
 pub use ladder::Memory;
 pub use segment::Segment;
 
-use crate::class::{ClassId, Classes, GRANULE, Geometry, Line, MAX_ALIGNMENT, Reciprocal};
+use crate::class::{Classes, GRANULE, Geometry, Line, MAX_ALIGNMENT, Reciprocal};
 use crate::error::{BuildError, OsError};
-use crate::sync::{Arc, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::sys::map::Mapping;
 use crate::table::{Table, Zeroed};
-use crate::word::Index;
+use crate::word::{Chunk, Index};
 use std::io;
 use std::mem::ManuallyDrop;
+use std::ops::Range;
 use std::ptr::NonNull;
 
 /// The most address space a pool can have for segments, in bytes. The granules
 /// that belong to none come on top.
 pub const MAX_ADDRESS_SPACE: usize = 1 << 40;
 
-/// How many segments a pool can have at once.
-pub const MAX_SEGMENTS: usize = 4095;
-
-/// The number of a segment that never is: the granule behind each segment.
-const GUARD: u16 = 1;
-
-/// A segment as an address look-up finds it.
-///
-/// Claimed by one thread through `class`. The rest is written by that thread
-/// before it stores `count` and `line` with Release, and those go back to zero
-/// and null before the claim does. A look-up that reads a count above zero, or a
-/// line, with Acquire sees the rest.
+/// A granule of the range: one place to look for all that an address look-up needs,
+/// lest it wait for one load after the other.
 #[derive(Default)]
-#[repr(C, align(64))]
-struct Span {
-    /// The line of its class, null while it has none.
-    line: AtomicPtr<Line>,
-    /// The data start of its first buffer, an address.
-    origin: AtomicU64,
-    /// The `Reciprocal` of its stride.
+#[repr(C, align(16))]
+struct Granule {
+    /// The `Reciprocal` of its buffers' stride. Written before `chunk`, Relaxed.
     reciprocal: AtomicU64,
-    /// The index of its first buffer, raw.
-    index: AtomicU32,
-    /// Added to that at the end of each chunk, beside 1.
-    jump: AtomicU32,
-    /// The class number plus one; 0 unclaimed; `u32::MAX` claimed, no class yet.
-    class: AtomicU32,
-    first: AtomicU32,
-    count: AtomicU32,
+    /// A `Chunk`. Claimed by compare-and-swap from `FREE` (AcqRel: the claimer sees
+    /// that the memory was given back). The claimer alone changes it after that,
+    /// and stores `FREE` at the end (Release). A look-up that reads a count above
+    /// zero with Acquire sees the rest.
+    chunk: AtomicU64,
 }
 
-// SAFETY: integer atomics alone; all-zero bytes are an unclaimed span.
-unsafe impl Zeroed for Span {}
+// SAFETY: integer atomics alone; all-zero bytes are a free granule.
+unsafe impl Zeroed for Granule {}
+
+impl Granule {
+    #[inline(always)]
+    fn chunk(&self) -> Chunk {
+        Chunk::from_word(self.chunk.load(Ordering::Acquire))
+    }
+
+    fn set(&self, chunk: Chunk) {
+        self.chunk.store(chunk.word(), Ordering::Release);
+    }
+}
 
 /// Where an address lies.
 #[derive(Clone, Copy)]
@@ -86,11 +81,7 @@ pub struct Arena {
     /// tables but not the segments: where those were its range has holes, which
     /// its next mapping may fill. So nothing is unmapped there.
     process: u32,
-    /// The segment's number for each granule, 0 if it is free, `GUARD` behind a
-    /// segment. Claimed by compare-and-swap from 0 (AcqRel: the claimer sees
-    /// that the memory was given back), released by a store of 0 (Release).
-    granules: Table<AtomicU16>,
-    spans: Table<Span>,
+    granules: Table<Granule>,
 }
 
 impl Arena {
@@ -102,7 +93,6 @@ impl Arena {
             memory: ManuallyDrop::new(Mapping::reserve(len, alignment)?),
             process: std::process::id(),
             granules: Table::new(len / GRANULE)?,
-            spans: Table::new(MAX_SEGMENTS + 2)?,
         })
     }
 
@@ -156,44 +146,28 @@ impl Arena {
                 limit: self.len(),
             });
         }
-        let id = self.claim_span().ok_or(BuildError::TooManySegments {
-            limit: MAX_SEGMENTS,
-        })?;
-        let first = self
-            .claim_granules(id, plan.bytes / GRANULE, plan.granule_alignment)
-            .inspect_err(|_| self.spans.get(usize::from(id)).release())?;
+        let first = self.claim(plan.bytes / GRANULE, plan.granule_alignment)?;
         // From here on dropping the segment gives everything back.
-        let mut segment = Segment::new(Arc::clone(self), id, first, plan.bytes, count);
+        let mut segment = Segment::new(Arc::clone(self), first, plan.bytes, count);
         segment.back(memory)?;
         Ok(segment)
-    }
-
-    fn claim_span(&self) -> Option<u16> {
-        (GUARD + 1..=GUARD + MAX_SEGMENTS as u16).find(|&id| {
-            self.spans
-                .get(usize::from(id))
-                .class
-                // Acquire: what the last owner did comes before what we do.
-                .compare_exchange(0, u32::MAX, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok()
-        })
     }
 
     /// Claims `count` free granules in a row and one behind them as a guard.
     /// First fit. Lock-free: a claim that fails has met another thread's, and is
     /// then tried from the front again, since that thread may yield to us.
-    fn claim_granules(&self, id: u16, count: usize, alignment: usize) -> Result<usize, BuildError> {
+    fn claim(&self, count: usize, alignment: usize) -> Result<usize, BuildError> {
         let needed = count + 1;
         let end = self.granule_count();
         let mut first = alignment.max(1);
         let mut met = false;
         while needed <= end.saturating_sub(first) {
             // Relaxed: a hint; the claim below is what counts.
-            let taken = (first..first + needed)
-                .rev()
-                .find(|&at| self.granules.get(at).load(Ordering::Relaxed) != 0);
+            let taken = (first..first + needed).rev().find(|&at| {
+                self.granules.get(at).chunk.load(Ordering::Relaxed) != Chunk::FREE.word()
+            });
             let Some(at) = taken else {
-                match self.try_claim(id, first, count) {
+                match self.try_claim(first, count) {
                     Ok(()) => return Ok(first),
                     Err(_) => met = true,
                 }
@@ -211,101 +185,79 @@ impl Arena {
         })
     }
 
-    /// Claims granules `first..first + count` for segment `id` and the next as a
-    /// guard, or none; `Err` names the one that was taken.
-    fn try_claim(&self, id: u16, first: usize, count: usize) -> Result<(), usize> {
+    /// Claims granules `first..first + count` and the next as a guard, or none;
+    /// `Err` names the one that was taken.
+    fn try_claim(&self, first: usize, count: usize) -> Result<(), usize> {
         for at in first..=first + count {
-            let owner = if at == first + count { GUARD } else { id };
-            // AcqRel: see `granules`.
-            let claimed = self.granules.get(at).compare_exchange(
-                0,
-                owner,
+            // AcqRel: see `Granule`.
+            let claimed = self.granules.get(at).chunk.compare_exchange(
+                Chunk::FREE.word(),
+                Chunk::CLAIMED.word(),
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             );
             if claimed.is_err() {
-                self.release_granules(first, at - first);
+                self.set(first..at, Chunk::FREE);
                 return Err(at);
             }
         }
         Ok(())
     }
 
-    fn release_granules(&self, first: usize, count: usize) {
-        for at in first..first + count {
-            // Release: see `granules`.
-            self.granules.get(at).store(0, Ordering::Release);
-        }
+    /// Says of `granules`, which the caller claimed, what they belong to.
+    fn set(&self, granules: Range<usize>, chunk: Chunk) {
+        granules.for_each(|at| self.granules.get(at).set(chunk));
     }
 
-    /// The only buffer that can start at `address`. It need not start there: the
-    /// caller compares (`Line::start`). `None` if there is none. Lock-free.
+    /// The buffer that starts at `address`; `None` if there is none. Lock-free.
+    ///
+    /// The division names the only one that can, and is right unless the granule
+    /// changes hands meanwhile. That it starts there is found out the other way
+    /// round, from what never changes.
     #[inline(always)]
-    pub fn candidate(&self, address: usize) -> Option<(NonNull<Line>, Index)> {
-        let granule = address.wrapping_sub(self.base().as_ptr().addr()) / GRANULE;
-        if granule >= self.granules.len() {
+    pub fn buffer_at<'a>(&self, classes: &'a Classes, address: usize) -> Option<(&'a Line, Index)> {
+        let offset = address.wrapping_sub(self.base().as_ptr().addr());
+        if offset / GRANULE >= self.granules.len() {
             return None;
         }
-        // Acquire: pairs with the claim.
-        let id = self.granules.get(granule).load(Ordering::Acquire);
-        // SAFETY: granules name segments up to `GUARD + MAX_SEGMENTS`.
-        let span = unsafe { self.spans.get_unchecked(usize::from(id)) };
-        // Acquire: see `Span`; Relaxed: the same.
-        let line = NonNull::new(span.line.load(Ordering::Acquire))?;
-        let offset = address.wrapping_sub(span.origin.load(Ordering::Relaxed) as usize);
-        let reciprocal = Reciprocal::from_raw(span.reciprocal.load(Ordering::Relaxed));
-        let k = reciprocal.divide(offset);
-        if k >= span.count.load(Ordering::Relaxed) as usize {
+        // SAFETY: as was just seen.
+        let granule = unsafe { self.granules.get_unchecked(offset / GRANULE) };
+        let chunk = granule.chunk();
+        // Relaxed: see `Granule`.
+        let reciprocal = Reciprocal::from_raw(granule.reciprocal.load(Ordering::Relaxed));
+        let before = chunk.block() * GRANULE;
+        let position = reciprocal.divide(offset.wrapping_sub(before));
+        if position >= chunk.count() {
             return None;
         }
-        let mut index = span.index.load(Ordering::Relaxed).wrapping_add(k as u32);
-        // A branch: most segments have one chunk, and the multiplication would be
-        // in the way of every address.
-        if k >= Index::PER_CHUNK as usize {
-            let chunks = (k >> Index::POSITION_BITS) as u32;
-            let jumps = chunks.wrapping_mul(span.jump.load(Ordering::Relaxed));
-            index = index.wrapping_add(jumps);
-        }
-        Some((line, Index::from_raw(index)?))
+        let line = classes.named(chunk.class());
+        let starts = line.starts_at(position, address.wrapping_sub(before));
+        starts.then_some((line, chunk.nth(position)?))
     }
 
     /// Where `address` lies; `None` if it is in no cell of a buffer. Lock-free.
     pub fn place(&self, classes: &Classes, address: usize) -> Option<Place> {
-        let base = self.base().as_ptr().addr();
-        let offset = address.checked_sub(base)?;
+        let offset = address.checked_sub(self.base().as_ptr().addr())?;
         if offset >= self.len() {
             return None;
         }
-        // Acquire: pairs with the claim.
-        let id = self.granules.get(offset / GRANULE).load(Ordering::Acquire);
-        if id == 0 || id == GUARD {
+        let chunk = self.granules.get(offset / GRANULE).chunk();
+        let line = classes.named(chunk.class());
+        let within = offset.checked_sub(chunk.block() * GRANULE)?;
+        let position = within / line.stride().max(1);
+        if position >= chunk.count() {
             return None;
         }
-        let span = self.spans.get(usize::from(id));
-        // Acquire: see `Span`.
-        let count = span.count.load(Ordering::Acquire) as usize;
-        let first = span.first.load(Ordering::Relaxed) as usize;
-        let class = span.class.load(Ordering::Relaxed) as usize;
-        let class = ClassId::new(class.checked_sub(1)?)?;
-        let within = offset.checked_sub(first * GRANULE)?;
-        let line = classes.line(class);
-        let index = line.buffer_at(first, count, within)?;
+        let index = chunk.nth(position)?;
         Some(Place {
             index,
             start: line.start(index).addr(),
         })
     }
 
-    /// Bytes of memory that the arena's tables occupy, read from the kernel.
+    /// Bytes of memory that the arena's table occupies, read from the kernel.
     pub fn resident(&self) -> io::Result<usize> {
-        Ok(self.granules.resident(usize::MAX)? + self.spans.resident(usize::MAX)?)
-    }
-}
-
-impl Span {
-    fn release(&self) {
-        // Release: see the type; pairs with the claim.
-        self.class.store(0, Ordering::Release);
+        self.granules.resident(usize::MAX)
     }
 }
 

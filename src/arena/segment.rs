@@ -7,19 +7,19 @@
 use super::ladder::Memory;
 use super::{Arena, GRANULE};
 use crate::catalog::Holder;
-use crate::class::{ClassId, Geometry, Line, Reciprocal};
+use crate::class::{ClassId, Geometry, Reciprocal};
 use crate::error::BuildError;
 use crate::pages::Pages;
 use crate::sync::{Arc, Ordering};
 use crate::sys::map::Advice;
-use crate::word::Index;
+use crate::word::{Chunk, Index};
+use std::ops::Range;
 use std::ptr::NonNull;
 
 /// Memory for the buffers of one class. Gives its memory and its addresses back
 /// when dropped.
 pub struct Segment {
     arena: Arc<Arena>,
-    id: u16,
     first: usize,
     bytes: usize,
     count: usize,
@@ -27,17 +27,10 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Takes over granules that were claimed for segment `id`.
-    pub(super) fn new(
-        arena: Arc<Arena>,
-        id: u16,
-        first: usize,
-        bytes: usize,
-        count: usize,
-    ) -> Self {
+    /// Takes over granules that were claimed, and the guard behind them.
+    pub(super) fn new(arena: Arc<Arena>, first: usize, bytes: usize, count: usize) -> Self {
         Self {
             arena,
-            id,
             first,
             bytes,
             count,
@@ -50,6 +43,11 @@ impl Segment {
         let pages = memory.back(&self.arena.memory, self.offset(), self.bytes)?;
         self.pages = Some(pages);
         Ok(())
+    }
+
+    /// Those that are its memory.
+    fn granules(&self) -> Range<usize> {
+        self.first..self.first + self.bytes / GRANULE
     }
 
     fn offset(&self) -> usize {
@@ -81,35 +79,28 @@ impl Holder for Segment {
         self.count
     }
 
-    fn assign(&self, class: ClassId, line: &Line, geometry: &Geometry) {
-        let span = self.arena.spans.get(usize::from(self.id));
-        let origin = self.start().addr().get() + geometry.lead();
-        let first = geometry.nth(self.first, 0).map_or(0, Index::raw);
+    fn assign(&self, class: ClassId, geometry: &Geometry) {
         let reciprocal = Reciprocal::of(geometry.stride()).raw();
-        // Relaxed: published by `line`.
-        span.origin.store(origin as u64, Ordering::Relaxed);
-        span.reciprocal.store(reciprocal, Ordering::Relaxed);
-        span.index.store(first, Ordering::Relaxed);
-        span.jump.store(geometry.jump(), Ordering::Relaxed);
-        // Relaxed: published by `count`. Both numbers fit: an arena has at most
-        // 2²⁰ granules, and a segment fewer than 2³² buffers.
-        span.class
-            .store(class.index() as u32 + 1, Ordering::Relaxed);
-        span.first.store(self.first as u32, Ordering::Relaxed);
-        span.count.store(self.count as u32, Ordering::Release);
-        let line = std::ptr::from_ref(line).cast_mut();
-        span.line.store(line, Ordering::Release);
+        let per_chunk = Index::PER_CHUNK as usize;
+        for (at, granule) in self.granules().enumerate() {
+            let before = at / geometry.chunk_granules() * per_chunk;
+            let Some(first) = geometry.nth(self.first, before) else {
+                // A chunk that begins at a later granule than there are.
+                break;
+            };
+            let count = self.count.saturating_sub(before).min(per_chunk);
+            let granule = self.arena.granules.get(granule);
+            // Relaxed: published by the chunk.
+            granule.reciprocal.store(reciprocal, Ordering::Relaxed);
+            granule.set(Chunk::new(class.entry(), first, count));
+        }
     }
 }
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        let span = self.arena.spans.get(usize::from(self.id));
-        // First no look-up finds buffers here, then the addresses are given
-        // back, then the number.
-        // Release: what was done with the buffers comes before.
-        span.line.store(std::ptr::null_mut(), Ordering::Release);
-        span.count.store(0, Ordering::Release);
+        // First no look-up finds buffers here, then the addresses are given back.
+        self.arena.set(self.granules(), Chunk::CLAIMED);
         if self.arena.is_inherited() {
             return;
         }
@@ -125,8 +116,8 @@ impl Drop for Segment {
                 return;
             }
         }
-        self.arena
-            .release_granules(self.first, self.bytes / GRANULE + 1);
-        span.release();
+        // The guard as well.
+        let claimed = self.granules();
+        self.arena.set(claimed.start..claimed.end + 1, Chunk::FREE);
     }
 }

@@ -112,36 +112,21 @@ impl Geometry {
         offset_of(index, self.stride, self.lead)
     }
 
-    /// From the index of a chunk's last buffer to that of the next one's first,
-    /// less one; modulo 2³².
-    pub fn jump(&self) -> u32 {
-        let granules = (chunk_granules(self.stride) - 1) as u32;
-        granules.wrapping_mul(Index::PER_CHUNK)
+    /// Granules from the start of one chunk to the start of the next.
+    pub fn chunk_granules(&self) -> usize {
+        self.stride / (GRANULE / Index::PER_CHUNK as usize)
     }
 
     /// The `k`-th buffer of a segment that starts at granule `first`. `None` if
     /// that index does not exist.
     pub fn nth(&self, first: usize, k: usize) -> Option<Index> {
-        nth(first, k, self.stride)
+        let per_chunk = Index::PER_CHUNK as usize;
+        let block = first + k / per_chunk * self.chunk_granules();
+        if block > Index::MAX_BLOCK as usize {
+            return None;
+        }
+        Index::new(block as u32, (k % per_chunk) as u32)
     }
-}
-
-/// Granules from the start of one chunk to the start of the next.
-#[inline]
-fn chunk_granules(stride: usize) -> usize {
-    stride / (GRANULE / Index::PER_CHUNK as usize)
-}
-
-/// The `k`-th buffer of a segment that starts at granule `first` and whose
-/// buffers are `stride` bytes apart. `None` if that index does not exist.
-#[inline]
-pub fn nth(first: usize, k: usize, stride: usize) -> Option<Index> {
-    let per_chunk = Index::PER_CHUNK as usize;
-    let block = first + k / per_chunk * chunk_granules(stride);
-    if block > Index::MAX_BLOCK as usize {
-        return None;
-    }
-    Index::new(block as u32, (k % per_chunk) as u32)
 }
 
 /// Offset in the arena of the data start of buffer `index` of a class with this
@@ -218,7 +203,7 @@ mod tests {
         #[test]
         fn a_chunk_is_a_whole_number_of_granules(geometry in geometry()) {
             prop_assert_eq!(
-                chunk_granules(geometry.stride()) * GRANULE,
+                geometry.chunk_granules() * GRANULE,
                 geometry.stride() * Index::PER_CHUNK as usize
             );
         }

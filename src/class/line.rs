@@ -12,7 +12,7 @@
 //! and `limit`, belong to `rseq`.
 
 use super::ClassId;
-use super::geometry::{Geometry, nth, offset_of};
+use super::geometry::{Geometry, offset_of};
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 use crate::table::Zeroed;
 use crate::word::Index;
@@ -121,14 +121,11 @@ impl Line {
         origin.wrapping_add(offset_of(index, self.stride(), 0))
     }
 
-    /// The buffer in whose cell lies the byte `offset` of a segment that starts
-    /// at granule `first` and has `count` buffers; `None` if it is behind the
-    /// last one.
-    pub fn buffer_at(&self, first: usize, count: usize, offset: usize) -> Option<Index> {
-        let k = offset / self.stride().max(1);
-        if k >= count {
-            return None;
-        }
-        nth(first, k, self.stride())
+    /// Whether the buffer at `position` of its chunk starts at an address, given as
+    /// if the chunk began where the arena does.
+    #[inline(always)]
+    pub fn starts_at(&self, position: usize, address: usize) -> bool {
+        let origin = self.origin.load(Ordering::Relaxed).addr();
+        position * self.stride() == address.wrapping_sub(origin)
     }
 }

@@ -134,10 +134,16 @@ impl Classes {
         let entry = unsafe { self.entries.get_unchecked(at) };
         // Acquire: pairs with the Release in `publish`.
         let entry = entry.load(Ordering::Acquire);
-        // SAFETY: there is a line for every value of an entry.
-        let line = unsafe { self.lines.get_unchecked(usize::from(entry)) };
+        let line = self.named(entry);
         // Not `size <=`, which would be true of 0 and the line that serves nothing.
         (last < line.size()).then_some(line)
+    }
+
+    /// The line of the class whose `entry` this is. 0: one that serves nothing.
+    #[inline(always)]
+    pub fn named(&self, entry: u8) -> &Line {
+        // SAFETY: there is a line for every value of an entry.
+        unsafe { self.lines.get_unchecked(usize::from(entry)) }
     }
 
     /// The line of class `id`.
@@ -194,7 +200,7 @@ impl Classes {
             for at in PUBLISHED_BIN..=LAST_BIN {
                 let entry = ladder
                     .first(bin_start(at), alignment)
-                    .map_or(0, |rung| rung.class.index() as u8 + 1);
+                    .map_or(0, |rung| rung.class.entry());
                 let word = self.entries.get(row * COLUMNS + at);
                 // Relaxed load: only spares the store. Release: see `entries`.
                 if word.load(Ordering::Relaxed) != entry {

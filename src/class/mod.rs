@@ -39,4 +39,10 @@ impl ClassId {
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
+
+    /// The number counted from 1, where 0 is no class.
+    #[inline]
+    pub fn entry(self) -> u8 {
+        self.0 + 1
+    }
 }

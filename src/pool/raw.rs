@@ -9,16 +9,13 @@
 //! written by the one thread that takes or returns the buffer; calls that do not
 //! race each other on one buffer therefore find it exact.
 //!
-//! The arithmetic is quick and gullible: it names the only buffer that could be
-//! meant. That it is meant is checked the other way round, by the address of
-//! that buffer. Whatever is wrong is found out by the slower, exact look-up.
+//! Whatever is wrong with it is found out by a slower look-up.
 
 use super::Pool;
 use crate::buffer::Buffer;
 use crate::catalog::Taken;
 use crate::error::{AllocError, FreeError};
 use crate::sync::Ordering;
-use crate::word::Index;
 use std::ptr::NonNull;
 
 impl Pool {
@@ -80,8 +77,7 @@ impl Pool {
     /// succeeds, the caller must not use the memory any more.
     #[inline(always)]
     pub unsafe fn free_raw(&self, start: *mut u8, size: usize) -> Result<(), FreeError> {
-        let taken = self.check_raw(start, size)?;
-        self.clear_raw(taken.index);
+        let taken = self.unmark_raw(start, size)?;
         // Our handle keeps the pool open, so this is not its last buffer and no
         // other handle its last.
         let lists = self.shared().catalog.lists();
@@ -111,31 +107,22 @@ impl Pool {
     /// As [`free_raw`](Self::free_raw): `start` must be the caller's own, and if
     /// it succeeds the pointer must not be used any more.
     pub unsafe fn from_raw(&self, start: *mut u8, size: usize) -> Result<Buffer, FreeError> {
-        let taken = self.check_raw(start, size)?;
-        self.clear_raw(taken.index);
+        let taken = self.unmark_raw(start, size)?;
         Ok(Buffer::new(taken, size))
     }
 
+    /// The buffer that is out as `start` with `size` bytes, and is no longer.
     #[inline(always)]
-    fn clear_raw(&self, index: Index) {
-        // Relaxed: the caller says that the buffer is its own.
-        self.shared().raw(index).store(0, Ordering::Relaxed);
-    }
-
-    /// The buffer that is out as `start` with `size` bytes.
-    #[inline(always)]
-    fn check_raw(&self, start: *mut u8, size: usize) -> Result<Taken<'_>, FreeError> {
+    fn unmark_raw(&self, start: *mut u8, size: usize) -> Result<Taken<'_>, FreeError> {
         let shared = self.shared();
-        if let Some((line, index)) = shared.arena.candidate(start.addr()) {
-            // SAFETY: the arena names lines of this pool, which it has as long as
-            // there are handles.
-            let line = unsafe { line.as_ref() };
-            // Relaxed: the caller got the pointer from whoever wrote it. 0 says
-            // that the buffer is not out, and is no size.
-            if line.start(index).addr() == start.addr()
-                && shared.raw(index).load(Ordering::Relaxed) as usize == size
-                && size != 0
-            {
+        let classes = shared.catalog.classes();
+        if let Some((line, index)) = shared.arena.buffer_at(classes, start.addr()) {
+            let raw = shared.raw(index);
+            // Relaxed: the caller got the pointer from whoever wrote it, and says
+            // that the buffer is its own. 0 says that it is not out, and is no
+            // size.
+            if raw.load(Ordering::Relaxed) as usize == size && size != 0 {
+                raw.store(0, Ordering::Relaxed);
                 return Ok(Taken { line, index });
             }
         }

@@ -52,7 +52,6 @@ atomics! {
     AtomicIsize: isize,
     AtomicPtr<T>: *mut T,
     AtomicU8: u8,
-    AtomicU16: u16,
     AtomicU32: u32,
     AtomicU64: u64,
     AtomicUsize: usize,
@@ -80,7 +79,6 @@ defaults![
     AtomicI64,
     AtomicIsize,
     AtomicU8,
-    AtomicU16,
     AtomicU32,
     AtomicU64,
     AtomicUsize

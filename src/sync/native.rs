@@ -5,7 +5,7 @@ pub use core::hint::spin_loop;
 #[cfg(target_arch = "x86_64")]
 pub use core::sync::atomic::AtomicIsize;
 pub use core::sync::atomic::{
-    AtomicI64, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 pub use std::sync::Arc;
 pub use std::thread::yield_now;

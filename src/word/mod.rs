@@ -1,15 +1,17 @@
 //! The packed words of the library, as types.
 //!
 //! Owns: the bit layouts of indices, list heads, batches, slots of per-CPU
-//! caches, announcements, and places in the line of those who wait. Uses: `sync`, for the
-//! faults of broken twins. Used by: every module that shares a word.
+//! caches, announcements, granules, and places in the line of those who wait. Uses:
+//! `sync`, for the faults of broken twins. Used by: every module that shares a word.
 
+mod chunk;
 mod index;
 mod list;
 mod moving;
 mod slot;
 mod standing;
 
+pub use chunk::Chunk;
 pub use index::{Index, link};
 pub use list::{Batch, Head, Pile, Stack};
 pub use moving::Moving;
@@ -30,6 +32,21 @@ mod tests {
             let index = Index::new(block, position).unwrap();
             prop_assert_eq!((index.block(), index.position()), (block, position));
             prop_assert_eq!(Index::from_raw(index.raw()), Some(index));
+        }
+
+        #[test]
+        fn a_chunk_gives_back_what_it_was_made_of(
+            class in 1..=u8::MAX,
+            block in 1..=Index::MAX_BLOCK,
+            count in 1..=Index::PER_CHUNK,
+        ) {
+            let chunk = Chunk::new(class, Index::new(block, 0).unwrap(), count as usize);
+            prop_assert_eq!(Chunk::from_word(chunk.word()), chunk);
+            let read = (chunk.class(), chunk.block(), chunk.count());
+            prop_assert_eq!(read, (class, block as usize, count as usize));
+            prop_assert_eq!(chunk.nth(count as usize - 1), Index::new(block, count - 1));
+            prop_assert!(chunk != Chunk::FREE && chunk != Chunk::CLAIMED);
+            prop_assert_eq!((Chunk::CLAIMED.count(), Chunk::FREE.count()), (0, 0));
         }
 
         #[test]

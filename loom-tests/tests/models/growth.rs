@@ -74,7 +74,7 @@ impl Holder for Stub {
         self.count
     }
 
-    fn assign(&self, class: ClassId, _line: &Line, _geometry: &Geometry) {
+    fn assign(&self, class: ClassId, _geometry: &Geometry) {
         self.class.store(class.index(), Ordering::Relaxed);
     }
 }
