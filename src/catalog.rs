@@ -42,8 +42,8 @@ pub trait Holder: Send + Sync {
     fn first(&self) -> usize;
     /// How many buffers it holds.
     fn count(&self) -> usize;
-    /// Told which class its buffers belong to, whose line is `line`, before any of them is handed
-    /// out. May be told several times; the last counts.
+    /// Told once which class its buffers belong to: when the class can be found,
+    /// and before any of them is handed out.
     fn assign(&self, class: ClassId, geometry: &Geometry);
 }
 
@@ -362,7 +362,6 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
                     class
                 }
             };
-            segment.assign(class, geometry);
             let mut segments = directory.segments.clone();
             segments.push(Entry {
                 segment: Arc::clone(&segment),
@@ -377,6 +376,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
             Ok((next, class))
         })?;
         self.publish();
+        segment.assign(class, geometry);
         self.share_out(class, segment.count());
         let classes = self.class_ids();
         self.lists.prepare(classes.iter().map(|&other| {

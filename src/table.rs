@@ -1,7 +1,7 @@
 //! Flat arrays of shared words, by index, over zeroed memory.
 //!
 //! Owns: the mapping behind each array. Uses: `sys::map`. Used by: everything
-//! that keeps bookkeeping: records, list heads, class and segment tables.
+//! that keeps bookkeeping: records, list heads, classes, granules.
 //!
 //! The whole array is mapped at once and costs memory only where it is touched.
 //! Under loom, whose atomics must be built one by one, elements come into being

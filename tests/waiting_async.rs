@@ -14,7 +14,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 use support::process::alone;
 use support::small::{SIZE, builder, take, with_both_kinds};
-use support::task::Task;
+use support::task::{Task, Wakes};
 use support::{Random, living_pools};
 
 const ALIGNMENT: usize = SIZE;
@@ -63,6 +63,82 @@ fn tasks_are_woken_and_served_in_the_order_they_came() {
             }
             buffer = tasks[served].result().unwrap();
         }
+    });
+}
+
+#[test]
+fn growth_wakes_as_many_tasks_as_it_serves_in_their_order() {
+    with_both_kinds(1, |pool| {
+        let _buffer = take(pool);
+        let mut tasks: Vec<Task> = (0..4).map(|_| Task::waiting(pool)).collect();
+        let before: Vec<u64> = tasks.iter().map(Task::wakes).collect();
+        pool.request(SIZE, ALIGNMENT, 3).unwrap();
+        let woken: Vec<u64> = (tasks.iter().zip(before))
+            .map(|(task, before)| task.wakes() - before)
+            .collect();
+        assert!(woken[..3].iter().all(|&wakes| wakes > 0), "{woken:?}");
+        let polls: Vec<_> = tasks.iter_mut().map(Task::poll).collect();
+        let served: Vec<bool> = polls.iter().map(Poll::is_ready).collect();
+        assert_eq!(served, [true, true, true, false]);
+    });
+}
+
+#[test]
+fn an_abort_wakes_every_task() {
+    with_both_kinds(1, |pool| {
+        let _buffer = take(pool);
+        let mut tasks: Vec<Task> = (0..4).map(|_| Task::waiting(pool)).collect();
+        pool.abort();
+        for task in &mut tasks {
+            assert!(task.wakes() > 0, "nobody told it");
+            assert!(matches!(task.result(), Err(AllocError::Aborted)));
+        }
+    });
+}
+
+/// Gives a buffer back when it is woken, and looks whether that woke another.
+struct Giver {
+    buffer: Mutex<Option<Buffer>>,
+    other: Arc<Wakes>,
+    woken: AtomicU64,
+}
+
+impl Wake for Giver {
+    fn wake(self: Arc<Self>) {
+        let before = self.other.count();
+        drop(self.buffer.lock().unwrap().take());
+        let woken = self.other.count() - before;
+        self.woken.fetch_add(woken, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn who_is_served_while_another_is_roused_is_woken_at_once() {
+    with_both_kinds(1, |pool| {
+        let buffer = take(pool);
+        // Of a class that its buffer cannot serve.
+        pool.request(2 * SIZE, ALIGNMENT, 1).unwrap();
+        let _large = pool.allocate(2 * SIZE, ALIGNMENT).unwrap();
+        let mut first = Box::pin(pool.allocate_async(2 * SIZE, ALIGNMENT));
+        let giver = Arc::new(Giver {
+            buffer: Mutex::new(Some(buffer)),
+            other: Arc::default(),
+            woken: AtomicU64::new(0),
+        });
+        let waker = Waker::from(Arc::clone(&giver));
+        let mut context = Context::from_waker(&waker);
+        assert!(first.as_mut().poll(&mut context).is_pending());
+        let mut second = Task {
+            future: Box::pin(pool.allocate_async(SIZE, ALIGNMENT)),
+            wakes: Arc::clone(&giver.other),
+        };
+        // Serves neither, and is taken away: everybody is roused.
+        pool.request(512, 512, 1).unwrap();
+        assert!(second.poll().is_pending());
+        assert_eq!(pool.trim().segments, 1);
+        assert!(giver.buffer.lock().unwrap().is_none(), "nobody roused it");
+        assert_eq!(giver.woken.load(Ordering::Relaxed), 1);
+        assert!(second.result().is_ok());
     });
 }
 

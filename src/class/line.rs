@@ -6,9 +6,9 @@
 //!
 //! A line is written in two ways. Its constants are written, always with the
 //! same values, by every thread that publishes the class, before anybody can
-//! find it: before `defined` counts it, the look-up table names it (Release
-//! both) or the first of its buffers is in a free list; they are read after an
-//! Acquire of one of these, so `Relaxed` is enough. The other two words, `slots`
+//! find it: before `defined` counts it, the look-up table or a granule of the arena
+//! names it (Release all) or the first of its buffers is in a free list; they are read
+//! after an Acquire of one of these, so `Relaxed` is enough. The other two words, `slots`
 //! and `limit`, belong to `rseq`.
 
 use super::ClassId;

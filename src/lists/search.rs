@@ -42,8 +42,8 @@ pub(super) enum Others {
     Idle,
     /// Somebody did, and had not put it down when patience ended.
     Carrying,
-    /// Somebody waited and was served, and is to be woken before the search goes
-    /// on: the seeker has announced what it holds, so it must end first.
+    /// A task waited and was served, and is to be woken before the search goes on:
+    /// the seeker has announced what it holds, so it must end first.
     Waiting,
 }
 
@@ -90,11 +90,16 @@ impl<'a, C: CpuCaches> Seeker<'a, C> {
 
     /// Wakes those whom it has served, if it may. False: it must end first.
     fn may_go_on(&mut self) -> bool {
-        let may = self.wakes.is_empty() || fault!(WakeEarly, true, self.classes.is_empty());
-        if may {
+        if fault!(WakeEarly, true, self.classes.is_empty()) {
             self.wakes.wake();
         }
-        may
+        self.wakes.wake_threads();
+        !self.wakes.has_tasks()
+    }
+
+    /// Ends the announcement; those to wake are the caller's.
+    fn end(mut self) -> Wakes<'a> {
+        std::mem::replace(&mut self.wakes, self.lists.line.wakes())
     }
 }
 
@@ -178,8 +183,10 @@ impl<C: CpuCaches> FreeLists<C> {
     /// several gatherers at most one at a time is the first: on a shortage it
     /// keeps what it has and waits, with patience, for the others, while they
     /// give everything back and try again once it is done. So two of them cannot
-    /// each sit on half of what both need. `Err` proves that at one moment fewer
-    /// than `many` were free, unless it says `carried`.
+    /// each sit on half of what both need. One that has served a task that waits
+    /// gives everything back, too, and tries again once the task is woken. `Err`
+    /// proves that at one moment fewer than `many` were free, unless it says
+    /// `carried`.
     #[cold]
     pub fn take_many(
         &self,
@@ -194,10 +201,14 @@ impl<C: CpuCaches> FreeLists<C> {
                 .gatherer
                 .compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
-            let gathered = self.gather(ladder, many, is_first);
+            let mut seeker = Seeker::announced(self, ladder);
+            let gathered = self.gather(&mut seeker, many, is_first);
+            let wakes = seeker.end();
             if is_first {
                 self.gatherer.store(0, Ordering::Relaxed);
             }
+            // Somebody else's code comes last.
+            drop(wakes);
             match gathered {
                 Ok(held) => return Ok(held),
                 // They have been woken.
@@ -217,15 +228,15 @@ impl<C: CpuCaches> FreeLists<C> {
         }
     }
 
-    /// One attempt to take `many` buffers; puts back what it got if they are too
-    /// few.
+    /// One attempt to take `many` buffers of the classes that `seeker` announced;
+    /// puts back what it got if they are too few.
     fn gather(
         &self,
-        ladder: &[ClassId],
+        seeker: &mut Seeker<'_, C>,
         many: usize,
         is_first: bool,
     ) -> Result<Vec<(ClassId, Index)>, Others> {
-        let mut seeker = Seeker::announced(self, ladder);
+        let ladder = seeker.classes;
         let mut held = Vec::with_capacity(many);
         while held.len() < many {
             let mut patience = if is_first {
@@ -233,7 +244,7 @@ impl<C: CpuCaches> FreeLists<C> {
             } else {
                 Patience::none()
             };
-            let others = match self.search(ladder, &mut seeker, &mut patience) {
+            let others = match self.search(ladder, seeker, &mut patience) {
                 Ok((class, index)) => {
                     if !self.goes_to_the_line(class, index, &mut seeker.wakes) {
                         held.push((class, index));
@@ -242,9 +253,11 @@ impl<C: CpuCaches> FreeLists<C> {
                 }
                 Err(others) => others,
             };
-            // Our caller holds a handle, and what we hold is announced.
-            for (class, index) in held {
-                self.keep(class, index, &mut seeker.wakes);
+            for &class in ladder {
+                let of_class = held.iter().filter(|taken| taken.0 == class);
+                let indices: Vec<Index> = of_class.map(|taken| taken.1).collect();
+                // Our caller holds a handle, and what we hold is announced.
+                self.put_down(class, self.depot(class), &indices, &mut seeker.wakes);
             }
             return Err(others);
         }

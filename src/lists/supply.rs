@@ -60,7 +60,13 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Puts buffers that the caller holds into `depot`, or hands them to those who
     /// wait, so that the last comes out first. The caller holds a handle.
-    fn put_down(&self, class: ClassId, depot: &Depot, indices: &[Index], wakes: &mut Wakes<'_>) {
+    pub(super) fn put_down(
+        &self,
+        class: ClassId,
+        depot: &Depot,
+        indices: &[Index],
+        wakes: &mut Wakes<'_>,
+    ) {
         for chunk in indices.chunks(self.stock_batch(class)) {
             if let Some(id) = self.tables.batches.take() {
                 let batch = self.tables.batches.fill(id, chunk);

@@ -61,11 +61,12 @@ impl Shared {
         &self.arena
     }
 
-    /// What is known of a buffer as a raw allocation.
+    /// What is known of a buffer of this pool as a raw allocation.
     #[inline(always)]
     fn raw(&self, index: Index) -> &AtomicU32 {
         let records = self.catalog.lists().records();
-        &records.get(index.raw() as usize).raw
+        // SAFETY: there is a record for each buffer that the arena could hold.
+        unsafe { &records.get_unchecked(index.raw() as usize).raw }
     }
 
     /// Adds `count` buffers of `geometry`.
@@ -361,7 +362,8 @@ impl Pool {
     /// [`request`](Self::request), `trim`); then it goes with one of the next
     /// such calls. While it looks it holds the free buffers of the segments in
     /// question; requests that find no others wait for it as they do for a batch
-    /// on its way.
+    /// on its way. If one of them comes to serve a task that waits, the task is
+    /// woken when it has looked at the class.
     pub fn trim(&self) -> Trimmed {
         let catalog = &self.shared().catalog;
         let gone = catalog.trim();

@@ -94,7 +94,8 @@ impl Pool {
     /// is forgotten, or never polled again, keeps its place, and a buffer if one
     /// has come. Lock-free: its waker is run by whoever gives it a buffer, on that
     /// thread, and may use the pool, or drop the future (wakers that do that to each
-    /// other's futures are nested). Only where the kernel
+    /// other's futures are nested); it must not wait for a buffer, which may be that of
+    /// a task that is woken after it. Only where the kernel
     /// refuses `membarrier(2)` to a pool that was built with it does the future
     /// wake itself to look again. Needs the feature `event-listener`.
     ///

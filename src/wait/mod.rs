@@ -194,22 +194,27 @@ impl Wakes<'_> {
         }
     }
 
-    /// Whether there is nobody.
-    pub fn is_empty(&self) -> bool {
-        self.thread.is_none() && self.tasks.is_empty()
+    /// Whether there are tasks to wake.
+    pub fn has_tasks(&self) -> bool {
+        !self.tasks.is_empty()
     }
 
-    /// Wakes them.
-    pub fn wake(&mut self) {
-        // What a waker looks for in vain would seem to be in its own thread's hands.
-        #[cfg(hugepool_loom)]
-        assert!(
-            self.is_empty() || announces_nothing(),
-            "woken by a thread that announces something"
-        );
+    /// Wakes threads.
+    pub fn wake_threads(&mut self) {
         if let Some(thread) = self.thread.take() {
             self.line.place(thread).bell.ring();
         }
+    }
+
+    /// Wakes everybody. The caller announces nothing: what a waker looks for in
+    /// vain would seem to be in its own thread's hands.
+    pub fn wake(&mut self) {
+        #[cfg(hugepool_loom)]
+        assert!(
+            !self.has_tasks() || announces_nothing(),
+            "a waker is run by a thread that announces something"
+        );
+        self.wake_threads();
         self.tasks.wake(&self.line.spent);
     }
 }
@@ -401,6 +406,7 @@ impl Line {
         for (id, standing) in self.waiting() {
             if self.place(id).advance(standing, Standing::Aborted) {
                 wakes.add(id, standing);
+                wakes.wake();
             }
         }
     }
@@ -413,6 +419,8 @@ impl Line {
         let mut wakes = self.wakes();
         for (id, standing) in self.waiting() {
             fault!(NoRouse, (), wakes.add(id, standing));
+            // One by one: who serves the next finds its waker in its place.
+            wakes.wake();
         }
     }
 

@@ -69,7 +69,7 @@ fn snapshot() -> (Arc<Snapshot<Value>>, Arc<AtomicUsize>) {
 
 /// A reader beside a writer that replaces the value and then cleans up.
 pub fn a_value_outlives_its_reading() -> Model {
-    Model::new(1..=2, &[Fault::NoRetire], || {
+    Model::new(1..=1, &[Fault::NoRetire], || {
         let (snapshot, living) = snapshot();
         let shared = Arc::clone(&snapshot);
         let writer = spawn(move || {

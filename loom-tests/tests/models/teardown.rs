@@ -147,7 +147,7 @@ pub fn a_flush_that_meets_the_closing_loses_nothing<C: Kind>() -> Model {
 
 /// Two threads share a full cache.
 pub fn two_flushes_that_meet_the_closing_lose_nothing<C: Kind>() -> Model {
-    Model::new(1..=3, EVERY_FAULT, || {
+    Model::new(1..=1, EVERY_FAULT, || {
         let (pool, held) = Pool::<C>::new(4);
         pool.give(held[0]);
         pool.give(held[1]);
