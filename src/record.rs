@@ -1,12 +1,14 @@
 //! What the pool keeps per buffer, out of band and by index.
 //!
-//! Owns: the record of a buffer and the flat table of all records. Uses:
-//! `sync`, `table`, `word`. Used by: `cache` (the links), `pool` (the raw
-//! state).
+//! Owns: the record of a buffer, its state as a raw pointer, and the flat tables of
+//! both. Uses: `sync`, `table`, `word`. Used by: `cache` (the links), `pool` (the
+//! states).
 //!
-//! A record is 32 bytes at the position of its buffer's index. Nothing is ever
-//! stored in a buffer itself, and nothing here is a pointer, so the table could
-//! live in shared memory unchanged.
+//! A record is 32 bytes at the position of its buffer's index, a state a cache line:
+//! threads that hold neighbours as raw pointers would get in each other's way. States
+//! cost memory only where there are raw pointers. Nothing is ever stored in a buffer
+//! itself, and nothing here is a pointer, so the tables could live in shared memory
+//! unchanged.
 
 use crate::sync::{AtomicU32, Ordering};
 use crate::table::{Table, Zeroed};
@@ -28,14 +30,10 @@ pub struct Record {
     next: AtomicU32,
     /// In a list: how many buffers there are from this one to the end.
     depth: AtomicU32,
-    /// Bytes that a raw allocation asked for, 0 if the buffer is free or a
-    /// `Buffer` owns it. Written by the thread that takes or returns the buffer
-    /// as a raw pointer, read by whoever checks one; see `pool::raw`.
-    pub raw: AtomicU32,
 }
 
 // SAFETY: a record is made of integer atomics alone, for which all-zero bytes
-// are a value: no links, never handed out raw.
+// are a value: no links.
 unsafe impl Zeroed for Record {}
 
 impl Record {
@@ -64,3 +62,19 @@ impl Record {
 
 /// The records of every buffer the pool could ever have, by index.
 pub type Records = Table<Record>;
+
+/// What is known of a buffer as a raw pointer.
+#[repr(C, align(64))]
+#[derive(Default)]
+pub struct State {
+    /// Bytes that a raw allocation asked for, 0 if the buffer is free or a
+    /// `Buffer` owns it. Written by the thread that takes or returns the buffer
+    /// as a raw pointer, read by whoever checks one; see `pool::raw`.
+    pub size: AtomicU32,
+}
+
+// SAFETY: integer atomics alone; all-zero bytes are a buffer that is not out.
+unsafe impl Zeroed for State {}
+
+/// The states of every buffer the pool could ever have, by index.
+pub type States = Table<State>;

@@ -91,11 +91,14 @@ pub struct Stats {
     pub segments: Vec<SegmentStats>,
     /// Requests that wait for a buffer.
     pub waiting: u64,
-    /// Bytes of memory that the bookkeeping occupies, read from the kernel: at
-    /// most 64 a buffer and 64 KiB a processor; 16 for every 2 MiB of memory, which
-    /// counts where buffers are larger than that; where there are many small
-    /// segments 4 KiB for each, since its records begin on a page of their own; and
-    /// 64 for each of the most that ever waited at once.
+    /// Bytes of memory that the bookkeeping occupies, read from the kernel. At most 64
+    /// a buffer and 64 KiB a processor, and on top of that
+    /// - 64 for each buffer that was out as a raw pointer, in whole pages, or for all
+    ///   of them ([`Builder::raw_pointers`](crate::Builder::raw_pointers));
+    /// - 16 for every 2 MiB of memory, which counts where buffers are larger than that;
+    /// - 4 KiB for each segment where there are many small ones, since its records begin
+    ///   on a page of their own;
+    /// - 64 for each of the most that ever waited at once.
     pub metadata_bytes: usize,
     /// Bytes of address space that the pool may grow to.
     pub address_space: usize,
@@ -188,6 +191,7 @@ impl Stats {
             lists.resident(indices),
             catalog.classes().resident(),
             shared.arena().resident(),
+            shared.states_resident(indices),
         ];
         let resident: usize = tables.into_iter().map(|bytes| bytes.unwrap_or(0)).sum();
         Self {

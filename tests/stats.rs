@@ -212,6 +212,29 @@ fn high_water_is_never_below_what_was_held_whoever_took_it() {
     }
 }
 
+#[test]
+fn raw_pointers_cost_bookkeeping_where_they_are_asked_for() {
+    const COUNT: usize = 4096;
+    const STATES: usize = 64 * COUNT;
+    let builder = Pool::builder().prefault(false).reserve(512, 512, COUNT);
+    let plain = builder.clone().build().unwrap();
+    let raw = builder.raw_pointers(true).build().unwrap();
+    let bytes = |pool: &Pool| pool.stats().metadata_bytes;
+    // Tables begin anywhere in a page.
+    let states = bytes(&raw) - bytes(&plain);
+    assert!((STATES..=STATES + (8 << 10)).contains(&states), "{states}");
+    let before = bytes(&plain);
+    let all: Vec<_> = (0..COUNT)
+        .map(|_| plain.allocate_raw(512, 512).unwrap())
+        .collect();
+    let states = bytes(&plain) - before;
+    assert!((STATES..=STATES + (8 << 10)).contains(&states), "{states}");
+    for start in all {
+        // SAFETY: allocated above, and freed once.
+        unsafe { plain.free_raw(start.as_ptr(), 512) }.unwrap();
+    }
+}
+
 fn assert_lean(what: &str, pool: &Pool, touch: bool) {
     let stats = pool.stats();
     // The records of a segment begin on a page of their own, which the allowance

@@ -62,7 +62,6 @@ use crate::chain::Chain;
 use crate::class::{ClassId, Classes, Line, MAX_CLASSES};
 use crate::depot::Depot;
 use crate::home::Home;
-use crate::record::Records;
 use crate::sync::{AtomicU64, Ordering, fault, touch};
 use crate::table::{Table, Zeroed};
 use crate::wait::Line as WaitLine;
@@ -132,11 +131,6 @@ impl<C: CpuCaches> FreeLists<C> {
             line: WaitLine::new()?,
             gatherer: AtomicU64::new(0),
         })
-    }
-
-    /// The records of all buffers.
-    pub fn records(&self) -> &Records {
-        &self.tables.records
     }
 
     /// The classes.

@@ -11,6 +11,7 @@ use crate::class::{Classes, GRANULE, Geometry, MAX_ALIGNMENT, MAX_SIZE};
 use crate::error::{BuildError, OsError};
 use crate::lists::FreeLists;
 use crate::pages::{Pages, Rung};
+use crate::record::States;
 use crate::sync::Arc;
 use crate::sys::cpu;
 use crate::word::Index;
@@ -50,6 +51,7 @@ pub struct Builder {
     climb: usize,
     memory: Memory,
     portable: bool,
+    raw_pointers: bool,
     cache_bytes: usize,
 }
 
@@ -62,6 +64,7 @@ impl Default for Builder {
             climb: 4,
             memory: Memory::default(),
             portable: false,
+            raw_pointers: false,
             cache_bytes: CACHE_BYTES,
         }
     }
@@ -146,6 +149,15 @@ impl Builder {
         self
     }
 
+    /// Whether raw pointers will be asked for (default false): the bookkeeping that
+    /// they need, 64 bytes a buffer, is touched while building and growing, so that
+    /// no [`allocate_raw`](crate::Pool::allocate_raw) faults a page. Without it the
+    /// first one for each 64 buffers does.
+    pub fn raw_pointers(mut self, raw_pointers: bool) -> Self {
+        self.raw_pointers = raw_pointers;
+        self
+    }
+
     /// Says whether a kind of page may be used (default: prefer each, best
     /// first). `Require` means that nothing below it will do.
     pub fn pages(mut self, pages: Pages, rung: Rung) -> Self {
@@ -218,11 +230,13 @@ impl Builder {
                 .ok_or(BuildError::Overflow { size, count })?;
             declared = declared.saturating_add(geometry.bytes(count).unwrap_or(usize::MAX));
         }
-        let (arena, lists) = self.reserve_address_space(needed, declared)?;
+        let (arena, lists, states) = self.reserve_address_space(needed, declared)?;
         let pool = Pool {
             handle: Handle::new(Shared {
                 catalog: Catalog::new(lists, self.climb),
                 arena,
+                states,
+                raw_pointers: self.raw_pointers,
                 memory: self.memory.clone(),
             }),
         };
@@ -238,7 +252,7 @@ impl Builder {
         &self,
         needed: usize,
         declared: usize,
-    ) -> Result<(Arc<Arena>, FreeLists<Kind>), BuildError> {
+    ) -> Result<(Arc<Arena>, FreeLists<Kind>, States), BuildError> {
         let system = |error: io::Error| BuildError::System(OsError::new("mmap", &error));
         let reserve = |len: usize| -> io::Result<_> {
             let arena = Arc::new(Arena::reserve(len)?);
@@ -248,6 +262,7 @@ impl Builder {
             Ok((
                 arena,
                 FreeLists::new(caches, classes, indices, self.cache_bytes)?,
+                States::new(indices)?,
             ))
         };
         // The granules that hold no buffers come on top of what callers count.

@@ -32,16 +32,22 @@ use crate::catalog::{Catalog, Holder};
 use crate::class::Geometry;
 use crate::error::{AllocError, BuildError};
 use crate::lists::Given;
+use crate::record::States;
 use crate::stats::Stats;
 use crate::sync::{Arc, AtomicU32, Ordering};
 use crate::word::Index;
 use std::fmt;
+use std::io;
 use std::ptr::NonNull;
 
 /// What the handles and buffers of one pool share.
 pub(crate) struct Shared {
     catalog: Catalog<Segment, Kind>,
     arena: Arc<Arena>,
+    /// As long as the lists' records.
+    states: States,
+    /// Whether to touch the states of new buffers.
+    raw_pointers: bool,
     memory: Memory,
 }
 
@@ -61,17 +67,27 @@ impl Shared {
         &self.arena
     }
 
-    /// What is known of a buffer of this pool as a raw allocation.
+    /// The bytes for which a buffer of this pool is out as a raw pointer, or 0.
     #[inline(always)]
     fn raw(&self, index: Index) -> &AtomicU32 {
-        let records = self.catalog.lists().records();
-        // SAFETY: there is a record for each buffer that the arena could hold.
-        unsafe { &records.get_unchecked(index.raw() as usize).raw }
+        // SAFETY: there is a state for each buffer that the arena could hold.
+        unsafe { &self.states.get_unchecked(index.raw() as usize).size }
+    }
+
+    /// Bytes of memory that the states of buffers below index `indices` occupy.
+    pub(crate) fn states_resident(&self, indices: usize) -> io::Result<usize> {
+        self.states.resident(indices)
     }
 
     /// Adds `count` buffers of `geometry`.
     fn grow(&self, geometry: &Geometry, count: usize, grown: bool) -> Result<(), BuildError> {
         let segment = self.arena.segment(geometry, count, &self.memory)?;
+        if self.raw_pointers {
+            (0..count)
+                .filter_map(|k| geometry.nth(segment.first(), k))
+                // Relaxed: nobody has them yet. It is 0 already.
+                .for_each(|index| self.raw(index).store(0, Ordering::Relaxed));
+        }
         self.catalog
             .admit(geometry, Arc::new(segment), grown)
             .map(drop)
