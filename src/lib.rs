@@ -52,6 +52,11 @@ mod pool;
 mod stats;
 
 #[cfg(not(hugepool_loom))]
+pub mod vdi;
+#[cfg(hugepool_loom)]
+mod vdi;
+
+#[cfg(not(hugepool_loom))]
 pub use buffer::Buffer;
 pub use error::{AllocError, BuildError, FreeError, OsError};
 #[cfg(not(hugepool_loom))]
@@ -85,6 +90,7 @@ pub mod model {
     pub use crate::snapshot::Snapshot;
     pub use crate::sync::{Fault, plant};
     pub use crate::sys::cpu::run_on;
+    pub use crate::vdi::{Call, Refusal, Stage, State};
     pub use crate::wait::{Line as WaitLine, Request, Seat, Turn};
     pub use crate::word::{Batch, Index};
 }

@@ -70,8 +70,17 @@ impl Default for Builder {
     }
 }
 
+/// Whether there can be such a prefix zone.
+pub(crate) fn check_prefix(prefix: usize) -> Result<(), BuildError> {
+    let limit = MAX_PREFIX;
+    if prefix > limit {
+        return Err(BuildError::PrefixTooLarge { prefix, limit });
+    }
+    Ok(())
+}
+
 /// The layout of a class, or what is wrong with the request for it.
-pub(super) fn geometry(
+pub(crate) fn geometry(
     size: usize,
     alignment: usize,
     prefix: usize,
@@ -211,12 +220,7 @@ impl Builder {
     /// One [`BuildError`] for each thing that can be wrong. Nothing stays
     /// mapped then.
     pub fn build(&self) -> Result<Pool, BuildError> {
-        if self.prefix > MAX_PREFIX {
-            return Err(BuildError::PrefixTooLarge {
-                prefix: self.prefix,
-                limit: MAX_PREFIX,
-            });
-        }
+        check_prefix(self.prefix)?;
         if self.memory.ladder.get(Pages::Transparent) == Rung::Require && !self.memory.prefault {
             return Err(BuildError::RequireNeedsPrefault);
         }

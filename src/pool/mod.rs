@@ -21,6 +21,7 @@ mod task;
 mod wait;
 
 pub use builder::Builder;
+pub(crate) use builder::{check_prefix, geometry};
 pub use class::Class;
 #[cfg(feature = "event-listener")]
 pub use task::Allocate;

@@ -236,6 +236,12 @@ pub enum Fault {
     TrimWanted,
     /// Nobody rings for who waits.
     NoWake,
+    /// The state of a set, and what is made for it, are published with `Relaxed`.
+    StageRelaxed,
+    /// The state of a set is stored, whatever it has become meanwhile.
+    StageStores,
+    /// Two threads may make what comes with a set's state at once.
+    NoMaking,
     /// Who was served is woken by a thread that still announces what it holds.
     WakeEarly,
     /// No full fence before a search.
@@ -313,6 +319,9 @@ impl Fault {
         Self::TrimPartial,
         Self::TrimWanted,
         Self::NoWake,
+        Self::StageRelaxed,
+        Self::StageStores,
+        Self::NoMaking,
         Self::WakeEarly,
         Self::NoSearchFence,
         Self::NoServe,

@@ -11,6 +11,7 @@
 //! | `teardown` | exactly one thread learns that it brought the last buffer |
 //! | `home` | the counters behind that |
 //! | `snapshot` | a reader's value outlives its reading |
+//! | `stage` | what comes with a set's state is made once, and seen whole |
 //! | `growth` | what can be taken is in the directory; what is trimmed is home |
 //! | `line` | a place in the line is served once, and its owner is woken |
 //! | `waiting` | whoever waits is served, in order, whatever happens beside it |
@@ -33,6 +34,7 @@ mod portable;
 mod restartable;
 mod shutting;
 mod snapshot;
+mod stage;
 mod teardown;
 mod waiting;
 
@@ -43,7 +45,7 @@ use hugepool_loom_tests::Model;
 /// it does is checked by that model's own test.
 #[test]
 fn every_fault_has_a_twin() {
-    let models: [&[fn() -> Model]; 13] = [
+    let models: [&[fn() -> Model]; 14] = [
         cache::MODELS,
         depot::MODELS,
         exactness::MODELS,
@@ -55,6 +57,7 @@ fn every_fault_has_a_twin() {
         restartable::MODELS,
         shutting::MODELS,
         snapshot::MODELS,
+        stage::MODELS,
         teardown::MODELS,
         waiting::MODELS,
     ];

@@ -1,0 +1,117 @@
+//! What a set is configured with, and the limits of that.
+//!
+//! Owns: the structures of the interface and their checks. Uses: `error`. Used by:
+//! callers, `set`.
+
+use super::error::Error;
+use crate::pool::check_prefix;
+
+/// The smallest and the largest block size, in bytes.
+const BLOCK_SIZES: (u32, u32) = (512, 64 << 10);
+/// The strictest alignment of a set, in bytes.
+const MAX_ALIGNMENT: u32 = 64 << 10;
+/// What a transfer size must be a multiple of, in bytes.
+const TRANSFER_UNIT: u32 = 64 << 10;
+/// The most devices a set can have.
+const MAX_DEVICES: u32 = 64;
+/// `maxIODepth`: the same for every set.
+const MAX_IO_DEPTH: u32 = 4;
+
+/// The configuration of a set: `VDConfig`, eleven words of 32 bits. The client fills in
+/// the first seven, the server the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Config {
+    /// Devices of the set, 1 to 64.
+    pub device_count: u32,
+    /// Features that are asked for, and then those that there are.
+    pub features: u32,
+    /// Bytes that the client keeps right before each buffer.
+    pub prefix_zone_size: u32,
+    /// What the client wants buffers aligned to, in bytes; 0: no wish.
+    pub alignment: u32,
+    /// Bytes between soft file marks; passed on.
+    pub soft_file_mark_block_size: u32,
+    /// Bytes before the end of the medium at which the client warns; passed on.
+    pub eom_warning_size: u32,
+    /// How long the client waits for the server, in milliseconds; 0 for ever. Passed on.
+    pub server_time_out: u32,
+    /// The server's block size, in bytes.
+    pub block_size: u32,
+    /// How many requests a device may have: 4.
+    pub max_io_depth: u32,
+    /// The largest transfer, in bytes.
+    pub max_transfer_size: u32,
+    /// Bytes of all buffers' memory; `u32::MAX` if they are more than that.
+    pub buffer_area_size: u32,
+}
+
+/// What the server fixes for the life of a set. Named, since the reference and the
+/// published header give two of them in different orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parameters {
+    /// Features that there are.
+    pub features: u32,
+    /// A power of two, 512 B to 64 KiB.
+    pub block_size: u32,
+    /// 0, for the block size, or a power of two from there to 64 KiB. A stricter one
+    /// that the client wants takes its place.
+    pub alignment: u32,
+    /// A multiple of 64 KiB.
+    pub max_transfer_size: u32,
+    /// How long the server waits for the client, in milliseconds; passed on.
+    pub time_out: u32,
+}
+
+fn is_power_within(value: u32, least: u32, most: u32) -> bool {
+    value.is_power_of_two() && (least..=most).contains(&value)
+}
+
+impl Config {
+    /// What the client wishes, checked.
+    pub(super) fn wishes(&self) -> Result<Self, Error> {
+        let (given, most) = (self.device_count, MAX_DEVICES);
+        if !(1..=most).contains(&given) {
+            return Err(Error::DeviceCount { given, most });
+        }
+        check_alignment(self.alignment, 1)?;
+        check_prefix(self.prefix_zone_size as usize).map_err(Error::Build)?;
+        Ok(Self {
+            block_size: 0,
+            max_io_depth: MAX_IO_DEPTH,
+            max_transfer_size: 0,
+            buffer_area_size: 0,
+            ..*self
+        })
+    }
+
+    /// With what the server fixes.
+    pub(super) fn with(&self, server: &Parameters) -> Result<Self, Error> {
+        let (least, most) = BLOCK_SIZES;
+        let given = server.block_size;
+        if !is_power_within(given, least, most) {
+            return Err(Error::BlockSize { given, least, most });
+        }
+        check_alignment(server.alignment, server.block_size)?;
+        let (given, unit) = (server.max_transfer_size, TRANSFER_UNIT);
+        if given == 0 || !given.is_multiple_of(unit) {
+            return Err(Error::TransferSize { given, unit });
+        }
+        Ok(Self {
+            features: server.features,
+            alignment: (server.alignment.max(server.block_size)).max(self.alignment),
+            block_size: server.block_size,
+            max_transfer_size: server.max_transfer_size,
+            ..*self
+        })
+    }
+}
+
+/// An alignment of 0 is nobody's wish.
+fn check_alignment(given: u32, least: u32) -> Result<(), Error> {
+    let most = MAX_ALIGNMENT;
+    if given != 0 && !is_power_within(given, least, most) {
+        return Err(Error::Alignment { given, least, most });
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! What a call of a set can fail with, and the code for it.
+//!
+//! Owns: the error and the codes. Uses: `state`, the pool's errors. Used by: callers.
+
+use super::stage::Refusal;
+use super::state::{Call, State};
+use crate::error::{AllocError, BuildError, FreeError};
+use std::fmt;
+
+/// `NOERROR`: the call was carried out.
+pub const NOERROR: u32 = 0;
+
+/// Declares the codes of the interface, each `0x80770000` and a number.
+macro_rules! codes {
+    ($( $(#[doc = $doc:literal])* $name:ident = $number:literal; )+) => {
+        $( $(#[doc = $doc])* pub const $name: u32 = 0x8077_0000 + $number; )+
+    };
+}
+
+codes! {
+    /// The set is not open.
+    VD_E_NOTOPEN = 2;
+    /// Time is up.
+    VD_E_TIMEOUT = 3;
+    /// The set was aborted.
+    VD_E_ABORT = 4;
+    /// The caller may not.
+    VD_E_SECURITY = 5;
+    /// An argument is wrong.
+    VD_E_INVALID = 6;
+    /// There is no such instance.
+    VD_E_INSTANCE_NAME = 7;
+    /// It is not supported.
+    VD_E_NOTSUPPORTED = 9;
+    /// There is no memory, or no buffer free.
+    VD_E_MEMORY = 10;
+    /// Something failed that should not.
+    VD_E_UNEXPECTED = 11;
+    /// The set is in the wrong state for the call.
+    VD_E_PROTOCOL = 12;
+    /// It is open.
+    VD_E_OPEN = 13;
+    /// It is being closed.
+    VD_E_CLOSE = 14;
+    /// It is busy.
+    VD_E_BUSY = 15;
+}
+
+/// Why a call of a [`Set`](super::Set) failed. Nothing has changed then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The set is in the wrong state for the call.
+    Protocol {
+        /// The call.
+        call: Call,
+        /// The state.
+        state: State,
+    },
+    /// The set was aborted.
+    Aborted {
+        /// The call.
+        call: Call,
+    },
+    /// A block size is no power of two, or out of range.
+    BlockSize {
+        /// What was given, in bytes.
+        given: u32,
+        /// The smallest, in bytes.
+        least: u32,
+        /// The largest, in bytes.
+        most: u32,
+    },
+    /// The set's alignment is no power of two, smaller than the block size, or too
+    /// strict.
+    Alignment {
+        /// What was given, in bytes.
+        given: u32,
+        /// The least strict: the block size, in bytes.
+        least: u32,
+        /// The strictest, in bytes.
+        most: u32,
+    },
+    /// A transfer size is zero, or no multiple of what it must be.
+    TransferSize {
+        /// What was given, in bytes.
+        given: u32,
+        /// What it must be a multiple of, in bytes.
+        unit: u32,
+    },
+    /// A number of devices is out of range.
+    DeviceCount {
+        /// What was given.
+        given: u32,
+        /// The most.
+        most: u32,
+    },
+    /// All devices of the set are open.
+    Devices {
+        /// How many it has.
+        limit: u8,
+    },
+    /// A buffer with its prefix zone has more bytes than 32 bits can say.
+    TooLarge {
+        /// What was given, in bytes.
+        size: u32,
+        /// The prefix zone, in bytes.
+        prefix: u32,
+    },
+    /// The buffers could not be mapped.
+    Build(BuildError),
+    /// No buffer could be allocated.
+    Alloc(AllocError),
+    /// A pointer could not be taken back.
+    Free(FreeError),
+}
+
+impl Error {
+    pub(super) fn refused(call: Call, refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Protocol(state) => Self::Protocol { call, state },
+            Refusal::Aborted => Self::Aborted { call },
+            Refusal::Devices(limit) => Self::Devices { limit },
+        }
+    }
+
+    /// The code that the interface has for it.
+    #[must_use]
+    pub fn code(&self) -> u32 {
+        match self {
+            Self::Protocol { .. } => VD_E_PROTOCOL,
+            Self::Aborted { .. } | Self::Alloc(AllocError::Aborted) => VD_E_ABORT,
+            Self::BlockSize { .. }
+            | Self::Alignment { .. }
+            | Self::TransferSize { .. }
+            | Self::DeviceCount { .. }
+            | Self::Devices { .. }
+            | Self::TooLarge { .. }
+            | Self::Free(_) => VD_E_INVALID,
+            Self::Build(error) => match error {
+                BuildError::ZeroSize
+                | BuildError::BadAlignment { .. }
+                | BuildError::ZeroCount { .. }
+                | BuildError::SizeTooLarge { .. }
+                | BuildError::AlignmentTooLarge { .. }
+                | BuildError::PrefixTooLarge { .. }
+                | BuildError::RequireNeedsPrefault => VD_E_INVALID,
+                _ => VD_E_MEMORY,
+            },
+            Self::Alloc(error) => match error {
+                AllocError::Exhausted { .. } => VD_E_MEMORY,
+                AllocError::TimedOut { .. } => VD_E_TIMEOUT,
+                AllocError::TooManyWaiters { .. } => VD_E_BUSY,
+                _ => VD_E_INVALID,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Protocol { call, state } => write!(f, "{call} in the state \"{state}\""),
+            Self::Aborted { call } => write!(f, "{call}: the set was aborted"),
+            Self::BlockSize { given, least, most } => write!(
+                f,
+                "block size {given} B: must be a power of two, {least} B to {most} B"
+            ),
+            Self::Alignment { given, least, most } => write!(
+                f,
+                "alignment {given} B: must be a power of two, {least} B to {most} B"
+            ),
+            Self::TransferSize { given, unit } => write!(
+                f,
+                "transfer size {given} B: must be a multiple of {unit} B, and not 0"
+            ),
+            Self::DeviceCount { given, most } => {
+                write!(f, "{given} devices: must be 1 to {most}")
+            }
+            Self::Devices { limit } => write!(f, "all {limit} devices are open"),
+            Self::TooLarge { size, prefix } => write!(
+                f,
+                "a buffer of {size} B with a prefix zone of {prefix} B has more than {} B",
+                u32::MAX
+            ),
+            Self::Build(error) => error.fmt(f),
+            Self::Alloc(error) => error.fmt(f),
+            Self::Free(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Build(error) => Some(error),
+            Self::Alloc(error) => Some(error),
+            Self::Free(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! A set, as its server calls it.
+//!
+//! Owns: the calls. Uses: `stage`, `config`, `error`, the pool. Used by: callers.
+
+use super::config::{Config, Parameters};
+use super::error::Error;
+use super::stage::Stage;
+use super::state::{Call, State};
+use crate::error::AllocError;
+use crate::pool::{Builder, Pool, geometry};
+use crate::snapshot::Snapshot;
+use std::fmt;
+use std::ptr::NonNull;
+use std::time::Duration;
+
+/// How far the plan is. It follows the stage: who has moved that on moves this on
+/// next, and until then a call that needs the later phase comes too early.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum Phase {
+    #[default]
+    New,
+    /// The client's wishes are known.
+    Opened,
+    /// The server's parameters are fixed.
+    Begun,
+    /// The buffers are being mapped, or are.
+    Sealed,
+}
+
+/// What is known and declared before the buffers are mapped.
+#[derive(Clone, Default)]
+struct Plan {
+    phase: Phase,
+    config: Config,
+    /// Size, alignment and count, each pair of sizes and alignments once.
+    requests: Vec<(usize, usize, usize)>,
+}
+
+impl Plan {
+    /// With `count` more buffers.
+    fn with(&self, size: usize, alignment: usize, count: usize) -> Self {
+        let mut next = self.clone();
+        let same =
+            |request: &&mut (usize, usize, usize)| (request.0, request.1) == (size, alignment);
+        match next.requests.iter_mut().find(same) {
+            Some(request) => request.2 = request.2.saturating_add(count),
+            None => next.requests.push((size, alignment, count)),
+        }
+        next
+    }
+}
+
+/// The buffers, and what comes with them.
+struct Area {
+    pool: Pool,
+    /// The alignment of requests that name none, in bytes.
+    alignment: u32,
+}
+
+/// A virtual device set: the buffer half of `IServerVirtualDeviceSet2`, as the server
+/// calls it. May be shared by threads; each call is lock-free, and only those that map
+/// memory enter the kernel.
+///
+/// Which call may be made when is in the table of [`Call`].
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use hugepool::vdi::{Config, Parameters, Set};
+///
+/// let set = Set::new();
+/// set.open(&Config { device_count: 1, prefix_zone_size: 512, ..Config::default() })?;
+/// set.begin_configuration(&Parameters {
+///     features: 0,
+///     block_size: 4096,
+///     alignment: 0,
+///     max_transfer_size: 1 << 20,
+///     time_out: 0,
+/// })?;
+/// set.request_buffers(1 << 20, 0, 8)?;
+/// set.end_configuration()?; // all memory is mapped here
+/// let buffer = set.allocate_buffer(1 << 20, 0)?;
+/// assert!(set.is_shared_buffer(buffer.as_ptr()));
+/// // SAFETY: allocated just now with this size, and freed once.
+/// unsafe { set.free_buffer(buffer.as_ptr(), 1 << 20)? };
+/// set.close()?;
+/// # Ok(()) }
+/// ```
+pub struct Set {
+    stage: Stage<Area>,
+    plan: Snapshot<Plan>,
+    builder: Builder,
+}
+
+impl Default for Set {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Set").field("state", &self.state()).finish()
+    }
+}
+
+impl Set {
+    /// A set that is not open.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_builder(Pool::builder())
+    }
+
+    /// As `new`; the buffers are mapped as `builder` says: which pages, whether to lock
+    /// them, and so on. Buffers that it declares are there besides those that are
+    /// requested. The prefix zone and the alignment are the set's.
+    #[must_use]
+    pub fn with_builder(builder: Builder) -> Self {
+        Self {
+            stage: Stage::default(),
+            plan: Snapshot::new(Plan::default()),
+            builder,
+        }
+    }
+
+    /// The state.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.stage.state()
+    }
+
+    fn check(&self, call: Call) -> Result<(), Error> {
+        let refused = |refusal| Error::refused(call, refusal);
+        self.stage.check(call).map_err(refused)
+    }
+
+    fn take(&self, call: Call) -> Result<(), Error> {
+        let refused = |refusal| Error::refused(call, refusal);
+        self.stage.take(call).map_err(refused)
+    }
+
+    /// The buffers, for a call that needs them.
+    #[inline(always)]
+    fn area(&self, call: Call) -> Result<&Area, Error> {
+        match self.stage.value_for(call) {
+            Some(area) => Ok(area),
+            None => Err(self.why_not(call)),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn why_not(&self, call: Call) -> Error {
+        match self.check(call) {
+            Err(error) => error,
+            // It was refused a moment ago; or there are no buffers yet.
+            Ok(()) => self.too_early(call),
+        }
+    }
+
+    /// `call` in a state that does not allow it.
+    fn too_early(&self, call: Call) -> Error {
+        Error::Protocol {
+            call,
+            state: self.state(),
+        }
+    }
+
+    /// Changes the plan by `next`.
+    fn change<E>(&self, mut next: impl FnMut(&Plan) -> Result<Plan, E>) -> Result<(), E> {
+        self.plan.replace(|plan| Ok((next(plan)?, ())))
+    }
+
+    /// The configuration, for a call that needs the plan to be at `phase` or beyond.
+    fn config(&self, call: Call, phases: &[Phase]) -> Result<Config, Error> {
+        let (phase, config) = self.plan.read(|plan| (plan.phase, plan.config));
+        match phases.contains(&phase) {
+            true => Ok(config),
+            false => Err(self.too_early(call)),
+        }
+    }
+
+    /// Goes where `call` leads, and then moves the plan on. Of several calls at once one
+    /// goes there.
+    fn settle(&self, call: Call, phase: Phase, config: Config) -> Result<(), Error> {
+        self.take(call)?;
+        self.change(|plan| {
+            Ok(Plan {
+                phase,
+                config,
+                requests: plan.requests.clone(),
+            })
+        })
+    }
+
+    /// Open: takes note of what the client wishes (the first seven fields of `client`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DeviceCount`], [`Error::Alignment`], [`Error::Build`] for a prefix zone
+    /// that is too large; [`Error::Protocol`].
+    pub fn open(&self, client: &Config) -> Result<(), Error> {
+        self.check(Call::Open)?;
+        self.settle(Call::Open, Phase::Opened, client.wishes()?)
+    }
+
+    /// GetConfiguration: what is known of the set by now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`], [`Error::Aborted`].
+    pub fn configuration(&self) -> Result<Config, Error> {
+        let call = Call::GetConfiguration;
+        self.check(call)?;
+        let mut config = self.config(call, &[Phase::Opened, Phase::Begun, Phase::Sealed])?;
+        if let Some(area) = self.stage.value() {
+            let bytes: usize = area.pool.regions().iter().map(|region| region.bytes).sum();
+            config.buffer_area_size = u32::try_from(bytes).unwrap_or(u32::MAX);
+        }
+        Ok(config)
+    }
+
+    /// BeginConfiguration: fixes what `server` says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BlockSize`], [`Error::Alignment`], [`Error::TransferSize`];
+    /// [`Error::Protocol`], after an abort, too.
+    pub fn begin_configuration(&self, server: &Parameters) -> Result<(), Error> {
+        let call = Call::BeginConfiguration;
+        self.check(call)?;
+        let config = self.config(call, &[Phase::Opened])?.with(server)?;
+        self.settle(call, Phase::Begun, config)
+    }
+
+    /// RequestBuffers: declares `count` buffers of `size` bytes at `alignment` bytes (0:
+    /// the set's; a weaker one is raised to that). While the set is configured the calls
+    /// are summed; after that each maps more, at once. The size is that of the data; the
+    /// prefix zone comes on top.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Build`]: a value that is out of range (`VD_E_INVALID`), or memory that
+    /// could not be mapped (`VD_E_MEMORY`); [`Error::TooLarge`]; [`Error::Protocol`].
+    pub fn request_buffers(&self, size: u32, alignment: u32, count: u32) -> Result<(), Error> {
+        let call = Call::RequestBuffers;
+        self.check(call)?;
+        let config = self.config(call, &[Phase::Begun, Phase::Sealed])?;
+        let prefix = config.prefix_zone_size;
+        if size.checked_add(prefix).is_none() {
+            return Err(Error::TooLarge { size, prefix });
+        }
+        let alignment = match alignment {
+            0 => config.alignment,
+            // A wrong one is refused below.
+            given if given.is_power_of_two() => given.max(config.alignment),
+            given => given,
+        };
+        let (size, alignment, count) = (size as usize, alignment as usize, count as usize);
+        geometry(size, alignment, prefix as usize, count).map_err(Error::Build)?;
+        if let Some(area) = self.stage.value() {
+            return (area.pool.request(size, alignment, count)).map_err(Error::Build);
+        }
+        self.change(|plan| match plan.phase {
+            Phase::Begun => Ok(plan.with(size, alignment, count)),
+            _ => Err(self.too_early(call)),
+        })
+    }
+
+    /// QueryAvailableBuffers: how many buffers of `size` bytes at `alignment` bytes (0:
+    /// the set's) one caller could allocate now, wherever they are; 0 while the set is
+    /// configured.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`].
+    pub fn query_available_buffers(&self, size: u32, alignment: u32) -> Result<usize, Error> {
+        self.check(Call::QueryAvailableBuffers)?;
+        Ok(self.stage.value().map_or(0, |area| {
+            let alignment = area.alignment(alignment);
+            area.pool.available(size as usize, alignment)
+        }))
+    }
+
+    /// EndConfiguration: maps what was declared. Enters the kernel; takes as long as
+    /// zeroing all memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Build`]; the set can then be configured anew, and nothing is declared.
+    /// [`Error::Aborted`] if the set was aborted meanwhile. [`Error::Protocol`].
+    pub fn end_configuration(&self) -> Result<(), Error> {
+        let call = Call::EndConfiguration;
+        let refused = |refusal| Error::refused(call, refusal);
+        self.stage.begin_making().map_err(refused)?;
+        let built = self.build(call).inspect_err(|_| {
+            // The stage comes last: who sees it sees the plan.
+            self.unseal();
+            self.stage.give_up_making();
+        })?;
+        self.stage.end_making(built).map_err(refused)
+    }
+
+    /// Seals the plan, and maps what it declares.
+    fn build(&self, call: Call) -> Result<Area, Error> {
+        self.change(|plan| match plan.phase {
+            Phase::Begun => Ok(Plan {
+                phase: Phase::Sealed,
+                ..plan.clone()
+            }),
+            _ => Err(self.too_early(call)),
+        })?;
+        let plan = self.plan.read(Plan::clone);
+        let builder = (self.builder.clone())
+            .prefix_zone(plan.config.prefix_zone_size as usize)
+            .raw_pointers(true);
+        let builder = (plan.requests.iter()).fold(builder, |builder, &(size, alignment, count)| {
+            builder.reserve(size, alignment, count)
+        });
+        Ok(Area {
+            pool: builder.build().map_err(Error::Build)?,
+            alignment: plan.config.alignment,
+        })
+    }
+
+    /// Nothing is declared, and everything can be.
+    fn unseal(&self) {
+        let unsealed = self.change(|plan| match plan.phase {
+            Phase::Sealed => Ok(Plan {
+                phase: Phase::Begun,
+                config: plan.config,
+                requests: Vec::new(),
+            }),
+            _ => Err(()),
+        });
+        // It was not sealed if it was too early.
+        let _ = unsealed;
+    }
+
+    /// OpenDevice: one more of the set's devices is open. (What is done with it is the
+    /// caller's.)
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Devices`] if all are; [`Error::Protocol`], [`Error::Aborted`].
+    pub fn open_device(&self) -> Result<(), Error> {
+        let call = Call::OpenDevice;
+        let devices = self.plan.read(|plan| plan.config.device_count);
+        let limit = u8::try_from(devices).unwrap_or(u8::MAX);
+        let refused = |refusal| Error::refused(call, refusal);
+        self.stage.open_device(limit).map_err(refused)
+    }
+
+    /// CloseDevice: one device fewer is open. The last one ends the set.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`], if none is open, too.
+    pub fn close_device(&self) -> Result<(), Error> {
+        let refused = |refusal| Error::refused(Call::CloseDevice, refusal);
+        self.stage.close_device().map_err(refused)
+    }
+
+    /// AllocateBuffer: hands out a buffer of `size` bytes at `alignment` bytes (0: the
+    /// set's). Lock-free; as [`Pool::allocate_raw`], and one plain load. The memory is
+    /// the caller's until [`free_buffer`](Self::free_buffer), or until the set is
+    /// dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Alloc`]: `VD_E_INVALID` if the size is 0, the alignment no power of two,
+    /// or no declared buffer could ever do; `VD_E_MEMORY` if none is free.
+    /// [`Error::Protocol`], [`Error::Aborted`].
+    #[inline(always)]
+    pub fn allocate_buffer(&self, size: u32, alignment: u32) -> Result<NonNull<u8>, Error> {
+        let area = self.area(Call::AllocateBuffer)?;
+        area.pool
+            .allocate_raw(size as usize, area.alignment(alignment))
+            .map_err(alloc_error)
+    }
+
+    /// As [`allocate_buffer`](Self::allocate_buffer), and waits up to `limit` for a
+    /// buffer to come back if none is free: [`Pool::allocate_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate_buffer`](Self::allocate_buffer), with `VD_E_TIMEOUT` for
+    /// `VD_E_MEMORY`; `VD_E_BUSY` if too many wait. [`Error::Aborted`] if the set is
+    /// aborted or closed meanwhile.
+    pub fn allocate_buffer_timeout(
+        &self,
+        size: u32,
+        alignment: u32,
+        limit: Duration,
+    ) -> Result<NonNull<u8>, Error> {
+        let area = self.area(Call::AllocateBuffer)?;
+        let buffer = area
+            .pool
+            .allocate_timeout(size as usize, area.alignment(alignment), limit)
+            .map_err(alloc_error)?;
+        // It is of this pool.
+        (area.pool.into_raw(buffer)).map_err(|_| self.too_early(Call::AllocateBuffer))
+    }
+
+    /// FreeBuffer: takes a buffer back that was allocated for `size` bytes. Lock-free.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Free`], as [`Pool::free_raw`]; [`Error::Protocol`]. Nothing has changed
+    /// then.
+    ///
+    /// # Safety
+    ///
+    /// As [`Pool::free_raw`]: the buffer must be the caller's own, and must not be used
+    /// after it was taken back. Two threads must not free one buffer at the same time.
+    #[inline(always)]
+    pub unsafe fn free_buffer(&self, start: *mut u8, size: u32) -> Result<(), Error> {
+        let area = self.area(Call::FreeBuffer)?;
+        // SAFETY: the caller says so.
+        unsafe { area.pool.free_raw(start, size as usize) }.map_err(Error::Free)
+    }
+
+    /// IsSharedBuffer: whether `address` lies in a buffer of the set, free or taken.
+    /// Lock-free, in every state.
+    #[must_use]
+    pub fn is_shared_buffer(&self, address: *const u8) -> bool {
+        let area = self.stage.value();
+        area.is_some_and(|area| area.pool.contains(address))
+    }
+
+    /// SignalAbort: ends every wait with [`Error::Aborted`], and every call to come but
+    /// FreeBuffer and Close. Lock-free.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] if the set is not open.
+    pub fn signal_abort(&self) -> Result<(), Error> {
+        self.take(Call::SignalAbort)?;
+        self.end_waits();
+        Ok(())
+    }
+
+    /// Close: ends the set. What is outstanding counts as freed, and waits end with
+    /// [`Error::Aborted`]. The memory itself is given back when the set is dropped, since
+    /// other threads may be in the middle of a call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] if the set is not open, or was closed already.
+    pub fn close(&self) -> Result<(), Error> {
+        self.take(Call::Close)?;
+        self.end_waits();
+        Ok(())
+    }
+
+    fn end_waits(&self) {
+        if let Some(area) = self.stage.value() {
+            area.pool.abort();
+        }
+    }
+
+    /// The pool behind the set, for statistics and registration; `None` until the
+    /// buffers are mapped.
+    #[must_use]
+    pub fn pool(&self) -> Option<&Pool> {
+        self.stage.value().map(|area| &area.pool)
+    }
+}
+
+impl Area {
+    /// The alignment of a request that names `given`, in bytes.
+    #[inline(always)]
+    fn alignment(&self, given: u32) -> usize {
+        let alignment = if given == 0 { self.alignment } else { given };
+        alignment as usize
+    }
+}
+
+#[cold]
+fn alloc_error(error: AllocError) -> Error {
+    match error {
+        AllocError::Aborted => Error::Aborted {
+            call: Call::AllocateBuffer,
+        },
+        other => Error::Alloc(other),
+    }
+}
