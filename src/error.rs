@@ -108,6 +108,11 @@ pub enum BuildError {
         /// How many it can have.
         limit: usize,
     },
+    /// More buffers than handles of a pool that is shared can name.
+    TooManySlots {
+        /// How many that is, those included that were trimmed.
+        limit: usize,
+    },
     /// More memory than there is.
     OutOfMemory {
         /// Bytes that were needed.
@@ -197,6 +202,9 @@ impl fmt::Display for BuildError {
                 Bytes(limit)
             ),
             Self::TooManyClasses { limit } => write!(f, "more than {limit} classes"),
+            Self::TooManySlots { limit } => {
+                write!(f, "more than {limit} buffers in a pool that is shared")
+            }
             Self::OutOfMemory { needed, available } => {
                 write!(f, "{} of memory needed", Bytes(needed))?;
                 match available {

@@ -43,6 +43,9 @@ mod catalog;
 #[cfg(not(hugepool_loom))]
 mod arena;
 #[cfg(not(hugepool_loom))]
+pub mod share;
+
+#[cfg(not(hugepool_loom))]
 mod buffer;
 #[cfg(not(hugepool_loom))]
 mod machine;

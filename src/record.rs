@@ -70,10 +70,16 @@ pub struct State {
     /// Bytes that a raw allocation asked for, 0 if the buffer is free or a
     /// `Buffer` owns it. Written by the thread that takes or returns the buffer
     /// as a raw pointer, read by whoever checks one; see `pool::raw`.
+    ///
+    /// Release, and so is the next: another process that reads the size of a later
+    /// owner, with Acquire, reads that owner's generation after it.
     pub size: AtomicU32,
+    /// How often the buffer came back as a raw pointer. Written by the thread that
+    /// returns it, before `size` goes to 0.
+    pub generation: AtomicU32,
 }
 
-// SAFETY: integer atomics alone; all-zero bytes are a buffer that is not out.
+// SAFETY: integer atomics alone; all-zero bytes are a buffer that was never out.
 unsafe impl Zeroed for State {}
 
 /// The states of every buffer the pool could ever have, by index.

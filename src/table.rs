@@ -29,9 +29,10 @@ pub use native::Table;
 #[cfg(not(hugepool_loom))]
 mod native {
     use super::Zeroed;
-    use crate::sys::map::Mapping;
+    use crate::sys::map::{Advice, Mapping};
     use std::cell::UnsafeCell;
     use std::io;
+    use std::os::fd::BorrowedFd;
     use std::ptr::NonNull;
 
     /// Bytes before the first element. Buffers begin at multiples of 4096, so
@@ -64,20 +65,50 @@ mod native {
         /// An array of `len` zeroed elements. Takes address space now and
         /// memory page by page when touched. Fails as `mmap` does.
         pub fn new(len: usize) -> io::Result<Self> {
+            Self::behind(Self::LEAD, len)
+        }
+
+        /// As `new`, from the start of a page on.
+        pub fn paged(len: usize) -> io::Result<Self> {
+            Self::behind(0, len)
+        }
+
+        fn behind(lead: usize, len: usize) -> io::Result<Self> {
             assert!(!std::mem::needs_drop::<T>());
             let bytes = len
                 .checked_mul(size_of::<T>())
-                .and_then(|bytes| bytes.checked_add(Self::LEAD))
+                .and_then(|bytes| bytes.checked_add(lead))
                 .ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
             let memory = Mapping::metadata(bytes)?;
             // SAFETY: the mapping is longer than that.
-            let first = unsafe { memory.base().add(Self::LEAD) }.cast();
+            let first = unsafe { memory.base().add(lead) }.cast();
             Ok(Self {
                 memory,
                 first,
                 len,
                 _shared: UnsafeCell::new(()),
             })
+        }
+
+        /// Puts `bytes` of what is behind `fd`, from byte `from` on, in the place of the
+        /// elements from `at` on of a table that is `paged`. Children of a fork do not
+        /// have them.
+        ///
+        /// # Safety
+        ///
+        /// Nobody refers to these elements. What is behind `fd` keeps its size, and
+        /// nobody but this table writes it. `at` and `bytes` are whole pages.
+        pub unsafe fn place(
+            &self,
+            at: usize,
+            bytes: usize,
+            fd: BorrowedFd<'_>,
+            from: usize,
+        ) -> io::Result<()> {
+            let offset = at * size_of::<T>();
+            // SAFETY: the caller says so.
+            unsafe { self.memory.commit_from(offset, bytes, fd, from) }?;
+            self.memory.advise(offset, bytes, Advice::DontFork)
         }
 
         /// The element at `at`.
@@ -119,8 +150,9 @@ mod native {
         /// Bytes of the first `len` elements that occupy memory, read from the
         /// kernel.
         pub fn resident(&self, len: usize) -> io::Result<usize> {
+            let lead = self.first.addr().get() - self.memory.base().addr().get();
             self.memory
-                .resident(Self::LEAD + len.min(self.len) * size_of::<T>())
+                .resident(lead + len.min(self.len) * size_of::<T>())
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod support;
 
+use hugepool::vdi::{Config, Parameters, Set, VD_E_NOTOPEN};
 use hugepool::{AllocError, Buffer, Pages, Pool, Rung};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use support::kind::{Kind, both_kinds};
@@ -89,6 +90,67 @@ fn drops_the_pool() {
 
 /// Runs `body`, a test of `kind` called `name`, with threads that the C library
 /// registers for restartable sequences and with threads that it does not.
+#[test]
+fn a_child_is_told_that_a_virtual_device_set_is_not_open_there() {
+    alone(
+        "a_child_is_told_that_a_virtual_device_set_is_not_open_there",
+        &[],
+        a_set_in_a_child,
+    );
+}
+
+fn a_set_in_a_child() {
+    let client = Config {
+        device_count: 1,
+        ..Config::default()
+    };
+    let server = Parameters {
+        features: 0,
+        block_size: 4096,
+        alignment: 0,
+        max_transfer_size: 1 << 20,
+        time_out: 0,
+    };
+    let set = Set::new();
+    set.open(&client).unwrap();
+    set.begin_configuration(&server).unwrap();
+    set.request_buffers(4096, 0, 2).unwrap();
+    set.end_configuration().unwrap();
+    let start = set.allocate_buffer(4096, 0).unwrap().as_ptr();
+    let told = in_fork(|| {
+        // SAFETY: it is refused.
+        let freed = unsafe { set.free_buffer(start, 4096) };
+        let results = [
+            set.open(&client),
+            set.configuration().map(drop),
+            set.begin_configuration(&server),
+            set.request_buffers(4096, 0, 1),
+            set.query_available_buffers(4096, 0).map(drop),
+            set.end_configuration(),
+            set.open_device(),
+            set.close_device(),
+            set.allocate_buffer(4096, 0).map(drop),
+            freed,
+            set.signal_abort(),
+            set.close(),
+        ];
+        let told = results
+            .iter()
+            .all(|result| matches!(result, Err(error) if error.code() == VD_E_NOTOPEN));
+        let nothing = !set.is_shared_buffer(start) && set.exports().is_err();
+        // Nor does the end of it there harm anybody.
+        // SAFETY: read once, and never used again in this process.
+        drop(unsafe { std::ptr::read(&set) });
+        i32::from(!(told && nothing))
+    });
+    assert_eq!(told, 0);
+    assert_eq!(set.query_available_buffers(4096, 0), Ok(1));
+    // SAFETY: allocated above, and freed once.
+    unsafe { set.free_buffer(start, 4096) }.unwrap();
+    assert_eq!(set.query_available_buffers(4096, 0), Ok(2));
+    set.close().unwrap();
+}
+
 fn everywhere(kind: Kind, name: &str, body: impl Fn()) {
     let name = format!("{}::{name}", kind.name());
     alone(&name, &[], &body);

@@ -14,8 +14,9 @@ use crate::class::{GRANULE, Geometry};
 use crate::error::{BuildError, OsError};
 use crate::pages::{Pages, Rung};
 use crate::sys::map::{Advice, Backing, Mapping, is_out_of_memory};
-use crate::sys::{limits, memory, numa, smaps};
+use crate::sys::{limits, memfd, memory, numa, smaps};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 
 const GIB: usize = 1 << 30;
 
@@ -59,6 +60,17 @@ pub struct Memory {
     pub fork: bool,
     /// The NUMA node it must come from.
     pub node: Option<u32>,
+    /// What other processes may do with it, if it is to be shared with any.
+    pub shared: Option<Access>,
+}
+
+/// What other processes may do with a pool's buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Read them.
+    Read,
+    /// Read and write them.
+    Write,
 }
 
 impl Default for Memory {
@@ -70,6 +82,7 @@ impl Default for Memory {
             dump: false,
             fork: false,
             node: None,
+            shared: None,
         }
     }
 }
@@ -108,13 +121,14 @@ impl Memory {
     }
 
     /// Backs a range of `arena` that nobody refers to. Gives the kind of pages
-    /// it got; if it fails, the range has no memory.
+    /// it got, and their descriptor if they are shared; if it fails, the range has no
+    /// memory.
     pub(super) fn back(
         &self,
         arena: &Mapping,
         offset: usize,
         bytes: usize,
-    ) -> Result<Pages, BuildError> {
+    ) -> Result<(Pages, Option<OwnedFd>), BuildError> {
         let mut refusal = BuildError::NoPages { bytes };
         for pages in Pages::ALL {
             let rung = self.ladder.get(pages);
@@ -123,7 +137,7 @@ impl Memory {
                 continue;
             }
             match self.attempt(arena, offset, bytes, pages) {
-                Ok(()) => return Ok(pages),
+                Ok(descriptor) => return Ok((pages, descriptor)),
                 Err(failure) => {
                     // SAFETY: the caller says that nobody refers to the range.
                     unsafe { arena.decommit(offset, bytes) }.map_err(os("mmap"))?;
@@ -155,7 +169,7 @@ impl Memory {
         offset: usize,
         bytes: usize,
         pages: Pages,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<OwnedFd>, Failure> {
         let (backing, page) = match pages {
             Pages::Huge1G => (Backing::HugeTlb(30), GIB),
             Pages::Huge2M => (Backing::HugeTlb(21), GRANULE),
@@ -163,7 +177,7 @@ impl Memory {
             Pages::Base => (Backing::Base, limits::base_page()),
         };
         let hugetlb = matches!(backing, Backing::HugeTlb(_));
-        if pages == Pages::Transparent && never_merges() {
+        if pages == Pages::Transparent && never_merges(self.shared.is_some()) {
             return Err(Failure::NotGranted {
                 granted: 0,
                 reason: None,
@@ -192,8 +206,27 @@ impl Memory {
                 }
             }
         };
-        // SAFETY: the caller says that nobody refers to the range.
-        unsafe { arena.commit(offset, bytes, backing) }.map_err(refused("mmap"))?;
+        let descriptor = match self.shared {
+            None => {
+                // SAFETY: the caller says that nobody refers to the range.
+                unsafe { arena.commit(offset, bytes, backing) }.map_err(refused("mmap"))?;
+                None
+            }
+            Some(access) => {
+                let kind = match backing {
+                    Backing::HugeTlb(shift) => memfd::Kind::HugeTlb(shift),
+                    Backing::Transparent | Backing::Base => memfd::Kind::Base,
+                };
+                let fd =
+                    memfd::create(c"hugepool", bytes, kind).map_err(refused("memfd_create"))?;
+                // SAFETY: as above; the size is sealed before anybody else has it.
+                unsafe { arena.commit_from(offset, bytes, fd.as_fd(), 0) }
+                    .map_err(refused("mmap"))?;
+                memfd::seal(fd.as_fd(), access == Access::Read).map_err(refused("fcntl"))?;
+                (arena.advise_backing(offset, bytes, backing)).map_err(refused("madvise"))?;
+                Some(fd)
+            }
+        };
         // SAFETY: the range is inside the mapping.
         let start = unsafe { arena.base().add(offset) };
         if let Some(node) = self.node {
@@ -204,7 +237,10 @@ impl Memory {
                 })
             })?;
         }
-        for (kept, advice) in [(self.dump, Advice::DontDump), (self.fork, Advice::DontFork)] {
+        // Two processes would hand out the same buffers.
+        let inherited = self.fork && self.shared.is_none();
+        let kept = [(self.dump, Advice::DontDump), (inherited, Advice::DontFork)];
+        for (kept, advice) in kept {
             if !kept {
                 arena
                     .advise(offset, bytes, advice)
@@ -243,7 +279,7 @@ impl Memory {
                 });
             }
         }
-        Ok(())
+        Ok(descriptor)
     }
 }
 
@@ -264,10 +300,15 @@ fn granted(start: usize, bytes: usize) -> Option<usize> {
     Some(backed.first()?.huge)
 }
 
-/// True if the system merges no pages at all.
-fn never_merges() -> bool {
-    std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled")
-        .map_or(true, |text| text.contains("[never]"))
+/// True if the system merges no pages at all, or none of memory that is `shared`.
+fn never_merges(shared: bool) -> bool {
+    let never = |name: &str| {
+        std::fs::read_to_string(format!("/sys/kernel/mm/transparent_hugepage/{name}"))
+            .map_or(true, |text| {
+                text.contains("[never]") || text.contains("[deny]")
+            })
+    };
+    never(if shared { "shmem_enabled" } else { "enabled" })
 }
 
 fn free_gigantic_pages() -> usize {

@@ -19,8 +19,8 @@ mod ladder;
 mod segment;
 
 pub use crate::pages::Pages;
-pub use ladder::Memory;
-pub use segment::Segment;
+pub use ladder::{Access, Memory};
+pub use segment::{Segment, States};
 
 use crate::class::{Classes, GRANULE, Geometry, Line, MAX_ALIGNMENT, Reciprocal};
 use crate::error::{BuildError, OsError};
@@ -108,7 +108,7 @@ impl Arena {
     }
 
     /// True in a child of the process that reserved the range.
-    fn is_inherited(&self) -> bool {
+    pub fn is_inherited(&self) -> bool {
         std::process::id() != self.process
     }
 

@@ -14,6 +14,7 @@ use crate::sync::{Arc, Ordering};
 use crate::sys::map::Advice;
 use crate::word::{Chunk, Index};
 use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 /// Memory for the buffers of one class. Gives its memory and its addresses back
@@ -24,6 +25,17 @@ pub struct Segment {
     bytes: usize,
     count: usize,
     pages: Option<Pages>,
+    /// Behind which its memory is, if other processes may map it.
+    descriptor: Option<OwnedFd>,
+    states: Option<States>,
+}
+
+/// The states of a segment's buffers, for other processes to read.
+pub struct States {
+    /// Behind which they are, 64 bytes a buffer, in their order.
+    pub descriptor: OwnedFd,
+    /// The slot of the first buffer; the others follow.
+    pub first_slot: u32,
 }
 
 impl Segment {
@@ -35,14 +47,27 @@ impl Segment {
             bytes,
             count,
             pages: None,
+            descriptor: None,
+            states: None,
         }
     }
 
     /// Obtains the memory.
     pub(super) fn back(&mut self, memory: &Memory) -> Result<(), BuildError> {
-        let pages = memory.back(&self.arena.memory, self.offset(), self.bytes)?;
+        let (pages, descriptor) = memory.back(&self.arena.memory, self.offset(), self.bytes)?;
         self.pages = Some(pages);
+        self.descriptor = descriptor;
         Ok(())
+    }
+
+    /// Says where the states of its buffers are.
+    pub fn publish(&mut self, states: States) {
+        self.states = Some(states);
+    }
+
+    /// What other processes map, if they may: the memory, and the states.
+    pub fn shared(&self) -> Option<(BorrowedFd<'_>, &States)> {
+        Some((self.descriptor.as_ref()?.as_fd(), self.states.as_ref()?))
     }
 
     /// Those that are its memory.

@@ -263,13 +263,23 @@ mod tests {
                     // where a smaller class ends in the same bin.
                     None => if exact.is_some() {
                         let crowded = classes.iter().any(|&(other, _)| {
-                            other < size && other >= bin_start(bin(size))
+                            other < size && other >= bin_start(bin(size - 1))
                         });
                         prop_assert!(crowded, "{size} at 2^{shift} was not found");
                     },
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_request_at_the_end_of_a_bin_with_two_classes_is_left_to_the_exact_search() {
+        let table = Classes::new(0, std::ptr::null_mut()).unwrap();
+        let ladder = define(&table, &[(491_520, 0), (458_753, 0)]);
+        assert_eq!(bin(491_520 - 1), bin(458_753 - 1));
+        assert!(table.find(491_520, 1).is_none());
+        let exact = ladder.first(491_520, 1).map(|rung| rung.class);
+        assert_eq!(exact, ClassId::new(0));
     }
 
     #[test]

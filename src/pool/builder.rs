@@ -3,8 +3,9 @@
 //! Owns: defaults and the checking of what was asked for. Uses: `arena`,
 //! `catalog`. Used by: callers.
 
+use super::shared::FIRST_SLOT;
 use super::{Handle, Pool, Shared};
-use crate::arena::{Arena, MAX_ADDRESS_SPACE, Memory, layout_bytes};
+use crate::arena::{Access, Arena, MAX_ADDRESS_SPACE, Memory, layout_bytes};
 use crate::cache::Kind;
 use crate::catalog::Catalog;
 use crate::class::{Classes, GRANULE, Geometry, MAX_ALIGNMENT, MAX_SIZE};
@@ -12,7 +13,7 @@ use crate::error::{BuildError, OsError};
 use crate::lists::FreeLists;
 use crate::pages::{Pages, Rung};
 use crate::record::States;
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicU32};
 use crate::sys::cpu;
 use crate::word::Index;
 use std::io;
@@ -158,6 +159,16 @@ impl Builder {
         self
     }
 
+    /// Puts the buffers into memory that other processes can map (default: nobody can),
+    /// to read them or to write them, too: see [`share`](crate::share). Their size is
+    /// sealed, and writing unless it is allowed. The bookkeeping stays out of reach.
+    /// Children of a fork do not inherit them, whatever [`fork`](Self::fork) says, and
+    /// must not make raw calls.
+    pub fn shared(mut self, access: Access) -> Self {
+        self.memory.shared = Some(access);
+        self
+    }
+
     /// Whether raw pointers will be asked for (default false): the bookkeeping that
     /// they need, 64 bytes a buffer, is touched while building and growing, so that
     /// no [`allocate_raw`](crate::Pool::allocate_raw) faults a page. Without it the
@@ -241,6 +252,7 @@ impl Builder {
                 arena,
                 states,
                 raw_pointers: self.raw_pointers,
+                next_slot: AtomicU32::new(FIRST_SLOT),
                 memory: self.memory.clone(),
             }),
         };
@@ -266,7 +278,7 @@ impl Builder {
             Ok((
                 arena,
                 FreeLists::new(caches, classes, indices, self.cache_bytes)?,
-                States::new(indices)?,
+                States::paged(indices)?,
             ))
         };
         // The granules that hold no buffers come on top of what callers count.

@@ -16,6 +16,7 @@
 mod builder;
 mod class;
 mod raw;
+mod shared;
 #[cfg(feature = "event-listener")]
 mod task;
 mod wait;
@@ -33,7 +34,7 @@ use crate::catalog::{Catalog, Holder};
 use crate::class::Geometry;
 use crate::error::{AllocError, BuildError};
 use crate::lists::Given;
-use crate::record::States;
+use crate::record::{State, States};
 use crate::stats::Stats;
 use crate::sync::{Arc, AtomicU32, Ordering};
 use crate::word::Index;
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     states: States,
     /// Whether to touch the states of new buffers.
     raw_pointers: bool,
+    /// The first slot that no buffer has had.
+    next_slot: AtomicU32,
     memory: Memory,
 }
 
@@ -68,11 +71,11 @@ impl Shared {
         &self.arena
     }
 
-    /// The bytes for which a buffer of this pool is out as a raw pointer, or 0.
+    /// What is known of a buffer of this pool as a raw pointer.
     #[inline(always)]
-    fn raw(&self, index: Index) -> &AtomicU32 {
+    pub(crate) fn state(&self, index: Index) -> &State {
         // SAFETY: there is a state for each buffer that the arena could hold.
-        unsafe { &self.states.get_unchecked(index.raw() as usize).size }
+        unsafe { self.states.get_unchecked(index.raw() as usize) }
     }
 
     /// Bytes of memory that the states of buffers below index `indices` occupy.
@@ -82,12 +85,16 @@ impl Shared {
 
     /// Adds `count` buffers of `geometry`.
     fn grow(&self, geometry: &Geometry, count: usize, grown: bool) -> Result<(), BuildError> {
-        let segment = self.arena.segment(geometry, count, &self.memory)?;
+        let mut segment = self.arena.segment(geometry, count, &self.memory)?;
+        if self.memory.shared.is_some() {
+            let states = self.share_states(segment.first(), geometry, count)?;
+            segment.publish(states);
+        }
         if self.raw_pointers {
             (0..count)
                 .filter_map(|k| geometry.nth(segment.first(), k))
                 // Relaxed: nobody has them yet. It is 0 already.
-                .for_each(|index| self.raw(index).store(0, Ordering::Relaxed));
+                .for_each(|index| self.state(index).size.store(0, Ordering::Relaxed));
         }
         self.catalog
             .admit(geometry, Arc::new(segment), grown)
@@ -96,6 +103,10 @@ impl Shared {
 
     /// Buffers that are out as raw pointers.
     fn raw_out(&self) -> u64 {
+        if self.memory.shared.is_some() && self.arena.is_inherited() {
+            // A child of a fork does not have the states. Nor does it unmap anything.
+            return 0;
+        }
         self.catalog.read(|directory| {
             let mut out = 0;
             for entry in &directory.segments {
@@ -106,7 +117,7 @@ impl Shared {
                     };
                     // Relaxed: the last handle's drop ordered every raw call,
                     // each made through a handle, before this.
-                    let size = self.raw(index).load(Ordering::Relaxed);
+                    let size = self.state(index).size.load(Ordering::Relaxed);
                     out += u64::from(size != 0);
                 }
             }

@@ -51,11 +51,9 @@ impl Pool {
 
     #[inline(always)]
     fn mark_raw(&self, taken: Taken<'_>, size: usize) -> NonNull<u8> {
-        // Relaxed: the buffer is ours, and whoever gets the pointer gets it from
-        // us. A class is at most 1 GiB, so the size fits.
-        self.shared()
-            .raw(taken.index)
-            .store(size as u32, Ordering::Relaxed);
+        // Release: see `State`. A class is at most 1 GiB, so the size fits.
+        let state = self.shared().state(taken.index);
+        state.size.store(size as u32, Ordering::Release);
         taken.data()
     }
 
@@ -117,12 +115,15 @@ impl Pool {
         let shared = self.shared();
         let classes = shared.catalog.classes();
         if let Some((line, index)) = shared.arena.buffer_at(classes, start.addr()) {
-            let raw = shared.raw(index);
+            let state = shared.state(index);
             // Relaxed: the caller got the pointer from whoever wrote it, and says
             // that the buffer is its own. 0 says that it is not out, and is no
             // size.
-            if raw.load(Ordering::Relaxed) as usize == size && size != 0 {
-                raw.store(0, Ordering::Relaxed);
+            if state.size.load(Ordering::Relaxed) as usize == size && size != 0 {
+                // Release: see `State`.
+                let generation = state.generation.load(Ordering::Relaxed);
+                (state.generation).store(generation.wrapping_add(1), Ordering::Release);
+                state.size.store(0, Ordering::Release);
                 return Ok(Taken { line, index });
             }
         }
@@ -142,7 +143,7 @@ impl Pool {
             return FreeError::Interior { address, start };
         }
         // Relaxed: as above.
-        match shared.raw(place.index).load(Ordering::Relaxed) as usize {
+        match shared.state(place.index).size.load(Ordering::Relaxed) as usize {
             0 => FreeError::NotAllocated { address },
             allocated => FreeError::WrongSize {
                 address,

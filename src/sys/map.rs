@@ -7,6 +7,7 @@
 
 use super::limits::base_page;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 
 fn check(result: libc::c_int) -> io::Result<()> {
@@ -23,18 +24,23 @@ fn map(
     protection: libc::c_int,
     flags: libc::c_int,
 ) -> io::Result<NonNull<u8>> {
-    // SAFETY: an anonymous mapping; with a null `at` it disturbs no other
-    // mapping, and callers that pass an address own the range they name.
-    let base = unsafe {
-        libc::mmap(
-            at,
-            len,
-            protection,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags,
-            -1,
-            0,
-        )
-    };
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags;
+    map_from(at, len, protection, flags, -1, 0)
+}
+
+fn map_from(
+    at: *mut libc::c_void,
+    len: usize,
+    protection: libc::c_int,
+    flags: libc::c_int,
+    fd: libc::c_int,
+    offset: usize,
+) -> io::Result<NonNull<u8>> {
+    let offset =
+        libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
+    // SAFETY: with a null `at` a mapping disturbs no other one, and callers that pass an
+    // address own the range they name.
+    let base = unsafe { libc::mmap(at, len, protection, flags, fd, offset) };
     if base == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
@@ -175,6 +181,11 @@ impl Mapping {
         };
         let access = libc::PROT_READ | libc::PROT_WRITE;
         map(self.at(offset, len), len, access, flags | libc::MAP_FIXED)?;
+        self.advise_backing(offset, len, backing)
+    }
+
+    /// Tells the kernel whether to merge the pages of a range.
+    pub fn advise_backing(&self, offset: usize, len: usize, backing: Backing) -> io::Result<()> {
         let merged = match backing {
             Backing::HugeTlb(_) => return Ok(()),
             Backing::Transparent => self.advise(offset, len, Advice::Huge),
@@ -190,6 +201,40 @@ impl Mapping {
             }
             other => other,
         }
+    }
+
+    /// Replaces a range by what is behind `fd` from byte `from` on, shared, readable and
+    /// writable.
+    ///
+    /// # Safety
+    ///
+    /// Nobody may hold a reference into the range, and what is behind `fd` keeps its
+    /// size.
+    pub unsafe fn commit_from(
+        &self,
+        offset: usize,
+        len: usize,
+        fd: BorrowedFd<'_>,
+        from: usize,
+    ) -> io::Result<()> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+        let at = self.at(offset, len);
+        map_from(at, len, access, flags, fd.as_raw_fd(), from).map(drop)
+    }
+
+    /// Maps `len` bytes of what is behind `fd`, shared; for writing, too, if `writable`.
+    pub fn of(fd: BorrowedFd<'_>, len: usize, writable: bool) -> io::Result<Self> {
+        let write = if writable { libc::PROT_WRITE } else { 0 };
+        let base = map_from(
+            std::ptr::null_mut(),
+            len,
+            libc::PROT_READ | write,
+            libc::MAP_SHARED,
+            fd.as_raw_fd(),
+            0,
+        )?;
+        Ok(Self { base, len })
     }
 
     /// Gives the memory of a range back and keeps its addresses.

@@ -8,11 +8,15 @@
 pub mod bell;
 pub mod cpu;
 #[cfg(not(hugepool_loom))]
+pub mod fork;
+#[cfg(not(hugepool_loom))]
 pub mod limits;
 #[cfg(not(hugepool_loom))]
 pub mod map;
 #[cfg(not(hugepool_loom))]
 pub mod membarrier;
+#[cfg(not(hugepool_loom))]
+pub mod memfd;
 #[cfg(not(hugepool_loom))]
 pub mod memory;
 #[cfg(not(hugepool_loom))]

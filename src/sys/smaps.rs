@@ -65,7 +65,7 @@ fn read(text: impl BufRead, ranges: &[(usize, usize)]) -> io::Result<Vec<Backed>
                 *hugetlb = size > super::limits::base_page();
             }
             "Rss" => backed.resident += bytes(),
-            "AnonHugePages" => backed.huge += bytes(),
+            "AnonHugePages" | "ShmemPmdMapped" => backed.huge += bytes(),
             // Hugetlb pages do not count as Rss. KernelPageSize comes first.
             "Private_Hugetlb" | "Shared_Hugetlb" if *hugetlb => {
                 backed.huge += bytes();

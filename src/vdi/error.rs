@@ -57,6 +57,11 @@ pub enum Error {
         /// The state.
         state: State,
     },
+    /// The set is that of another process, of which this one is a child.
+    Forked {
+        /// The call.
+        call: Call,
+    },
     /// The set was aborted.
     Aborted {
         /// The call.
@@ -129,6 +134,7 @@ impl Error {
     pub fn code(&self) -> u32 {
         match self {
             Self::Protocol { .. } => VD_E_PROTOCOL,
+            Self::Forked { .. } => VD_E_NOTOPEN,
             Self::Aborted { .. } | Self::Alloc(AllocError::Aborted) => VD_E_ABORT,
             Self::BlockSize { .. }
             | Self::Alignment { .. }
@@ -161,6 +167,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Protocol { call, state } => write!(f, "{call} in the state \"{state}\""),
+            Self::Forked { call } => {
+                write!(f, "{call}: the set is not open in this child of a fork")
+            }
             Self::Aborted { call } => write!(f, "{call}: the set was aborted"),
             Self::BlockSize { given, least, most } => write!(
                 f,

@@ -8,7 +8,9 @@ use super::stage::Stage;
 use super::state::{Call, State};
 use crate::error::AllocError;
 use crate::pool::{Builder, Pool, geometry};
+use crate::share::{Access, Export, Handle, ShareError};
 use crate::snapshot::Snapshot;
+use crate::sys::fork;
 use std::fmt;
 use std::ptr::NonNull;
 use std::time::Duration;
@@ -89,6 +91,8 @@ pub struct Set {
     stage: Stage<Area>,
     plan: Snapshot<Plan>,
     builder: Builder,
+    /// `forks()` when it was made.
+    forks: u32,
 }
 
 impl Default for Set {
@@ -104,18 +108,22 @@ impl fmt::Debug for Set {
 }
 
 impl Set {
-    /// A set that is not open.
+    /// A set that is not open. Clients that it lets have its buffers may read and write
+    /// them.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_builder(Pool::builder())
+        Self::with_builder(Pool::builder().shared(Access::Write))
     }
 
-    /// As `new`; the buffers are mapped as `builder` says: which pages, whether to lock
-    /// them, and so on. Buffers that it declares are there besides those that are
+    /// As `new`; the buffers are mapped as `builder` says: whether and how clients can map
+    /// them, on which pages, and so on. Buffers that it declares are there besides those that are
     /// requested. The prefix zone and the alignment are the set's.
     #[must_use]
     pub fn with_builder(builder: Builder) -> Self {
+        // If it is refused, children of a fork are not told apart.
+        let _ = fork::watch();
         Self {
+            forks: fork::forks(),
             stage: Stage::default(),
             plan: Snapshot::new(Plan::default()),
             builder,
@@ -128,12 +136,24 @@ impl Set {
         self.stage.state()
     }
 
+    /// Whether this is a child of the process that made the set.
+    #[inline(always)]
+    fn is_inherited(&self) -> bool {
+        fork::forks() != self.forks
+    }
+
     fn check(&self, call: Call) -> Result<(), Error> {
+        if self.is_inherited() {
+            return Err(Error::Forked { call });
+        }
         let refused = |refusal| Error::refused(call, refusal);
         self.stage.check(call).map_err(refused)
     }
 
     fn take(&self, call: Call) -> Result<(), Error> {
+        if self.is_inherited() {
+            return Err(Error::Forked { call });
+        }
         let refused = |refusal| Error::refused(call, refusal);
         self.stage.take(call).map_err(refused)
     }
@@ -142,8 +162,8 @@ impl Set {
     #[inline(always)]
     fn area(&self, call: Call) -> Result<&Area, Error> {
         match self.stage.value_for(call) {
-            Some(area) => Ok(area),
-            None => Err(self.why_not(call)),
+            Some(area) if !self.is_inherited() => Ok(area),
+            _ => Err(self.why_not(call)),
         }
     }
 
@@ -290,6 +310,7 @@ impl Set {
     /// [`Error::Aborted`] if the set was aborted meanwhile. [`Error::Protocol`].
     pub fn end_configuration(&self) -> Result<(), Error> {
         let call = Call::EndConfiguration;
+        self.check(call)?;
         let refused = |refusal| Error::refused(call, refusal);
         self.stage.begin_making().map_err(refused)?;
         let built = self.build(call).inspect_err(|_| {
@@ -344,6 +365,7 @@ impl Set {
     /// [`Error::Devices`] if all are; [`Error::Protocol`], [`Error::Aborted`].
     pub fn open_device(&self) -> Result<(), Error> {
         let call = Call::OpenDevice;
+        self.check(call)?;
         let devices = self.plan.read(|plan| plan.config.device_count);
         let limit = u8::try_from(devices).unwrap_or(u8::MAX);
         let refused = |refusal| Error::refused(call, refusal);
@@ -356,6 +378,7 @@ impl Set {
     ///
     /// [`Error::Protocol`], if none is open, too.
     pub fn close_device(&self) -> Result<(), Error> {
+        self.check(Call::CloseDevice)?;
         let refused = |refusal| Error::refused(Call::CloseDevice, refusal);
         self.stage.close_device().map_err(refused)
     }
@@ -424,7 +447,25 @@ impl Set {
     #[must_use]
     pub fn is_shared_buffer(&self, address: *const u8) -> bool {
         let area = self.stage.value();
-        area.is_some_and(|area| area.pool.contains(address))
+        area.is_some_and(|area| !self.is_inherited() && area.pool.contains(address))
+    }
+
+    /// What clients need to map the buffers there are now: [`Pool::exports`].
+    ///
+    /// # Errors
+    ///
+    /// [`ShareError::NotShared`], also before the buffers are mapped.
+    pub fn exports(&self) -> Result<Vec<Export>, ShareError> {
+        self.pool().ok_or(ShareError::NotShared)?.exports()
+    }
+
+    /// The handle by which clients know the buffer `start`: [`Pool::handle`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::handle`].
+    pub fn handle(&self, start: *const u8) -> Result<Handle, ShareError> {
+        self.pool().ok_or(ShareError::NotShared)?.handle(start)
     }
 
     /// SignalAbort: ends every wait with [`Error::Aborted`], and every call to come but
@@ -462,7 +503,8 @@ impl Set {
     /// buffers are mapped.
     #[must_use]
     pub fn pool(&self) -> Option<&Pool> {
-        self.stage.value().map(|area| &area.pool)
+        let area = self.stage.value().filter(|_| !self.is_inherited());
+        area.map(|area| &area.pool)
     }
 }
 

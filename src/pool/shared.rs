@@ -1,0 +1,140 @@
+//! What a pool shares with other processes.
+//!
+//! Owns: the slots, which name buffers in handles, and the mapping of states that others
+//! read. Uses: the pool's shared part. Used by: `share`, growth.
+
+use super::{Pool, Shared};
+use crate::arena::{States, os};
+use crate::catalog::Holder;
+use crate::class::Geometry;
+use crate::error::BuildError;
+use crate::record::State;
+use crate::share::{Export, Handle, ShareError, layout_of};
+use crate::sync::Ordering;
+use crate::sys::limits::base_page;
+use crate::sys::memfd;
+use crate::word::Index;
+use std::os::fd::AsFd;
+
+/// The slot of a pool's first buffer: no handle is 0.
+pub const FIRST_SLOT: u32 = 1;
+
+impl Shared {
+    /// Makes states of `count` new buffers that others can read, and gives them slots.
+    pub(super) fn share_states(
+        &self,
+        first: usize,
+        geometry: &Geometry,
+        count: usize,
+    ) -> Result<States, BuildError> {
+        let too_many = BuildError::TooManySlots {
+            limit: (Handle::SLOTS - FIRST_SLOT) as usize,
+        };
+        let bytes = (count * size_of::<State>()).next_multiple_of(base_page());
+        let fd = memfd::create(c"hugepool-states", bytes, memfd::Kind::Base);
+        let fd = fd.map_err(os("memfd_create"))?;
+        // A chunk's states are next to each other in both places.
+        let per_chunk = Index::PER_CHUNK as usize;
+        for before in (0..count).step_by(per_chunk) {
+            let Some(index) = geometry.nth(first, before) else {
+                break;
+            };
+            let from = before * size_of::<State>();
+            let bytes = (bytes - from).min(per_chunk * size_of::<State>());
+            // SAFETY: nobody has the buffers yet. The size is sealed, and the writing of
+            // others, before anybody has the descriptor. A chunk's first index is a
+            // multiple of 4096, and its states whole pages.
+            unsafe {
+                self.states
+                    .place(index.raw() as usize, bytes, fd.as_fd(), from)
+            }
+            .map_err(os("mmap"))?;
+        }
+        memfd::seal(fd.as_fd(), true).map_err(os("fcntl"))?;
+        // Last: a slot is not given back. Relaxed: unique numbers, nothing more.
+        let more = u32::try_from(count).map_err(|_| too_many.clone())?;
+        let taken = self
+            .next_slot
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
+                next.checked_add(more).filter(|&end| end <= Handle::SLOTS)
+            });
+        Ok(States {
+            descriptor: fd,
+            first_slot: taken.map_err(|_| too_many)?,
+        })
+    }
+}
+
+impl Pool {
+    /// What other processes need to map the buffers of a pool that was built with
+    /// [`shared`](crate::Builder::shared): one export a segment. After
+    /// [`request`](Self::request) there are more. Descriptors are duplicated, and the
+    /// caller's.
+    ///
+    /// # Errors
+    ///
+    /// [`ShareError::NotShared`]; [`ShareError::System`] if there are too many
+    /// descriptors.
+    pub fn exports(&self) -> Result<Vec<Export>, ShareError> {
+        let shared = self.shared();
+        let access = shared.memory.shared.ok_or(ShareError::NotShared)?;
+        shared.catalog.read(|directory| {
+            let segments = directory.segments.iter();
+            segments
+                .filter_map(|entry| {
+                    let (memory, states) = entry.segment.shared()?;
+                    let geometry = &directory.classes[entry.class.index()];
+                    let layout = layout_of(
+                        geometry,
+                        shared.prefix(),
+                        entry.segment.count(),
+                        entry.segment.bytes(),
+                        states.first_slot,
+                        access,
+                    );
+                    Some((layout, memory, states.descriptor.as_fd()))
+                })
+                .map(|(layout, memory, states)| {
+                    Ok(Export {
+                        layout,
+                        memory: memory.try_clone_to_owned().map_err(ShareError::dup)?,
+                        states: states.try_clone_to_owned().map_err(ShareError::dup)?,
+                    })
+                })
+                .collect()
+        })
+    }
+
+    /// The handle of a buffer that is out as the raw pointer `start`: a number that
+    /// names it in every process that maps the pool, until it is freed. Lock-free; not
+    /// for the data path.
+    ///
+    /// # Errors
+    ///
+    /// [`ShareError::NotShared`]; [`ShareError::NoBuffer`] if no buffer that is out
+    /// starts there.
+    pub fn handle(&self, start: *const u8) -> Result<Handle, ShareError> {
+        let address = start.addr();
+        let shared = self.shared();
+        if shared.memory.shared.is_none() {
+            return Err(ShareError::NotShared);
+        }
+        let classes = shared.catalog.classes();
+        let index = shared
+            .arena
+            .buffer_at(classes, address)
+            .map(|found| found.1);
+        let found = index.and_then(|index| {
+            let slot = shared.catalog.read(|directory| {
+                directory.segments.iter().find_map(|entry| {
+                    let geometry = &directory.classes[entry.class.index()];
+                    let (_, states) = entry.segment.shared()?;
+                    let k = geometry.position_in(entry.segment.first(), index)?;
+                    (k < entry.segment.count()).then(|| states.first_slot + k as u32)
+                })
+            })?;
+            Handle::of(slot, shared.state(index))
+        });
+        found.ok_or(ShareError::NoBuffer { address })
+    }
+}

@@ -1,0 +1,41 @@
+//! Whether this process is a child of the one that was here before.
+//!
+//! Owns: the count of forks. Uses: libc. Used by: `vdi`.
+//!
+//! Source: pthread_atfork(3). What `vfork`, or `clone` without the C library, makes is
+//! not counted.
+
+use crate::sync::{AtomicU32, Ordering};
+use std::io;
+
+/// How many forks this process comes from, since somebody began to count. Relaxed
+/// throughout: a child has one thread when it counts.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+/// 1 once they are counted.
+static COUNTED: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn count() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Counts forks from now on.
+pub fn watch() -> io::Result<()> {
+    if COUNTED.swap(1, Ordering::Relaxed) == 1 {
+        return Ok(());
+    }
+    // SAFETY: the handler is there as long as the program, or the shared object, which is
+    // not unloaded; it does what a handler may.
+    match unsafe { libc::pthread_atfork(None, None, Some(count)) } {
+        0 => Ok(()),
+        error => {
+            COUNTED.store(0, Ordering::Relaxed);
+            Err(io::Error::from_raw_os_error(error))
+        }
+    }
+}
+
+/// How many that are.
+#[inline(always)]
+pub fn forks() -> u32 {
+    FORKS.load(Ordering::Relaxed)
+}

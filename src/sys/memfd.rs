@@ -1,0 +1,115 @@
+//! Memory with a descriptor, for other processes to map.
+//!
+//! Owns: `memfd_create`, seals, and the size of what is behind a descriptor. Uses: libc.
+//! Used by: `arena`, `share`.
+//!
+//! Source: memfd_create(2), fcntl(2) under "File Sealing". A size that is sealed cannot
+//! be changed by anybody: a process that maps it is never sent `SIGBUS` because another
+//! cut it short. With `FUTURE_WRITE` sealed nobody can map it for writing any more, nor
+//! write to it; mappings that were made before stay.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// Which pages are behind a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Those of shared memory.
+    Base,
+    /// Huge pages of 2^shift bytes from the hugetlb pool.
+    HugeTlb(u32),
+}
+
+/// Memory of `len` bytes, all zero and not there until it is touched.
+pub fn create(name: &CStr, len: usize, kind: Kind) -> io::Result<OwnedFd> {
+    let huge = match kind {
+        Kind::Base => 0,
+        Kind::HugeTlb(shift) => libc::MFD_HUGETLB | shift << libc::MFD_HUGE_SHIFT,
+    };
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING | huge;
+    // SAFETY: the name is a string that the call reads.
+    let create = |flags| unsafe { libc::memfd_create(name.as_ptr(), flags) };
+    // Before Linux 6.3 nobody knows of executable ones.
+    let mut fd = create(flags | libc::MFD_NOEXEC_SEAL);
+    if fd < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) {
+        fd = create(flags);
+    }
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it was made just now, and is nobody else's.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let len = libc::off_t::try_from(len).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
+    // SAFETY: the descriptor is open.
+    if unsafe { libc::ftruncate(fd.as_raw_fd(), len) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(fd)
+}
+
+const SIZE_SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
+
+/// Fixes the size for good, and if `read_only` that nobody maps it for writing from now
+/// on.
+pub fn seal(fd: BorrowedFd<'_>, read_only: bool) -> io::Result<()> {
+    let write = if read_only {
+        libc::F_SEAL_FUTURE_WRITE
+    } else {
+        0
+    };
+    let seals = SIZE_SEALS | write | libc::F_SEAL_SEAL;
+    // SAFETY: the descriptor is open.
+    match unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether the size can no longer change. False for what is no such memory.
+pub fn is_size_sealed(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: the descriptor is open.
+    let seals = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) };
+    seals >= 0 && seals & SIZE_SEALS == SIZE_SEALS
+}
+
+/// Bytes behind a descriptor.
+pub fn len(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the descriptor is open, and the structure is there to be written.
+    if unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: written just now.
+    let stat = unsafe { stat.assume_init() };
+    usize::try_from(stat.st_size).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::Write;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn what_is_sealed_keeps_its_size_and_may_be_closed_to_writers() {
+        for read_only in [false, true] {
+            let fd = create(c"test", 8192, Kind::Base).unwrap();
+            assert!(!is_size_sealed(fd.as_fd()));
+            seal(fd.as_fd(), read_only).unwrap();
+            assert!(is_size_sealed(fd.as_fd()));
+            assert_eq!(len(fd.as_fd()).unwrap(), 8192);
+            let mut file = File::from(fd);
+            assert!(file.set_len(4096).is_err() && file.set_len(16384).is_err());
+            assert_eq!(file.write(b"x").is_err(), read_only);
+            assert!(seal(file.as_fd(), false).is_err(), "sealed for good");
+        }
+    }
+
+    #[test]
+    fn an_ordinary_file_is_not_sealed() {
+        let file = File::open("/proc/self/exe").unwrap();
+        assert!(!is_size_sealed(file.as_fd()));
+    }
+}

@@ -1,0 +1,379 @@
+//! Buffers that other processes map.
+
+use hugepool::share::{Access, Client, Export, Handle, Layout, ShareError};
+use hugepool::{BuildError, Pool, Rung};
+use proptest::prelude::*;
+use std::collections::HashSet;
+use std::fs::File;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr::NonNull;
+
+const SIZE: usize = 5000;
+const PREFIX: usize = 256;
+
+fn pool(access: Access, count: usize) -> Pool {
+    let builder = Pool::builder().reserve(SIZE, 4096, count);
+    let builder = builder.prefix_zone(PREFIX).shared(access);
+    builder.address_space(4 << 30).build().unwrap()
+}
+
+/// A client of everything that `pool` shares. What goes over the channel goes as bytes.
+fn client(pool: &Pool) -> Client {
+    let client = Client::new();
+    pool.exports()
+        .unwrap()
+        .into_iter()
+        .for_each(|export| client.attach(sent(export)).unwrap());
+    client
+}
+
+fn sent(export: Export) -> Export {
+    let layout = Layout::from_bytes(&export.layout.to_bytes()).unwrap();
+    assert_eq!(layout, export.layout);
+    Export { layout, ..export }
+}
+
+fn allocate(pool: &Pool) -> NonNull<u8> {
+    pool.allocate_raw(SIZE, 4096).unwrap()
+}
+
+fn free(pool: &Pool, start: NonNull<u8>) {
+    // SAFETY: allocated by `allocate`, and freed once.
+    unsafe { pool.free_raw(start.as_ptr(), SIZE) }.unwrap();
+}
+
+fn handle(pool: &Pool, start: NonNull<u8>) -> Handle {
+    Handle::from_raw(pool.handle(start.as_ptr()).unwrap().raw())
+}
+
+#[test]
+fn a_handle_names_the_same_bytes_on_both_sides() {
+    // Several segments, one of them with several chunks.
+    let pool = pool(Access::Write, 5000);
+    pool.request(1 << 20, 1 << 20, 3).unwrap();
+    let client = client(&pool);
+    let mut held: Vec<(NonNull<u8>, usize)> = (0..5000).map(|_| (allocate(&pool), SIZE)).collect();
+    held.extend((0..3).map(|_| (pool.allocate_raw(999_999, 4096).unwrap(), 999_999)));
+    let mut handles = HashSet::new();
+    for (at, &(start, size)) in held.iter().enumerate() {
+        let handle = handle(&pool, start);
+        assert!(handles.insert(handle), "two buffers have one handle");
+        let view = client.map(handle).unwrap();
+        assert_eq!(
+            (view.size, view.prefix, view.writable),
+            (size, PREFIX, true)
+        );
+        assert_eq!(client.handle(view.start.as_ptr()), Ok(handle));
+        assert!(view.start.addr().get().is_multiple_of(4096));
+        // SAFETY: both sides are mapped, and nobody else uses the buffer.
+        unsafe {
+            start.write(at as u8);
+            assert_eq!(view.start.read(), at as u8);
+            let last = view.size - 1;
+            view.start.add(last).write(!(at as u8));
+            assert_eq!(start.add(last).read(), !(at as u8));
+            // The client's prefix zone.
+            view.start.sub(PREFIX).write_bytes(0xee, PREFIX);
+            assert_eq!(start.sub(1).read(), 0xee);
+        }
+    }
+    for (start, size) in held {
+        // SAFETY: allocated above, and freed once.
+        unsafe { pool.free_raw(start.as_ptr(), size) }.unwrap();
+    }
+}
+
+#[test]
+fn a_stale_handle_is_refused() {
+    let pool = pool(Access::Read, 1);
+    let client = client(&pool);
+    let start = allocate(&pool);
+    let stale = handle(&pool, start);
+    let view = client.map(stale).unwrap();
+    free(&pool, start);
+    let refused = |handle| client.map(handle) == Err(ShareError::BadHandle { handle });
+    assert!(refused(stale));
+    let address = view.start.addr().get();
+    assert_eq!(
+        client.handle(view.start.as_ptr()),
+        Err(ShareError::NoBuffer { address })
+    );
+    // Nor does it name the next owner's data.
+    for _ in 0..4095 {
+        let again = allocate(&pool);
+        assert_eq!(again, start);
+        assert_ne!(handle(&pool, again), stale);
+        assert!(refused(stale));
+        free(&pool, again);
+    }
+}
+
+#[test]
+fn a_forged_handle_is_refused() {
+    let pool = pool(Access::Read, 4);
+    let client = client(&pool);
+    let start = allocate(&pool);
+    let good = handle(&pool, start).raw();
+    for forged in [0, 1 << 20, good ^ 1 << 20, good + 1, good + 4, u32::MAX] {
+        let handle = Handle::from_raw(forged);
+        let error = client.map(handle).unwrap_err();
+        assert_eq!(error, ShareError::BadHandle { handle });
+        assert!(error.to_string().contains(&format!("{forged:#010x}")));
+    }
+    free(&pool, start);
+}
+
+#[test]
+fn only_the_first_byte_of_a_buffer_that_is_out_has_a_handle() {
+    let pool = pool(Access::Read, 2);
+    let client = client(&pool);
+    let start = allocate(&pool);
+    let view = client.map(handle(&pool, start)).unwrap();
+    for wrong in [
+        std::ptr::null(),
+        view.start.as_ptr().wrapping_add(1).cast_const(),
+        view.start.as_ptr().wrapping_sub(1),
+        start.as_ptr().wrapping_add(1),
+        std::ptr::without_provenance(usize::MAX),
+    ] {
+        let address = wrong.addr();
+        let refused = Err(ShareError::NoBuffer { address });
+        assert_eq!(client.handle(wrong), refused);
+        assert_eq!(pool.handle(wrong), refused);
+    }
+    free(&pool, start);
+    assert!(pool.handle(start.as_ptr()).is_err(), "it is free");
+    // A `Buffer` has none, since it can go any time.
+    let buffer = pool.allocate(SIZE, 4096).unwrap();
+    assert!(pool.handle(buffer.as_ptr()).is_err());
+}
+
+#[test]
+fn segments_that_come_later_are_attached_later() {
+    let pool = pool(Access::Read, 1);
+    let client = client(&pool);
+    pool.request(SIZE, 4096, 2).unwrap();
+    let held: Vec<_> = (0..3).map(|_| allocate(&pool)).collect();
+    let known = |client: &Client| {
+        let known = held
+            .iter()
+            .filter(|&&start| client.map(handle(&pool, start)).is_ok());
+        known.count()
+    };
+    assert_eq!(known(&client), 1);
+    for export in pool.exports().unwrap() {
+        let first = client.attach(sent(export));
+        assert!(matches!(first, Ok(()) | Err(ShareError::Slots { .. })));
+    }
+    assert_eq!(known(&client), 3);
+    held.into_iter().for_each(|start| free(&pool, start));
+}
+
+/// What a process that has the descriptor alone can map.
+fn mappable(fd: &OwnedFd, bytes: usize, access: i32) -> bool {
+    // SAFETY: a new mapping, of which nothing is used, and which is unmapped.
+    unsafe {
+        let at = libc::mmap(
+            std::ptr::null_mut(),
+            bytes,
+            access,
+            libc::MAP_SHARED,
+            fd.as_raw_fd(),
+            0,
+        );
+        at != libc::MAP_FAILED && libc::munmap(at, bytes) == 0
+    }
+}
+
+#[test]
+fn a_client_can_write_what_is_granted_and_nothing_else() {
+    for access in [Access::Read, Access::Write] {
+        let pool = pool(access, 4);
+        pool.request(4096, 4096, 4).unwrap();
+        for export in pool.exports().unwrap() {
+            let bytes = export.layout.bytes();
+            let write = libc::PROT_READ | libc::PROT_WRITE;
+            assert_eq!(
+                mappable(&export.memory, bytes, write),
+                access == Access::Write
+            );
+            assert!(mappable(&export.memory, bytes, libc::PROT_READ));
+            assert!(!mappable(&export.states, 4096, write));
+            assert!(mappable(&export.states, 4096, libc::PROT_READ));
+            for fd in [export.memory, export.states] {
+                let file = File::from(fd);
+                assert!(file.set_len(0).is_err() && file.set_len(1 << 30).is_err());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_client_that_writes_everywhere_spoils_nothing_but_contents() {
+    const COUNT: usize = 64;
+    let pool = pool(Access::Write, COUNT);
+    for export in pool.exports().unwrap() {
+        let bytes = export.layout.bytes();
+        // SAFETY: a new mapping of the whole memory, written as a whole, and unmapped.
+        unsafe {
+            let at = libc::mmap(
+                std::ptr::null_mut(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                export.memory.as_raw_fd(),
+                0,
+            );
+            assert_ne!(at, libc::MAP_FAILED);
+            at.cast::<u8>().write_bytes(0xff, bytes);
+            libc::munmap(at, bytes);
+        }
+    }
+    for _ in 0..2 {
+        let held: HashSet<_> = (0..COUNT).map(|_| allocate(&pool)).collect();
+        assert_eq!(held.len(), COUNT);
+        assert!(pool.allocate_raw(SIZE, 4096).is_err());
+        held.into_iter().for_each(|start| free(&pool, start));
+    }
+}
+
+#[test]
+fn a_pool_that_is_not_shared_has_nothing_to_export() {
+    let pool = Pool::builder().reserve(SIZE, 4096, 1).build().unwrap();
+    assert_eq!(pool.exports().unwrap_err(), ShareError::NotShared);
+    let start = allocate(&pool);
+    assert_eq!(pool.handle(start.as_ptr()), Err(ShareError::NotShared));
+    free(&pool, start);
+}
+
+#[test]
+fn a_wrong_descriptor_is_refused() {
+    let pool = pool(Access::Read, 1);
+    let export = || pool.exports().unwrap().remove(0);
+    let attach = |export| Client::new().attach(export).unwrap_err();
+    // The two exchanged: each has another size.
+    let Export {
+        layout,
+        memory,
+        states,
+    } = export();
+    let exchanged = attach(Export {
+        layout,
+        memory: states,
+        states: memory,
+    });
+    assert!(matches!(exchanged, ShareError::Size { .. }), "{exchanged}");
+    // A file, and memory whose size anybody may change.
+    let file = File::open("/proc/self/exe").unwrap();
+    // SAFETY: a new descriptor, which is nobody else's.
+    let open = unsafe {
+        let fd = libc::memfd_create(c"open".as_ptr(), libc::MFD_ALLOW_SEALING);
+        assert!(fd >= 0);
+        OwnedFd::from_raw_fd(fd)
+    };
+    File::from(open.try_clone().unwrap())
+        .set_len(layout.bytes() as u64)
+        .unwrap();
+    for wrong in [OwnedFd::from(file), open] {
+        let error = attach(Export {
+            memory: wrong,
+            ..export()
+        });
+        assert_eq!(error, ShareError::NotSealed);
+    }
+    // The same twice.
+    let client = Client::new();
+    client.attach(export()).unwrap();
+    let twice = client.attach(export()).unwrap_err();
+    assert_eq!(twice, ShareError::Slots { first: 1, count: 1 });
+}
+
+#[test]
+fn a_layout_that_is_truncated_or_of_another_version_is_refused() {
+    let pool = pool(Access::Read, 1);
+    let bytes = pool.exports().unwrap()[0].layout.to_bytes();
+    for given in [0, 1, Layout::BYTES - 1] {
+        let needed = Layout::BYTES;
+        let refused = Layout::from_bytes(&bytes[..given]);
+        assert_eq!(refused, Err(ShareError::Truncated { given, needed }));
+    }
+    let long = [bytes.as_slice(), &[0]].concat();
+    assert!(matches!(
+        Layout::from_bytes(&long),
+        Err(ShareError::Truncated { .. })
+    ));
+    let mut other = bytes;
+    other[7] += 1;
+    assert!(matches!(
+        Layout::from_bytes(&other),
+        Err(ShareError::Version { .. })
+    ));
+}
+
+proptest! {
+    /// Whatever the words are: a layout that is believed can be used without leaving
+    /// the memory.
+    #[test]
+    fn a_forged_layout_is_refused_or_harmless(
+        at in 1usize..10,
+        word in prop_oneof![any::<u64>(), 0u64..10_000, (0u32..64).prop_map(|shift| 1 << shift)],
+    ) {
+        let pool = pool(Access::Read, 3);
+        let mut bytes = pool.exports().unwrap()[0].layout.to_bytes();
+        bytes[at * 8..][..8].copy_from_slice(&word.to_le_bytes());
+        match Layout::from_bytes(&bytes) {
+            Err(error) => {
+                let forged = matches!(error, ShareError::Forged { .. });
+                prop_assert!(forged, "{}", error);
+            }
+            Ok(layout) => {
+                prop_assert!(layout.count() > 0 && layout.size() > 0);
+                let needed = layout.count().checked_mul(layout.size() + layout.prefix());
+                prop_assert!(needed.is_some_and(|needed| needed <= layout.bytes()));
+            }
+        }
+    }
+}
+
+#[test]
+fn more_buffers_than_handles_can_name_are_refused() {
+    let many = Pool::builder()
+        .reserve(512, 512, 1 << 20)
+        .shared(Access::Read)
+        .prefault(false);
+    let limit = (1 << 20) - 1;
+    assert_eq!(
+        many.build().map(drop),
+        Err(BuildError::TooManySlots { limit })
+    );
+    let pool = Pool::builder().shared(Access::Read).prefault(false);
+    let pool = pool.reserve(512, 512, limit).build().unwrap();
+    let error = pool.request(512, 512, 1).unwrap_err();
+    assert_eq!(error, BuildError::TooManySlots { limit });
+    assert_eq!(pool.available(512, 512), limit);
+}
+
+#[test]
+fn shared_memory_says_which_pages_it_is_on() {
+    for pages in hugepool::Pages::ALL {
+        let builder = Pool::builder()
+            .reserve(1 << 20, 4096, 4)
+            .shared(Access::Read);
+        let better = hugepool::Pages::ALL
+            .into_iter()
+            .filter(|&other| other < pages);
+        let builder = better.fold(builder, |builder, other| builder.pages(other, Rung::Never));
+        match builder.pages(pages, Rung::Require).build() {
+            Ok(pool) => {
+                let segment = &pool.stats().segments[0];
+                println!("{pages}: {} of {} huge", segment.huge_bytes, segment.bytes);
+                assert_eq!(segment.pages, pages);
+                assert_eq!(segment.resident_bytes, segment.bytes);
+                let client = client(&pool);
+                let start = pool.allocate_raw(1 << 20, 4096).unwrap();
+                assert!(client.map(handle(&pool, start)).is_ok());
+            }
+            Err(error) => println!("skipped: {error}"),
+        }
+    }
+}
