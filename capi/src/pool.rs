@@ -1,0 +1,352 @@
+//! The plain pool.
+//!
+//! Owns: its calls in C. Uses: `error`, the library. Used by: C and C++ programs.
+
+use crate::error::{Failure, HP_NOERROR, done, failed, object, put, release};
+use ::pool::{Builder, Pool};
+use std::ffi::c_void;
+use std::ptr::null_mut;
+use std::time::Duration;
+
+/// A pool of aligned buffers.
+pub struct hp_pool(Pool);
+
+/// The description of a pool. Not for several threads at once.
+pub struct hp_builder(Builder);
+
+/// What a pool has and holds.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hp_stats {
+    /// Buffers of all classes.
+    pub capacity: u64,
+    /// Buffers that are out.
+    pub in_use: u64,
+    /// Bytes of memory that the buffers are mapped to.
+    pub mapped_bytes: u64,
+    /// Bytes of that which are on huge pages.
+    pub huge_bytes: u64,
+    /// Bytes of memory that the bookkeeping occupies.
+    pub metadata_bytes: u64,
+    /// Requests that wait for a buffer.
+    pub waiting: u64,
+    /// Requests that were refused for lack of a free buffer.
+    pub failures: u64,
+}
+
+/// Begins the description of a pool. It ends with hp_builder_build or hp_builder_release.
+///
+/// # Safety
+///
+/// `builder` is a place for a pointer, or null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_builder_new(builder: *mut *mut hp_builder) -> u32 {
+    if builder.is_null() || !builder.is_aligned() {
+        return failed(&Failure::Pointer("builder"));
+    }
+    let made = Box::into_raw(Box::new(hp_builder(Pool::builder().raw_pointers(true))));
+    // SAFETY: the caller says so.
+    done(unsafe { put(builder, made, "builder") })
+}
+
+/// Drops a description. Null is nothing.
+///
+/// # Safety
+///
+/// `builder` came from hp_builder_new, and is not used after this.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_builder_release(builder: *mut hp_builder) {
+    // SAFETY: the caller says so.
+    unsafe { release(builder) };
+}
+
+/// Changes a description.
+///
+/// # Safety
+///
+/// `builder` points to one that nobody else uses now, or is null.
+unsafe fn change(builder: *mut hp_builder, change: impl FnOnce(Builder) -> Builder) -> u32 {
+    if builder.is_null() || !builder.is_aligned() {
+        return failed(&Failure::Pointer("builder"));
+    }
+    // SAFETY: the caller says so.
+    let builder = unsafe { &mut *builder };
+    builder.0 = change(std::mem::take(&mut builder.0));
+    HP_NOERROR
+}
+
+/// Declares `count` buffers of `size` bytes at `alignment` bytes. Whether they can be is
+/// found out by hp_builder_build.
+///
+/// # Safety
+///
+/// `builder` points to a description, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_builder_reserve(
+    builder: *mut hp_builder,
+    size: usize,
+    alignment: usize,
+    count: usize,
+) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe { change(builder, |builder| builder.reserve(size, alignment, count)) }
+}
+
+/// Keeps `bytes` right before every buffer for the client.
+///
+/// # Safety
+///
+/// `builder` points to a description, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_builder_prefix_zone(builder: *mut hp_builder, bytes: usize) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe { change(builder, |builder| builder.prefix_zone(bytes)) }
+}
+
+/// Reserves `bytes` of address space: the most that the pool may ever grow to.
+///
+/// # Safety
+///
+/// `builder` points to a description, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_builder_address_space(builder: *mut hp_builder, bytes: usize) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe { change(builder, |builder| builder.address_space(bytes)) }
+}
+
+/// Whether to fault in all memory while building (it is by default).
+///
+/// # Safety
+///
+/// `builder` points to a description, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_builder_prefault(builder: *mut hp_builder, prefault: bool) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe { change(builder, |builder| builder.prefault(prefault)) }
+}
+
+/// Maps the memory and builds the pool. The description stays. `*pool` is null if it
+/// fails.
+///
+/// # Safety
+///
+/// `builder` points to a description, `pool` to a place for a pointer, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_builder_build(
+    builder: *const hp_builder,
+    pool: *mut *mut hp_pool,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let (builder, clear) = unsafe { (object(builder, "builder"), put(pool, null_mut(), "pool")) };
+    let built = builder.and_then(|builder| {
+        clear?;
+        builder.0.build().map_err(Failure::Build)
+    });
+    done(built.and_then(|built| {
+        let built = Box::into_raw(Box::new(hp_pool(built)));
+        // SAFETY: the caller says so.
+        unsafe { put(pool, built, "pool") }
+    }))
+}
+
+/// Gives a pool back. Buffers that are out must not be used any more. Null is nothing.
+///
+/// # Safety
+///
+/// `pool` came from hp_builder_build, and is not used after this.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_pool_release(pool: *mut hp_pool) {
+    // SAFETY: the caller says so.
+    unsafe { release(pool) };
+}
+
+/// Takes a buffer of `size` bytes whose address is a multiple of `alignment`. `*buffer` is
+/// null if it fails.
+///
+/// # Safety
+///
+/// `pool` points to a pool, `buffer` to a place for a pointer, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_pool_allocate(
+    pool: *const hp_pool,
+    size: usize,
+    alignment: usize,
+    buffer: *mut *mut c_void,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let (pool, clear) = unsafe { (object(pool, "pool"), put(buffer, null_mut(), "buffer")) };
+    let (pool, ()) = match (pool, clear) {
+        (Ok(pool), Ok(clear)) => (pool, clear),
+        (Err(failure), _) | (_, Err(failure)) => return failed(&failure),
+    };
+    match pool.0.allocate_raw(size, alignment) {
+        Ok(start) => {
+            // SAFETY: it was written to a moment ago.
+            unsafe { buffer.write(start.as_ptr().cast()) };
+            HP_NOERROR
+        }
+        Err(error) => failed(&Failure::Alloc(error)),
+    }
+}
+
+/// As hp_pool_allocate, and waits up to `milliseconds` (0xffffffff: for ever) for a buffer
+/// if none is free: then HP_VD_E_TIMEOUT.
+///
+/// # Safety
+///
+/// As hp_pool_allocate.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_pool_allocate_timeout(
+    pool: *const hp_pool,
+    size: usize,
+    alignment: usize,
+    milliseconds: u32,
+    buffer: *mut *mut c_void,
+) -> u32 {
+    let limit = match milliseconds {
+        u32::MAX => Duration::MAX,
+        limit => Duration::from_millis(limit.into()),
+    };
+    // SAFETY: the caller says so.
+    let (pool, clear) = unsafe { (object(pool, "pool"), put(buffer, null_mut(), "buffer")) };
+    let start = pool.and_then(|pool| {
+        clear?;
+        let taken = pool.0.allocate_timeout(size, alignment, limit);
+        // It is of this pool.
+        let raw = pool.0.into_raw(taken.map_err(Failure::Alloc)?);
+        raw.map_err(|_| Failure::Pointer("pool"))
+    });
+    // SAFETY: the caller says so.
+    done(start.and_then(|start| unsafe { put(buffer, start.as_ptr().cast(), "buffer") }))
+}
+
+/// Takes back a buffer that was allocated for `size` bytes.
+///
+/// # Safety
+///
+/// `pool` points to a pool, or is null. A buffer that is taken back is not used any more,
+/// and no two threads give back the same one at a time.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_pool_free(
+    pool: *const hp_pool,
+    buffer: *mut c_void,
+    size: usize,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let pool = match unsafe { object(pool, "pool") } {
+        Ok(pool) => pool,
+        Err(failure) => return failed(&failure),
+    };
+    // SAFETY: the caller says so.
+    match unsafe { pool.0.free_raw(buffer.cast(), size) } {
+        Ok(()) => HP_NOERROR,
+        Err(error) => failed(&Failure::Free(error)),
+    }
+}
+
+/// How many buffers of `size` bytes at `alignment` bytes one caller could take now.
+///
+/// # Safety
+///
+/// `pool` points to a pool, `count` to a place for a number, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_pool_available(
+    pool: *const hp_pool,
+    size: usize,
+    alignment: usize,
+    count: *mut usize,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let pool = unsafe { object(pool, "pool") };
+    // SAFETY: the caller says so.
+    done(pool.and_then(|pool| unsafe { put(count, pool.0.available(size, alignment), "count") }))
+}
+
+/// Whether `address` lies in a buffer of the pool, free or taken.
+///
+/// # Safety
+///
+/// `pool` points to a pool, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_pool_contains(pool: *const hp_pool, address: *const c_void) -> bool {
+    // SAFETY: the caller says so.
+    let pool = unsafe { object(pool, "pool") };
+    pool.is_ok_and(|pool| pool.0.contains(address.cast()))
+}
+
+/// Adds `count` buffers of `size` bytes at `alignment` bytes, mapped now.
+///
+/// # Safety
+///
+/// `pool` points to a pool, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_pool_request(
+    pool: *const hp_pool,
+    size: usize,
+    alignment: usize,
+    count: usize,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let pool = unsafe { object(pool, "pool") };
+    done(pool.and_then(|pool| {
+        let grown = pool.0.request(size, alignment, count);
+        grown.map_err(Failure::Build)
+    }))
+}
+
+/// Gives back the memory that was added by hp_pool_request and whose buffers are all home.
+///
+/// # Safety
+///
+/// `pool` points to a pool, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_pool_trim(pool: *const hp_pool) -> u32 {
+    // SAFETY: the caller says so.
+    let pool = unsafe { object(pool, "pool") };
+    done(pool.map(|pool| {
+        let _trimmed = pool.0.trim();
+    }))
+}
+
+/// Ends every wait, and every one to come, with HP_VD_E_ABORT.
+///
+/// # Safety
+///
+/// `pool` points to a pool, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_pool_abort(pool: *const hp_pool) -> u32 {
+    // SAFETY: the caller says so.
+    let pool = unsafe { object(pool, "pool") };
+    done(pool.map(|pool| pool.0.abort()))
+}
+
+/// What the pool has and holds. Reads the kernel's view; not for the data path.
+///
+/// # Safety
+///
+/// `pool` points to a pool, `stats` to a place for the numbers, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_pool_stats(pool: *const hp_pool, stats: *mut hp_stats) -> u32 {
+    // SAFETY: the caller says so.
+    let pool = unsafe { object(pool, "pool") };
+    done(pool.and_then(|pool| {
+        let now = pool.0.stats();
+        let numbers = hp_stats {
+            capacity: now.capacity() as u64,
+            in_use: now.classes.iter().map(|class| class.in_use as u64).sum(),
+            mapped_bytes: now
+                .segments
+                .iter()
+                .map(|segment| segment.bytes as u64)
+                .sum(),
+            huge_bytes: (now.segments.iter())
+                .map(|segment| segment.huge_bytes as u64)
+                .sum(),
+            metadata_bytes: now.metadata_bytes as u64,
+            waiting: now.waiting,
+            failures: now.classes.iter().map(|class| class.failures).sum(),
+        };
+        // SAFETY: the caller says so.
+        unsafe { put(stats, numbers, "stats") }
+    }))
+}

@@ -1,0 +1,376 @@
+//! The virtual device set.
+//!
+//! Owns: its calls in C. Uses: `error`, the library. Used by: C and C++ programs.
+
+use crate::error::{Failure, HP_NOERROR, done, failed, object, put, release};
+use ::pool::vdi::{Config, Error, Parameters, Set};
+use std::ffi::c_void;
+use std::ptr::null_mut;
+use std::time::Duration;
+
+/// A virtual device set.
+pub struct hp_vdi(Set);
+
+/// The configuration of a set (VDConfig): the client fills in the first seven fields, the
+/// set the others.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hp_vd_config {
+    /// Devices of the set, 1 to 64.
+    pub device_count: u32,
+    /// Features that are asked for, and then those that there are.
+    pub features: u32,
+    /// Bytes that the client keeps right before each buffer.
+    pub prefix_zone_size: u32,
+    /// What the client wants buffers aligned to, in bytes; 0: no wish.
+    pub alignment: u32,
+    /// Bytes between soft file marks; passed on.
+    pub soft_file_mark_block_size: u32,
+    /// Bytes before the end of the medium at which the client warns; passed on.
+    pub eom_warning_size: u32,
+    /// How long the client waits for the server, in ms; 0 for ever. Passed on.
+    pub server_time_out: u32,
+    /// The server's block size, in bytes.
+    pub block_size: u32,
+    /// How many requests a device may have: 4.
+    pub max_io_depth: u32,
+    /// The largest transfer, in bytes.
+    pub max_transfer_size: u32,
+    /// Bytes of all buffers' memory; 0xffffffff if they are more.
+    pub buffer_area_size: u32,
+}
+
+/// What the server fixes for the life of a set. Fill it in by name: the reference and the
+/// published header give two of them in different orders.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hp_vd_parameters {
+    /// Features that there are.
+    pub features: u32,
+    /// A power of two, 512 to 65536 bytes.
+    pub block_size: u32,
+    /// 0 for the block size, or a power of two from there to 65536 bytes.
+    pub alignment: u32,
+    /// A multiple of 65536 bytes.
+    pub max_transfer_size: u32,
+    /// How long the server waits for the client, in ms; passed on.
+    pub time_out: u32,
+}
+
+/// Makes a set that is not open. Release it with hp_vdi_release.
+///
+/// # Safety
+///
+/// `set` is a place for a pointer, or null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_new(set: *mut *mut hp_vdi) -> u32 {
+    if set.is_null() || !set.is_aligned() {
+        return failed(&Failure::Pointer("set"));
+    }
+    let made = Box::into_raw(Box::new(hp_vdi(Set::new())));
+    // SAFETY: the caller says so.
+    done(unsafe { put(set, made, "set") })
+}
+
+/// Ends a set and gives its memory back, whatever its state: nobody may use it, or its
+/// buffers, any more. Null is nothing.
+///
+/// # Safety
+///
+/// `set` came from hp_vdi_new, and is not used after this.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_release(set: *mut hp_vdi) {
+    // SAFETY: the caller says so.
+    unsafe { release(set) };
+}
+
+/// Open: takes note of what the client wishes.
+///
+/// # Safety
+///
+/// Both point to what their types say, or are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_open(set: *const hp_vdi, client: *const hp_vd_config) -> u32 {
+    // SAFETY: the caller says so.
+    let both = unsafe { object(set, "set").and_then(|set| Ok((set, object(client, "client")?))) };
+    done(both.and_then(|(set, client)| {
+        let config = Config {
+            device_count: client.device_count,
+            features: client.features,
+            prefix_zone_size: client.prefix_zone_size,
+            alignment: client.alignment,
+            soft_file_mark_block_size: client.soft_file_mark_block_size,
+            eom_warning_size: client.eom_warning_size,
+            server_time_out: client.server_time_out,
+            ..Config::default()
+        };
+        set.0.open(&config).map_err(Failure::Set)
+    }))
+}
+
+/// GetConfiguration: what is known of the set by now.
+///
+/// # Safety
+///
+/// `set` points to a set, `config` to a place for the configuration, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_get_configuration(
+    set: *const hp_vdi,
+    config: *mut hp_vd_config,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let set = unsafe { object(set, "set") };
+    let known = set.and_then(|set| set.0.configuration().map_err(Failure::Set));
+    done(known.and_then(|known| {
+        let known = hp_vd_config {
+            device_count: known.device_count,
+            features: known.features,
+            prefix_zone_size: known.prefix_zone_size,
+            alignment: known.alignment,
+            soft_file_mark_block_size: known.soft_file_mark_block_size,
+            eom_warning_size: known.eom_warning_size,
+            server_time_out: known.server_time_out,
+            block_size: known.block_size,
+            max_io_depth: known.max_io_depth,
+            max_transfer_size: known.max_transfer_size,
+            buffer_area_size: known.buffer_area_size,
+        };
+        // SAFETY: the caller says so.
+        unsafe { put(config, known, "config") }
+    }))
+}
+
+/// BeginConfiguration: fixes what the server says.
+///
+/// # Safety
+///
+/// Both point to what their types say, or are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_begin_configuration(
+    set: *const hp_vdi,
+    server: *const hp_vd_parameters,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let both = unsafe { object(set, "set").and_then(|set| Ok((set, object(server, "server")?))) };
+    done(both.and_then(|(set, server)| {
+        let parameters = Parameters {
+            features: server.features,
+            block_size: server.block_size,
+            alignment: server.alignment,
+            max_transfer_size: server.max_transfer_size,
+            time_out: server.time_out,
+        };
+        set.0.begin_configuration(&parameters).map_err(Failure::Set)
+    }))
+}
+
+/// A call of a set that gives nothing.
+///
+/// # Safety
+///
+/// `set` points to a set, or is null.
+unsafe fn call(set: *const hp_vdi, call: impl FnOnce(&Set) -> Result<(), Error>) -> u32 {
+    // SAFETY: the caller says so.
+    let set = unsafe { object(set, "set") };
+    done(set.and_then(|set| call(&set.0).map_err(Failure::Set)))
+}
+
+/// RequestBuffers: declares `count` buffers of `size` bytes at `alignment` bytes (0:
+/// the set's). Summed while the set is configured; mapped at once after that.
+///
+/// # Safety
+///
+/// `set` points to a set, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_request_buffers(
+    set: *const hp_vdi,
+    size: u32,
+    alignment: u32,
+    count: u32,
+) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe { call(set, |set| set.request_buffers(size, alignment, count)) }
+}
+
+/// EndConfiguration: maps what was declared. On HP_VD_E_MEMORY the set can be
+/// configured anew, and nothing is declared.
+///
+/// # Safety
+///
+/// `set` points to a set, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_end_configuration(set: *const hp_vdi) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe { call(set, Set::end_configuration) }
+}
+
+/// OpenDevice: one more device is open.
+///
+/// # Safety
+///
+/// `set` points to a set, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_open_device(set: *const hp_vdi) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe { call(set, Set::open_device) }
+}
+
+/// CloseDevice: one device fewer is open; the last one ends the set.
+///
+/// # Safety
+///
+/// `set` points to a set, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_close_device(set: *const hp_vdi) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe { call(set, Set::close_device) }
+}
+
+/// SignalAbort: ends every wait with HP_VD_E_ABORT, and every call to come but
+/// hp_vdi_free_buffer and hp_vdi_close.
+///
+/// # Safety
+///
+/// `set` points to a set, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_signal_abort(set: *const hp_vdi) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe { call(set, Set::signal_abort) }
+}
+
+/// Close: ends the set. What is outstanding counts as freed; the memory goes with
+/// hp_vdi_release. A second Close is HP_VD_E_PROTOCOL.
+///
+/// # Safety
+///
+/// `set` points to a set, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_close(set: *const hp_vdi) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe { call(set, Set::close) }
+}
+
+/// QueryAvailableBuffers: how many buffers of `size` bytes at `alignment` bytes (0: the
+/// set's) one caller could allocate now.
+///
+/// # Safety
+///
+/// `set` points to a set, `count` to a place for a number, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_query_available_buffers(
+    set: *const hp_vdi,
+    size: u32,
+    alignment: u32,
+    count: *mut u32,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let set = unsafe { object(set, "set") };
+    let available = set.and_then(|set| {
+        let available = set.0.query_available_buffers(size, alignment);
+        available.map_err(Failure::Set)
+    });
+    done(available.and_then(|available| {
+        let available = u32::try_from(available).unwrap_or(u32::MAX);
+        // SAFETY: the caller says so.
+        unsafe { put(count, available, "count") }
+    }))
+}
+
+/// AllocateBuffer: hands out a buffer of `size` bytes at `alignment` bytes (0: the set's).
+/// It is the caller's until hp_vdi_free_buffer. `*buffer` is null if it fails:
+/// HP_VD_E_INVALID if no declared buffer could ever do, HP_VD_E_MEMORY if none is free.
+///
+/// # Safety
+///
+/// `set` points to a set, `buffer` to a place for a pointer, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_allocate_buffer(
+    set: *const hp_vdi,
+    buffer: *mut *mut c_void,
+    size: u32,
+    alignment: u32,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let (set, clear) = unsafe { (object(set, "set"), put(buffer, null_mut(), "buffer")) };
+    let (set, ()) = match (set, clear) {
+        (Ok(set), Ok(clear)) => (set, clear),
+        (Err(failure), _) | (_, Err(failure)) => return failed(&failure),
+    };
+    match set.0.allocate_buffer(size, alignment) {
+        Ok(start) => {
+            // SAFETY: it was written to a moment ago.
+            unsafe { buffer.write(start.as_ptr().cast()) };
+            HP_NOERROR
+        }
+        Err(error) => failed(&Failure::Set(error)),
+    }
+}
+
+/// As hp_vdi_allocate_buffer, and waits up to `milliseconds` (0xffffffff: for ever) for a
+/// buffer if none is free: then HP_VD_E_TIMEOUT.
+///
+/// # Safety
+///
+/// As hp_vdi_allocate_buffer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_allocate_buffer_timeout(
+    set: *const hp_vdi,
+    buffer: *mut *mut c_void,
+    size: u32,
+    alignment: u32,
+    milliseconds: u32,
+) -> u32 {
+    let limit = match milliseconds {
+        u32::MAX => Duration::MAX,
+        limit => Duration::from_millis(limit.into()),
+    };
+    // SAFETY: the caller says so.
+    let (set, clear) = unsafe { (object(set, "set"), put(buffer, null_mut(), "buffer")) };
+    let start = set.and_then(|set| {
+        clear?;
+        let start = set.0.allocate_buffer_timeout(size, alignment, limit);
+        start.map_err(Failure::Set)
+    });
+    // SAFETY: the caller says so.
+    done(start.and_then(|start| unsafe { put(buffer, start.as_ptr().cast(), "buffer") }))
+}
+
+/// FreeBuffer: takes back a buffer that was allocated for `size` bytes.
+///
+/// # Safety
+///
+/// `set` points to a set, or is null. A buffer that is taken back is not used any more,
+/// and no two threads give back the same one at a time.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_free_buffer(
+    set: *const hp_vdi,
+    buffer: *mut c_void,
+    size: u32,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let set = match unsafe { object(set, "set") } {
+        Ok(set) => set,
+        Err(failure) => return failed(&failure),
+    };
+    // SAFETY: the caller says so.
+    match unsafe { set.0.free_buffer(buffer.cast(), size) } {
+        Ok(()) => HP_NOERROR,
+        Err(error) => failed(&Failure::Set(error)),
+    }
+}
+
+/// IsSharedBuffer: 1 if `address` lies in a buffer of the set, free or taken, otherwise 0.
+/// (Both are "success" codes.)
+///
+/// # Safety
+///
+/// `set` points to a set, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_is_shared_buffer(
+    set: *const hp_vdi,
+    address: *const c_void,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let set = unsafe { object(set, "set") };
+    set.map_or(0, |set| u32::from(set.0.is_shared_buffer(address.cast())))
+}

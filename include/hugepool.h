@@ -1,0 +1,943 @@
+/*
+ * hugepool: a lock-free pool of aligned I/O buffers, and the buffer calls of SQL Server's
+ * virtual device interface.
+ *
+ * Made from capi/src by `HUGEPOOL_UPDATE_HEADER=1 cargo test -p hugepool-capi --test header`.
+ *
+ * Every call may be made by any thread at any time. A call that returns a code returns
+ * HP_NOERROR or one of HP_VD_E_*, and has changed nothing unless it returns HP_NOERROR;
+ * hp_last_error says more. A null pointer, or one that is not aligned, is HP_VD_E_INVALID
+ * wherever an object or a place for a result is expected. What C cannot check: an object
+ * must not be used after its *_release, and must be one that its *_new or *_build gave.
+ */
+
+#ifndef HUGEPOOL_H
+#define HUGEPOOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ The version of this interface: a program that was built against another one must not
+ use it.
+ */
+#define HP_ABI_VERSION 1
+
+/*
+ The call was carried out.
+ */
+#define HP_NOERROR 0
+
+/*
+ The set is not open in this process.
+ */
+#define HP_VD_E_NOTOPEN 0x80770002u
+
+/*
+ Time is up.
+ */
+#define HP_VD_E_TIMEOUT 0x80770003u
+
+/*
+ The set, or the pool, was aborted.
+ */
+#define HP_VD_E_ABORT 0x80770004u
+
+/*
+ The caller may not.
+ */
+#define HP_VD_E_SECURITY 0x80770005u
+
+/*
+ An argument is wrong.
+ */
+#define HP_VD_E_INVALID 0x80770006u
+
+/*
+ There is no such instance.
+ */
+#define HP_VD_E_INSTANCE_NAME 0x80770007u
+
+/*
+ It is not supported.
+ */
+#define HP_VD_E_NOTSUPPORTED 0x80770009u
+
+/*
+ There is no memory, or no buffer free.
+ */
+#define HP_VD_E_MEMORY 0x8077000Au
+
+/*
+ Something failed that should not.
+ */
+#define HP_VD_E_UNEXPECTED 0x8077000Bu
+
+/*
+ The set is in the wrong state for the call.
+ */
+#define HP_VD_E_PROTOCOL 0x8077000Cu
+
+/*
+ It is open.
+ */
+#define HP_VD_E_OPEN 0x8077000Du
+
+/*
+ It is being closed.
+ */
+#define HP_VD_E_CLOSE 0x8077000Eu
+
+/*
+ Too many wait.
+ */
+#define HP_VD_E_BUSY 0x8077000Fu
+
+/*
+ The description of a pool. Not for several threads at once.
+ */
+typedef struct hp_builder hp_builder;
+
+/*
+ A pool of aligned buffers.
+ */
+typedef struct hp_pool hp_pool;
+
+/*
+ A virtual device set.
+ */
+typedef struct hp_vdi hp_vdi;
+
+/*
+ What a pool has and holds.
+ */
+typedef struct {
+  /*
+   Buffers of all classes.
+   */
+  uint64_t capacity;
+  /*
+   Buffers that are out.
+   */
+  uint64_t in_use;
+  /*
+   Bytes of memory that the buffers are mapped to.
+   */
+  uint64_t mapped_bytes;
+  /*
+   Bytes of that which are on huge pages.
+   */
+  uint64_t huge_bytes;
+  /*
+   Bytes of memory that the bookkeeping occupies.
+   */
+  uint64_t metadata_bytes;
+  /*
+   Requests that wait for a buffer.
+   */
+  uint64_t waiting;
+  /*
+   Requests that were refused for lack of a free buffer.
+   */
+  uint64_t failures;
+} hp_stats;
+
+/*
+ The configuration of a set (VDConfig): the client fills in the first seven fields, the
+ set the others.
+ */
+typedef struct {
+  /*
+   Devices of the set, 1 to 64.
+   */
+  uint32_t device_count;
+  /*
+   Features that are asked for, and then those that there are.
+   */
+  uint32_t features;
+  /*
+   Bytes that the client keeps right before each buffer.
+   */
+  uint32_t prefix_zone_size;
+  /*
+   What the client wants buffers aligned to, in bytes; 0: no wish.
+   */
+  uint32_t alignment;
+  /*
+   Bytes between soft file marks; passed on.
+   */
+  uint32_t soft_file_mark_block_size;
+  /*
+   Bytes before the end of the medium at which the client warns; passed on.
+   */
+  uint32_t eom_warning_size;
+  /*
+   How long the client waits for the server, in ms; 0 for ever. Passed on.
+   */
+  uint32_t server_time_out;
+  /*
+   The server's block size, in bytes.
+   */
+  uint32_t block_size;
+  /*
+   How many requests a device may have: 4.
+   */
+  uint32_t max_io_depth;
+  /*
+   The largest transfer, in bytes.
+   */
+  uint32_t max_transfer_size;
+  /*
+   Bytes of all buffers' memory; 0xffffffff if they are more.
+   */
+  uint32_t buffer_area_size;
+} hp_vd_config;
+
+/*
+ What the server fixes for the life of a set. Fill it in by name: the reference and the
+ published header give two of them in different orders.
+ */
+typedef struct {
+  /*
+   Features that there are.
+   */
+  uint32_t features;
+  /*
+   A power of two, 512 to 65536 bytes.
+   */
+  uint32_t block_size;
+  /*
+   0 for the block size, or a power of two from there to 65536 bytes.
+   */
+  uint32_t alignment;
+  /*
+   A multiple of 65536 bytes.
+   */
+  uint32_t max_transfer_size;
+  /*
+   How long the server waits for the client, in ms; passed on.
+   */
+  uint32_t time_out;
+} hp_vd_parameters;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/*
+ Gives HP_ABI_VERSION of the library that is in use.
+ */
+uint32_t hp_abi_version(void);
+
+/*
+ Writes what the calling thread's last failed call said to `text`, `size` bytes at most
+ and ended by a zero byte. Gives how many bytes it has without that: what did not fit is
+ cut off. With `size` 0 `text` may be null.
+
+ # Safety
+
+ `text` is `size` bytes that may be written.
+ */
+size_t hp_last_error(char *text, size_t size);
+
+/*
+ Begins the description of a pool. It ends with hp_builder_build or hp_builder_release.
+
+ # Safety
+
+ `builder` is a place for a pointer, or null.
+ */
+uint32_t hp_builder_new(hp_builder **builder);
+
+/*
+ Drops a description. Null is nothing.
+
+ # Safety
+
+ `builder` came from hp_builder_new, and is not used after this.
+ */
+void hp_builder_release(hp_builder *builder);
+
+/*
+ Declares `count` buffers of `size` bytes at `alignment` bytes. Whether they can be is
+ found out by hp_builder_build.
+
+ # Safety
+
+ `builder` points to a description, or is null.
+ */
+uint32_t hp_builder_reserve(hp_builder *builder,
+                            size_t size,
+                            size_t alignment,
+                            size_t count);
+
+/*
+ Keeps `bytes` right before every buffer for the client.
+
+ # Safety
+
+ `builder` points to a description, or is null.
+ */
+uint32_t hp_builder_prefix_zone(hp_builder *builder, size_t bytes);
+
+/*
+ Reserves `bytes` of address space: the most that the pool may ever grow to.
+
+ # Safety
+
+ `builder` points to a description, or is null.
+ */
+uint32_t hp_builder_address_space(hp_builder *builder, size_t bytes);
+
+/*
+ Whether to fault in all memory while building (it is by default).
+
+ # Safety
+
+ `builder` points to a description, or is null.
+ */
+uint32_t hp_builder_prefault(hp_builder *builder, bool prefault);
+
+/*
+ Maps the memory and builds the pool. The description stays. `*pool` is null if it
+ fails.
+
+ # Safety
+
+ `builder` points to a description, `pool` to a place for a pointer, or they are null.
+ */
+uint32_t hp_builder_build(const hp_builder *builder, hp_pool **pool);
+
+/*
+ Gives a pool back. Buffers that are out must not be used any more. Null is nothing.
+
+ # Safety
+
+ `pool` came from hp_builder_build, and is not used after this.
+ */
+void hp_pool_release(hp_pool *pool);
+
+/*
+ Takes a buffer of `size` bytes whose address is a multiple of `alignment`. `*buffer` is
+ null if it fails.
+
+ # Safety
+
+ `pool` points to a pool, `buffer` to a place for a pointer, or they are null.
+ */
+uint32_t hp_pool_allocate(const hp_pool *pool,
+                          size_t size,
+                          size_t alignment,
+                          void **buffer);
+
+/*
+ As hp_pool_allocate, and waits up to `milliseconds` (0xffffffff: for ever) for a buffer
+ if none is free: then HP_VD_E_TIMEOUT.
+
+ # Safety
+
+ As hp_pool_allocate.
+ */
+uint32_t hp_pool_allocate_timeout(const hp_pool *pool,
+                                  size_t size,
+                                  size_t alignment,
+                                  uint32_t milliseconds,
+                                  void **buffer);
+
+/*
+ Takes back a buffer that was allocated for `size` bytes.
+
+ # Safety
+
+ `pool` points to a pool, or is null. A buffer that is taken back is not used any more,
+ and no two threads give back the same one at a time.
+ */
+uint32_t hp_pool_free(const hp_pool *pool, void *buffer, size_t size);
+
+/*
+ How many buffers of `size` bytes at `alignment` bytes one caller could take now.
+
+ # Safety
+
+ `pool` points to a pool, `count` to a place for a number, or they are null.
+ */
+uint32_t hp_pool_available(const hp_pool *pool,
+                           size_t size,
+                           size_t alignment,
+                           size_t *count);
+
+/*
+ Whether `address` lies in a buffer of the pool, free or taken.
+
+ # Safety
+
+ `pool` points to a pool, or is null.
+ */
+bool hp_pool_contains(const hp_pool *pool, const void *address);
+
+/*
+ Adds `count` buffers of `size` bytes at `alignment` bytes, mapped now.
+
+ # Safety
+
+ `pool` points to a pool, or is null.
+ */
+uint32_t hp_pool_request(const hp_pool *pool,
+                         size_t size,
+                         size_t alignment,
+                         size_t count);
+
+/*
+ Gives back the memory that was added by hp_pool_request and whose buffers are all home.
+
+ # Safety
+
+ `pool` points to a pool, or is null.
+ */
+uint32_t hp_pool_trim(const hp_pool *pool);
+
+/*
+ Ends every wait, and every one to come, with HP_VD_E_ABORT.
+
+ # Safety
+
+ `pool` points to a pool, or is null.
+ */
+uint32_t hp_pool_abort(const hp_pool *pool);
+
+/*
+ What the pool has and holds. Reads the kernel's view; not for the data path.
+
+ # Safety
+
+ `pool` points to a pool, `stats` to a place for the numbers, or they are null.
+ */
+uint32_t hp_pool_stats(const hp_pool *pool, hp_stats *stats);
+
+/*
+ Makes a set that is not open. Release it with hp_vdi_release.
+
+ # Safety
+
+ `set` is a place for a pointer, or null.
+ */
+uint32_t hp_vdi_new(hp_vdi **set);
+
+/*
+ Ends a set and gives its memory back, whatever its state: nobody may use it, or its
+ buffers, any more. Null is nothing.
+
+ # Safety
+
+ `set` came from hp_vdi_new, and is not used after this.
+ */
+void hp_vdi_release(hp_vdi *set);
+
+/*
+ Open: takes note of what the client wishes.
+
+ # Safety
+
+ Both point to what their types say, or are null.
+ */
+uint32_t hp_vdi_open(const hp_vdi *set, const hp_vd_config *client);
+
+/*
+ GetConfiguration: what is known of the set by now.
+
+ # Safety
+
+ `set` points to a set, `config` to a place for the configuration, or they are null.
+ */
+uint32_t hp_vdi_get_configuration(const hp_vdi *set, hp_vd_config *config);
+
+/*
+ BeginConfiguration: fixes what the server says.
+
+ # Safety
+
+ Both point to what their types say, or are null.
+ */
+uint32_t hp_vdi_begin_configuration(const hp_vdi *set, const hp_vd_parameters *server);
+
+/*
+ RequestBuffers: declares `count` buffers of `size` bytes at `alignment` bytes (0:
+ the set's). Summed while the set is configured; mapped at once after that.
+
+ # Safety
+
+ `set` points to a set, or is null.
+ */
+uint32_t hp_vdi_request_buffers(const hp_vdi *set,
+                                uint32_t size,
+                                uint32_t alignment,
+                                uint32_t count);
+
+/*
+ EndConfiguration: maps what was declared. On HP_VD_E_MEMORY the set can be
+ configured anew, and nothing is declared.
+
+ # Safety
+
+ `set` points to a set, or is null.
+ */
+uint32_t hp_vdi_end_configuration(const hp_vdi *set);
+
+/*
+ OpenDevice: one more device is open.
+
+ # Safety
+
+ `set` points to a set, or is null.
+ */
+uint32_t hp_vdi_open_device(const hp_vdi *set);
+
+/*
+ CloseDevice: one device fewer is open; the last one ends the set.
+
+ # Safety
+
+ `set` points to a set, or is null.
+ */
+uint32_t hp_vdi_close_device(const hp_vdi *set);
+
+/*
+ SignalAbort: ends every wait with HP_VD_E_ABORT, and every call to come but
+ hp_vdi_free_buffer and hp_vdi_close.
+
+ # Safety
+
+ `set` points to a set, or is null.
+ */
+uint32_t hp_vdi_signal_abort(const hp_vdi *set);
+
+/*
+ Close: ends the set. What is outstanding counts as freed; the memory goes with
+ hp_vdi_release. A second Close is HP_VD_E_PROTOCOL.
+
+ # Safety
+
+ `set` points to a set, or is null.
+ */
+uint32_t hp_vdi_close(const hp_vdi *set);
+
+/*
+ QueryAvailableBuffers: how many buffers of `size` bytes at `alignment` bytes (0: the
+ set's) one caller could allocate now.
+
+ # Safety
+
+ `set` points to a set, `count` to a place for a number, or they are null.
+ */
+uint32_t hp_vdi_query_available_buffers(const hp_vdi *set,
+                                        uint32_t size,
+                                        uint32_t alignment,
+                                        uint32_t *count);
+
+/*
+ AllocateBuffer: hands out a buffer of `size` bytes at `alignment` bytes (0: the set's).
+ It is the caller's until hp_vdi_free_buffer. `*buffer` is null if it fails:
+ HP_VD_E_INVALID if no declared buffer could ever do, HP_VD_E_MEMORY if none is free.
+
+ # Safety
+
+ `set` points to a set, `buffer` to a place for a pointer, or they are null.
+ */
+uint32_t hp_vdi_allocate_buffer(const hp_vdi *set,
+                                void **buffer,
+                                uint32_t size,
+                                uint32_t alignment);
+
+/*
+ As hp_vdi_allocate_buffer, and waits up to `milliseconds` (0xffffffff: for ever) for a
+ buffer if none is free: then HP_VD_E_TIMEOUT.
+
+ # Safety
+
+ As hp_vdi_allocate_buffer.
+ */
+uint32_t hp_vdi_allocate_buffer_timeout(const hp_vdi *set,
+                                        void **buffer,
+                                        uint32_t size,
+                                        uint32_t alignment,
+                                        uint32_t milliseconds);
+
+/*
+ FreeBuffer: takes back a buffer that was allocated for `size` bytes.
+
+ # Safety
+
+ `set` points to a set, or is null. A buffer that is taken back is not used any more,
+ and no two threads give back the same one at a time.
+ */
+uint32_t hp_vdi_free_buffer(const hp_vdi *set, void *buffer, uint32_t size);
+
+/*
+ IsSharedBuffer: 1 if `address` lies in a buffer of the set, free or taken, otherwise 0.
+ (Both are "success" codes.)
+
+ # Safety
+
+ `set` points to a set, or is null.
+ */
+uint32_t hp_vdi_is_shared_buffer(const hp_vdi *set, const void *address);
+
+/*
+ Writes what the calling thread's last failed call said to `text`, `size` bytes at most
+ and ended by a zero byte. Gives how many bytes it has without that: what did not fit is
+ cut off. With `size` 0 `text` may be null.
+
+ # Safety
+
+ `text` is `size` bytes that may be written.
+ */
+size_t hp_last_error(char *text, size_t size);
+
+/*
+ Begins the description of a pool. It ends with hp_builder_build or hp_builder_release.
+
+ # Safety
+
+ `builder` is a place for a pointer, or null.
+ */
+uint32_t hp_builder_new(hp_builder **builder);
+
+/*
+ Drops a description. Null is nothing.
+
+ # Safety
+
+ `builder` came from hp_builder_new, and is not used after this.
+ */
+void hp_builder_release(hp_builder *builder);
+
+/*
+ Declares `count` buffers of `size` bytes at `alignment` bytes. Whether they can be is
+ found out by hp_builder_build.
+
+ # Safety
+
+ `builder` points to a description, or is null.
+ */
+uint32_t hp_builder_reserve(hp_builder *builder,
+                            size_t size,
+                            size_t alignment,
+                            size_t count);
+
+/*
+ Keeps `bytes` right before every buffer for the client.
+
+ # Safety
+
+ `builder` points to a description, or is null.
+ */
+uint32_t hp_builder_prefix_zone(hp_builder *builder, size_t bytes);
+
+/*
+ Reserves `bytes` of address space: the most that the pool may ever grow to.
+
+ # Safety
+
+ `builder` points to a description, or is null.
+ */
+uint32_t hp_builder_address_space(hp_builder *builder, size_t bytes);
+
+/*
+ Whether to fault in all memory while building (it is by default).
+
+ # Safety
+
+ `builder` points to a description, or is null.
+ */
+uint32_t hp_builder_prefault(hp_builder *builder, bool prefault);
+
+/*
+ Maps the memory and builds the pool. The description stays. `*pool` is null if it
+ fails.
+
+ # Safety
+
+ `builder` points to a description, `pool` to a place for a pointer, or they are null.
+ */
+uint32_t hp_builder_build(const hp_builder *builder, hp_pool **pool);
+
+/*
+ Gives a pool back. Buffers that are out must not be used any more. Null is nothing.
+
+ # Safety
+
+ `pool` came from hp_builder_build, and is not used after this.
+ */
+void hp_pool_release(hp_pool *pool);
+
+/*
+ Takes a buffer of `size` bytes whose address is a multiple of `alignment`. `*buffer` is
+ null if it fails.
+
+ # Safety
+
+ `pool` points to a pool, `buffer` to a place for a pointer, or they are null.
+ */
+uint32_t hp_pool_allocate(const hp_pool *pool,
+                          size_t size,
+                          size_t alignment,
+                          void **buffer);
+
+/*
+ As hp_pool_allocate, and waits up to `milliseconds` (0xffffffff: for ever) for a buffer
+ if none is free: then HP_VD_E_TIMEOUT.
+
+ # Safety
+
+ As hp_pool_allocate.
+ */
+uint32_t hp_pool_allocate_timeout(const hp_pool *pool,
+                                  size_t size,
+                                  size_t alignment,
+                                  uint32_t milliseconds,
+                                  void **buffer);
+
+/*
+ Takes back a buffer that was allocated for `size` bytes.
+
+ # Safety
+
+ `pool` points to a pool, or is null. A buffer that is taken back is not used any more,
+ and no two threads give back the same one at a time.
+ */
+uint32_t hp_pool_free(const hp_pool *pool, void *buffer, size_t size);
+
+/*
+ How many buffers of `size` bytes at `alignment` bytes one caller could take now.
+
+ # Safety
+
+ `pool` points to a pool, `count` to a place for a number, or they are null.
+ */
+uint32_t hp_pool_available(const hp_pool *pool,
+                           size_t size,
+                           size_t alignment,
+                           size_t *count);
+
+/*
+ Whether `address` lies in a buffer of the pool, free or taken.
+
+ # Safety
+
+ `pool` points to a pool, or is null.
+ */
+bool hp_pool_contains(const hp_pool *pool, const void *address);
+
+/*
+ Adds `count` buffers of `size` bytes at `alignment` bytes, mapped now.
+
+ # Safety
+
+ `pool` points to a pool, or is null.
+ */
+uint32_t hp_pool_request(const hp_pool *pool,
+                         size_t size,
+                         size_t alignment,
+                         size_t count);
+
+/*
+ Gives back the memory that was added by hp_pool_request and whose buffers are all home.
+
+ # Safety
+
+ `pool` points to a pool, or is null.
+ */
+uint32_t hp_pool_trim(const hp_pool *pool);
+
+/*
+ Ends every wait, and every one to come, with HP_VD_E_ABORT.
+
+ # Safety
+
+ `pool` points to a pool, or is null.
+ */
+uint32_t hp_pool_abort(const hp_pool *pool);
+
+/*
+ What the pool has and holds. Reads the kernel's view; not for the data path.
+
+ # Safety
+
+ `pool` points to a pool, `stats` to a place for the numbers, or they are null.
+ */
+uint32_t hp_pool_stats(const hp_pool *pool, hp_stats *stats);
+
+/*
+ Makes a set that is not open. Release it with hp_vdi_release.
+
+ # Safety
+
+ `set` is a place for a pointer, or null.
+ */
+uint32_t hp_vdi_new(hp_vdi **set);
+
+/*
+ Ends a set and gives its memory back, whatever its state: nobody may use it, or its
+ buffers, any more. Null is nothing.
+
+ # Safety
+
+ `set` came from hp_vdi_new, and is not used after this.
+ */
+void hp_vdi_release(hp_vdi *set);
+
+/*
+ Open: takes note of what the client wishes.
+
+ # Safety
+
+ Both point to what their types say, or are null.
+ */
+uint32_t hp_vdi_open(const hp_vdi *set, const hp_vd_config *client);
+
+/*
+ GetConfiguration: what is known of the set by now.
+
+ # Safety
+
+ `set` points to a set, `config` to a place for the configuration, or they are null.
+ */
+uint32_t hp_vdi_get_configuration(const hp_vdi *set, hp_vd_config *config);
+
+/*
+ BeginConfiguration: fixes what the server says.
+
+ # Safety
+
+ Both point to what their types say, or are null.
+ */
+uint32_t hp_vdi_begin_configuration(const hp_vdi *set, const hp_vd_parameters *server);
+
+/*
+ RequestBuffers: declares `count` buffers of `size` bytes at `alignment` bytes (0:
+ the set's). Summed while the set is configured; mapped at once after that.
+
+ # Safety
+
+ `set` points to a set, or is null.
+ */
+uint32_t hp_vdi_request_buffers(const hp_vdi *set,
+                                uint32_t size,
+                                uint32_t alignment,
+                                uint32_t count);
+
+/*
+ EndConfiguration: maps what was declared. On HP_VD_E_MEMORY the set can be
+ configured anew, and nothing is declared.
+
+ # Safety
+
+ `set` points to a set, or is null.
+ */
+uint32_t hp_vdi_end_configuration(const hp_vdi *set);
+
+/*
+ OpenDevice: one more device is open.
+
+ # Safety
+
+ `set` points to a set, or is null.
+ */
+uint32_t hp_vdi_open_device(const hp_vdi *set);
+
+/*
+ CloseDevice: one device fewer is open; the last one ends the set.
+
+ # Safety
+
+ `set` points to a set, or is null.
+ */
+uint32_t hp_vdi_close_device(const hp_vdi *set);
+
+/*
+ SignalAbort: ends every wait with HP_VD_E_ABORT, and every call to come but
+ hp_vdi_free_buffer and hp_vdi_close.
+
+ # Safety
+
+ `set` points to a set, or is null.
+ */
+uint32_t hp_vdi_signal_abort(const hp_vdi *set);
+
+/*
+ Close: ends the set. What is outstanding counts as freed; the memory goes with
+ hp_vdi_release. A second Close is HP_VD_E_PROTOCOL.
+
+ # Safety
+
+ `set` points to a set, or is null.
+ */
+uint32_t hp_vdi_close(const hp_vdi *set);
+
+/*
+ QueryAvailableBuffers: how many buffers of `size` bytes at `alignment` bytes (0: the
+ set's) one caller could allocate now.
+
+ # Safety
+
+ `set` points to a set, `count` to a place for a number, or they are null.
+ */
+uint32_t hp_vdi_query_available_buffers(const hp_vdi *set,
+                                        uint32_t size,
+                                        uint32_t alignment,
+                                        uint32_t *count);
+
+/*
+ AllocateBuffer: hands out a buffer of `size` bytes at `alignment` bytes (0: the set's).
+ It is the caller's until hp_vdi_free_buffer. `*buffer` is null if it fails:
+ HP_VD_E_INVALID if no declared buffer could ever do, HP_VD_E_MEMORY if none is free.
+
+ # Safety
+
+ `set` points to a set, `buffer` to a place for a pointer, or they are null.
+ */
+uint32_t hp_vdi_allocate_buffer(const hp_vdi *set,
+                                void **buffer,
+                                uint32_t size,
+                                uint32_t alignment);
+
+/*
+ As hp_vdi_allocate_buffer, and waits up to `milliseconds` (0xffffffff: for ever) for a
+ buffer if none is free: then HP_VD_E_TIMEOUT.
+
+ # Safety
+
+ As hp_vdi_allocate_buffer.
+ */
+uint32_t hp_vdi_allocate_buffer_timeout(const hp_vdi *set,
+                                        void **buffer,
+                                        uint32_t size,
+                                        uint32_t alignment,
+                                        uint32_t milliseconds);
+
+/*
+ FreeBuffer: takes back a buffer that was allocated for `size` bytes.
+
+ # Safety
+
+ `set` points to a set, or is null. A buffer that is taken back is not used any more,
+ and no two threads give back the same one at a time.
+ */
+uint32_t hp_vdi_free_buffer(const hp_vdi *set, void *buffer, uint32_t size);
+
+/*
+ IsSharedBuffer: 1 if `address` lies in a buffer of the set, free or taken, otherwise 0.
+ (Both are "success" codes.)
+
+ # Safety
+
+ `set` points to a set, or is null.
+ */
+uint32_t hp_vdi_is_shared_buffer(const hp_vdi *set, const void *address);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* HUGEPOOL_H */
