@@ -9,7 +9,7 @@ use crate::catalog::Holder;
 use crate::class::Geometry;
 use crate::error::BuildError;
 use crate::record::State;
-use crate::share::{Export, Handle, ShareError, layout_of};
+use crate::share::{Export, Handle, Peers, Publication, ShareError, layout_of, publish};
 use crate::sync::Ordering;
 use crate::sys::limits::base_page;
 use crate::sys::memfd;
@@ -102,6 +102,42 @@ impl Pool {
                     })
                 })
                 .collect()
+        })
+    }
+
+    /// Lets clients open the pool by `name`, until what is returned is dropped:
+    /// [`Client::open`](crate::share::Client::open). `peers` says who may; by default
+    /// processes of this one's user. The name is that of an abstract socket,
+    /// `hugepool/name`, of this network namespace. Starts a thread, which keeps the pool
+    /// open.
+    ///
+    /// # Errors
+    ///
+    /// [`ShareError::NotShared`]; [`ShareError::Name`]; [`ShareError::System`] if the
+    /// name is taken.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use hugepool::share::{Access, Client, Peers};
+    ///
+    /// let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).shared(Access::Read).build()?;
+    /// # let name = format!("example of publish {}", std::process::id());
+    /// let publication = pool.publish(&name, Peers::default())?;
+    /// // In another process:
+    /// let client = Client::open(&name, &Peers::default())?;
+    /// # let start = pool.allocate_raw(4096, 4096)?;
+    /// # assert!(client.map(pool.handle(start.as_ptr())?).is_ok());
+    /// # Ok(()) }
+    /// ```
+    pub fn publish(&self, name: &str, peers: Peers) -> Result<Publication, ShareError> {
+        if self.shared().memory.shared.is_none() {
+            return Err(ShareError::NotShared);
+        }
+        let pool = self.clone();
+        publish(name, peers, move |slot| {
+            let exports = pool.exports()?.into_iter();
+            let later = exports.filter(|export| export.layout.first_slot() >= slot);
+            Ok(later.min_by_key(|export| export.layout.first_slot()))
         })
     }
 

@@ -6,6 +6,7 @@
 use super::error::ShareError;
 use super::handle::Handle;
 use super::layout::{Export, Layout};
+use super::name::{Connection, Peers};
 use crate::record::State;
 use crate::snapshot::Snapshot;
 use crate::sync::Arc;
@@ -48,6 +49,7 @@ use std::ptr::NonNull;
 /// ```
 pub struct Client {
     segments: Snapshot<Vec<Arc<Segment>>>,
+    server: Option<Connection>,
 }
 
 struct Segment {
@@ -91,7 +93,55 @@ impl Client {
     pub fn new() -> Self {
         Self {
             segments: Snapshot::new(Vec::new()),
+            server: None,
         }
+    }
+
+    /// A client of the pool that a server has published under `name`, with all the
+    /// buffers that are there by now. Waits for the server's answers.
+    ///
+    /// # Errors
+    ///
+    /// [`ShareError::Name`]; [`ShareError::Peer`] if the server is none of `peers`;
+    /// [`ShareError::System`] if there is nobody by that name, or it hangs up, as it does
+    /// on clients that it does not want; those of [`attach`](Self::attach) if it sends
+    /// what is no segment.
+    pub fn open(name: &str, peers: &Peers) -> Result<Self, ShareError> {
+        let client = Self {
+            server: Some(Connection::open(name, peers)?),
+            ..Self::new()
+        };
+        client.refresh()?;
+        Ok(client)
+    }
+
+    /// Maps what the server has added. Gives how many segments that is; 0 for a client
+    /// that was not opened by name. One thread at a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn refresh(&self) -> Result<usize, ShareError> {
+        let Some(server) = &self.server else {
+            return Ok(0);
+        };
+        let (mut slot, mut added) = (0, 0);
+        while let Some(export) = server.ask(slot)? {
+            let slots = export.layout.slots();
+            if slots.start < slot {
+                return Err(ShareError::Forged { what: "slots" });
+            }
+            slot = slots.end;
+            let known = |segments: &Vec<Arc<Segment>>| {
+                let same = |segment: &Arc<Segment>| segment.layout == export.layout;
+                segments.iter().any(same)
+            };
+            if !self.segments.read(known) {
+                self.attach(export)?;
+                added += 1;
+            }
+        }
+        Ok(added)
     }
 
     /// Maps a segment. Believes nothing that the descriptors do not bear out: the sizes

@@ -59,6 +59,25 @@ pub enum ShareError {
     /// The size of the memory behind a descriptor is not sealed: whoever has it could
     /// take it from under this process.
     NotSealed,
+    /// A segment came with another number of descriptors than two.
+    Descriptors {
+        /// How many there were.
+        given: usize,
+    },
+    /// A name is empty or too long.
+    Name {
+        /// How many bytes it has.
+        given: usize,
+        /// How many it can have.
+        limit: usize,
+    },
+    /// Who is at the other end may not be.
+    Peer {
+        /// Its user.
+        user: u32,
+        /// Its group.
+        group: u32,
+    },
     /// The system refused something.
     System(OsError),
 }
@@ -100,6 +119,18 @@ impl fmt::Display for ShareError {
                 "a descriptor of {given} B of memory: the layout says {needed} B"
             ),
             Self::NotSealed => write!(f, "a descriptor of memory whose size is not sealed"),
+            Self::Descriptors { given } => {
+                write!(f, "a segment with {given} descriptors: it must have 2")
+            }
+            Self::Name { given, limit } => {
+                write!(f, "a name of {given} B: it must have 1 B to {limit} B")
+            }
+            Self::Peer { user, group } => {
+                write!(
+                    f,
+                    "user {user} of group {group} may not be at the other end"
+                )
+            }
             Self::System(reason) => write!(f, "{reason}"),
         }
     }

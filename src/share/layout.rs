@@ -211,6 +211,10 @@ impl Layout {
         self.count() * size_of::<crate::record::State>()
     }
 
+    pub(crate) fn first_slot(&self) -> u32 {
+        self.first_slot
+    }
+
     /// The slots of its buffers.
     pub(super) fn slots(&self) -> std::ops::Range<u32> {
         self.first_slot..self.first_slot + self.count

@@ -24,6 +24,7 @@ mod client;
 mod error;
 mod handle;
 mod layout;
+mod name;
 
 pub use crate::arena::Access;
 pub use client::{Client, View};
@@ -31,3 +32,5 @@ pub use error::ShareError;
 pub use handle::Handle;
 pub(crate) use layout::layout_of;
 pub use layout::{Export, Layout};
+pub(crate) use name::publish;
+pub use name::{Peers, Publication};

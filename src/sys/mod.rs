@@ -25,3 +25,5 @@ pub mod numa;
 pub mod rseq;
 #[cfg(not(hugepool_loom))]
 pub mod smaps;
+#[cfg(not(hugepool_loom))]
+pub mod socket;

@@ -1,0 +1,302 @@
+//! Sockets of this machine: messages with descriptors, and who is at the other end.
+//!
+//! Owns: `socket`, `sendmsg`, `recvmsg`, `poll`, `SO_PEERCRED`. Uses: libc. Used by:
+//! `share`.
+//!
+//! Source: unix(7), cmsg(3), recvmsg(2), poll(2). Sockets are of sequential packets: a
+//! message arrives as a whole. Names are abstract: they are in no file system, and go
+//! with the process that has them.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// The most descriptors in a message.
+pub const MAX_DESCRIPTORS: usize = 2;
+
+/// Room for them, aligned for its header.
+#[repr(C, align(8))]
+struct Ancillary([u8; 64]);
+
+const fn space() -> usize {
+    // SAFETY: arithmetic alone.
+    unsafe { libc::CMSG_SPACE((MAX_DESCRIPTORS * size_of::<libc::c_int>()) as u32) as usize }
+}
+
+const _: () = assert!(space() <= size_of::<Ancillary>());
+
+/// The longest name, in bytes.
+pub const MAX_NAME: usize = 100;
+
+/// The address of the abstract name `name`, and how many bytes of it count.
+fn address(name: &[u8]) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    // SAFETY: all zero is an address.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    // The first byte stays 0.
+    for (to, &from) in address.sun_path[1..].iter_mut().zip(name) {
+        *to = from as libc::c_char;
+    }
+    let len = std::mem::offset_of!(libc::sockaddr_un, sun_path) + 1 + name.len();
+    Ok((address, len as libc::socklen_t))
+}
+
+fn socket() -> io::Result<OwnedFd> {
+    // SAFETY: takes numbers.
+    let fd = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: made just now, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A socket that listens at `name`.
+pub fn listen(name: &[u8]) -> io::Result<OwnedFd> {
+    let (address, len) = address(name)?;
+    let socket = socket()?;
+    // SAFETY: the address is as long as it says.
+    check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) })?;
+    // SAFETY: the socket is open.
+    check(unsafe { libc::listen(socket.as_raw_fd(), 16) })?;
+    Ok(socket)
+}
+
+/// A socket that is connected to who listens at `name`.
+pub fn connect(name: &[u8]) -> io::Result<OwnedFd> {
+    let (address, len) = address(name)?;
+    let socket = socket()?;
+    // SAFETY: the address is as long as it says.
+    check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), len) })?;
+    Ok(socket)
+}
+
+/// The next who connects to a listening socket.
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let null = std::ptr::null_mut();
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: the address of the other end is not asked for.
+    let fd = unsafe { libc::accept4(listener.as_raw_fd(), null, null.cast(), flags) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: made just now, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Two sockets that are connected to each other.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut both = [0; 2];
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+    // SAFETY: there is room for two.
+    check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, both.as_mut_ptr()) })?;
+    // SAFETY: made just now, and nobody else's.
+    Ok(both.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).into())
+}
+
+/// Waits until one of `sockets` has something to read, or is closed at the other end;
+/// says which.
+pub fn wait(sockets: &[BorrowedFd<'_>]) -> io::Result<Vec<bool>> {
+    let mut polled: Vec<libc::pollfd> = (sockets.iter())
+        .map(|socket| libc::pollfd {
+            fd: socket.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        })
+        .collect();
+    // SAFETY: as many as it says.
+    while unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, -1) } < 0 {
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    Ok(polled.iter().map(|polled| polled.revents != 0).collect())
+}
+
+/// Who is at the other end of a socket, as of when it connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Process.
+    pub process: i32,
+    /// User.
+    pub user: u32,
+    /// Group.
+    pub group: u32,
+}
+
+/// This process's user.
+pub fn own_user() -> u32 {
+    // SAFETY: gives a number.
+    unsafe { libc::geteuid() }
+}
+
+/// Says who that is.
+pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
+    let mut who = libc::ucred {
+        pid: 0,
+        uid: u32::MAX,
+        gid: u32::MAX,
+    };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the structure is there to be written, and as long as it says.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut who).cast(),
+            &mut len,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Peer {
+        process: who.pid,
+        user: who.uid,
+        group: who.gid,
+    })
+}
+
+/// Sends a message with `descriptors`, at most `MAX_DESCRIPTORS`, as a whole or not at
+/// all. Never raises `SIGPIPE`.
+pub fn send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    if descriptors.len() > MAX_DESCRIPTORS {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    let mut part = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    let mut ancillary = Ancillary([0; 64]);
+    // SAFETY: all zero is an empty header.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &mut part;
+    message.msg_iovlen = 1;
+    if !descriptors.is_empty() {
+        let data = size_of_val(descriptors) as u32;
+        message.msg_control = ancillary.0.as_mut_ptr().cast();
+        // SAFETY: arithmetic alone.
+        message.msg_controllen = unsafe { libc::CMSG_SPACE(data) } as usize;
+        // SAFETY: there is room for one header and the descriptors.
+        unsafe {
+            let header = libc::CMSG_FIRSTHDR(&message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(data) as usize;
+            let to = libc::CMSG_DATA(header).cast::<libc::c_int>();
+            for (at, descriptor) in descriptors.iter().enumerate() {
+                to.add(at).write_unaligned(descriptor.as_raw_fd());
+            }
+        }
+    }
+    let flags = libc::MSG_NOSIGNAL;
+    // SAFETY: the message points to what is there until the call returns.
+    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &message, flags) };
+    match usize::try_from(sent) {
+        Ok(sent) if sent == bytes.len() => Ok(()),
+        Ok(_) => Err(io::Error::from(io::ErrorKind::WriteZero)),
+        Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Receives a message of up to `bytes.len()` bytes, and the descriptors that came with
+/// it, whatever they are. One with more of either is refused. 0 bytes: the other end is
+/// closed.
+pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut part = libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: bytes.len(),
+    };
+    let mut ancillary = Ancillary([0; 64]);
+    // SAFETY: all zero is an empty header.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = ancillary.0.as_mut_ptr().cast();
+    message.msg_controllen = space();
+    let flags = libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: the message points to what may be written until the call returns.
+    let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, flags) };
+    let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+    let mut descriptors = Vec::new();
+    // SAFETY: the kernel wrote the headers, and their lengths are within the room.
+    unsafe {
+        let mut header = libc::CMSG_FIRSTHDR(&message);
+        while !header.is_null() {
+            if ((*header).cmsg_level, (*header).cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+                let data = (*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+                let from = libc::CMSG_DATA(header).cast::<libc::c_int>();
+                for at in 0..data / size_of::<libc::c_int>() {
+                    // New ones, and nobody else's.
+                    descriptors.push(OwnedFd::from_raw_fd(from.add(at).read_unaligned()));
+                }
+            }
+            header = libc::CMSG_NXTHDR(&message, header);
+        }
+    }
+    if message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    }
+    Ok((received, descriptors))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn descriptors_travel_with_their_bytes() {
+        let (one, other) = pair().unwrap();
+        let files = [
+            File::open("/proc/self/stat").unwrap(),
+            File::open("/proc/version").unwrap(),
+        ];
+        let descriptors: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+        send(one.as_fd(), b"two", &descriptors).unwrap();
+        send(one.as_fd(), b"none", &[]).unwrap();
+        let mut bytes = [0; 3];
+        let (len, mut received) = receive(other.as_fd(), &mut bytes).unwrap();
+        assert_eq!((len, &bytes, received.len()), (3, b"two", 2));
+        let mut text = String::new();
+        let mut version = File::from(received.remove(1));
+        version.read_to_string(&mut text).unwrap();
+        assert!(text.starts_with("Linux"));
+        let mut bytes = [0; 8];
+        let (len, received) = receive(other.as_fd(), &mut bytes).unwrap();
+        assert_eq!((len, received.len()), (4, 0));
+        drop(one);
+        assert_eq!(receive(other.as_fd(), &mut bytes).unwrap().0, 0);
+    }
+
+    #[test]
+    fn more_descriptors_than_there_is_room_for_are_refused() {
+        let (one, _other) = pair().unwrap();
+        let three = [one.as_fd(); 3];
+        assert!(send(one.as_fd(), b"x", &three).is_err());
+    }
+
+    #[test]
+    fn the_other_end_is_known() {
+        let (one, _other) = pair().unwrap();
+        let peer = peer(one.as_fd()).unwrap();
+        assert_eq!(peer.process as u32, std::process::id());
+    }
+}
