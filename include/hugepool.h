@@ -100,9 +100,19 @@
 typedef struct hp_builder hp_builder;
 
 /*
+ A client: another process's set, mapped into this one.
+ */
+typedef struct hp_client hp_client;
+
+/*
  A pool of aligned buffers.
  */
 typedef struct hp_pool hp_pool;
+
+/*
+ A name by which clients open a set.
+ */
+typedef struct hp_publication hp_publication;
 
 /*
  A virtual device set.
@@ -416,357 +426,97 @@ uint32_t hp_pool_abort(const hp_pool *pool);
 uint32_t hp_pool_stats(const hp_pool *pool, hp_stats *stats);
 
 /*
- Makes a set that is not open. Release it with hp_vdi_release.
+ Lets processes of this one's user, and of the `count` users at `users`, open the set by
+ `name` until hp_publication_release. The buffers must be mapped. `*publication` is null
+ if it fails.
 
  # Safety
 
- `set` is a place for a pointer, or null.
+ `set` points to a set, `name` to a string, `publication` to a place for a pointer, or
+ they are null; `users` points to `count` numbers.
  */
-uint32_t hp_vdi_new(hp_vdi **set);
+uint32_t hp_vdi_publish(const hp_vdi *set,
+                        const char *name,
+                        const uint32_t *users,
+                        size_t count,
+                        hp_publication **publication);
 
 /*
- Ends a set and gives its memory back, whatever its state: nobody may use it, or its
- buffers, any more. Null is nothing.
+ Ends a name. Clients keep what they have mapped. Null is nothing.
 
  # Safety
 
- `set` came from hp_vdi_new, and is not used after this.
+ `publication` came from hp_vdi_publish, and is not used after this.
  */
-void hp_vdi_release(hp_vdi *set);
+void hp_publication_release(hp_publication *publication);
 
 /*
- Open: takes note of what the client wishes.
+ The handle by which clients know the buffer at `buffer`, which the set allocated: a
+ number that names it in every process until it is freed.
 
  # Safety
 
- Both point to what their types say, or are null.
+ `set` points to a set, `handle` to a place for a number, or they are null.
  */
-uint32_t hp_vdi_open(const hp_vdi *set, const hp_vd_config *client);
+uint32_t hp_vdi_get_buffer_handle(const hp_vdi *set,
+                                  const void *buffer,
+                                  uint32_t *handle);
 
 /*
- GetConfiguration: what is known of the set by now.
+ Opens the set that a server has published by `name`. The server must be of this
+ process's user, or one of the `count` at `users`. `*client` is null if it fails.
 
  # Safety
 
- `set` points to a set, `config` to a place for the configuration, or they are null.
+ `name` points to a string, `client` to a place for a pointer, or they are null; `users`
+ points to `count` numbers.
  */
-uint32_t hp_vdi_get_configuration(const hp_vdi *set, hp_vd_config *config);
+uint32_t hp_client_open(const char *name,
+                        const uint32_t *users,
+                        size_t count,
+                        hp_client **client);
 
 /*
- BeginConfiguration: fixes what the server says.
+ Unmaps a set. Null is nothing.
 
  # Safety
 
- Both point to what their types say, or are null.
+ `client` came from hp_client_open, and neither it nor a buffer of it is used after
+ this.
  */
-uint32_t hp_vdi_begin_configuration(const hp_vdi *set, const hp_vd_parameters *server);
+void hp_client_release(hp_client *client);
 
 /*
- RequestBuffers: declares `count` buffers of `size` bytes at `alignment` bytes (0:
- the set's). Summed while the set is configured; mapped at once after that.
+ Maps what the server has added. One thread at a time.
 
  # Safety
 
- `set` points to a set, or is null.
+ `client` points to a client, or is null.
  */
-uint32_t hp_vdi_request_buffers(const hp_vdi *set,
-                                uint32_t size,
-                                uint32_t alignment,
-                                uint32_t count);
+uint32_t hp_client_refresh(const hp_client *client);
 
 /*
- EndConfiguration: maps what was declared. On HP_VD_E_MEMORY the set can be
- configured anew, and nothing is declared.
+ GetBufferHandle: the handle of the buffer that starts at `buffer` in this process.
 
  # Safety
 
- `set` points to a set, or is null.
+ `client` points to a client, `handle` to a place for a number, or they are null.
  */
-uint32_t hp_vdi_end_configuration(const hp_vdi *set);
+uint32_t hp_client_get_buffer_handle(const hp_client *client,
+                                     const void *buffer,
+                                     uint32_t *handle);
 
 /*
- OpenDevice: one more device is open.
+ MapBufferHandle: where the buffer that `handle` names is in this process. `*buffer` is
+ null if it fails: HP_VD_E_INVALID for a handle that is stale or forged.
 
  # Safety
 
- `set` points to a set, or is null.
+ `client` points to a client, `buffer` to a place for a pointer, or they are null.
  */
-uint32_t hp_vdi_open_device(const hp_vdi *set);
-
-/*
- CloseDevice: one device fewer is open; the last one ends the set.
-
- # Safety
-
- `set` points to a set, or is null.
- */
-uint32_t hp_vdi_close_device(const hp_vdi *set);
-
-/*
- SignalAbort: ends every wait with HP_VD_E_ABORT, and every call to come but
- hp_vdi_free_buffer and hp_vdi_close.
-
- # Safety
-
- `set` points to a set, or is null.
- */
-uint32_t hp_vdi_signal_abort(const hp_vdi *set);
-
-/*
- Close: ends the set. What is outstanding counts as freed; the memory goes with
- hp_vdi_release. A second Close is HP_VD_E_PROTOCOL.
-
- # Safety
-
- `set` points to a set, or is null.
- */
-uint32_t hp_vdi_close(const hp_vdi *set);
-
-/*
- QueryAvailableBuffers: how many buffers of `size` bytes at `alignment` bytes (0: the
- set's) one caller could allocate now.
-
- # Safety
-
- `set` points to a set, `count` to a place for a number, or they are null.
- */
-uint32_t hp_vdi_query_available_buffers(const hp_vdi *set,
-                                        uint32_t size,
-                                        uint32_t alignment,
-                                        uint32_t *count);
-
-/*
- AllocateBuffer: hands out a buffer of `size` bytes at `alignment` bytes (0: the set's).
- It is the caller's until hp_vdi_free_buffer. `*buffer` is null if it fails:
- HP_VD_E_INVALID if no declared buffer could ever do, HP_VD_E_MEMORY if none is free.
-
- # Safety
-
- `set` points to a set, `buffer` to a place for a pointer, or they are null.
- */
-uint32_t hp_vdi_allocate_buffer(const hp_vdi *set,
-                                void **buffer,
-                                uint32_t size,
-                                uint32_t alignment);
-
-/*
- As hp_vdi_allocate_buffer, and waits up to `milliseconds` (0xffffffff: for ever) for a
- buffer if none is free: then HP_VD_E_TIMEOUT.
-
- # Safety
-
- As hp_vdi_allocate_buffer.
- */
-uint32_t hp_vdi_allocate_buffer_timeout(const hp_vdi *set,
-                                        void **buffer,
-                                        uint32_t size,
-                                        uint32_t alignment,
-                                        uint32_t milliseconds);
-
-/*
- FreeBuffer: takes back a buffer that was allocated for `size` bytes.
-
- # Safety
-
- `set` points to a set, or is null. A buffer that is taken back is not used any more,
- and no two threads give back the same one at a time.
- */
-uint32_t hp_vdi_free_buffer(const hp_vdi *set, void *buffer, uint32_t size);
-
-/*
- IsSharedBuffer: 1 if `address` lies in a buffer of the set, free or taken, otherwise 0.
- (Both are "success" codes.)
-
- # Safety
-
- `set` points to a set, or is null.
- */
-uint32_t hp_vdi_is_shared_buffer(const hp_vdi *set, const void *address);
-
-/*
- Writes what the calling thread's last failed call said to `text`, `size` bytes at most
- and ended by a zero byte. Gives how many bytes it has without that: what did not fit is
- cut off. With `size` 0 `text` may be null.
-
- # Safety
-
- `text` is `size` bytes that may be written.
- */
-size_t hp_last_error(char *text, size_t size);
-
-/*
- Begins the description of a pool. It ends with hp_builder_build or hp_builder_release.
-
- # Safety
-
- `builder` is a place for a pointer, or null.
- */
-uint32_t hp_builder_new(hp_builder **builder);
-
-/*
- Drops a description. Null is nothing.
-
- # Safety
-
- `builder` came from hp_builder_new, and is not used after this.
- */
-void hp_builder_release(hp_builder *builder);
-
-/*
- Declares `count` buffers of `size` bytes at `alignment` bytes. Whether they can be is
- found out by hp_builder_build.
-
- # Safety
-
- `builder` points to a description, or is null.
- */
-uint32_t hp_builder_reserve(hp_builder *builder,
-                            size_t size,
-                            size_t alignment,
-                            size_t count);
-
-/*
- Keeps `bytes` right before every buffer for the client.
-
- # Safety
-
- `builder` points to a description, or is null.
- */
-uint32_t hp_builder_prefix_zone(hp_builder *builder, size_t bytes);
-
-/*
- Reserves `bytes` of address space: the most that the pool may ever grow to.
-
- # Safety
-
- `builder` points to a description, or is null.
- */
-uint32_t hp_builder_address_space(hp_builder *builder, size_t bytes);
-
-/*
- Whether to fault in all memory while building (it is by default).
-
- # Safety
-
- `builder` points to a description, or is null.
- */
-uint32_t hp_builder_prefault(hp_builder *builder, bool prefault);
-
-/*
- Maps the memory and builds the pool. The description stays. `*pool` is null if it
- fails.
-
- # Safety
-
- `builder` points to a description, `pool` to a place for a pointer, or they are null.
- */
-uint32_t hp_builder_build(const hp_builder *builder, hp_pool **pool);
-
-/*
- Gives a pool back. Buffers that are out must not be used any more. Null is nothing.
-
- # Safety
-
- `pool` came from hp_builder_build, and is not used after this.
- */
-void hp_pool_release(hp_pool *pool);
-
-/*
- Takes a buffer of `size` bytes whose address is a multiple of `alignment`. `*buffer` is
- null if it fails.
-
- # Safety
-
- `pool` points to a pool, `buffer` to a place for a pointer, or they are null.
- */
-uint32_t hp_pool_allocate(const hp_pool *pool,
-                          size_t size,
-                          size_t alignment,
-                          void **buffer);
-
-/*
- As hp_pool_allocate, and waits up to `milliseconds` (0xffffffff: for ever) for a buffer
- if none is free: then HP_VD_E_TIMEOUT.
-
- # Safety
-
- As hp_pool_allocate.
- */
-uint32_t hp_pool_allocate_timeout(const hp_pool *pool,
-                                  size_t size,
-                                  size_t alignment,
-                                  uint32_t milliseconds,
-                                  void **buffer);
-
-/*
- Takes back a buffer that was allocated for `size` bytes.
-
- # Safety
-
- `pool` points to a pool, or is null. A buffer that is taken back is not used any more,
- and no two threads give back the same one at a time.
- */
-uint32_t hp_pool_free(const hp_pool *pool, void *buffer, size_t size);
-
-/*
- How many buffers of `size` bytes at `alignment` bytes one caller could take now.
-
- # Safety
-
- `pool` points to a pool, `count` to a place for a number, or they are null.
- */
-uint32_t hp_pool_available(const hp_pool *pool,
-                           size_t size,
-                           size_t alignment,
-                           size_t *count);
-
-/*
- Whether `address` lies in a buffer of the pool, free or taken.
-
- # Safety
-
- `pool` points to a pool, or is null.
- */
-bool hp_pool_contains(const hp_pool *pool, const void *address);
-
-/*
- Adds `count` buffers of `size` bytes at `alignment` bytes, mapped now.
-
- # Safety
-
- `pool` points to a pool, or is null.
- */
-uint32_t hp_pool_request(const hp_pool *pool,
-                         size_t size,
-                         size_t alignment,
-                         size_t count);
-
-/*
- Gives back the memory that was added by hp_pool_request and whose buffers are all home.
-
- # Safety
-
- `pool` points to a pool, or is null.
- */
-uint32_t hp_pool_trim(const hp_pool *pool);
-
-/*
- Ends every wait, and every one to come, with HP_VD_E_ABORT.
-
- # Safety
-
- `pool` points to a pool, or is null.
- */
-uint32_t hp_pool_abort(const hp_pool *pool);
-
-/*
- What the pool has and holds. Reads the kernel's view; not for the data path.
-
- # Safety
-
- `pool` points to a pool, `stats` to a place for the numbers, or they are null.
- */
-uint32_t hp_pool_stats(const hp_pool *pool, hp_stats *stats);
+uint32_t hp_client_map_buffer_handle(const hp_client *client,
+                                     uint32_t handle,
+                                     void **buffer);
 
 /*
  Makes a set that is not open. Release it with hp_vdi_release.

@@ -2,6 +2,7 @@
 //!
 //! Owns: the last error of each thread. Uses: the library's errors. Used by: every call.
 
+use ::pool::share::ShareError;
 use ::pool::vdi::{self, Error};
 use ::pool::{AllocError, BuildError, FreeError};
 use std::cell::RefCell;
@@ -66,6 +67,10 @@ pub enum Failure {
     Free(FreeError),
     /// The set refused.
     Set(Error),
+    /// Something between processes failed.
+    Share(ShareError),
+    /// A string is not UTF-8.
+    Text(&'static str),
 }
 
 impl Failure {
@@ -77,6 +82,13 @@ impl Failure {
             Self::Build(error) => Error::Build(error.clone()).code(),
             Self::Free(error) => Error::Free(*error).code(),
             Self::Set(error) => error.code(),
+            Self::Text(_) => HP_VD_E_INVALID,
+            Self::Share(error) => match error {
+                ShareError::Peer { .. } => HP_VD_E_SECURITY,
+                ShareError::NotShared => HP_VD_E_PROTOCOL,
+                ShareError::System(_) => HP_VD_E_NOTOPEN,
+                _ => HP_VD_E_INVALID,
+            },
         }
     }
 }
@@ -89,6 +101,8 @@ impl Display for Failure {
             Self::Build(error) => error.fmt(f),
             Self::Free(error) => error.fmt(f),
             Self::Set(error) => error.fmt(f),
+            Self::Share(error) => error.fmt(f),
+            Self::Text(name) => write!(f, "{name} is not UTF-8"),
         }
     }
 }

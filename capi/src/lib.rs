@@ -10,6 +10,7 @@
 
 mod error;
 mod pool;
+mod share;
 mod vdi;
 
 /// The version of this interface: a program that was built against another one must not

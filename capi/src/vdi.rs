@@ -11,6 +11,12 @@ use std::time::Duration;
 /// A virtual device set.
 pub struct hp_vdi(Set);
 
+impl hp_vdi {
+    pub(crate) fn set(&self) -> &Set {
+        &self.0
+    }
+}
+
 /// The configuration of a set (VDConfig): the client fills in the first seven fields, the
 /// set the others.
 #[repr(C)]

@@ -10,12 +10,8 @@ fn the_header_is_that_of_the_source() {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
     let path = crate_dir.join("../include/hugepool.h");
     let config = cbindgen::Config::from_file(crate_dir.join("cbindgen.toml")).unwrap();
-    let sources = ["lib.rs", "error.rs", "pool.rs", "vdi.rs"];
-    let builder = sources
-        .iter()
-        .fold(cbindgen::Builder::new(), |builder, name| {
-            builder.with_src(crate_dir.join("src").join(name))
-        });
+    // With the modules that it names.
+    let builder = cbindgen::Builder::new().with_src(crate_dir.join("src/lib.rs"));
     let mut made = Vec::new();
     builder
         .with_config(config)

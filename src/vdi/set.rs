@@ -8,7 +8,7 @@ use super::stage::Stage;
 use super::state::{Call, State};
 use crate::error::AllocError;
 use crate::pool::{Builder, Pool, geometry};
-use crate::share::{Access, Export, Handle, ShareError};
+use crate::share::{Access, Export, Handle, Peers, Publication, ShareError};
 use crate::snapshot::Snapshot;
 use crate::sys::fork;
 use std::fmt;
@@ -457,6 +457,17 @@ impl Set {
     /// [`ShareError::NotShared`], also before the buffers are mapped.
     pub fn exports(&self) -> Result<Vec<Export>, ShareError> {
         self.pool().ok_or(ShareError::NotShared)?.exports()
+    }
+
+    /// Lets clients open the set by name, once the buffers are mapped:
+    /// [`Pool::publish`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::publish`]; [`ShareError::NotShared`], also before the buffers are
+    /// mapped.
+    pub fn publish(&self, name: &str, peers: Peers) -> Result<Publication, ShareError> {
+        (self.pool().ok_or(ShareError::NotShared)?).publish(name, peers)
     }
 
     /// The handle by which clients know the buffer `start`: [`Pool::handle`].

@@ -228,12 +228,74 @@ static void plain_pool(void) {
     hp_pool_release(NULL);
 }
 
+/* The client's calls; its process may well be the server's. */
+static void clients(void) {
+    char name[64];
+    void *start, *view, *again;
+    uint32_t handle, same;
+    hp_publication *publication, *none;
+    hp_client *client;
+    hp_vdi *set = set_in(CONFIGURABLE, &start);
+    snprintf(name, sizeof name, "contract %p", (void *)&set);
+    /* Nothing is mapped yet. */
+    EXPECT(hp_vdi_publish(set, name, NULL, 0, &publication), HP_VD_E_PROTOCOL);
+    CHECK(publication == NULL);
+    EXPECT(hp_client_open(name, NULL, 0, &client), HP_VD_E_NOTOPEN);
+    CHECK(client == NULL);
+    OK(hp_vdi_end_configuration(set));
+    OK(hp_vdi_publish(set, name, NULL, 0, &publication));
+    OK(hp_client_open(name, NULL, 0, &client));
+    OK(hp_vdi_allocate_buffer(set, &start, SIZE, 0));
+    memset(start, 0x77, SIZE);
+    OK(hp_vdi_get_buffer_handle(set, start, &handle));
+    OK(hp_client_map_buffer_handle(client, handle, &view));
+    CHECK(view != start && memcmp(view, start, SIZE) == 0);
+    OK(hp_client_get_buffer_handle(client, view, &same));
+    CHECK(same == handle);
+    EXPECT(hp_client_get_buffer_handle(client, (char *)view + 1, &same), HP_VD_E_INVALID);
+    EXPECT(hp_client_get_buffer_handle(client, start, &same), HP_VD_E_INVALID);
+    /* The prefix zone is the client's. */
+    memset((char *)view - 512, 0x11, 512);
+    CHECK(((unsigned char *)start)[-1] == 0x11);
+    /* Stale, and forged. */
+    OK(hp_vdi_free_buffer(set, start, SIZE));
+    EXPECT(hp_client_map_buffer_handle(client, handle, &again), HP_VD_E_INVALID);
+    CHECK(again == NULL);
+    OK(hp_vdi_allocate_buffer(set, &again, SIZE, 0));
+    EXPECT(hp_client_map_buffer_handle(client, handle, &view), HP_VD_E_INVALID);
+    EXPECT(hp_client_map_buffer_handle(client, 0, &view), HP_VD_E_INVALID);
+    EXPECT(hp_client_map_buffer_handle(client, UINT32_MAX, &view), HP_VD_E_INVALID);
+    /* What is added is there when it is asked for. */
+    OK(hp_vdi_request_buffers(set, 4 * SIZE, 0, 1));
+    OK(hp_vdi_allocate_buffer(set, &start, 4 * SIZE, 0));
+    OK(hp_vdi_get_buffer_handle(set, start, &handle));
+    EXPECT(hp_client_map_buffer_handle(client, handle, &view), HP_VD_E_INVALID);
+    OK(hp_client_refresh(client));
+    OK(hp_client_map_buffer_handle(client, handle, &view));
+    /* Arguments. */
+    EXPECT(hp_vdi_publish(set, NULL, NULL, 0, &none), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_publish(set, "", NULL, 0, &none), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_publish(set, "x", NULL, 1, &none), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_publish(set, "\xff", NULL, 0, &none), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_publish(set, "x", NULL, 0, NULL), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_get_buffer_handle(set, start, NULL), HP_VD_E_INVALID);
+    EXPECT(hp_client_map_buffer_handle(NULL, handle, &view), HP_VD_E_INVALID);
+    EXPECT(hp_client_map_buffer_handle(client, handle, NULL), HP_VD_E_INVALID);
+    hp_client_release(client);
+    hp_publication_release(publication);
+    hp_publication_release(NULL);
+    hp_client_release(NULL);
+    OK(hp_vdi_close(set));
+    hp_vdi_release(set);
+}
+
 int main(void) {
     CHECK(sizeof(hp_vd_config) == 44);
     states();
     buffers();
     memory();
     arguments();
+    clients();
     plain_pool();
     printf("%d failures\n", failures);
     return failures != 0;
