@@ -96,6 +96,78 @@ fn another_process_reads_what_was_written_and_stamps_the_prefix_zone() {
 }
 
 #[test]
+fn a_client_that_is_killed_or_stopped_while_it_writes_everywhere_costs_no_buffer() {
+    const TEST: &str =
+        "a_client_that_is_killed_or_stopped_while_it_writes_everywhere_costs_no_buffer";
+    const NAME: &str = "HUGEPOOL_TEST_WRITER";
+    const HANDLES: &str = "HUGEPOOL_TEST_HANDLES";
+    const COUNT: usize = 16;
+    if let (Ok(name), Ok(handles)) = (std::env::var(NAME), std::env::var(HANDLES)) {
+        // SAFETY: ends this process if it is forgotten.
+        unsafe { libc::alarm(60) };
+        let client = Client::open(&name, &Peers::default()).unwrap();
+        let views: Vec<_> = (handles.split(','))
+            .map(|handle| {
+                client
+                    .map(Handle::from_raw(handle.parse().unwrap()))
+                    .unwrap()
+            })
+            .collect();
+        println!("ready");
+        loop {
+            for view in &views {
+                // SAFETY: mapped for writing, with its prefix zone. Whoever has the
+                // buffer by now expects no better.
+                unsafe {
+                    let zone = view.start.sub(view.prefix);
+                    zone.write_bytes(0xff, view.prefix + SIZE);
+                }
+            }
+        }
+    }
+    for signal in [libc::SIGKILL, libc::SIGSTOP] {
+        let pool = pool(COUNT);
+        let name = name(&format!("writer {signal}"));
+        let publication = pool.publish(&name, Peers::default()).unwrap();
+        let held: Vec<_> = (0..COUNT).map(|_| allocate(&pool)).collect();
+        let handles: Vec<String> = (held.iter())
+            .map(|start| pool.handle(start.as_ptr()).unwrap().raw().to_string())
+            .collect();
+        let mut client = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", TEST, "--nocapture"])
+            .env(NAME, &name)
+            .env(HANDLES, handles.join(","))
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = std::io::BufReader::new(client.stdout.take().unwrap());
+        let ready = std::io::BufRead::lines(lines).any(|line| line.unwrap() == "ready");
+        assert!(ready, "the client ended");
+        held.into_iter().for_each(|start| free(&pool, start));
+        for turn in 0..200 {
+            if turn == 100 {
+                // SAFETY: sends a signal to our own child.
+                assert_eq!(unsafe { libc::kill(client.id() as i32, signal) }, 0);
+            }
+            let mut held: Vec<_> = (0..COUNT).map(|_| allocate(&pool)).collect();
+            assert!(
+                pool.allocate_raw(SIZE, 4096).is_err(),
+                "there is one too many"
+            );
+            held.sort_unstable();
+            held.dedup();
+            assert_eq!(held.len(), COUNT, "one was handed out twice");
+            held.into_iter().for_each(|start| free(&pool, start));
+        }
+        // With the client stopped for ever, too.
+        drop(publication);
+        drop(pool);
+        client.kill().unwrap();
+        client.wait().unwrap();
+    }
+}
+
+#[test]
 fn a_client_that_asks_again_gets_what_was_added() {
     let pool = pool(1);
     let name = name("growth");
