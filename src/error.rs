@@ -108,6 +108,8 @@ pub enum BuildError {
         /// How many it can have.
         limit: usize,
     },
+    /// The pool is shared, and that of another process, of which this one is a child.
+    Forked,
     /// More buffers than handles of a pool that is shared can name.
     TooManySlots {
         /// How many that is, those included that were trimmed.
@@ -202,6 +204,7 @@ impl fmt::Display for BuildError {
                 Bytes(limit)
             ),
             Self::TooManyClasses { limit } => write!(f, "more than {limit} classes"),
+            Self::Forked => write!(f, "the pool is that of the parent of this process"),
             Self::TooManySlots { limit } => {
                 write!(f, "more than {limit} buffers in a pool that is shared")
             }

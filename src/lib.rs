@@ -44,6 +44,8 @@ mod catalog;
 mod arena;
 #[cfg(not(hugepool_loom))]
 pub mod share;
+#[cfg(hugepool_loom)]
+mod share;
 
 #[cfg(not(hugepool_loom))]
 mod buffer;
@@ -88,8 +90,9 @@ pub mod model {
     pub use crate::depot::Depot;
     pub use crate::home::Home;
     pub use crate::lists::{FreeLists, Given, Wait};
-    pub use crate::record::Records;
+    pub use crate::record::{Records, State as RawState};
     pub use crate::rseq::Slots;
+    pub use crate::share::Handle;
     pub use crate::snapshot::Snapshot;
     pub use crate::sync::{Fault, plant};
     pub use crate::sys::cpu::run_on;

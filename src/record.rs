@@ -75,12 +75,32 @@ pub struct State {
     /// owner, with Acquire, reads that owner's generation after it.
     pub size: AtomicU32,
     /// How often the buffer came back as a raw pointer. Written by the thread that
-    /// returns it, before `size` goes to 0.
+    /// returns it, after `size` went to 0: who reads a generation, with Acquire, does not
+    /// read the size of an earlier owner after it.
     pub generation: AtomicU32,
 }
 
 // SAFETY: integer atomics alone; all-zero bytes are a buffer that was never out.
 unsafe impl Zeroed for State {}
+
+impl State {
+    /// The buffer goes out for `size` bytes. The caller holds it.
+    #[inline(always)]
+    pub fn go_out(&self, size: u32) {
+        // Release: see the type.
+        self.size.store(size, Ordering::Release);
+    }
+
+    /// The buffer, which the caller holds, comes back.
+    #[inline(always)]
+    pub fn come_back(&self) {
+        // Release: see the type.
+        self.size.store(0, Ordering::Release);
+        // Relaxed: the caller alone writes it.
+        let generation = self.generation.load(Ordering::Relaxed);
+        (self.generation).store(generation.wrapping_add(1), Ordering::Release);
+    }
+}
 
 /// The states of every buffer the pool could ever have, by index.
 pub type States = Table<State>;

@@ -29,7 +29,7 @@ pub use native::Table;
 #[cfg(not(hugepool_loom))]
 mod native {
     use super::Zeroed;
-    use crate::sys::map::{Advice, Mapping};
+    use crate::sys::map::{Advice, Backing, Mapping};
     use std::cell::UnsafeCell;
     use std::io;
     use std::os::fd::BorrowedFd;
@@ -107,8 +107,20 @@ mod native {
         ) -> io::Result<()> {
             let offset = at * size_of::<T>();
             // SAFETY: the caller says so.
-            unsafe { self.memory.commit_from(offset, bytes, fd, from) }?;
+            unsafe { self.memory.commit_from(offset, bytes, fd, from, true) }?;
             self.memory.advise(offset, bytes, Advice::DontFork)
+        }
+
+        /// Puts zeroed memory of the table's own back in the place of what was placed
+        /// from element `at` on.
+        ///
+        /// # Safety
+        ///
+        /// As for `place`.
+        pub unsafe fn displace(&self, at: usize, bytes: usize) -> io::Result<()> {
+            let offset = at * size_of::<T>();
+            // SAFETY: the caller says so.
+            unsafe { self.memory.commit(offset, bytes, Backing::Base) }
         }
 
         /// The element at `at`.

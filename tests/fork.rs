@@ -114,8 +114,42 @@ fn a_set_in_a_child() {
     let set = Set::new();
     set.open(&client).unwrap();
     set.begin_configuration(&server).unwrap();
-    set.request_buffers(4096, 0, 2).unwrap();
+    set.request_buffers(4096, 0, 2000).unwrap();
     set.end_configuration().unwrap();
+    // Nothing is out: the end of it tears everything down. In the child what it does not
+    // inherit is a hole, which its own mappings fill.
+    let shared: Vec<(usize, usize)> = std::fs::read_to_string("/proc/self/maps")
+        .unwrap()
+        .lines()
+        .filter(|line| line.contains("memfd:hugepool"))
+        .filter_map(|line| line.split_once(' ')?.0.split_once('-'))
+        .map(|(start, end)| {
+            let start = usize::from_str_radix(start, 16).unwrap();
+            (start, usize::from_str_radix(end, 16).unwrap() - start)
+        })
+        .collect();
+    assert_eq!(shared.len(), 2, "the buffers and their states");
+    let unharmed = in_fork(|| {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        for &(start, bytes) in &shared {
+            let hole = std::ptr::without_provenance_mut(start);
+            // SAFETY: NOREPLACE: only where nothing is mapped.
+            let own = unsafe { libc::mmap(hole, bytes, access, flags, -1, 0) };
+            if own != hole {
+                return 2;
+            }
+        }
+        // SAFETY: read once, and never used again in this process.
+        drop(unsafe { std::ptr::read(&set) });
+        for &(start, bytes) in &shared {
+            let own: *mut u8 = std::ptr::with_exposed_provenance_mut(start);
+            // SAFETY: mapped above, if it still is.
+            unsafe { own.write_bytes(BYTE, bytes) };
+        }
+        0
+    });
+    assert_eq!(unharmed, 0);
     let start = set.allocate_buffer(4096, 0).unwrap().as_ptr();
     let told = in_fork(|| {
         // SAFETY: it is refused.
@@ -144,10 +178,10 @@ fn a_set_in_a_child() {
         i32::from(!(told && nothing))
     });
     assert_eq!(told, 0);
-    assert_eq!(set.query_available_buffers(4096, 0), Ok(1));
+    assert_eq!(set.query_available_buffers(4096, 0), Ok(1999));
     // SAFETY: allocated above, and freed once.
     unsafe { set.free_buffer(start, 4096) }.unwrap();
-    assert_eq!(set.query_available_buffers(4096, 0), Ok(2));
+    assert_eq!(set.query_available_buffers(4096, 0), Ok(2000));
     set.close().unwrap();
 }
 

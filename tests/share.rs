@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const SIZE: usize = 5000;
 const PREFIX: usize = 256;
@@ -64,7 +65,8 @@ fn a_handle_names_the_same_bytes_on_both_sides() {
             (size, PREFIX, true)
         );
         assert_eq!(client.handle(view.start.as_ptr()), Ok(handle));
-        assert!(view.start.addr().get().is_multiple_of(4096));
+        let alignment = if size == SIZE { 4096 } else { 1 << 20 };
+        assert!(view.start.addr().get().is_multiple_of(alignment));
         // SAFETY: both sides are mapped, and nobody else uses the buffer.
         unsafe {
             start.write(at as u8);
@@ -351,6 +353,84 @@ fn more_buffers_than_handles_can_name_are_refused() {
     let error = pool.request(512, 512, 1).unwrap_err();
     assert_eq!(error, BuildError::TooManySlots { limit });
     assert_eq!(pool.available(512, 512), limit);
+}
+
+#[test]
+fn growth_that_is_refused_leaves_no_mapping_and_no_slot() {
+    let mappings = || {
+        std::fs::read_to_string("/proc/self/maps")
+            .unwrap()
+            .lines()
+            .count()
+    };
+    let builder = Pool::builder().shared(Access::Read).prefault(false);
+    let mut builder = builder.address_space(1 << 40);
+    // As many classes as there can be.
+    for class in 1..=128 {
+        builder = builder.reserve(class * 512, 512, 1);
+    }
+    let pool = builder.build().unwrap();
+    let before = mappings();
+    // More than slots can name, and one class too many.
+    let limit = (1 << 20) - 1;
+    let refused = pool.request(512, 512, 1 << 21).unwrap_err();
+    assert_eq!(refused, BuildError::TooManySlots { limit });
+    for _ in 0..40 {
+        let refused = pool.request(1 << 20, 512, 50_000).unwrap_err();
+        assert_eq!(refused, BuildError::TooManyClasses { limit: 128 });
+    }
+    let more = mappings().saturating_sub(before);
+    // Other tests map something now and then.
+    assert!(more < 100, "{more} more mappings");
+    pool.request(512, 512, 50_000).unwrap();
+    // What is trimmed is the table's own again.
+    assert_eq!(pool.trim().segments, 1);
+}
+
+#[test]
+fn handles_of_what_is_out_are_stale_once_the_pool_is_gone() {
+    let pool = pool(Access::Read, 2);
+    let client = client(&pool);
+    let start = allocate(&pool);
+    let handle = handle(&pool, start);
+    assert!(client.map(handle).is_ok());
+    drop(pool);
+    assert_eq!(client.map(handle), Err(ShareError::BadHandle { handle }));
+}
+
+#[test]
+fn a_handle_that_is_made_beside_a_free_is_never_the_next_owners() {
+    let pool = pool(Access::Read, 1);
+    let client = client(&pool);
+    let start = allocate(&pool);
+    let view = client.map(handle(&pool, start)).unwrap();
+    free(&pool, start);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..200_000 {
+                let start = allocate(&pool);
+                free(&pool, start);
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        // Each handle was that of a buffer that was out, so it names nobody once all is
+        // still.
+        let mut made = HashSet::new();
+        let address = view.start.as_ptr().addr();
+        while !done.load(Ordering::Relaxed) {
+            made.extend(client.handle(std::ptr::without_provenance(address)));
+        }
+        for handle in made {
+            assert!(client.map(handle).is_err());
+            let start = allocate(&pool);
+            let next = pool.handle(start.as_ptr()).unwrap();
+            // 4096 owners later it would be somebody's again.
+            let behind = next.raw().wrapping_sub(handle.raw()) >> 20;
+            assert!(behind > 0, "{handle} is that of the next owner");
+            free(&pool, start);
+        }
+    });
 }
 
 #[test]

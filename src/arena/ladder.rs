@@ -220,7 +220,7 @@ impl Memory {
                 let fd =
                     memfd::create(c"hugepool", bytes, kind).map_err(refused("memfd_create"))?;
                 // SAFETY: as above; the size is sealed before anybody else has it.
-                unsafe { arena.commit_from(offset, bytes, fd.as_fd(), 0) }
+                unsafe { arena.commit_from(offset, bytes, fd.as_fd(), 0, true) }
                     .map_err(refused("mmap"))?;
                 memfd::seal(fd.as_fd(), access == Access::Read).map_err(refused("fcntl"))?;
                 (arena.advise_backing(offset, bytes, backing)).map_err(refused("madvise"))?;

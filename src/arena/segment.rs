@@ -36,6 +36,8 @@ pub struct States {
     pub descriptor: OwnedFd,
     /// The slot of the first buffer; the others follow.
     pub first_slot: u32,
+    /// Where they are in the table of states: first element, bytes.
+    pub placed: Vec<(usize, usize)>,
 }
 
 impl Segment {

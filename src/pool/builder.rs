@@ -17,6 +17,7 @@ use crate::sync::{Arc, AtomicU32};
 use crate::sys::cpu;
 use crate::word::Index;
 use std::io;
+use std::mem::ManuallyDrop;
 
 /// Room to grow that a pool reserves by default, in bytes of address space. It
 /// costs no memory.
@@ -250,7 +251,7 @@ impl Builder {
             handle: Handle::new(Shared {
                 catalog: Catalog::new(lists, self.climb),
                 arena,
-                states,
+                states: ManuallyDrop::new(states),
                 raw_pointers: self.raw_pointers,
                 next_slot: AtomicU32::new(FIRST_SLOT),
                 memory: self.memory.clone(),

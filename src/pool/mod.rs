@@ -40,14 +40,16 @@ use crate::sync::{Arc, AtomicU32, Ordering};
 use crate::word::Index;
 use std::fmt;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
 /// What the handles and buffers of one pool share.
 pub(crate) struct Shared {
     catalog: Catalog<Segment, Kind>,
     arena: Arc<Arena>,
-    /// As long as the lists' records.
-    states: States,
+    /// As long as the lists' records. Not unmapped in a child of a fork, which does not
+    /// inherit what was placed there.
+    states: ManuallyDrop<States>,
     /// Whether to touch the states of new buffers.
     raw_pointers: bool,
     /// The first slot that no buffer has had.
@@ -85,13 +87,30 @@ impl Shared {
 
     /// Adds `count` buffers of `geometry`.
     fn grow(&self, geometry: &Geometry, count: usize, grown: bool) -> Result<(), BuildError> {
-        let mut segment = self.arena.segment(geometry, count, &self.memory)?;
-        if self.memory.shared.is_some() {
-            let states = self.share_states(segment.first(), geometry, count)?;
-            segment.publish(states);
+        if self.memory.shared.is_none() {
+            let segment = self.arena.segment(geometry, count, &self.memory)?;
+            return self.admit(geometry, segment, grown);
         }
+        if self.arena.is_inherited() {
+            return Err(BuildError::Forked);
+        }
+        let slots = self.take_slots(count)?;
+        let mut segment = (self.arena.segment(geometry, count, &self.memory))
+            .inspect_err(|_| self.give_slots_back(&slots))?;
+        let states = (self.share_states(segment.first(), geometry, count, slots.start))
+            .inspect_err(|_| self.give_slots_back(&slots))?;
+        let placed = states.placed.clone();
+        segment.publish(states);
+        self.admit(geometry, segment, grown).inspect_err(|_| {
+            self.unshare_states(&placed);
+            self.give_slots_back(&slots);
+        })
+    }
+
+    /// Makes the buffers of a new segment available.
+    fn admit(&self, geometry: &Geometry, segment: Segment, grown: bool) -> Result<(), BuildError> {
         if self.raw_pointers {
-            (0..count)
+            (0..segment.count())
                 .filter_map(|k| geometry.nth(segment.first(), k))
                 // Relaxed: nobody has them yet. It is 0 already.
                 .for_each(|index| self.state(index).size.store(0, Ordering::Relaxed));
@@ -101,8 +120,9 @@ impl Shared {
             .map(drop)
     }
 
-    /// Buffers that are out as raw pointers.
-    fn raw_out(&self) -> u64 {
+    /// Counts the buffers that are out as raw pointers, none of which will come home: the
+    /// last handle is gone. Handles of them are stale from now on.
+    fn abandon_raw(&self) -> u64 {
         if self.memory.shared.is_some() && self.arena.is_inherited() {
             // A child of a fork does not have the states. Nor does it unmap anything.
             return 0;
@@ -115,10 +135,13 @@ impl Shared {
                     let Some(index) = geometry.nth(entry.segment.first(), k) else {
                         break;
                     };
+                    let state = self.state(index);
                     // Relaxed: the last handle's drop ordered every raw call,
                     // each made through a handle, before this.
-                    let size = self.state(index).size.load(Ordering::Relaxed);
-                    out += u64::from(size != 0);
+                    if state.size.load(Ordering::Relaxed) != 0 {
+                        state.come_back();
+                        out += 1;
+                    }
                 }
             }
             out
@@ -137,7 +160,7 @@ impl Shared {
             // SAFETY: the caller gave up the last handle, and the pool is torn
             // down by nobody before the lists below are settled.
             let shared = unsafe { shared.as_ref() };
-            let raw_out = shared.raw_out();
+            let raw_out = shared.abandon_raw();
             let classes = shared.catalog.class_ids();
             given = shared.catalog.lists().close(&classes, raw_out);
         }
@@ -145,6 +168,15 @@ impl Shared {
             // SAFETY: it came from a box (`Handle::new`), and the lists said
             // that nobody else knows of it.
             drop(unsafe { Box::from_raw(shared.as_ptr()) });
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if !self.arena.is_inherited() {
+            // SAFETY: dropped here and not used any more.
+            unsafe { ManuallyDrop::drop(&mut self.states) };
         }
     }
 }
@@ -385,7 +417,7 @@ impl Pool {
     /// keep the old pages, and a later `request` may use the addresses again.
     ///
     /// Takes no lock, but enters the kernel. The memory is gone when this
-    /// returns, unless another thread is just then inside a call that reads the
+    /// returns, unless a client has it mapped (then it goes with the client), or another thread is just then inside a call that reads the
     /// directory ([`stats`](Self::stats), [`regions`](Self::regions),
     /// [`request`](Self::request), `trim`); then it goes with one of the next
     /// such calls. While it looks it holds the free buffers of the segments in
@@ -395,6 +427,11 @@ impl Pool {
     pub fn trim(&self) -> Trimmed {
         let catalog = &self.shared().catalog;
         let gone = catalog.trim();
+        for segment in &gone {
+            if let Some((_, states)) = segment.shared() {
+                self.shared().unshare_states(&states.placed);
+            }
+        }
         let trimmed = Trimmed {
             segments: gone.len(),
             bytes: gone.iter().map(|segment| segment.bytes()).sum(),

@@ -51,9 +51,8 @@ impl Pool {
 
     #[inline(always)]
     fn mark_raw(&self, taken: Taken<'_>, size: usize) -> NonNull<u8> {
-        // Release: see `State`. A class is at most 1 GiB, so the size fits.
-        let state = self.shared().state(taken.index);
-        state.size.store(size as u32, Ordering::Release);
+        // A class is at most 1 GiB, so the size fits.
+        self.shared().state(taken.index).go_out(size as u32);
         taken.data()
     }
 
@@ -120,10 +119,7 @@ impl Pool {
             // that the buffer is its own. 0 says that it is not out, and is no
             // size.
             if state.size.load(Ordering::Relaxed) as usize == size && size != 0 {
-                // Release: see `State`.
-                let generation = state.generation.load(Ordering::Relaxed);
-                (state.generation).store(generation.wrapping_add(1), Ordering::Release);
-                state.size.store(0, Ordering::Release);
+                state.come_back();
                 return Ok(Taken { line, index });
             }
         }

@@ -14,25 +14,68 @@ use crate::sync::Ordering;
 use crate::sys::limits::base_page;
 use crate::sys::memfd;
 use crate::word::Index;
-use std::os::fd::AsFd;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// The slot of a pool's first buffer: no handle is 0.
 pub const FIRST_SLOT: u32 = 1;
 
 impl Shared {
-    /// Makes states of `count` new buffers that others can read, and gives them slots.
+    /// Takes slots for `count` new buffers.
+    pub(super) fn take_slots(&self, count: usize) -> Result<Range<u32>, BuildError> {
+        let limit = (Handle::SLOTS - FIRST_SLOT) as usize;
+        let more = u32::try_from(count).map_err(|_| BuildError::TooManySlots { limit })?;
+        // Relaxed, here and below: unique numbers, nothing more.
+        let taken = self
+            .next_slot
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
+                next.checked_add(more).filter(|&end| end <= Handle::SLOTS)
+            });
+        let first = taken.map_err(|_| BuildError::TooManySlots { limit })?;
+        Ok(first..first + more)
+    }
+
+    /// Gives back slots that no buffer has had, unless others were taken since.
+    pub(super) fn give_slots_back(&self, slots: &Range<u32>) {
+        let (end, start) = (slots.end, slots.start);
+        let order = Ordering::Relaxed;
+        // If it fails they are lost.
+        let _ = self.next_slot.compare_exchange(end, start, order, order);
+    }
+
+    /// Makes states of `count` new buffers that others can read.
     pub(super) fn share_states(
         &self,
         first: usize,
         geometry: &Geometry,
         count: usize,
+        first_slot: u32,
     ) -> Result<States, BuildError> {
-        let too_many = BuildError::TooManySlots {
-            limit: (Handle::SLOTS - FIRST_SLOT) as usize,
-        };
         let bytes = (count * size_of::<State>()).next_multiple_of(base_page());
         let fd = memfd::create(c"hugepool-states", bytes, memfd::Kind::Base);
         let fd = fd.map_err(os("memfd_create"))?;
+        let mut placed = Vec::new();
+        let shared = self.place_states(first, geometry, count, bytes, fd.as_fd(), &mut placed);
+        let sealed = shared.and_then(|()| memfd::seal(fd.as_fd(), true).map_err(os("fcntl")));
+        sealed.inspect_err(|_| self.unshare_states(&placed))?;
+        Ok(States {
+            descriptor: fd,
+            first_slot,
+            placed,
+        })
+    }
+
+    /// Puts what is behind `fd` in the place of the states of `count` buffers, and notes
+    /// where.
+    fn place_states(
+        &self,
+        first: usize,
+        geometry: &Geometry,
+        count: usize,
+        bytes: usize,
+        fd: BorrowedFd<'_>,
+        placed: &mut Vec<(usize, usize)>,
+    ) -> Result<(), BuildError> {
         // A chunk's states are next to each other in both places.
         let per_chunk = Index::PER_CHUNK as usize;
         for before in (0..count).step_by(per_chunk) {
@@ -41,27 +84,24 @@ impl Shared {
             };
             let from = before * size_of::<State>();
             let bytes = (bytes - from).min(per_chunk * size_of::<State>());
+            let at = index.raw() as usize;
+            placed.push((at, bytes));
             // SAFETY: nobody has the buffers yet. The size is sealed, and the writing of
             // others, before anybody has the descriptor. A chunk's first index is a
             // multiple of 4096, and its states whole pages.
-            unsafe {
-                self.states
-                    .place(index.raw() as usize, bytes, fd.as_fd(), from)
-            }
-            .map_err(os("mmap"))?;
+            unsafe { self.states.place(at, bytes, fd, from) }.map_err(os("mmap"))?;
         }
-        memfd::seal(fd.as_fd(), true).map_err(os("fcntl"))?;
-        // Last: a slot is not given back. Relaxed: unique numbers, nothing more.
-        let more = u32::try_from(count).map_err(|_| too_many.clone())?;
-        let taken = self
-            .next_slot
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
-                next.checked_add(more).filter(|&end| end <= Handle::SLOTS)
-            });
-        Ok(States {
-            descriptor: fd,
-            first_slot: taken.map_err(|_| too_many)?,
-        })
+        Ok(())
+    }
+
+    /// Takes states back from where they were placed: their buffers are nobody's any
+    /// more.
+    pub(super) fn unshare_states(&self, placed: &[(usize, usize)]) {
+        for &(at, bytes) in placed {
+            // SAFETY: nobody has the buffers. What cannot be replaced stays, which does
+            // no harm.
+            let _ = unsafe { self.states.displace(at, bytes) };
+        }
     }
 }
 

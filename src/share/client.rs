@@ -7,6 +7,7 @@ use super::error::ShareError;
 use super::handle::Handle;
 use super::layout::{Export, Layout};
 use super::name::{Connection, Peers};
+use crate::class::GRANULE;
 use crate::record::State;
 use crate::snapshot::Snapshot;
 use crate::sync::Arc;
@@ -61,7 +62,7 @@ struct Segment {
 /// A buffer in a client's address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View {
-    /// Its first byte. Mapped as long as the client lives; the server may give the
+    /// Its first byte, aligned as in the server. Mapped as long as the client lives; the server may give the
     /// buffer to somebody else once it is freed.
     pub start: NonNull<u8>,
     /// How many bytes it was allocated for.
@@ -154,10 +155,22 @@ impl Client {
     pub fn attach(&self, export: Export) -> Result<(), ShareError> {
         let layout = export.layout;
         let states = layout.state_bytes();
-        let memory = map(export.memory.as_fd(), layout.bytes(), layout.is_writable())?;
+        // As aligned as huge pages, and the buffers, must be.
+        let huge = match layout.bytes().is_multiple_of(1 << 30) {
+            true => 1 << 30,
+            false => GRANULE,
+        };
+        let memory = map(
+            export.memory.as_fd(),
+            layout.bytes(),
+            layout.alignment().max(huge),
+            layout.is_writable(),
+        )?;
+        let page = base_page();
         let states = map(
             export.states.as_fd(),
-            states.next_multiple_of(base_page()),
+            states.next_multiple_of(page),
+            page,
             false,
         )?;
         let segment = Arc::new(Segment {
@@ -244,8 +257,14 @@ impl Segment {
     }
 }
 
-/// Maps `needed` bytes, which must be all there is, and stay.
-fn map(fd: BorrowedFd<'_>, needed: usize, writable: bool) -> Result<Mapping, ShareError> {
+/// Maps `needed` bytes, which must be all there is, and stay, at a multiple of
+/// `alignment`.
+fn map(
+    fd: BorrowedFd<'_>,
+    needed: usize,
+    alignment: usize,
+    writable: bool,
+) -> Result<Mapping, ShareError> {
     // Sealed first: what is not could change after a look.
     if !memfd::is_size_sealed(fd) {
         return Err(ShareError::NotSealed);
@@ -254,5 +273,5 @@ fn map(fd: BorrowedFd<'_>, needed: usize, writable: bool) -> Result<Mapping, Sha
     if given != needed {
         return Err(ShareError::Size { given, needed });
     }
-    Mapping::of(fd, needed, writable).map_err(ShareError::system("mmap"))
+    Mapping::of(fd, needed, alignment, writable).map_err(ShareError::system("mmap"))
 }

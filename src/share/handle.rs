@@ -3,7 +3,7 @@
 //! Owns: its layout. Uses: `record`. Used by: `pool`, the client.
 
 use crate::record::State;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fault};
 use std::fmt;
 
 /// A buffer that is out, by a number: `{generation: 12, slot: 20}`. Never 0.
@@ -31,25 +31,49 @@ impl Handle {
         self.0
     }
 
+    #[cfg_attr(hugepool_loom, allow(dead_code))]
     pub(super) fn slot(self) -> u32 {
         self.0 & (Self::SLOTS - 1)
     }
 
     /// The handle of the buffer in `slot`, which has `state`. `None` if it is not out.
-    pub(crate) fn of(slot: u32, state: &State) -> Option<Self> {
-        // Acquire: see `State`; the size first.
-        let size = state.size.load(Ordering::Acquire);
-        let generation = state.generation.load(Ordering::Acquire);
+    #[doc(hidden)]
+    pub fn of(slot: u32, state: &State) -> Option<Self> {
+        // Acquire: see `State`. The generation first: if the buffer goes to somebody else
+        // in between, this is a handle that is stale already, and not one that somebody
+        // will have.
+        let (generation, size) = fault!(
+            PairReversed,
+            {
+                let size = state.size.load(Ordering::Acquire);
+                (state.generation.load(Ordering::Acquire), size)
+            },
+            {
+                let generation = state.generation.load(Ordering::Acquire);
+                (generation, state.size.load(Ordering::Acquire))
+            }
+        );
         (size != 0).then_some(Self(generation << Self::SLOT_BITS | slot))
     }
 
     /// How many bytes its buffer is out with, which has `state`. `None` if the handle is
     /// stale.
-    pub(super) fn size(self, state: &State) -> Option<u32> {
-        // Acquire: see `State`; the size first.
-        let size = state.size.load(Ordering::Acquire);
-        let now = Self::of(self.slot(), state)?;
-        (now == self && size != 0).then_some(size)
+    pub fn size(self, state: &State) -> Option<u32> {
+        // Acquire: see `State`. The size first: if it is a later owner's, so is the
+        // generation.
+        let (size, generation) = fault!(
+            PairReversed,
+            {
+                let generation = state.generation.load(Ordering::Acquire);
+                (state.size.load(Ordering::Acquire), generation)
+            },
+            {
+                let size = state.size.load(Ordering::Acquire);
+                (size, state.generation.load(Ordering::Acquire))
+            }
+        );
+        let same = generation << Self::SLOT_BITS == self.0 & !(Self::SLOTS - 1);
+        (same && size != 0).then_some(size)
     }
 }
 

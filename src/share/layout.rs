@@ -188,6 +188,12 @@ impl Layout {
         self.size as usize
     }
 
+    /// What each is aligned to, in bytes.
+    #[must_use]
+    pub fn alignment(&self) -> usize {
+        self.alignment as usize
+    }
+
     /// Bytes right before each that are the client's.
     #[must_use]
     pub fn prefix(&self) -> usize {

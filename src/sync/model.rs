@@ -240,6 +240,8 @@ pub enum Fault {
     StageRelaxed,
     /// The state of a set is stored, whatever it has become meanwhile.
     StageStores,
+    /// The size and the generation of a buffer that is out are read in the wrong order.
+    PairReversed,
     /// Two threads may make what comes with a set's state at once.
     NoMaking,
     /// Who was served is woken by a thread that still announces what it holds.
@@ -321,6 +323,7 @@ impl Fault {
         Self::NoWake,
         Self::StageRelaxed,
         Self::StageStores,
+        Self::PairReversed,
         Self::NoMaking,
         Self::WakeEarly,
         Self::NoSearchFence,

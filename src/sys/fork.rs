@@ -20,17 +20,18 @@ extern "C" fn count() {
 
 /// Counts forks from now on.
 pub fn watch() -> io::Result<()> {
-    if COUNTED.swap(1, Ordering::Relaxed) == 1 {
+    if COUNTED.load(Ordering::Relaxed) == 1 {
         return Ok(());
     }
-    // SAFETY: the handler is there as long as the program, or the shared object, which is
-    // not unloaded; it does what a handler may.
+    // Of two threads at once both may do this: then a fork counts twice, which is as good.
+    // SAFETY: the handler is there as long as the program, or the shared object, whose
+    // handlers go with it; it does what a handler may.
     match unsafe { libc::pthread_atfork(None, None, Some(count)) } {
-        0 => Ok(()),
-        error => {
-            COUNTED.store(0, Ordering::Relaxed);
-            Err(io::Error::from_raw_os_error(error))
+        0 => {
+            COUNTED.store(1, Ordering::Relaxed);
+            Ok(())
         }
+        error => Err(io::Error::from_raw_os_error(error)),
     }
 }
 

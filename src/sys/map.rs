@@ -203,8 +203,8 @@ impl Mapping {
         }
     }
 
-    /// Replaces a range by what is behind `fd` from byte `from` on, shared, readable and
-    /// writable.
+    /// Replaces a range by what is behind `fd` from byte `from` on, shared; writable, too,
+    /// if it says so.
     ///
     /// # Safety
     ///
@@ -216,25 +216,28 @@ impl Mapping {
         len: usize,
         fd: BorrowedFd<'_>,
         from: usize,
+        writable: bool,
     ) -> io::Result<()> {
-        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let write = if writable { libc::PROT_WRITE } else { 0 };
+        let access = libc::PROT_READ | write;
         let flags = libc::MAP_SHARED | libc::MAP_FIXED;
         let at = self.at(offset, len);
         map_from(at, len, access, flags, fd.as_raw_fd(), from).map(drop)
     }
 
-    /// Maps `len` bytes of what is behind `fd`, shared; for writing, too, if `writable`.
-    pub fn of(fd: BorrowedFd<'_>, len: usize, writable: bool) -> io::Result<Self> {
-        let write = if writable { libc::PROT_WRITE } else { 0 };
-        let base = map_from(
-            std::ptr::null_mut(),
-            len,
-            libc::PROT_READ | write,
-            libc::MAP_SHARED,
-            fd.as_raw_fd(),
-            0,
-        )?;
-        Ok(Self { base, len })
+    /// Maps `len` bytes of what is behind `fd` at a multiple of `alignment`, shared; for
+    /// writing, too, if `writable`. Core dumps leave it out.
+    pub fn of(
+        fd: BorrowedFd<'_>,
+        len: usize,
+        alignment: usize,
+        writable: bool,
+    ) -> io::Result<Self> {
+        let mapping = Self::reserve(len, alignment)?;
+        // SAFETY: nobody knows of it yet. The caller has looked at the seals.
+        unsafe { mapping.commit_from(0, len, fd, 0, writable) }?;
+        mapping.advise(0, len, Advice::DontDump)?;
+        Ok(mapping)
     }
 
     /// Gives the memory of a range back and keeps its addresses.

@@ -59,7 +59,7 @@ pub struct Parameters {
     pub alignment: u32,
     /// A multiple of 64 KiB.
     pub max_transfer_size: u32,
-    /// How long the server waits for the client, in milliseconds; passed on.
+    /// How long the server waits for the client, in milliseconds. Not used here.
     pub time_out: u32,
 }
 

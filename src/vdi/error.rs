@@ -46,7 +46,8 @@ codes! {
     VD_E_BUSY = 15;
 }
 
-/// Why a call of a [`Set`](super::Set) failed. Nothing has changed then.
+/// Why a call of a [`Set`](super::Set) failed. Nothing has changed then, except that
+/// after an EndConfiguration nothing is declared any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {

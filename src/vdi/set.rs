@@ -260,7 +260,8 @@ impl Set {
     /// # Errors
     ///
     /// [`Error::Build`]: a value that is out of range (`VD_E_INVALID`), or memory that
-    /// could not be mapped (`VD_E_MEMORY`); [`Error::TooLarge`]; [`Error::Protocol`].
+    /// could not be mapped (`VD_E_MEMORY`); [`Error::TooLarge`]; [`Error::Protocol`],
+    /// also while another thread is in EndConfiguration.
     pub fn request_buffers(&self, size: u32, alignment: u32, count: u32) -> Result<(), Error> {
         let call = Call::RequestBuffers;
         self.check(call)?;
@@ -277,13 +278,25 @@ impl Set {
         };
         let (size, alignment, count) = (size as usize, alignment as usize, count as usize);
         geometry(size, alignment, prefix as usize, count).map_err(Error::Build)?;
+        let grow = |area: &Area| {
+            let grown = area.pool.request(size, alignment, count);
+            grown.map_err(Error::Build)
+        };
         if let Some(area) = self.stage.value() {
-            return (area.pool.request(size, alignment, count)).map_err(Error::Build);
+            return grow(area);
         }
-        self.change(|plan| match plan.phase {
+        let declared = self.change(|plan| match plan.phase {
             Phase::Begun => Ok(plan.with(size, alignment, count)),
             _ => Err(self.too_early(call)),
-        })
+        });
+        match self.stage.value() {
+            // They were mapped meanwhile, without this.
+            Some(area) if declared.is_err() => {
+                self.check(call)?;
+                grow(area)
+            }
+            _ => declared,
+        }
     }
 
     /// QueryAvailableBuffers: how many buffers of `size` bytes at `alignment` bytes (0:
@@ -384,7 +397,8 @@ impl Set {
     }
 
     /// AllocateBuffer: hands out a buffer of `size` bytes at `alignment` bytes (0: the
-    /// set's). Lock-free; as [`Pool::allocate_raw`], and one plain load. The memory is
+    /// set's). Lock-free; as [`Pool::allocate_raw`], and a plain load of the state, and of
+    /// the count of forks. The memory is
     /// the caller's until [`free_buffer`](Self::free_buffer), or until the set is
     /// dropped.
     ///
@@ -442,19 +456,18 @@ impl Set {
         unsafe { area.pool.free_raw(start, size as usize) }.map_err(Error::Free)
     }
 
-    /// IsSharedBuffer: whether `address` lies in a buffer of the set, free or taken.
-    /// Lock-free, in every state.
+    /// IsSharedBuffer: whether `address` lies in a buffer of the set, free or taken; no
+    /// before the buffers are mapped, and after Close. Lock-free.
     #[must_use]
     pub fn is_shared_buffer(&self, address: *const u8) -> bool {
-        let area = self.stage.value();
-        area.is_some_and(|area| !self.is_inherited() && area.pool.contains(address))
+        self.pool().is_some_and(|pool| pool.contains(address))
     }
 
     /// What clients need to map the buffers there are now: [`Pool::exports`].
     ///
     /// # Errors
     ///
-    /// [`ShareError::NotShared`], also before the buffers are mapped.
+    /// [`ShareError::NotShared`], also before the buffers are mapped and after Close.
     pub fn exports(&self) -> Result<Vec<Export>, ShareError> {
         self.pool().ok_or(ShareError::NotShared)?.exports()
     }
@@ -491,17 +504,21 @@ impl Set {
         Ok(())
     }
 
-    /// Close: ends the set. What is outstanding counts as freed, and waits end with
-    /// [`Error::Aborted`]. The memory itself is given back when the set is dropped, since
-    /// other threads may be in the middle of a call.
+    /// Close: ends the set, and waits with [`Error::Aborted`]. What is outstanding is freed
+    /// when the set is dropped, since other threads may be in the middle of a call: then
+    /// its handles are stale, and the memory is given back (where clients have it mapped,
+    /// when they unmap it).
     ///
     /// # Errors
     ///
     /// [`Error::Protocol`] if the set is not open, or was closed already.
     pub fn close(&self) -> Result<(), Error> {
-        self.take(Call::Close)?;
-        self.end_waits();
-        Ok(())
+        let closed = self.take(Call::Close);
+        if self.state() == State::Absent && !self.is_inherited() {
+            // Again, if it was closed before: whoever did may have been stopped.
+            self.end_waits();
+        }
+        closed
     }
 
     fn end_waits(&self) {
@@ -511,10 +528,11 @@ impl Set {
     }
 
     /// The pool behind the set, for statistics and registration; `None` until the
-    /// buffers are mapped.
+    /// buffers are mapped, and once the set is closed.
     #[must_use]
     pub fn pool(&self) -> Option<&Pool> {
-        let area = self.stage.value().filter(|_| !self.is_inherited());
+        let open = !self.is_inherited() && self.state() != State::Absent;
+        let area = self.stage.value().filter(|_| open);
         area.map(|area| &area.pool)
     }
 }

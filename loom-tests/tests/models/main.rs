@@ -13,6 +13,7 @@
 //! | `snapshot` | a reader's value outlives its reading |
 //! | `stage` | what comes with a set's state is made once, and seen whole |
 //! | `growth` | what can be taken is in the directory; what is trimmed is home |
+//! | `handle` | a handle names the buffer of whom its maker saw, and never the next owner's |
 //! | `line` | a place in the line is served once, and its owner is woken |
 //! | `waiting` | whoever waits is served, in order, whatever happens beside it |
 //! | `changing` | so are those who wait while classes come and go |
@@ -28,6 +29,7 @@ mod changing;
 mod depot;
 mod exactness;
 mod growth;
+mod handle;
 mod home;
 mod line;
 mod portable;
@@ -45,11 +47,12 @@ use hugepool_loom_tests::Model;
 /// it does is checked by that model's own test.
 #[test]
 fn every_fault_has_a_twin() {
-    let models: [&[fn() -> Model]; 14] = [
+    let models: [&[fn() -> Model]; 15] = [
         cache::MODELS,
         depot::MODELS,
         exactness::MODELS,
         growth::MODELS,
+        handle::MODELS,
         home::MODELS,
         line::MODELS,
         changing::MODELS,
