@@ -29,7 +29,7 @@ pub use native::Table;
 #[cfg(not(hugepool_loom))]
 mod native {
     use super::Zeroed;
-    use crate::sys::map::{Advice, Backing, Mapping};
+    use crate::sys::map::{Advice, Mapping};
     use std::cell::UnsafeCell;
     use std::io;
     use std::os::fd::BorrowedFd;
@@ -120,7 +120,7 @@ mod native {
         pub unsafe fn displace(&self, at: usize, bytes: usize) -> io::Result<()> {
             let offset = at * size_of::<T>();
             // SAFETY: the caller says so.
-            unsafe { self.memory.commit(offset, bytes, Backing::Base) }
+            unsafe { self.memory.renew_metadata(offset, bytes) }
         }
 
         /// The element at `at`.

@@ -125,6 +125,19 @@ impl Mapping {
         Ok(mapping)
     }
 
+    /// Makes a range such memory again.
+    ///
+    /// # Safety
+    ///
+    /// Nobody may hold a reference into the range.
+    pub unsafe fn renew_metadata(&self, offset: usize, len: usize) -> io::Result<()> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_NORESERVE | libc::MAP_FIXED;
+        map(self.at(offset, len), len, access, flags)?;
+        let _ = self.advise(offset, len, Advice::NoHuge);
+        Ok(())
+    }
+
     /// Address space of `len` bytes at a multiple of `alignment`, without
     /// memory: every access faults until a part is committed.
     pub fn reserve(len: usize, alignment: usize) -> io::Result<Self> {
