@@ -396,6 +396,45 @@ fn refused_growth() {
 }
 
 #[test]
+fn growth_that_fails_takes_no_states_from_growth_beside_it() {
+    let builder = Pool::builder().shared(Access::Read).prefault(false);
+    let mut builder = builder.address_space(1 << 30).climb(0);
+    for class in 1..=128 {
+        builder = builder.reserve(class * 512, 512, 1);
+    }
+    let pool = builder.build().unwrap();
+    let held = pool.allocate_raw(512, 512).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // One class too many, in the granules that the other will want.
+            while !done.load(Ordering::Relaxed) {
+                assert!(pool.request(1 << 20, 512, 1).is_err());
+            }
+        });
+        for _ in 0..2000 {
+            pool.request(512, 512, 1).unwrap();
+            let start = pool.allocate_raw(512, 512).unwrap();
+            let name = handle(&pool, start);
+            let newest = pool.exports().unwrap().pop().unwrap();
+            let client = Client::new();
+            client.attach(sent(newest)).unwrap();
+            let known = client.map(name).is_ok();
+            // SAFETY: allocated above, and freed once.
+            unsafe { pool.free_raw(start.as_ptr(), 512) }.unwrap();
+            if !known {
+                done.store(true, Ordering::Relaxed);
+                panic!("the client does not see what the server writes");
+            }
+            pool.trim();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    // SAFETY: allocated above, and freed once.
+    unsafe { pool.free_raw(held.as_ptr(), 512) }.unwrap();
+}
+
+#[test]
 fn handles_of_what_is_out_are_stale_once_the_pool_is_gone() {
     let pool = pool(Access::Read, 2);
     let client = client(&pool);

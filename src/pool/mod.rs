@@ -89,26 +89,40 @@ impl Shared {
     fn grow(&self, geometry: &Geometry, count: usize, grown: bool) -> Result<(), BuildError> {
         if self.memory.shared.is_none() {
             let segment = self.arena.segment(geometry, count, &self.memory)?;
-            return self.admit(geometry, segment, grown);
+            return self.admit(geometry, &Arc::new(segment), grown);
         }
         if self.arena.is_inherited() {
             return Err(BuildError::Forked);
         }
         let slots = self.take_slots(count)?;
-        let mut segment = (self.arena.segment(geometry, count, &self.memory))
-            .inspect_err(|_| self.give_slots_back(&slots))?;
-        let states = (self.share_states(segment.first(), geometry, count, slots.start))
-            .inspect_err(|_| self.give_slots_back(&slots))?;
-        let placed = states.placed.clone();
+        self.grow_shared(geometry, count, slots.start, grown)
+            .inspect_err(|_| self.give_slots_back(&slots))
+    }
+
+    /// As `grow`, for a pool that is shared.
+    fn grow_shared(
+        &self,
+        geometry: &Geometry,
+        count: usize,
+        first_slot: u32,
+        grown: bool,
+    ) -> Result<(), BuildError> {
+        let mut segment = self.arena.segment(geometry, count, &self.memory)?;
+        let states = self.share_states(segment.first(), geometry, count, first_slot)?;
         segment.publish(states);
-        self.admit(geometry, segment, grown).inspect_err(|_| {
-            self.unshare_states(&placed);
-            self.give_slots_back(&slots);
-        })
+        let segment = Arc::new(segment);
+        // While the segment has its granules, nobody else's states are there.
+        self.admit(geometry, &segment, grown)
+            .inspect_err(|_| self.unshare_states(&segment))
     }
 
     /// Makes the buffers of a new segment available.
-    fn admit(&self, geometry: &Geometry, segment: Segment, grown: bool) -> Result<(), BuildError> {
+    fn admit(
+        &self,
+        geometry: &Geometry,
+        segment: &Arc<Segment>,
+        grown: bool,
+    ) -> Result<(), BuildError> {
         if self.raw_pointers {
             (0..segment.count())
                 .filter_map(|k| geometry.nth(segment.first(), k))
@@ -116,7 +130,7 @@ impl Shared {
                 .for_each(|index| self.state(index).size.store(0, Ordering::Relaxed));
         }
         self.catalog
-            .admit(geometry, Arc::new(segment), grown)
+            .admit(geometry, Arc::clone(segment), grown)
             .map(drop)
     }
 
@@ -428,9 +442,7 @@ impl Pool {
         let catalog = &self.shared().catalog;
         let gone = catalog.trim();
         for segment in &gone {
-            if let Some((_, states)) = segment.shared() {
-                self.shared().unshare_states(&states.placed);
-            }
+            self.shared().unshare_states(segment);
         }
         let trimmed = Trimmed {
             segments: gone.len(),

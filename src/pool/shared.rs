@@ -4,7 +4,7 @@
 //! read. Uses: the pool's shared part. Used by: `share`, growth.
 
 use super::{Pool, Shared};
-use crate::arena::{States, os};
+use crate::arena::{Segment, States, os};
 use crate::catalog::Holder;
 use crate::class::Geometry;
 use crate::error::BuildError;
@@ -57,7 +57,7 @@ impl Shared {
         let mut placed = Vec::new();
         let shared = self.place_states(first, geometry, count, bytes, fd.as_fd(), &mut placed);
         let sealed = shared.and_then(|()| memfd::seal(fd.as_fd(), true).map_err(os("fcntl")));
-        sealed.inspect_err(|_| self.unshare_states(&placed))?;
+        sealed.inspect_err(|_| self.displace_states(&placed))?;
         Ok(States {
             descriptor: fd,
             first_slot,
@@ -94,9 +94,15 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes states back from where they were placed: their buffers are nobody's any
-    /// more.
-    pub(super) fn unshare_states(&self, placed: &[(usize, usize)]) {
+    /// Takes back the states of a segment whose buffers are nobody's, if they were shared.
+    /// It still has its granules.
+    pub(super) fn unshare_states(&self, segment: &Segment) {
+        if let Some((_, states)) = segment.shared() {
+            self.displace_states(&states.placed);
+        }
+    }
+
+    fn displace_states(&self, placed: &[(usize, usize)]) {
         for &(at, bytes) in placed {
             // SAFETY: nobody has the buffers. What cannot be replaced stays, which does
             // no harm.
