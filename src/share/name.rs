@@ -20,9 +20,12 @@ use crate::sys::socket::{self, Peer};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// How many clients can be connected at once.
 const MAX_CLIENTS: usize = 64;
+/// How long the server leaves those alone whom it could not accept.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Who may be at the other end. By default, this process's own user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,12 +149,14 @@ fn serve(
             !asks || answer(client.as_fd(), export).is_ok()
         });
         if ready[1] {
-            let client = socket::accept(listener.as_fd());
-            if let Ok(client) = client
-                && clients.len() < MAX_CLIENTS
-                && peers.check(client.as_fd()).is_ok()
-            {
-                clients.push(client);
+            match socket::accept(listener.as_fd()) {
+                Ok(client) => {
+                    if clients.len() < MAX_CLIENTS && peers.check(client.as_fd()).is_ok() {
+                        clients.push(client);
+                    }
+                }
+                // No descriptor to be had: who asks is still there a little later.
+                Err(_) => std::thread::sleep(PAUSE),
             }
         }
     }
