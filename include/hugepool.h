@@ -25,6 +25,51 @@
 #define HP_ABI_VERSION 1
 
 /*
+ Kinds of pages, for hp_builder_pages: reserved ones of 1 GiB.
+ */
+#define HP_PAGES_HUGE_1G 0
+
+/*
+ Reserved ones of 2 MiB.
+ */
+#define HP_PAGES_HUGE_2M 1
+
+/*
+ Base pages that the kernel merges into huge ones.
+ */
+#define HP_PAGES_TRANSPARENT 2
+
+/*
+ Base pages.
+ */
+#define HP_PAGES_BASE 3
+
+/*
+ What is asked of a kind of pages, for hp_builder_pages: nothing less will do.
+ */
+#define HP_RUNG_REQUIRE 0
+
+/*
+ They are tried before lesser ones.
+ */
+#define HP_RUNG_PREFER 1
+
+/*
+ They are left out.
+ */
+#define HP_RUNG_NEVER 2
+
+/*
+ What other processes may do with buffers, for hp_builder_shared: read them.
+ */
+#define HP_ACCESS_READ 0
+
+/*
+ Read and write them.
+ */
+#define HP_ACCESS_WRITE 1
+
+/*
  The call was carried out.
  */
 #define HP_NOERROR 0
@@ -95,12 +140,17 @@
 #define HP_VD_E_BUSY 0x8077000Fu
 
 /*
+ Bytes of a layout.
+ */
+#define HP_LAYOUT_BYTES 88
+
+/*
  The description of a pool. Not for several threads at once.
  */
 typedef struct hp_builder hp_builder;
 
 /*
- A client: another process's set, mapped into this one.
+ A client: another process's set, or pool, mapped into this one.
  */
 typedef struct hp_client hp_client;
 
@@ -110,7 +160,7 @@ typedef struct hp_client hp_client;
 typedef struct hp_pool hp_pool;
 
 /*
- A name by which clients open a set.
+ A name by which clients open a set, or a pool.
  */
 typedef struct hp_publication hp_publication;
 
@@ -118,6 +168,50 @@ typedef struct hp_publication hp_publication;
  A virtual device set.
  */
 typedef struct hp_vdi hp_vdi;
+
+/*
+ Who may be at the other end, besides this process's own user.
+ */
+typedef struct {
+  /*
+   Users.
+   */
+  const uint32_t *users;
+  /*
+   How many.
+   */
+  size_t user_count;
+  /*
+   Groups (not supplementary ones).
+   */
+  const uint32_t *groups;
+  /*
+   How many.
+   */
+  size_t group_count;
+} hp_peers;
+
+/*
+ A buffer in a client's address space.
+ */
+typedef struct {
+  /*
+   Its first byte.
+   */
+  void *start;
+  /*
+   How many bytes it was allocated for.
+   */
+  size_t size;
+  /*
+   How many bytes right before it are the client's.
+   */
+  size_t prefix;
+  /*
+   Whether it, and what is before it, may be written.
+   */
+  bool writable;
+} hp_view;
 
 /*
  What a pool has and holds.
@@ -152,6 +246,25 @@ typedef struct {
    */
   uint64_t failures;
 } hp_stats;
+
+/*
+ What a client needs to map some of the buffers. The descriptors go to it over a channel
+ of the program's own (SCM_RIGHTS), and the layout as it is.
+ */
+typedef struct {
+  /*
+   Where the buffers lie.
+   */
+  uint8_t layout[HP_LAYOUT_BYTES];
+  /*
+   A descriptor of their memory.
+   */
+  int memory;
+  /*
+   A descriptor of their states.
+   */
+  int states;
+} hp_export;
 
 /*
  The configuration of a set (VDConfig): the client fills in the first seven fields, the
@@ -241,17 +354,6 @@ extern "C" {
 uint32_t hp_abi_version(void);
 
 /*
- Writes what the calling thread's last failed call said to `text`, `size` bytes at most
- and ended by a zero byte. Gives how many bytes it has without that: what did not fit is
- cut off. With `size` 0 `text` may be null.
-
- # Safety
-
- `text` is `size` bytes that may be written.
- */
-size_t hp_last_error(char *text, size_t size);
-
-/*
  Begins the description of a pool. It ends with hp_builder_build or hp_builder_release.
 
  # Safety
@@ -310,6 +412,91 @@ uint32_t hp_builder_address_space(hp_builder *builder, size_t bytes);
 uint32_t hp_builder_prefault(hp_builder *builder, bool prefault);
 
 /*
+ Whether to lock the memory (not, by default): it is never paged out.
+
+ # Safety
+
+ `builder` points to a description, or is null.
+ */
+uint32_t hp_builder_lock(hp_builder *builder, bool lock);
+
+/*
+ Whether core dumps contain the buffers (not, by default).
+
+ # Safety
+
+ `builder` points to a description, or is null.
+ */
+uint32_t hp_builder_dump(hp_builder *builder, bool dump);
+
+/*
+ Whether children of a fork inherit the buffers (not, by default; never if they are
+ shared).
+
+ # Safety
+
+ `builder` points to a description, or is null.
+ */
+uint32_t hp_builder_fork(hp_builder *builder, bool fork);
+
+/*
+ Whether to do without restartable sequences (not, by default): for comparison.
+
+ # Safety
+
+ `builder` points to a description, or is null.
+ */
+uint32_t hp_builder_portable_caches(hp_builder *builder, bool portable);
+
+/*
+ Lets a request that finds no free buffer of its class have one of up to `factor` times
+ the size (4 by default; 0: of its own class alone).
+
+ # Safety
+
+ `builder` points to a description, or is null.
+ */
+uint32_t hp_builder_climb(hp_builder *builder, size_t factor);
+
+/*
+ How many bytes of buffers a processor may keep to itself.
+
+ # Safety
+
+ `builder` points to a description, or is null.
+ */
+uint32_t hp_builder_cpu_cache(hp_builder *builder, size_t bytes);
+
+/*
+ Takes all memory from NUMA node `node`.
+
+ # Safety
+
+ `builder` points to a description, or is null.
+ */
+uint32_t hp_builder_node(hp_builder *builder, uint32_t node);
+
+/*
+ What is asked of a kind of pages: one of HP_PAGES_* and one of HP_RUNG_*. Each is
+ preferred by default, the larger ones first.
+
+ # Safety
+
+ `builder` points to a description, or is null.
+ */
+uint32_t hp_builder_pages(hp_builder *builder, uint32_t pages, uint32_t rung);
+
+/*
+ Lets other processes map the buffers, and do with them what `access` says: one of
+ HP_ACCESS_*.
+
+ # Safety
+
+ `builder` points to a description, or is null.
+ */
+uint32_t hp_builder_shared(hp_builder *builder, uint32_t access);
+
+/*
  Maps the memory and builds the pool. The description stays. `*pool` is null if it
  fails.
 
@@ -318,6 +505,111 @@ uint32_t hp_builder_prefault(hp_builder *builder, bool prefault);
  `builder` points to a description, `pool` to a place for a pointer, or they are null.
  */
 uint32_t hp_builder_build(const hp_builder *builder, hp_pool **pool);
+
+/*
+ Makes a client that has opened nothing. Release it with hp_client_release.
+
+ # Safety
+
+ `client` is a place for a pointer, or null.
+ */
+uint32_t hp_client_new(hp_client **client);
+
+/*
+ OpenInSecondary: maps the set, or the pool, that a server has published by `name`.
+ `who` says who the server may be: of this process's own user, by default. Waits for the
+ server, 10 s for each answer at most.
+
+ HP_VD_E_PROTOCOL if nobody has that name, if the client has opened something already,
+ or if the set has no buffers (yet); HP_VD_E_ABORT if it was aborted; HP_VD_E_SECURITY
+ if one of the two does not want the other; HP_VD_E_BUSY if the server hung up.
+
+ # Safety
+
+ `client` points to a client, `name` to a string, `who` to what its type says, or they
+ are null.
+ */
+uint32_t hp_client_open_in_secondary(const hp_client *client,
+                                     const char *name,
+                                     const hp_peers *who);
+
+/*
+ Maps what an hp_export says, which came over a channel of the program's own: its layout,
+ of `bytes` bytes, and its descriptors, which stay the caller's and can be closed after
+ this. Nothing is believed that the descriptors do not bear out.
+
+ # Safety
+
+ `client` points to a client, `layout` to `bytes` bytes, or they are null.
+ */
+uint32_t hp_client_attach(const hp_client *client,
+                          const uint8_t *layout,
+                          size_t bytes,
+                          int memory,
+                          int states);
+
+/*
+ Unmaps a set. Null is nothing.
+
+ # Safety
+
+ `client` came from hp_client_new, and neither it nor a buffer of it is used after
+ this.
+ */
+void hp_client_release(hp_client *client);
+
+/*
+ Maps what the server has added.
+
+ # Safety
+
+ `client` points to a client, or is null.
+ */
+uint32_t hp_client_refresh(const hp_client *client);
+
+/*
+ GetBufferHandle: the handle of the buffer that starts at `buffer` in this process.
+
+ # Safety
+
+ `client` points to a client, `handle` to a place for a number, or they are null.
+ */
+uint32_t hp_client_get_buffer_handle(const hp_client *client,
+                                     const void *buffer,
+                                     uint32_t *handle);
+
+/*
+ MapBufferHandle: where the buffer that `handle` names is in this process. `*buffer` is
+ null if it fails: HP_VD_E_INVALID for a handle that is stale or forged.
+
+ # Safety
+
+ `client` points to a client, `buffer` to a place for a pointer, or they are null.
+ */
+uint32_t hp_client_map_buffer_handle(const hp_client *client,
+                                     uint32_t handle,
+                                     void **buffer);
+
+/*
+ As hp_client_map_buffer_handle; also says how large the buffer is. `*view` is all zero
+ if it fails.
+
+ # Safety
+
+ `client` points to a client, `view` to a place for the result, or they are null.
+ */
+uint32_t hp_client_view(const hp_client *client, uint32_t handle, hp_view *view);
+
+/*
+ Writes what the calling thread's last failed call said to `text`, `size` bytes at most
+ and ended by a zero byte. Gives how many bytes it has without that: what did not fit is
+ cut off. With `size` 0 `text` may be null.
+
+ # Safety
+
+ `text` is `size` bytes that may be written.
+ */
+size_t hp_last_error(char *text, size_t size);
 
 /*
  Gives a pool back. Buffers that are out must not be used any more. Null is nothing.
@@ -426,29 +718,67 @@ uint32_t hp_pool_abort(const hp_pool *pool);
 uint32_t hp_pool_stats(const hp_pool *pool, hp_stats *stats);
 
 /*
- Lets processes of this one's user, and of the `count` users at `users`, open the set by
- `name` until hp_publication_release. The buffers must be mapped. `*publication` is null
- if it fails.
+ Lets clients open the set by `name` until hp_publication_release; `who` says whom: this
+ process's own user, by default. Before the buffers are mapped, and after Close, they
+ are told HP_VD_E_PROTOCOL. `*publication` is null if it fails. Starts a thread.
 
  # Safety
 
- `set` points to a set, `name` to a string, `publication` to a place for a pointer, or
- they are null; `users` points to `count` numbers.
+ `set` points to a set, `name` to a string, `who` to what its type says, `publication`
+ to a place for a pointer, or they are null.
  */
 uint32_t hp_vdi_publish(const hp_vdi *set,
                         const char *name,
-                        const uint32_t *users,
-                        size_t count,
+                        const hp_peers *who,
                         hp_publication **publication);
+
+/*
+ As hp_vdi_publish, for a pool that is shared. The publication keeps the pool.
+
+ # Safety
+
+ As hp_vdi_publish.
+ */
+uint32_t hp_pool_publish(const hp_pool *pool,
+                         const char *name,
+                         const hp_peers *who,
+                         hp_publication **publication);
 
 /*
  Ends a name. Clients keep what they have mapped. Null is nothing.
 
  # Safety
 
- `publication` came from hp_vdi_publish, and is not used after this.
+ `publication` came from hp_vdi_publish or hp_pool_publish, and is not used after this.
  */
 void hp_publication_release(hp_publication *publication);
+
+/*
+ Exports of the set's buffers, for a channel of the program's own: writes as many as
+ there is `room` for, and to `*count` how many there are. After hp_vdi_request_buffers
+ there are more. The descriptors are the caller's to close.
+
+ # Safety
+
+ `set` points to a set, `exports` to `room` places, `count` to a place for a number, or
+ they are null (`exports` if `room` is 0).
+ */
+uint32_t hp_vdi_exports(const hp_vdi *set,
+                        hp_export *exports,
+                        size_t room,
+                        size_t *count);
+
+/*
+ As hp_vdi_exports, for a pool that is shared.
+
+ # Safety
+
+ As hp_vdi_exports.
+ */
+uint32_t hp_pool_exports(const hp_pool *pool,
+                         hp_export *exports,
+                         size_t room,
+                         size_t *count);
 
 /*
  The handle by which clients know the buffer at `buffer`, which the set allocated: a
@@ -463,69 +793,36 @@ uint32_t hp_vdi_get_buffer_handle(const hp_vdi *set,
                                   uint32_t *handle);
 
 /*
- Opens the set that a server has published by `name`. The server must be of this
- process's user, or one of the `count` at `users`. `*client` is null if it fails.
+ As hp_vdi_get_buffer_handle, for a pool that is shared.
 
  # Safety
 
- `name` points to a string, `client` to a place for a pointer, or they are null; `users`
- points to `count` numbers.
+ `pool` points to a pool, `handle` to a place for a number, or they are null.
  */
-uint32_t hp_client_open(const char *name,
-                        const uint32_t *users,
-                        size_t count,
-                        hp_client **client);
+uint32_t hp_pool_get_buffer_handle(const hp_pool *pool,
+                                   const void *buffer,
+                                   uint32_t *handle);
 
 /*
- Unmaps a set. Null is nothing.
-
- # Safety
-
- `client` came from hp_client_open, and neither it nor a buffer of it is used after
- this.
- */
-void hp_client_release(hp_client *client);
-
-/*
- Maps what the server has added. One thread at a time.
-
- # Safety
-
- `client` points to a client, or is null.
- */
-uint32_t hp_client_refresh(const hp_client *client);
-
-/*
- GetBufferHandle: the handle of the buffer that starts at `buffer` in this process.
-
- # Safety
-
- `client` points to a client, `handle` to a place for a number, or they are null.
- */
-uint32_t hp_client_get_buffer_handle(const hp_client *client,
-                                     const void *buffer,
-                                     uint32_t *handle);
-
-/*
- MapBufferHandle: where the buffer that `handle` names is in this process. `*buffer` is
- null if it fails: HP_VD_E_INVALID for a handle that is stale or forged.
-
- # Safety
-
- `client` points to a client, `buffer` to a place for a pointer, or they are null.
- */
-uint32_t hp_client_map_buffer_handle(const hp_client *client,
-                                     uint32_t handle,
-                                     void **buffer);
-
-/*
- Makes a set that is not open. Release it with hp_vdi_release.
+ Makes a set that is not open, and whose buffers clients may read and write. Release it
+ with hp_vdi_release.
 
  # Safety
 
  `set` is a place for a pointer, or null.
  */
 uint32_t hp_vdi_new(hp_vdi **set);
+
+/*
+ As hp_vdi_new; the buffers are mapped as `builder` says, which stays as it is: on which
+ pages, whether clients can map them, and so on. The prefix zone and the alignment are
+ the set's. `*set` is null if it fails.
+
+ # Safety
+
+ `builder` points to a description, `set` to a place for a pointer, or they are null.
+ */
+uint32_t hp_vdi_new_with(const hp_builder *builder, hp_vdi **set);
 
 /*
  Ends a set and gives its memory back, whatever its state: nobody may use it, or its
@@ -685,6 +982,16 @@ uint32_t hp_vdi_free_buffer(const hp_vdi *set, void *buffer, uint32_t size);
  `set` points to a set, or is null.
  */
 uint32_t hp_vdi_is_shared_buffer(const hp_vdi *set, const void *address);
+
+/*
+ What the set's buffers are and hold: HP_VD_E_PROTOCOL before they are mapped and after
+ Close. Reads the kernel's view; not for the data path.
+
+ # Safety
+
+ `set` points to a set, `stats` to a place for the numbers, or they are null.
+ */
+uint32_t hp_vdi_stats(const hp_vdi *set, hp_stats *stats);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -38,6 +38,8 @@ mod lists;
 
 mod snapshot;
 
+mod append;
+
 mod catalog;
 
 #[cfg(not(hugepool_loom))]
@@ -80,6 +82,7 @@ pub use stats::{ClassStats, SegmentStats, Stats};
 /// atomics.
 #[cfg(hugepool_loom)]
 pub mod model {
+    pub use crate::append::Append;
     pub use crate::batch::{Batches, Handful};
     pub use crate::cache::portable::Portable;
     pub use crate::cache::restartable::Restartable;

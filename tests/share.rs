@@ -320,11 +320,13 @@ proptest! {
     /// the memory.
     #[test]
     fn a_forged_layout_is_refused_or_harmless(
-        at in 1usize..10,
+        at in 1usize..Layout::BYTES / 8,
         word in prop_oneof![any::<u64>(), 0u64..10_000, (0u32..64).prop_map(|shift| 1 << shift)],
     ) {
         let pool = pool(Access::Read, 3);
-        let mut bytes = pool.exports().unwrap()[0].layout.to_bytes();
+        let held: Vec<_> = (0..3).map(|_| allocate(&pool)).collect();
+        let export = pool.exports().unwrap().remove(0);
+        let mut bytes = export.layout.to_bytes();
         bytes[at * 8..][..8].copy_from_slice(&word.to_le_bytes());
         match Layout::from_bytes(&bytes) {
             Err(error) => {
@@ -335,8 +337,21 @@ proptest! {
                 prop_assert!(layout.count() > 0 && layout.size() > 0);
                 let needed = layout.count().checked_mul(layout.size() + layout.prefix());
                 prop_assert!(needed.is_some_and(|needed| needed <= layout.bytes()));
+                let client = Client::new();
+                // The descriptors are right: it is refused, or what it says is there.
+                if client.attach(Export { layout, ..export }).is_ok() {
+                    for &start in &held {
+                        let Ok(view) = client.map(handle(&pool, start)) else { continue };
+                        // SAFETY: mapped, prefix zone and all, or this is a fault.
+                        unsafe {
+                            view.start.sub(view.prefix).read_volatile();
+                            view.start.add(view.size - 1).read_volatile();
+                        }
+                    }
+                }
             }
         }
+        held.into_iter().for_each(|start| free(&pool, start));
     }
 }
 

@@ -4,11 +4,13 @@ mod support;
 
 use hugepool::Pool;
 use hugepool::share::{Access, Client, Handle, Peers, ShareError};
+use hugepool::vdi::{Config, Parameters, Set, VD_E_ABORT, VD_E_PROTOCOL};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
 use std::process::Command;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use support::process::alone;
 use support::skipped;
 
@@ -44,6 +46,10 @@ fn opens(name: &str) -> bool {
 
 fn is_system(error: &ShareError) -> bool {
     matches!(error, ShareError::System(_))
+}
+
+fn open(name: &str) -> Result<(), ShareError> {
+    Client::open(name, &Peers::default()).map(drop)
 }
 
 #[test]
@@ -194,13 +200,13 @@ fn a_client_that_asks_again_gets_what_was_added() {
 fn a_name_is_one_publications_as_long_as_that_lives() {
     let pool = pool(1);
     let name = name("taken");
-    assert!(!opens(&name), "nobody has it");
+    assert_eq!(open(&name), Err(ShareError::NotPublished), "nobody has it");
     let publication = pool.publish(&name, Peers::default()).unwrap();
     assert!(opens(&name));
     let taken = pool.publish(&name, Peers::default()).unwrap_err();
     assert!(is_system(&taken), "{taken}");
     drop(publication);
-    assert!(!opens(&name));
+    assert_eq!(open(&name), Err(ShareError::NotPublished));
     let _again = pool.publish(&name, Peers::default()).unwrap();
     assert!(opens(&name));
     for wrong in ["", &"x".repeat(92)] {
@@ -248,8 +254,9 @@ fn clients_that_keep_to_no_rule_are_cut_off_and_harm_nobody() {
         // SAFETY: plain calls on buffers that are as long as they say.
         unsafe {
             libc::send(rude.as_raw_fd(), garbage.as_ptr().cast(), garbage.len(), 0);
-            let received = libc::recv(rude.as_raw_fd(), answer.as_mut_ptr().cast(), 64, 0);
-            assert!(received <= 0, "it got an answer");
+            let mut receive = || libc::recv(rude.as_raw_fd(), answer.as_mut_ptr().cast(), 64, 0);
+            assert_eq!(receive(), 4, "it is greeted as all are");
+            assert!(receive() <= 0, "it got an answer");
         }
     }
     // One that asks and never reads, and is never waited for.
@@ -269,14 +276,187 @@ fn clients_that_keep_to_no_rule_are_cut_off_and_harm_nobody() {
         }
     }
     assert_eq!(polite.refresh(), Ok(0));
-    // A flood, whose first ones are kept.
+    // A flood, whose last ones are kept, but not for long.
     let flood: Vec<_> = (0..300).map(|_| connect(&name)).collect();
     assert_eq!(polite.refresh(), Ok(0));
+    assert!(opens(&name), "others are not kept out");
     drop((flood, deaf));
-    // They have gone when the server has noticed.
-    while !opens(&name) {
-        std::thread::yield_now();
+    assert!(opens(&name));
+}
+
+/// What is published may come and go; a client keeps to one pool.
+#[test]
+fn a_client_is_one_pools() {
+    let (first, second) = (pool(1), pool(1));
+    let name = name("one pool");
+    let publication = first.publish(&name, Peers::default()).unwrap();
+    let client = Client::new();
+    assert_eq!(client.refresh(), Err(ShareError::NotOpen));
+    let handle = Handle::from_raw(1);
+    assert_eq!(client.map(handle), Err(ShareError::NotOpen));
+    assert_eq!(
+        client.handle(&raw const handle as _),
+        Err(ShareError::NotOpen)
+    );
+    client.open_in_secondary(&name, &Peers::default()).unwrap();
+    let again = client.open_in_secondary(&name, &Peers::default());
+    assert_eq!(again, Err(ShareError::AlreadyOpen));
+    assert_eq!(client.map(handle), Err(ShareError::BadHandle { handle }));
+    drop(publication);
+    assert_eq!(client.refresh(), Err(ShareError::NotPublished));
+    let _publication = second.publish(&name, Peers::default()).unwrap();
+    second.request(SIZE, 4096, 1).unwrap();
+    let other = client.refresh();
+    assert!(
+        matches!(other, Err(ShareError::OtherPool { .. })),
+        "{other:?}"
+    );
+    for export in second.exports().unwrap() {
+        let other = client.attach(export);
+        assert!(
+            matches!(other, Err(ShareError::OtherPool { .. })),
+            "{other:?}"
+        );
     }
+    // What it has stays.
+    let start = allocate(&first);
+    assert!(client.map(first.handle(start.as_ptr()).unwrap()).is_ok());
+    free(&first, start);
+}
+
+#[test]
+fn threads_of_a_client_that_ask_at_once_add_each_segment_once() {
+    const GROWTHS: usize = 30;
+    let pool = pool(1);
+    let name = name("asking");
+    let _publication = pool.publish(&name, Peers::default()).unwrap();
+    let client = Client::open(&name, &Peers::default()).unwrap();
+    let added: usize = std::thread::scope(|scope| {
+        let askers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut added = 0;
+                    loop {
+                        added += client.refresh().unwrap();
+                        if pool.available(SIZE, 4096) > GROWTHS {
+                            return added + client.refresh().unwrap();
+                        }
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..GROWTHS {
+            pool.request(SIZE, 4096, 1).unwrap();
+        }
+        askers.into_iter().map(|asker| asker.join().unwrap()).sum()
+    });
+    assert_eq!(added, GROWTHS);
+    let held: Vec<_> = (0..=GROWTHS).map(|_| allocate(&pool)).collect();
+    for &start in &held {
+        assert!(client.map(pool.handle(start.as_ptr()).unwrap()).is_ok());
+    }
+    held.into_iter().for_each(|start| free(&pool, start));
+}
+
+fn set() -> Arc<Set> {
+    Arc::new(Set::with_builder(
+        Pool::builder().prefault(false).shared(Access::Write),
+    ))
+}
+
+#[test]
+fn a_set_can_be_opened_by_clients_while_it_has_buffers() {
+    let set = set();
+    let name = name("states");
+    let _publication = set.publish(&name, Peers::default()).unwrap();
+    let refused = |error: ShareError, code: u32| {
+        assert_eq!(open(&name).as_ref(), Err(&error));
+        assert_eq!(error.code(), code);
+    };
+    refused(ShareError::NotConfigured, VD_E_PROTOCOL);
+    set.open(&Config {
+        device_count: 1,
+        ..Config::default()
+    })
+    .unwrap();
+    set.begin_configuration(&Parameters {
+        features: 0,
+        block_size: 512,
+        alignment: 0,
+        max_transfer_size: 1 << 16,
+        time_out: 0,
+    })
+    .unwrap();
+    set.request_buffers(4096, 0, 1).unwrap();
+    refused(ShareError::NotConfigured, VD_E_PROTOCOL);
+    set.end_configuration().unwrap();
+    let client = Client::open(&name, &Peers::default()).unwrap();
+    let start = set.allocate_buffer(4096, 0).unwrap();
+    let handle = set.handle(start.as_ptr()).unwrap();
+    assert!(client.map(handle).is_ok());
+    set.signal_abort().unwrap();
+    refused(ShareError::Aborted, VD_E_ABORT);
+    assert_eq!(client.refresh(), Err(ShareError::Aborted));
+    assert_eq!(set.handle(start.as_ptr()), Ok(handle), "it is still out");
+    set.close().unwrap();
+    refused(ShareError::NotConfigured, VD_E_PROTOCOL);
+    assert_eq!(set.handle(start.as_ptr()), Err(ShareError::NotConfigured));
+    // Its mappings are its own.
+    assert!(client.map(handle).is_ok());
+    drop(set);
+    refused(ShareError::NotConfigured, VD_E_PROTOCOL);
+    assert_eq!(client.map(handle), Err(ShareError::BadHandle { handle }));
+}
+
+#[test]
+fn a_set_that_is_not_shared_is_not_published() {
+    let set = Arc::new(Set::with_builder(Pool::builder()));
+    let refused = set.publish("not shared", Peers::default()).unwrap_err();
+    assert_eq!(
+        (&refused, refused.code()),
+        (&ShareError::NotShared, VD_E_PROTOCOL)
+    );
+}
+
+/// In a process of its own, since it forks.
+#[test]
+fn a_child_of_a_fork_can_drop_a_publication_and_the_name_goes_with_the_parents() {
+    const TEST: &str =
+        "a_child_of_a_fork_can_drop_a_publication_and_the_name_goes_with_the_parents";
+    alone(TEST, &[], || {
+        let (pool, set) = (pool(1), set());
+        let name = name("forked");
+        let publication = pool.publish(&name, Peers::default()).unwrap();
+        // SAFETY: the child drops what it has, looks, and stays until it is ended.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: ends this process if it is forgotten, and otherwise at the end.
+            unsafe {
+                libc::alarm(20);
+                drop(publication);
+                let forked = set.publish("of a child", Peers::default());
+                if forked.is_err_and(|error| error == ShareError::Forked) {
+                    libc::raise(libc::SIGSTOP);
+                }
+                libc::_exit(1);
+            }
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child made above to stop.
+        let stopped = unsafe { libc::waitpid(child, &mut status, libc::WUNTRACED) };
+        assert_eq!(stopped, child);
+        assert!(libc::WIFSTOPPED(status), "the child ended: {status:#x}");
+        assert!(opens(&name), "it is the parent's");
+        // The child has the socket still.
+        drop(publication);
+        let gone = open(&name);
+        // SAFETY: ends the child made above.
+        unsafe {
+            libc::kill(child, libc::SIGKILL);
+            libc::waitpid(child, &mut status, 0);
+        }
+        assert_eq!(gone, Err(ShareError::NotPublished));
+    });
 }
 
 #[test]
@@ -304,8 +484,9 @@ fn only_those_who_may_are_answered() {
                     libc::setgid(NOBODY) == 0 && libc::setresuid(NOBODY, NOBODY, NOBODY) == 0;
                 // The server is root's.
                 let server = Peers::default().user(0);
-                let is_refused =
-                    |name: &str| Client::open(name, &server).is_err_and(|error| is_system(&error));
+                let is_refused = |name: &str| {
+                    Client::open(name, &server).is_err_and(|error| error == ShareError::Refused)
+                };
                 let right = changed
                     && is_refused(&closed)
                     && Client::open(&open, &server).is_ok()

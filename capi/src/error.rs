@@ -8,6 +8,7 @@ use ::pool::{AllocError, BuildError, FreeError};
 use std::cell::RefCell;
 use std::ffi::c_char;
 use std::fmt::{self, Display};
+use std::time::Duration;
 
 /// The call was carried out.
 pub const HP_NOERROR: u32 = 0;
@@ -71,6 +72,15 @@ pub enum Failure {
     Share(ShareError),
     /// A string is not UTF-8.
     Text(&'static str),
+    /// A number stands for nothing.
+    Number {
+        name: &'static str,
+        given: u32,
+        /// Those below this stand for something.
+        limit: u32,
+    },
+    /// A descriptor is none.
+    Descriptor { name: &'static str, given: i32 },
 }
 
 impl Failure {
@@ -82,13 +92,8 @@ impl Failure {
             Self::Build(error) => Error::Build(error.clone()).code(),
             Self::Free(error) => Error::Free(*error).code(),
             Self::Set(error) => error.code(),
-            Self::Text(_) => HP_VD_E_INVALID,
-            Self::Share(error) => match error {
-                ShareError::Peer { .. } => HP_VD_E_SECURITY,
-                ShareError::NotShared => HP_VD_E_PROTOCOL,
-                ShareError::System(_) => HP_VD_E_NOTOPEN,
-                _ => HP_VD_E_INVALID,
-            },
+            Self::Text(_) | Self::Number { .. } | Self::Descriptor { .. } => HP_VD_E_INVALID,
+            Self::Share(error) => error.code(),
         }
     }
 }
@@ -103,6 +108,10 @@ impl Display for Failure {
             Self::Set(error) => error.fmt(f),
             Self::Share(error) => error.fmt(f),
             Self::Text(name) => write!(f, "{name} is not UTF-8"),
+            Self::Number { name, given, limit } => {
+                write!(f, "{name} {given}: must be below {limit}")
+            }
+            Self::Descriptor { name, given } => write!(f, "{name}: {given} is no descriptor"),
         }
     }
 }
@@ -195,5 +204,13 @@ pub unsafe fn release<T>(pointer: *mut T) {
     if !pointer.is_null() && pointer.is_aligned() {
         // SAFETY: the caller says so.
         drop(unsafe { Box::from_raw(pointer) });
+    }
+}
+
+/// A time limit that is given in milliseconds.
+pub fn limit(milliseconds: u32) -> Duration {
+    match milliseconds {
+        u32::MAX => Duration::MAX,
+        limit => Duration::from_millis(limit.into()),
     }
 }

@@ -8,9 +8,12 @@
 #![deny(missing_docs)]
 #![allow(non_camel_case_types, reason = "they are C's names")]
 
+mod builder;
+mod client;
 mod error;
+mod peers;
 mod pool;
-mod share;
+mod publish;
 mod vdi;
 
 /// The version of this interface: a program that was built against another one must not

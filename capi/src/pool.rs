@@ -2,17 +2,13 @@
 //!
 //! Owns: its calls in C. Uses: `error`, the library. Used by: C and C++ programs.
 
-use crate::error::{Failure, HP_NOERROR, done, failed, object, put, release};
-use ::pool::{Builder, Pool};
+use crate::error::{Failure, HP_NOERROR, done, failed, limit, object, put, release};
+use ::pool::Pool;
 use std::ffi::c_void;
 use std::ptr::null_mut;
-use std::time::Duration;
 
 /// A pool of aligned buffers.
-pub struct hp_pool(Pool);
-
-/// The description of a pool. Not for several threads at once.
-pub struct hp_builder(Builder);
+pub struct hp_pool(pub(crate) Pool);
 
 /// What a pool has and holds.
 #[repr(C)]
@@ -34,119 +30,22 @@ pub struct hp_stats {
     pub failures: u64,
 }
 
-/// Begins the description of a pool. It ends with hp_builder_build or hp_builder_release.
-///
-/// # Safety
-///
-/// `builder` is a place for a pointer, or null.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn hp_builder_new(builder: *mut *mut hp_builder) -> u32 {
-    if builder.is_null() || !builder.is_aligned() {
-        return failed(&Failure::Pointer("builder"));
+impl hp_stats {
+    pub(crate) fn of(pool: &Pool) -> Self {
+        let now = pool.stats();
+        let (classes, segments) = (&now.classes, &now.segments);
+        Self {
+            capacity: now.capacity() as u64,
+            in_use: classes.iter().map(|class| class.in_use as u64).sum(),
+            mapped_bytes: segments.iter().map(|segment| segment.bytes as u64).sum(),
+            huge_bytes: (segments.iter())
+                .map(|segment| segment.huge_bytes as u64)
+                .sum(),
+            metadata_bytes: now.metadata_bytes as u64,
+            waiting: now.waiting,
+            failures: classes.iter().map(|class| class.failures).sum(),
+        }
     }
-    let made = Box::into_raw(Box::new(hp_builder(Pool::builder().raw_pointers(true))));
-    // SAFETY: the caller says so.
-    done(unsafe { put(builder, made, "builder") })
-}
-
-/// Drops a description. Null is nothing.
-///
-/// # Safety
-///
-/// `builder` came from hp_builder_new, and is not used after this.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn hp_builder_release(builder: *mut hp_builder) {
-    // SAFETY: the caller says so.
-    unsafe { release(builder) };
-}
-
-/// Changes a description.
-///
-/// # Safety
-///
-/// `builder` points to one that nobody else uses now, or is null.
-unsafe fn change(builder: *mut hp_builder, change: impl FnOnce(Builder) -> Builder) -> u32 {
-    if builder.is_null() || !builder.is_aligned() {
-        return failed(&Failure::Pointer("builder"));
-    }
-    // SAFETY: the caller says so.
-    let builder = unsafe { &mut *builder };
-    builder.0 = change(std::mem::take(&mut builder.0));
-    HP_NOERROR
-}
-
-/// Declares `count` buffers of `size` bytes at `alignment` bytes. Whether they can be is
-/// found out by hp_builder_build.
-///
-/// # Safety
-///
-/// `builder` points to a description, or is null.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn hp_builder_reserve(
-    builder: *mut hp_builder,
-    size: usize,
-    alignment: usize,
-    count: usize,
-) -> u32 {
-    // SAFETY: the caller says so.
-    unsafe { change(builder, |builder| builder.reserve(size, alignment, count)) }
-}
-
-/// Keeps `bytes` right before every buffer for the client.
-///
-/// # Safety
-///
-/// `builder` points to a description, or is null.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn hp_builder_prefix_zone(builder: *mut hp_builder, bytes: usize) -> u32 {
-    // SAFETY: the caller says so.
-    unsafe { change(builder, |builder| builder.prefix_zone(bytes)) }
-}
-
-/// Reserves `bytes` of address space: the most that the pool may ever grow to.
-///
-/// # Safety
-///
-/// `builder` points to a description, or is null.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn hp_builder_address_space(builder: *mut hp_builder, bytes: usize) -> u32 {
-    // SAFETY: the caller says so.
-    unsafe { change(builder, |builder| builder.address_space(bytes)) }
-}
-
-/// Whether to fault in all memory while building (it is by default).
-///
-/// # Safety
-///
-/// `builder` points to a description, or is null.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn hp_builder_prefault(builder: *mut hp_builder, prefault: bool) -> u32 {
-    // SAFETY: the caller says so.
-    unsafe { change(builder, |builder| builder.prefault(prefault)) }
-}
-
-/// Maps the memory and builds the pool. The description stays. `*pool` is null if it
-/// fails.
-///
-/// # Safety
-///
-/// `builder` points to a description, `pool` to a place for a pointer, or they are null.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn hp_builder_build(
-    builder: *const hp_builder,
-    pool: *mut *mut hp_pool,
-) -> u32 {
-    // SAFETY: the caller says so.
-    let (builder, clear) = unsafe { (object(builder, "builder"), put(pool, null_mut(), "pool")) };
-    let built = builder.and_then(|builder| {
-        clear?;
-        builder.0.build().map_err(Failure::Build)
-    });
-    done(built.and_then(|built| {
-        let built = Box::into_raw(Box::new(hp_pool(built)));
-        // SAFETY: the caller says so.
-        unsafe { put(pool, built, "pool") }
-    }))
 }
 
 /// Gives a pool back. Buffers that are out must not be used any more. Null is nothing.
@@ -203,15 +102,13 @@ pub unsafe extern "C" fn hp_pool_allocate_timeout(
     milliseconds: u32,
     buffer: *mut *mut c_void,
 ) -> u32 {
-    let limit = match milliseconds {
-        u32::MAX => Duration::MAX,
-        limit => Duration::from_millis(limit.into()),
-    };
     // SAFETY: the caller says so.
     let (pool, clear) = unsafe { (object(pool, "pool"), put(buffer, null_mut(), "buffer")) };
     let start = pool.and_then(|pool| {
         clear?;
-        let taken = pool.0.allocate_timeout(size, alignment, limit);
+        let taken = pool
+            .0
+            .allocate_timeout(size, alignment, limit(milliseconds));
         // It is of this pool.
         let raw = pool.0.into_raw(taken.map_err(Failure::Alloc)?);
         raw.map_err(|_| Failure::Pointer("pool"))
@@ -330,22 +227,7 @@ pub unsafe extern "C" fn hp_pool_stats(pool: *const hp_pool, stats: *mut hp_stat
     // SAFETY: the caller says so.
     let pool = unsafe { object(pool, "pool") };
     done(pool.and_then(|pool| {
-        let now = pool.0.stats();
-        let numbers = hp_stats {
-            capacity: now.capacity() as u64,
-            in_use: now.classes.iter().map(|class| class.in_use as u64).sum(),
-            mapped_bytes: now
-                .segments
-                .iter()
-                .map(|segment| segment.bytes as u64)
-                .sum(),
-            huge_bytes: (now.segments.iter())
-                .map(|segment| segment.huge_bytes as u64)
-                .sum(),
-            metadata_bytes: now.metadata_bytes as u64,
-            waiting: now.waiting,
-            failures: now.classes.iter().map(|class| class.failures).sum(),
-        };
+        let numbers = hp_stats::of(&pool.0);
         // SAFETY: the caller says so.
         unsafe { put(stats, numbers, "stats") }
     }))

@@ -2,18 +2,43 @@
 //!
 //! Owns: its calls in C. Uses: `error`, the library. Used by: C and C++ programs.
 
-use crate::error::{Failure, HP_NOERROR, done, failed, object, put, release};
+use crate::builder::hp_builder;
+use crate::error::{Failure, HP_NOERROR, done, failed, limit, object, put};
+use crate::pool::hp_stats;
+use ::pool::share::ShareError;
 use ::pool::vdi::{Config, Error, Parameters, Set};
 use std::ffi::c_void;
 use std::ptr::null_mut;
-use std::time::Duration;
+use std::sync::Arc;
 
 /// A virtual device set.
-pub struct hp_vdi(Set);
+pub struct hp_vdi {
+    /// It is an `Arc<Set>` that was made a pointer.
+    _set: [u8; 0],
+}
 
-impl hp_vdi {
-    pub(crate) fn set(&self) -> &Set {
-        &self.0
+/// The set behind a pointer.
+///
+/// # Safety
+///
+/// Null, not aligned, or from hp_vdi_new, and not released while the result is used.
+pub unsafe fn set_of<'a>(set: *const hp_vdi) -> Result<&'a Set, Failure> {
+    // SAFETY: the caller says so.
+    unsafe { object(set.cast(), "set") }
+}
+
+/// Another reference to the set behind a pointer.
+///
+/// # Safety
+///
+/// As for `set_of`.
+pub unsafe fn shared_set(pointer: *const hp_vdi) -> Result<Arc<Set>, Failure> {
+    // SAFETY: the caller says so.
+    let set: *const Set = unsafe { set_of(pointer) }?;
+    // SAFETY: hp_vdi_new made it from an `Arc`, whose count the pointer has a part in.
+    unsafe {
+        Arc::increment_strong_count(set);
+        Ok(Arc::from_raw(set))
     }
 }
 
@@ -63,19 +88,42 @@ pub struct hp_vd_parameters {
     pub time_out: u32,
 }
 
-/// Makes a set that is not open. Release it with hp_vdi_release.
+/// Makes a set that is not open, and whose buffers clients may read and write. Release it
+/// with hp_vdi_release.
 ///
 /// # Safety
 ///
 /// `set` is a place for a pointer, or null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_new(set: *mut *mut hp_vdi) -> u32 {
-    if set.is_null() || !set.is_aligned() {
-        return failed(&Failure::Pointer("set"));
-    }
-    let made = Box::into_raw(Box::new(hp_vdi(Set::new())));
     // SAFETY: the caller says so.
-    done(unsafe { put(set, made, "set") })
+    done(unsafe { put(set, null_mut(), "set") }.and_then(|()| {
+        // SAFETY: as above.
+        unsafe { put(set, pointer(Set::new()), "set") }
+    }))
+}
+
+/// As hp_vdi_new; the buffers are mapped as `builder` says, which stays as it is: on which
+/// pages, whether clients can map them, and so on. The prefix zone and the alignment are
+/// the set's. `*set` is null if it fails.
+///
+/// # Safety
+///
+/// `builder` points to a description, `set` to a place for a pointer, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_new_with(builder: *const hp_builder, set: *mut *mut hp_vdi) -> u32 {
+    // SAFETY: the caller says so.
+    let both = unsafe { (object(builder, "builder"), put(set, null_mut(), "set")) };
+    done(both.1.and(both.0).and_then(|builder| {
+        let made = Set::with_builder(builder.0.clone());
+        // SAFETY: the caller says so.
+        unsafe { put(set, pointer(made), "set") }
+    }))
+}
+
+/// What C has of a set.
+fn pointer(set: Set) -> *mut hp_vdi {
+    Arc::into_raw(Arc::new(set)).cast_mut().cast()
 }
 
 /// Ends a set and gives its memory back, whatever its state: nobody may use it, or its
@@ -86,8 +134,11 @@ pub unsafe extern "C" fn hp_vdi_new(set: *mut *mut hp_vdi) -> u32 {
 /// `set` came from hp_vdi_new, and is not used after this.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_release(set: *mut hp_vdi) {
-    // SAFETY: the caller says so.
-    unsafe { release(set) };
+    let set: *const Set = set.cast_const().cast();
+    if !set.is_null() && set.is_aligned() {
+        // SAFETY: hp_vdi_new made it from an `Arc`, and the caller gives up its part.
+        drop(unsafe { Arc::from_raw(set) });
+    }
 }
 
 /// Open: takes note of what the client wishes.
@@ -98,7 +149,7 @@ pub unsafe extern "C" fn hp_vdi_release(set: *mut hp_vdi) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_open(set: *const hp_vdi, client: *const hp_vd_config) -> u32 {
     // SAFETY: the caller says so.
-    let both = unsafe { object(set, "set").and_then(|set| Ok((set, object(client, "client")?))) };
+    let both = unsafe { set_of(set).and_then(|set| Ok((set, object(client, "client")?))) };
     done(both.and_then(|(set, client)| {
         let config = Config {
             device_count: client.device_count,
@@ -110,7 +161,7 @@ pub unsafe extern "C" fn hp_vdi_open(set: *const hp_vdi, client: *const hp_vd_co
             server_time_out: client.server_time_out,
             ..Config::default()
         };
-        set.0.open(&config).map_err(Failure::Set)
+        set.open(&config).map_err(Failure::Set)
     }))
 }
 
@@ -125,8 +176,8 @@ pub unsafe extern "C" fn hp_vdi_get_configuration(
     config: *mut hp_vd_config,
 ) -> u32 {
     // SAFETY: the caller says so.
-    let set = unsafe { object(set, "set") };
-    let known = set.and_then(|set| set.0.configuration().map_err(Failure::Set));
+    let set = unsafe { set_of(set) };
+    let known = set.and_then(|set| set.configuration().map_err(Failure::Set));
     done(known.and_then(|known| {
         let known = hp_vd_config {
             device_count: known.device_count,
@@ -157,7 +208,7 @@ pub unsafe extern "C" fn hp_vdi_begin_configuration(
     server: *const hp_vd_parameters,
 ) -> u32 {
     // SAFETY: the caller says so.
-    let both = unsafe { object(set, "set").and_then(|set| Ok((set, object(server, "server")?))) };
+    let both = unsafe { set_of(set).and_then(|set| Ok((set, object(server, "server")?))) };
     done(both.and_then(|(set, server)| {
         let parameters = Parameters {
             features: server.features,
@@ -166,7 +217,7 @@ pub unsafe extern "C" fn hp_vdi_begin_configuration(
             max_transfer_size: server.max_transfer_size,
             time_out: server.time_out,
         };
-        set.0.begin_configuration(&parameters).map_err(Failure::Set)
+        set.begin_configuration(&parameters).map_err(Failure::Set)
     }))
 }
 
@@ -177,8 +228,8 @@ pub unsafe extern "C" fn hp_vdi_begin_configuration(
 /// `set` points to a set, or is null.
 unsafe fn call(set: *const hp_vdi, call: impl FnOnce(&Set) -> Result<(), Error>) -> u32 {
     // SAFETY: the caller says so.
-    let set = unsafe { object(set, "set") };
-    done(set.and_then(|set| call(&set.0).map_err(Failure::Set)))
+    let set = unsafe { set_of(set) };
+    done(set.and_then(|set| call(set).map_err(Failure::Set)))
 }
 
 /// RequestBuffers: declares `count` buffers of `size` bytes at `alignment` bytes (0:
@@ -270,9 +321,9 @@ pub unsafe extern "C" fn hp_vdi_query_available_buffers(
     count: *mut u32,
 ) -> u32 {
     // SAFETY: the caller says so.
-    let set = unsafe { object(set, "set") };
+    let set = unsafe { set_of(set) };
     let available = set.and_then(|set| {
-        let available = set.0.query_available_buffers(size, alignment);
+        let available = set.query_available_buffers(size, alignment);
         available.map_err(Failure::Set)
     });
     done(available.and_then(|available| {
@@ -297,12 +348,12 @@ pub unsafe extern "C" fn hp_vdi_allocate_buffer(
     alignment: u32,
 ) -> u32 {
     // SAFETY: the caller says so.
-    let (set, clear) = unsafe { (object(set, "set"), put(buffer, null_mut(), "buffer")) };
+    let (set, clear) = unsafe { (set_of(set), put(buffer, null_mut(), "buffer")) };
     let (set, ()) = match (set, clear) {
         (Ok(set), Ok(clear)) => (set, clear),
         (Err(failure), _) | (_, Err(failure)) => return failed(&failure),
     };
-    match set.0.allocate_buffer(size, alignment) {
+    match set.allocate_buffer(size, alignment) {
         Ok(start) => {
             // SAFETY: it was written to a moment ago.
             unsafe { buffer.write(start.as_ptr().cast()) };
@@ -326,15 +377,11 @@ pub unsafe extern "C" fn hp_vdi_allocate_buffer_timeout(
     alignment: u32,
     milliseconds: u32,
 ) -> u32 {
-    let limit = match milliseconds {
-        u32::MAX => Duration::MAX,
-        limit => Duration::from_millis(limit.into()),
-    };
     // SAFETY: the caller says so.
-    let (set, clear) = unsafe { (object(set, "set"), put(buffer, null_mut(), "buffer")) };
+    let (set, clear) = unsafe { (set_of(set), put(buffer, null_mut(), "buffer")) };
     let start = set.and_then(|set| {
         clear?;
-        let start = set.0.allocate_buffer_timeout(size, alignment, limit);
+        let start = set.allocate_buffer_timeout(size, alignment, limit(milliseconds));
         start.map_err(Failure::Set)
     });
     // SAFETY: the caller says so.
@@ -354,12 +401,12 @@ pub unsafe extern "C" fn hp_vdi_free_buffer(
     size: u32,
 ) -> u32 {
     // SAFETY: the caller says so.
-    let set = match unsafe { object(set, "set") } {
+    let set = match unsafe { set_of(set) } {
         Ok(set) => set,
         Err(failure) => return failed(&failure),
     };
     // SAFETY: the caller says so.
-    match unsafe { set.0.free_buffer(buffer.cast(), size) } {
+    match unsafe { set.free_buffer(buffer.cast(), size) } {
         Ok(()) => HP_NOERROR,
         Err(error) => failed(&Failure::Set(error)),
     }
@@ -377,6 +424,24 @@ pub unsafe extern "C" fn hp_vdi_is_shared_buffer(
     address: *const c_void,
 ) -> u32 {
     // SAFETY: the caller says so.
-    let set = unsafe { object(set, "set") };
-    set.map_or(0, |set| u32::from(set.0.is_shared_buffer(address.cast())))
+    let set = unsafe { set_of(set) };
+    set.map_or(0, |set| u32::from(set.is_shared_buffer(address.cast())))
+}
+
+/// What the set's buffers are and hold: HP_VD_E_PROTOCOL before they are mapped and after
+/// Close. Reads the kernel's view; not for the data path.
+///
+/// # Safety
+///
+/// `set` points to a set, `stats` to a place for the numbers, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_stats(set: *const hp_vdi, stats: *mut hp_stats) -> u32 {
+    // SAFETY: the caller says so.
+    let set = unsafe { set_of(set) };
+    done(set.and_then(|set| {
+        let pool = set.pool();
+        let numbers = hp_stats::of(pool.ok_or(Failure::Share(ShareError::NotConfigured))?);
+        // SAFETY: the caller says so.
+        unsafe { put(stats, numbers, "stats") }
+    }))
 }

@@ -3,7 +3,7 @@
 //! Owns: defaults and the checking of what was asked for. Uses: `arena`,
 //! `catalog`. Used by: callers.
 
-use super::shared::FIRST_SLOT;
+use super::shared;
 use super::{Handle, Pool, Shared};
 use crate::arena::{Access, Arena, MAX_ADDRESS_SPACE, Memory, layout_bytes};
 use crate::cache::Kind;
@@ -13,6 +13,7 @@ use crate::error::{BuildError, OsError};
 use crate::lists::FreeLists;
 use crate::pages::{Pages, Rung};
 use crate::record::States;
+use crate::share::FIRST_SLOT;
 use crate::sync::{Arc, AtomicU32};
 use crate::sys::cpu;
 use crate::word::Index;
@@ -222,6 +223,11 @@ impl Builder {
         self
     }
 
+    /// Whether other processes can map the pool.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.memory.shared.is_some()
+    }
+
     /// Maps the memory and builds the pool. Enters the kernel; with
     /// [`prefault`](Self::prefault) it takes as long as zeroing all memory.
     ///
@@ -253,6 +259,7 @@ impl Builder {
                 arena,
                 states: ManuallyDrop::new(states),
                 raw_pointers: self.raw_pointers,
+                share_id: shared::new_id(),
                 next_slot: AtomicU32::new(FIRST_SLOT),
                 memory: self.memory.clone(),
             }),

@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     states: ManuallyDrop<States>,
     /// Whether to touch the states of new buffers.
     raw_pointers: bool,
+    /// What tells this pool from others for clients.
+    share_id: u64,
     /// The first slot that no buffer has had.
     next_slot: AtomicU32,
     memory: Memory,

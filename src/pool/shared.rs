@@ -9,16 +9,23 @@ use crate::catalog::Holder;
 use crate::class::Geometry;
 use crate::error::BuildError;
 use crate::record::State;
-use crate::share::{Export, Handle, Peers, Publication, ShareError, layout_of, publish};
+use crate::share::{
+    Export, FIRST_SLOT, Handle, Layout, Peers, Publication, ShareError, layout_of, publish,
+};
 use crate::sync::Ordering;
 use crate::sys::limits::base_page;
 use crate::sys::memfd;
 use crate::word::Index;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// The slot of a pool's first buffer: no handle is 0.
-pub const FIRST_SLOT: u32 = 1;
+/// A number that no other pool of the machine has, but by accident: the standard library
+/// seeds its hashers by the system's random numbers.
+pub fn new_id() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
 
 impl Shared {
     /// Takes slots for `count` new buffers.
@@ -54,6 +61,13 @@ impl Shared {
         let bytes = (count * size_of::<State>()).next_multiple_of(base_page());
         let fd = memfd::create(c"hugepool-states", bytes, memfd::Kind::Base);
         let fd = fd.map_err(os("memfd_create"))?;
+        memfd::populate(fd.as_fd(), bytes).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOMEM | libc::ENOSPC) => BuildError::OutOfMemory {
+                needed: bytes,
+                available: None,
+            },
+            _ => os("fallocate")(error),
+        })?;
         let mut placed = Vec::new();
         let shared = self.place_states(first, geometry, count, bytes, fd.as_fd(), &mut placed);
         let sealed = shared.and_then(|()| memfd::seal(fd.as_fd(), true).map_err(os("fcntl")));
@@ -111,6 +125,23 @@ impl Shared {
     }
 }
 
+/// An export whose descriptors are the segment's.
+struct Exported<'a> {
+    layout: Layout,
+    memory: BorrowedFd<'a>,
+    states: BorrowedFd<'a>,
+}
+
+impl Exported<'_> {
+    fn duplicate(&self) -> Result<Export, ShareError> {
+        Ok(Export {
+            layout: self.layout,
+            memory: self.memory.try_clone_to_owned().map_err(ShareError::dup)?,
+            states: self.states.try_clone_to_owned().map_err(ShareError::dup)?,
+        })
+    }
+}
+
 impl Pool {
     /// What other processes need to map the buffers of a pool that was built with
     /// [`shared`](crate::Builder::shared): one export a segment. After
@@ -122,15 +153,24 @@ impl Pool {
     /// [`ShareError::NotShared`]; [`ShareError::System`] if there are too many
     /// descriptors.
     pub fn exports(&self) -> Result<Vec<Export>, ShareError> {
+        self.export(|all| all.iter().map(Exported::duplicate).collect())
+    }
+
+    /// Gives what `take` makes of all that can be exported.
+    fn export<R>(
+        &self,
+        take: impl FnOnce(&[Exported<'_>]) -> Result<R, ShareError>,
+    ) -> Result<R, ShareError> {
         let shared = self.shared();
         let access = shared.memory.shared.ok_or(ShareError::NotShared)?;
         shared.catalog.read(|directory| {
             let segments = directory.segments.iter();
-            segments
+            let all: Vec<_> = segments
                 .filter_map(|entry| {
                     let (memory, states) = entry.segment.shared()?;
                     let geometry = &directory.classes[entry.class.index()];
                     let layout = layout_of(
+                        shared.share_id,
                         geometry,
                         shared.prefix(),
                         entry.segment.count(),
@@ -138,17 +178,29 @@ impl Pool {
                         states.first_slot,
                         access,
                     );
-                    Some((layout, memory, states.descriptor.as_fd()))
-                })
-                .map(|(layout, memory, states)| {
-                    Ok(Export {
+                    Some(Exported {
                         layout,
-                        memory: memory.try_clone_to_owned().map_err(ShareError::dup)?,
-                        states: states.try_clone_to_owned().map_err(ShareError::dup)?,
+                        memory,
+                        states: states.descriptor.as_fd(),
                     })
                 })
-                .collect()
+                .collect();
+            take(&all)
         })
+    }
+
+    /// The first segment from `slot` on; `None` if there is none by now.
+    pub(crate) fn export_from(&self, slot: u32) -> Result<Option<Export>, ShareError> {
+        self.export(|all| {
+            let later = (all.iter()).filter(|export| export.layout.first_slot() >= slot);
+            let first = later.min_by_key(|export| export.layout.first_slot());
+            first.map(Exported::duplicate).transpose()
+        })
+    }
+
+    /// Whether other processes can map it.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared().memory.shared.is_some()
     }
 
     /// Lets clients open the pool by `name`, until what is returned is dropped:
@@ -176,15 +228,11 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     pub fn publish(&self, name: &str, peers: Peers) -> Result<Publication, ShareError> {
-        if self.shared().memory.shared.is_none() {
+        if !self.is_shared() {
             return Err(ShareError::NotShared);
         }
         let pool = self.clone();
-        publish(name, peers, move |slot| {
-            let exports = pool.exports()?.into_iter();
-            let later = exports.filter(|export| export.layout.first_slot() >= slot);
-            Ok(later.min_by_key(|export| export.layout.first_slot()))
-        })
+        publish(name, peers, move |slot| pool.export_from(slot))
     }
 
     /// The handle of a buffer that is out as the raw pointer `start`: a number that
@@ -198,7 +246,7 @@ impl Pool {
     pub fn handle(&self, start: *const u8) -> Result<Handle, ShareError> {
         let address = start.addr();
         let shared = self.shared();
-        if shared.memory.shared.is_none() {
+        if !self.is_shared() {
             return Err(ShareError::NotShared);
         }
         let classes = shared.catalog.classes();

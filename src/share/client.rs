@@ -1,16 +1,16 @@
 //! A client's mapping of a server's buffers.
 //!
-//! Owns: the mapped segments. Uses: `layout`, `handle`, `sys`, `snapshot`. Used by:
+//! Owns: the mapped segments. Uses: `layout`, `handle`, `name`, `append`,
+//! `sys`. Used by:
 //! callers.
 
 use super::error::ShareError;
-use super::handle::Handle;
+use super::handle::{FIRST_SLOT, Handle};
 use super::layout::{Export, Layout};
-use super::name::{Connection, Peers};
+use super::name::{Peers, Server};
+use crate::append::Append;
 use crate::class::GRANULE;
 use crate::record::State;
-use crate::snapshot::Snapshot;
-use crate::sync::Arc;
 use crate::sys::limits::base_page;
 use crate::sys::map::Mapping;
 use crate::sys::memfd;
@@ -49,8 +49,10 @@ use std::ptr::NonNull;
 /// # Ok(()) }
 /// ```
 pub struct Client {
-    segments: Snapshot<Vec<Arc<Segment>>>,
-    server: Option<Connection>,
+    /// The last one first. No two have a slot in common, and all are one pool's.
+    segments: Append<Segment>,
+    /// One, or none.
+    server: Append<Server>,
 }
 
 struct Segment {
@@ -81,7 +83,7 @@ impl Default for Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let segments = self.segments.read(Vec::len);
+        let segments = self.segments.iter().count();
         f.debug_struct("Client")
             .field("segments", &segments)
             .finish()
@@ -89,60 +91,104 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client without buffers.
+    /// A client that has opened nothing.
     #[must_use]
     pub fn new() -> Self {
         Self {
-            segments: Snapshot::new(Vec::new()),
-            server: None,
+            segments: Append::default(),
+            server: Append::default(),
         }
     }
 
-    /// A client of the pool that a server has published under `name`, with all the
-    /// buffers that are there by now. Waits for the server's answers.
+    /// A client of the pool, or the set, that a server has published under `name`.
     ///
     /// # Errors
     ///
-    /// [`ShareError::Name`]; [`ShareError::Peer`] if the server is none of `peers`;
-    /// [`ShareError::System`] if there is nobody by that name, or it hangs up, as it does
-    /// on clients that it does not want; those of [`attach`](Self::attach) if it sends
-    /// what is no segment.
+    /// As [`open_in_secondary`](Self::open_in_secondary).
     pub fn open(name: &str, peers: &Peers) -> Result<Self, ShareError> {
-        let client = Self {
-            server: Some(Connection::open(name, peers)?),
-            ..Self::new()
-        };
-        client.refresh()?;
+        let client = Self::new();
+        client.open_in_secondary(name, peers)?;
         Ok(client)
     }
 
-    /// Maps what the server has added. Gives how many segments that is; 0 for a client
-    /// that was not opened by name. One thread at a time.
+    /// OpenInSecondary: maps all buffers that a server has published under `name` by now.
+    /// The server must be one of `peers`. Waits for its answers, 10 s for each at most.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// [`ShareError::Name`]; [`ShareError::NotPublished`] if nobody has that name;
+    /// [`ShareError::AlreadyOpen`] if the client has opened something before;
+    /// [`ShareError::NotConfigured`] if the set has no buffers yet, or was closed;
+    /// [`ShareError::Aborted`] if it was aborted; [`ShareError::Peer`] if the server is
+    /// none of `peers`, [`ShareError::Refused`] if this process is none of the server's;
+    /// [`ShareError::TimedOut`], [`ShareError::HungUp`]; those of
+    /// [`attach`](Self::attach) if it sends what is no segment.
+    pub fn open_in_secondary(&self, name: &str, peers: &Peers) -> Result<(), ShareError> {
+        if self.is_open() {
+            return Err(ShareError::AlreadyOpen);
+        }
+        let server = Server::new(name, peers)?;
+        let found = server.segments(0)?.into_iter();
+        let segments: Vec<Segment> = found.map(Segment::map).collect::<Result<_, _>>()?;
+        // One of several threads gets here.
+        self.server.push(server, |_| Err(ShareError::AlreadyOpen))?;
+        segments
+            .into_iter()
+            .try_for_each(|segment| self.add(segment))
+    }
+
+    fn is_open(&self) -> bool {
+        self.server.iter().next().is_some() || self.segments.iter().next().is_some()
+    }
+
+    /// Maps what the server has added. Gives how many segments that is; 0 for a client
+    /// that was not opened by name. Waits as [`open`](Self::open) does. Of several
+    /// threads that do this at once, each gives what it added itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_in_secondary`](Self::open_in_secondary); [`ShareError::NotOpen`];
+    /// [`ShareError::OtherPool`] if the name is another pool's by now.
     pub fn refresh(&self) -> Result<usize, ShareError> {
-        let Some(server) = &self.server else {
+        if !self.is_open() {
+            return Err(ShareError::NotOpen);
+        }
+        let Some(server) = self.server.iter().next() else {
             return Ok(0);
         };
-        let (mut slot, mut added) = (0, 0);
-        while let Some(export) = server.ask(slot)? {
-            let slots = export.layout.slots();
-            if slots.start < slot {
-                return Err(ShareError::Forged { what: "slots" });
+        let mut added = 0;
+        // Who took higher slots may have been the first to get there: some of these may
+        // be known.
+        for export in server.segments(self.first_unknown())? {
+            if self.has(&export.layout) {
+                continue;
             }
-            slot = slots.end;
-            let known = |segments: &Vec<Arc<Segment>>| {
-                let same = |segment: &Arc<Segment>| segment.layout == export.layout;
-                segments.iter().any(same)
-            };
-            if !self.segments.read(known) {
-                self.attach(export)?;
-                added += 1;
+            let layout = export.layout;
+            match self.attach(export) {
+                Ok(()) => added += 1,
+                // Another thread was faster.
+                Err(ShareError::Slots { .. }) if self.has(&layout) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(added)
+    }
+
+    /// The first slot that no segment has.
+    fn first_unknown(&self) -> u32 {
+        let begins = |slot: u32| {
+            let mut known = self.segments.iter().map(|segment| segment.layout.slots());
+            known.find(|slots| slots.start == slot)
+        };
+        std::iter::successors(begins(FIRST_SLOT), |slots| begins(slots.end))
+            .last()
+            .map_or(FIRST_SLOT, |slots| slots.end)
+    }
+
+    fn has(&self, layout: &Layout) -> bool {
+        self.segments
+            .iter()
+            .any(|segment| segment.layout == *layout)
     }
 
     /// Maps a segment. Believes nothing that the descriptors do not bear out: the sizes
@@ -150,9 +196,75 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ShareError::Size`], [`ShareError::NotSealed`], [`ShareError::Slots`],
-    /// [`ShareError::System`].
+    /// [`ShareError::Size`], [`ShareError::NotSealed`], [`ShareError::OtherPool`],
+    /// [`ShareError::Slots`] if the segment, or one that says it has its buffers, is there
+    /// already; [`ShareError::System`].
     pub fn attach(&self, export: Export) -> Result<(), ShareError> {
+        self.add(Segment::map(export)?)
+    }
+
+    fn add(&self, segment: Segment) -> Result<(), ShareError> {
+        let layout = segment.layout;
+        let (given, new) = (layout.pool(), layout.slots());
+        self.segments.push(segment, |old| {
+            let needed = old.layout.pool();
+            if given != needed {
+                return Err(ShareError::OtherPool { given, needed });
+            }
+            let slots = old.layout.slots();
+            if slots.start < new.end && new.start < slots.end {
+                return Err(ShareError::Slots {
+                    first: new.start,
+                    count: new.end - new.start,
+                });
+            }
+            Ok(())
+        })
+    }
+
+    /// MapBufferHandle: the buffer that `handle` names, in this process. Wait-free.
+    ///
+    /// # Errors
+    ///
+    /// [`ShareError::BadHandle`] if it names none, or one that was freed; or one that the
+    /// server added since the last [`refresh`](Self::refresh). [`ShareError::NotOpen`].
+    pub fn map(&self, handle: Handle) -> Result<View, ShareError> {
+        let found = self.segments.iter().find_map(|segment| {
+            let k = handle.slot().checked_sub(segment.layout.slots().start)? as usize;
+            (k < segment.layout.count()).then(|| segment.view(k, handle))
+        });
+        (found.flatten()).ok_or_else(|| self.unless_open(ShareError::BadHandle { handle }))
+    }
+
+    /// GetBufferHandle: the handle of the buffer that starts at `start` in this process.
+    /// Wait-free.
+    ///
+    /// # Errors
+    ///
+    /// [`ShareError::NoBuffer`] if no buffer that is out starts there.
+    /// [`ShareError::NotOpen`].
+    pub fn handle(&self, start: *const u8) -> Result<Handle, ShareError> {
+        let address = start.addr();
+        let found = self.segments.iter().find_map(|segment| {
+            let base = segment.memory.base().addr().get();
+            let k = segment.layout.at(address.checked_sub(base)?)?;
+            Handle::of(segment.layout.slots().start + k as u32, segment.state(k))
+        });
+        found.ok_or_else(|| self.unless_open(ShareError::NoBuffer { address }))
+    }
+
+    #[cold]
+    fn unless_open(&self, error: ShareError) -> ShareError {
+        match self.is_open() {
+            true => error,
+            false => ShareError::NotOpen,
+        }
+    }
+}
+
+impl Segment {
+    /// Maps what `export` says.
+    fn map(export: Export) -> Result<Self, ShareError> {
         let layout = export.layout;
         let states = layout.state_bytes();
         // As aligned as huge pages, and the buffers, must be.
@@ -173,63 +285,13 @@ impl Client {
             page,
             false,
         )?;
-        let segment = Arc::new(Segment {
+        Ok(Self {
             layout,
             memory,
             states,
-        });
-        self.segments.replace(|segments| {
-            let (new, overlaps) = (layout.slots(), |old: &Arc<Segment>| {
-                let old = old.layout.slots();
-                old.start < layout.slots().end && layout.slots().start < old.end
-            });
-            if segments.iter().any(overlaps) {
-                return Err(ShareError::Slots {
-                    first: new.start,
-                    count: new.end - new.start,
-                });
-            }
-            let mut segments = segments.clone();
-            segments.push(Arc::clone(&segment));
-            Ok((segments, ()))
         })
     }
 
-    /// MapBufferHandle: the buffer that `handle` names, in this process. Lock-free.
-    ///
-    /// # Errors
-    ///
-    /// [`ShareError::BadHandle`] if it names none, or one that was freed.
-    pub fn map(&self, handle: Handle) -> Result<View, ShareError> {
-        let found = self.segments.read(|segments| {
-            segments.iter().find_map(|segment| {
-                let k = handle.slot().checked_sub(segment.layout.slots().start)? as usize;
-                (k < segment.layout.count()).then(|| segment.view(k, handle))
-            })
-        });
-        (found.flatten()).ok_or(ShareError::BadHandle { handle })
-    }
-
-    /// GetBufferHandle: the handle of the buffer that starts at `start` in this process.
-    /// Lock-free.
-    ///
-    /// # Errors
-    ///
-    /// [`ShareError::NoBuffer`] if no buffer that is out starts there.
-    pub fn handle(&self, start: *const u8) -> Result<Handle, ShareError> {
-        let address = start.addr();
-        let found = self.segments.read(|segments| {
-            segments.iter().find_map(|segment| {
-                let base = segment.memory.base().addr().get();
-                let k = segment.layout.at(address.checked_sub(base)?)?;
-                Handle::of(segment.layout.slots().start + k as u32, segment.state(k))
-            })
-        });
-        found.ok_or(ShareError::NoBuffer { address })
-    }
-}
-
-impl Segment {
     /// The state of buffer `k`, of which there is one.
     fn state(&self, k: usize) -> &State {
         assert!(k < self.layout.count());

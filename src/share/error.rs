@@ -13,6 +13,34 @@ use std::io;
 pub enum ShareError {
     /// The pool was not built to be shared.
     NotShared,
+    /// The set has no buffers: it is not configured yet, or was closed.
+    NotConfigured,
+    /// The set was aborted.
+    Aborted,
+    /// The set is that of another process, of which this one is a child.
+    Forked,
+    /// Nobody has published anything by that name.
+    NotPublished,
+    /// The client has opened nothing.
+    NotOpen,
+    /// The client has opened something already.
+    AlreadyOpen,
+    /// The server says that this process may not.
+    Refused,
+    /// The server hung up: too many clients asked at once, or it ended.
+    HungUp,
+    /// The server did not answer in time.
+    TimedOut {
+        /// How long it had, in milliseconds.
+        limit: u64,
+    },
+    /// A segment is another pool's than those that are there.
+    OtherPool {
+        /// Whose it is.
+        given: u64,
+        /// Whose it must be.
+        needed: u64,
+    },
     /// No buffer that is out starts at an address.
     NoBuffer {
         /// The address.
@@ -96,6 +124,21 @@ impl fmt::Display for ShareError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotShared => write!(f, "the pool was not built to be shared"),
+            Self::NotConfigured => write!(f, "the set has no buffers: not configured, or closed"),
+            Self::Aborted => write!(f, "the set was aborted"),
+            Self::Forked => write!(f, "the set is not open in this child of a fork"),
+            Self::NotPublished => write!(f, "nobody has published anything by that name"),
+            Self::NotOpen => write!(f, "the client has opened nothing"),
+            Self::AlreadyOpen => write!(f, "the client has opened something already"),
+            Self::Refused => write!(f, "the server says that this process may not"),
+            Self::HungUp => write!(f, "the server hung up"),
+            Self::TimedOut { limit } => {
+                write!(f, "the server did not answer within {limit} ms")
+            }
+            Self::OtherPool { given, needed } => write!(
+                f,
+                "a segment of pool {given:#018x}: there are those of {needed:#018x} already"
+            ),
             Self::NoBuffer { address } => {
                 write!(f, "no buffer that is out starts at {address:#x}")
             }

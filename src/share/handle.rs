@@ -6,6 +6,9 @@ use crate::record::State;
 use crate::sync::{Ordering, fault};
 use std::fmt;
 
+/// The slot of a pool's first buffer: no handle is 0.
+pub(crate) const FIRST_SLOT: u32 = 1;
+
 /// A buffer that is out, by a number: `{generation: 12, slot: 20}`. Never 0.
 ///
 /// It names the buffer until that is freed. A stale one is refused, unless it is kept

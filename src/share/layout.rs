@@ -24,6 +24,8 @@ pub struct Export {
 /// [`to_bytes`](Self::to_bytes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
+    /// Which pool's. Slots are that pool's own.
+    pool: u64,
     first_slot: u32,
     count: u32,
     size: u64,
@@ -39,6 +41,7 @@ pub struct Layout {
 
 /// The layout of a segment of `bytes` bytes with `count` buffers of `geometry`.
 pub(crate) fn layout_of(
+    pool: u64,
     geometry: &Geometry,
     prefix: usize,
     count: usize,
@@ -47,6 +50,7 @@ pub(crate) fn layout_of(
     access: Access,
 ) -> Layout {
     Layout {
+        pool,
         first_slot,
         count: count as u32,
         size: geometry.size() as u64,
@@ -62,16 +66,17 @@ pub(crate) fn layout_of(
 impl Layout {
     /// What a layout of this version begins with.
     const MAGIC: u64 = u64::from_le_bytes(*b"hugepl\x00\x01");
-    const WORDS: usize = 10;
+    const WORDS: usize = 11;
     /// Bytes of a layout.
     pub const BYTES: usize = Self::WORDS * 8;
 
-    /// The bytes that go to another process of the same machine: ten little-endian
+    /// The bytes that go to another process of the same machine: eleven little-endian
     /// words of 64 bits.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
         let words = [
             Self::MAGIC,
+            self.pool,
             self.first_slot.into(),
             self.count.into(),
             self.size,
@@ -109,6 +114,7 @@ impl Layout {
         }
         let [
             magic,
+            pool,
             first_slot,
             count,
             size,
@@ -127,6 +133,7 @@ impl Layout {
         }
         let forged = |what| ShareError::Forged { what };
         let layout = Self {
+            pool,
             first_slot: u32::try_from(first_slot).map_err(|_| forged("first slot"))?,
             count: u32::try_from(count).map_err(|_| forged("number of buffers"))?,
             size,
@@ -210,6 +217,11 @@ impl Layout {
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.writable
+    }
+
+    /// A number that no other pool has, but by accident.
+    pub(super) fn pool(&self) -> u64 {
+        self.pool
     }
 
     /// Bytes of the states.

@@ -39,6 +39,8 @@ pub use crate::arena::Access;
 pub use client::{Client, View};
 #[cfg(not(hugepool_loom))]
 pub use error::ShareError;
+#[cfg(not(hugepool_loom))]
+pub(crate) use handle::FIRST_SLOT;
 pub use handle::Handle;
 #[cfg(not(hugepool_loom))]
 pub(crate) use layout::layout_of;

@@ -1,23 +1,28 @@
 //! Pools that clients open by name.
 //!
 //! Owns: the server's thread, and what the two say to each other. Uses: `layout`,
-//! `client`, `sys`. Used by: callers.
+//! `error`, `sys`. Used by: callers, the client.
 //!
 //! ```text
 //!   client                          server
+//!                             ◀──── whether it may ask
 //!   a slot                    ────▶
 //!                             ◀──── the first segment from that slot on: its layout and
-//!                                   two descriptors; or that there is none
+//!                                   two descriptors; or a word that says why there is none
 //! ```
 //!
-//! Both look who is at the other end (`SO_PEERCRED`) before they say anything. The server
+//! Both look who is at the other end (`SO_PEERCRED`) before they say anything. A client
+//! stays connected while it asks, and waits a limited time for each answer. The server
 //! has one thread for all clients, which never waits for one of them: a client that does
-//! not read its answer, sends what is no question, or is one too many, is cut off.
+//! not read its answer, or sends what is no question, is cut off; of too many at once, the
+//! one that connected first.
 
 use super::error::ShareError;
 use super::layout::{Export, Layout};
+use crate::sys::fork;
 use crate::sys::socket::{self, Peer};
 use std::fmt;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -26,6 +31,30 @@ use std::time::Duration;
 const MAX_CLIENTS: usize = 64;
 /// How long the server leaves those alone whom it could not accept.
 const PAUSE: Duration = Duration::from_millis(10);
+/// How long a client waits for an answer.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// What the server says where it sends no segment.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+enum Word {
+    /// Ask.
+    Welcome = 1,
+    /// There is no segment from that slot on.
+    NoMore = 2,
+    /// [`ShareError::Refused`].
+    Refused = 3,
+    /// [`ShareError::NotConfigured`].
+    NotConfigured = 4,
+    /// [`ShareError::Aborted`].
+    Aborted = 5,
+}
+
+impl Word {
+    fn bytes(self) -> [u8; 4] {
+        (self as u32).to_le_bytes()
+    }
+}
 
 /// Who may be at the other end. By default, this process's own user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,11 +97,14 @@ impl Peers {
     }
 }
 
-/// A name by which clients open a pool, until it is dropped.
+/// A name by which clients open a pool, until it is dropped. A child of a fork may drop
+/// it, which does nothing.
 pub struct Publication {
     /// Closed to end the thread.
     stop: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
+    /// `forks()` when it was made.
+    forks: u32,
 }
 
 impl fmt::Debug for Publication {
@@ -84,7 +116,11 @@ impl fmt::Debug for Publication {
 impl Drop for Publication {
     fn drop(&mut self) {
         drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
+        let thread = self.thread.take();
+        if fork::forks() != self.forks {
+            // The thread is the parent's.
+            std::mem::forget(thread);
+        } else if let Some(thread) = thread {
             // A thread that panicked has ended as well.
             let _ = thread.join();
         }
@@ -110,15 +146,21 @@ pub(crate) fn publish(
     peers: Peers,
     export: impl Fn(u32) -> Result<Option<Export>, ShareError> + Send + 'static,
 ) -> Result<Publication, ShareError> {
+    fork::watch().map_err(ShareError::system("pthread_atfork"))?;
     let listener = socket::listen(&name_bytes(name)?).map_err(ShareError::system("bind"))?;
     let (stop, stopped) = socket::pair().map_err(ShareError::system("socketpair"))?;
     let thread = std::thread::Builder::new()
         .name("hugepool-share".to_owned())
-        .spawn(move || serve(&listener, &stopped, &peers, &export))
+        .spawn(move || {
+            serve(&listener, &stopped, &peers, &export);
+            // A child of a fork may have the socket as well.
+            socket::stop_listening(listener.as_fd());
+        })
         .map_err(ShareError::system("clone"))?;
     Ok(Publication {
         stop: Some(stop),
         thread: Some(thread),
+        forks: fork::forks(),
     })
 }
 
@@ -151,7 +193,10 @@ fn serve(
         if ready[1] {
             match socket::accept(listener.as_fd()) {
                 Ok(client) => {
-                    if clients.len() < MAX_CLIENTS && peers.check(client.as_fd()).is_ok() {
+                    if welcome(client.as_fd(), peers).is_ok() {
+                        if clients.len() == MAX_CLIENTS {
+                            clients.remove(0);
+                        }
                         clients.push(client);
                     }
                 }
@@ -160,6 +205,18 @@ fn serve(
             }
         }
     }
+}
+
+/// Says to a new client whether it may ask.
+fn welcome(client: BorrowedFd<'_>, peers: &Peers) -> Result<(), ShareError> {
+    let may = peers.check(client);
+    let word = if may.is_ok() {
+        Word::Welcome
+    } else {
+        Word::Refused
+    };
+    socket::send(client, &word.bytes(), &[]).map_err(ShareError::system("sendmsg"))?;
+    may.map(drop)
 }
 
 /// Answers one question. An error ends the connection.
@@ -176,36 +233,110 @@ fn answer(
             needed: question.len(),
         });
     }
-    match export(u32::from_le_bytes(question))? {
-        Some(export) => {
+    let word = match export(u32::from_le_bytes(question)) {
+        Ok(Some(export)) => {
             let descriptors = [export.memory.as_fd(), export.states.as_fd()];
-            socket::send(client, &export.layout.to_bytes(), &descriptors)
+            let sent = socket::send(client, &export.layout.to_bytes(), &descriptors);
+            return sent.map_err(system("sendmsg"));
         }
-        None => socket::send(client, &question, &[]),
+        Ok(None) => Word::NoMore,
+        Err(ShareError::NotConfigured) => Word::NotConfigured,
+        Err(ShareError::Aborted) => Word::Aborted,
+        Err(other) => return Err(other),
+    };
+    socket::send(client, &word.bytes(), &[]).map_err(system("sendmsg"))
+}
+
+/// Whom a client asks.
+pub(super) struct Server {
+    name: Vec<u8>,
+    peers: Peers,
+}
+
+impl Server {
+    pub(super) fn new(name: &str, peers: &Peers) -> Result<Self, ShareError> {
+        Ok(Self {
+            name: name_bytes(name)?,
+            peers: peers.clone(),
+        })
     }
-    .map_err(system("sendmsg"))
+
+    /// Every segment from `slot` on, in their order.
+    pub(super) fn segments(&self, mut slot: u32) -> Result<Vec<Export>, ShareError> {
+        let connection = self.connect()?;
+        let mut found = Vec::new();
+        while let Some(export) = connection.ask(slot)? {
+            let slots = export.layout.slots();
+            if slots.start < slot {
+                return Err(ShareError::Forged { what: "slots" });
+            }
+            slot = slots.end;
+            found.push(export);
+        }
+        Ok(found)
+    }
+
+    fn connect(&self) -> Result<Connection, ShareError> {
+        let socket = socket::connect(&self.name, LIMIT).map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => ShareError::NotPublished,
+            _ => refused("connect")(error),
+        })?;
+        self.peers.check(socket.as_fd())?;
+        let connection = Connection(socket);
+        match connection.receive(&mut [0; size_of::<u32>()])? {
+            Answer::Word(word) if word == Word::Welcome as u32 => Ok(connection),
+            _ => Err(ShareError::Forged { what: "greeting" }),
+        }
+    }
+}
+
+/// What a call on a client's socket ended with.
+fn refused(call: &'static str) -> impl FnOnce(io::Error) -> ShareError {
+    move |error| match error.kind() {
+        io::ErrorKind::WouldBlock => ShareError::TimedOut {
+            limit: LIMIT.as_millis() as u64,
+        },
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => ShareError::HungUp,
+        _ => ShareError::system(call)(error),
+    }
 }
 
 /// A client's side of a connection.
-pub(super) struct Connection(OwnedFd);
+struct Connection(OwnedFd);
+
+/// What the server said.
+enum Answer {
+    Word(u32),
+    /// So many bytes, with descriptors.
+    Segment(usize, Vec<OwnedFd>),
+}
 
 impl Connection {
-    pub(super) fn open(name: &str, peers: &Peers) -> Result<Self, ShareError> {
-        let socket = socket::connect(&name_bytes(name)?).map_err(ShareError::system("connect"))?;
-        peers.check(socket.as_fd())?;
-        Ok(Self(socket))
+    fn receive(&self, bytes: &mut [u8]) -> Result<Answer, ShareError> {
+        let (len, descriptors) =
+            socket::receive(self.0.as_fd(), bytes).map_err(refused("recvmsg"))?;
+        match <[u8; 4]>::try_from(&bytes[..len]) {
+            Ok(word) => match u32::from_le_bytes(word) {
+                word if word == Word::Refused as u32 => Err(ShareError::Refused),
+                word if word == Word::NotConfigured as u32 => Err(ShareError::NotConfigured),
+                word if word == Word::Aborted as u32 => Err(ShareError::Aborted),
+                word => Ok(Answer::Word(word)),
+            },
+            Err(_) if len == 0 => Err(ShareError::HungUp),
+            Err(_) => Ok(Answer::Segment(len, descriptors)),
+        }
     }
 
     /// The first segment from `slot` on.
-    pub(super) fn ask(&self, slot: u32) -> Result<Option<Export>, ShareError> {
-        let system = ShareError::system;
+    fn ask(&self, slot: u32) -> Result<Option<Export>, ShareError> {
         let socket = self.0.as_fd();
-        socket::send(socket, &slot.to_le_bytes(), &[]).map_err(system("sendmsg"))?;
+        socket::send(socket, &slot.to_le_bytes(), &[]).map_err(refused("sendmsg"))?;
         let mut bytes = [0; Layout::BYTES];
-        let (len, descriptors) = socket::receive(socket, &mut bytes).map_err(system("recvmsg"))?;
-        if len == size_of::<u32>() {
-            return Ok(None);
-        }
+        let (len, descriptors) = match self.receive(&mut bytes)? {
+            Answer::Word(word) if word == Word::NoMore as u32 => return Ok(None),
+            Answer::Word(_) => return Err(ShareError::Forged { what: "answer" }),
+            Answer::Segment(len, descriptors) => (len, descriptors),
+        };
         let layout = Layout::from_bytes(&bytes[..len])?;
         let given = descriptors.len();
         let [memory, states] =

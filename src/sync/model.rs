@@ -242,6 +242,10 @@ pub enum Fault {
     StageStores,
     /// The size and the generation of a buffer that is out are read in the wrong order.
     PairReversed,
+    /// A list that only grows is published and read with `Relaxed`.
+    AppendRelaxed,
+    /// The head of a list that only grows is stored, whatever it has become meanwhile.
+    AppendStores,
     /// Two threads may make what comes with a set's state at once.
     NoMaking,
     /// Who was served is woken by a thread that still announces what it holds.
@@ -324,6 +328,8 @@ impl Fault {
         Self::StageRelaxed,
         Self::StageStores,
         Self::PairReversed,
+        Self::AppendRelaxed,
+        Self::AppendStores,
         Self::NoMaking,
         Self::WakeEarly,
         Self::NoSearchFence,

@@ -60,9 +60,45 @@ pub fn seal(fd: BorrowedFd<'_>, read_only: bool) -> io::Result<()> {
     };
     let seals = SIZE_SEALS | write | libc::F_SEAL_SEAL;
     // SAFETY: the descriptor is open.
-    match unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+    if unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if read_only && is_writable(fd)? {
+        return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+    }
+    Ok(())
+}
+
+/// Whether it can be mapped for writing. (Before Linux 5.13 that of the hugetlb pool can,
+/// whatever was sealed.)
+fn is_writable(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let (null, len) = (std::ptr::null_mut(), len(fd)?);
+    // SAFETY: a new mapping, of which nothing is used.
+    let at = unsafe { libc::mmap(null, len, access, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
+    if at == libc::MAP_FAILED {
+        return match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::EPERM) => Ok(false),
+            error => Err(error),
+        };
+    }
+    // SAFETY: made just now.
+    unsafe { libc::munmap(at, len) };
+    Ok(true)
+}
+
+/// Gives every page its memory. Later on, where none is left, an access would be a fault.
+pub fn populate(fd: BorrowedFd<'_>, len: usize) -> io::Result<()> {
+    let len = libc::off_t::try_from(len).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
+    loop {
+        // SAFETY: the descriptor is open.
+        match unsafe { libc::fallocate(fd.as_raw_fd(), 0, 0, len) } {
+            0 => return Ok(()),
+            _ => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
     }
 }
 
@@ -103,8 +139,18 @@ mod tests {
             let mut file = File::from(fd);
             assert!(file.set_len(4096).is_err() && file.set_len(16384).is_err());
             assert_eq!(file.write(b"x").is_err(), read_only);
+            assert_eq!(is_writable(file.as_fd()).unwrap(), !read_only);
             assert!(seal(file.as_fd(), false).is_err(), "sealed for good");
         }
+    }
+
+    #[test]
+    fn what_is_populated_has_its_memory() {
+        use std::os::unix::fs::MetadataExt;
+        let fd = create(c"test", 1 << 20, Kind::Base).unwrap();
+        populate(fd.as_fd(), 1 << 20).unwrap();
+        let file = File::from(fd);
+        assert_eq!(file.metadata().unwrap().blocks() * 512, 1 << 20);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 /// The most descriptors in a message.
 pub const MAX_DESCRIPTORS: usize = 2;
@@ -71,10 +72,34 @@ pub fn listen(name: &[u8]) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// A socket that is connected to who listens at `name`.
-pub fn connect(name: &[u8]) -> io::Result<OwnedFd> {
+/// Refuses who connects from now on, and who has and was not accepted, wherever the
+/// socket is still open.
+pub fn stop_listening(listener: BorrowedFd<'_>) {
+    // SAFETY: the socket is open. It fails only for what does not listen.
+    unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) };
+}
+
+/// A socket that is connected to who listens at `name`. Each call on it, this one
+/// included, takes `limit` at most: then `WouldBlock`.
+pub fn connect(name: &[u8], limit: Duration) -> io::Result<OwnedFd> {
     let (address, len) = address(name)?;
     let socket = socket()?;
+    let limit = libc::timeval {
+        tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_usec: limit.subsec_micros().into(),
+    };
+    for option in [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO] {
+        // SAFETY: the value is there, and as long as it says.
+        check(unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                option,
+                (&raw const limit).cast(),
+                size_of::<libc::timeval>() as libc::socklen_t,
+            )
+        })?;
+    }
     // SAFETY: the address is as long as it says.
     check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), len) })?;
     Ok(socket)

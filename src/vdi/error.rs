@@ -5,6 +5,7 @@
 use super::stage::Refusal;
 use super::state::{Call, State};
 use crate::error::{AllocError, BuildError, FreeError};
+use crate::share::ShareError;
 use std::fmt;
 
 /// `NOERROR`: the call was carried out.
@@ -160,6 +161,37 @@ impl Error {
                 AllocError::TooManyWaiters { .. } => VD_E_BUSY,
                 _ => VD_E_INVALID,
             },
+        }
+    }
+}
+
+impl ShareError {
+    /// The code that the virtual device interface has for it.
+    #[must_use]
+    pub fn code(&self) -> u32 {
+        match self {
+            Self::NotShared
+            | Self::NotConfigured
+            | Self::NotPublished
+            | Self::NotOpen
+            | Self::AlreadyOpen => VD_E_PROTOCOL,
+            Self::Aborted => VD_E_ABORT,
+            Self::Forked => VD_E_NOTOPEN,
+            Self::Peer { .. } | Self::Refused => VD_E_SECURITY,
+            Self::HungUp => VD_E_BUSY,
+            Self::TimedOut { .. } => VD_E_TIMEOUT,
+            Self::System(_) => VD_E_UNEXPECTED,
+            Self::NoBuffer { .. }
+            | Self::BadHandle { .. }
+            | Self::Truncated { .. }
+            | Self::Version { .. }
+            | Self::Forged { .. }
+            | Self::Slots { .. }
+            | Self::OtherPool { .. }
+            | Self::Size { .. }
+            | Self::NotSealed
+            | Self::Descriptors { .. }
+            | Self::Name { .. } => VD_E_INVALID,
         }
     }
 }

@@ -19,6 +19,8 @@
 //!   nothing declared.
 
 #[cfg(not(hugepool_loom))]
+mod clients;
+#[cfg(not(hugepool_loom))]
 mod config;
 #[cfg(not(hugepool_loom))]
 mod error;

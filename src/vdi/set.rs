@@ -8,7 +8,7 @@ use super::stage::Stage;
 use super::state::{Call, State};
 use crate::error::AllocError;
 use crate::pool::{Builder, Pool, geometry};
-use crate::share::{Access, Export, Handle, Peers, Publication, ShareError};
+use crate::share::Access;
 use crate::snapshot::Snapshot;
 use crate::sys::fork;
 use std::fmt;
@@ -90,7 +90,7 @@ struct Area {
 pub struct Set {
     stage: Stage<Area>,
     plan: Snapshot<Plan>,
-    builder: Builder,
+    pub(super) builder: Builder,
     /// `forks()` when it was made.
     forks: u32,
 }
@@ -138,7 +138,7 @@ impl Set {
 
     /// Whether this is a child of the process that made the set.
     #[inline(always)]
-    fn is_inherited(&self) -> bool {
+    pub(super) fn is_inherited(&self) -> bool {
         fork::forks() != self.forks
     }
 
@@ -461,35 +461,6 @@ impl Set {
     #[must_use]
     pub fn is_shared_buffer(&self, address: *const u8) -> bool {
         self.pool().is_some_and(|pool| pool.contains(address))
-    }
-
-    /// What clients need to map the buffers there are now: [`Pool::exports`].
-    ///
-    /// # Errors
-    ///
-    /// [`ShareError::NotShared`], also before the buffers are mapped and after Close.
-    pub fn exports(&self) -> Result<Vec<Export>, ShareError> {
-        self.pool().ok_or(ShareError::NotShared)?.exports()
-    }
-
-    /// Lets clients open the set by name, once the buffers are mapped:
-    /// [`Pool::publish`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Pool::publish`]; [`ShareError::NotShared`], also before the buffers are
-    /// mapped.
-    pub fn publish(&self, name: &str, peers: Peers) -> Result<Publication, ShareError> {
-        (self.pool().ok_or(ShareError::NotShared)?).publish(name, peers)
-    }
-
-    /// The handle by which clients know the buffer `start`: [`Pool::handle`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Pool::handle`].
-    pub fn handle(&self, start: *const u8) -> Result<Handle, ShareError> {
-        self.pool().ok_or(ShareError::NotShared)?.handle(start)
     }
 
     /// SignalAbort: ends every wait with [`Error::Aborted`], and every call to come but

@@ -10,6 +10,7 @@
 //! | `exactness` | a request is refused only when nothing is free anywhere |
 //! | `teardown` | exactly one thread learns that it brought the last buffer |
 //! | `home` | the counters behind that |
+//! | `append` | a list that only grows loses nothing, and shows whole values |
 //! | `snapshot` | a reader's value outlives its reading |
 //! | `stage` | what comes with a set's state is made once, and seen whole |
 //! | `growth` | what can be taken is in the directory; what is trimmed is home |
@@ -24,6 +25,7 @@
 //! `HUGEPOOL_LOOM_BOUND=3` searches deeper.
 #![cfg(hugepool_loom)]
 
+mod append;
 mod cache;
 mod changing;
 mod depot;
@@ -47,7 +49,8 @@ use hugepool_loom_tests::Model;
 /// it does is checked by that model's own test.
 #[test]
 fn every_fault_has_a_twin() {
-    let models: [&[fn() -> Model]; 15] = [
+    let models: [&[fn() -> Model]; 16] = [
+        append::MODELS,
         cache::MODELS,
         depot::MODELS,
         exactness::MODELS,

@@ -1,0 +1,219 @@
+//! A set's client.
+//!
+//! Owns: its calls in C. Uses: `error`, `peers`, the library. Used by: C and C++ programs.
+
+use crate::error::{Failure, done, object, put, release};
+use crate::peers::{hp_peers, peers, text};
+use ::pool::share::{Client, Export, Handle, Layout};
+use std::ffi::{c_char, c_int, c_void};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::ptr::null_mut;
+
+/// A client: another process's set, or pool, mapped into this one.
+pub struct hp_client(Client);
+
+/// A buffer in a client's address space.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hp_view {
+    /// Its first byte.
+    pub start: *mut c_void,
+    /// How many bytes it was allocated for.
+    pub size: usize,
+    /// How many bytes right before it are the client's.
+    pub prefix: usize,
+    /// Whether it, and what is before it, may be written.
+    pub writable: bool,
+}
+
+/// Makes a client that has opened nothing. Release it with hp_client_release.
+///
+/// # Safety
+///
+/// `client` is a place for a pointer, or null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_client_new(client: *mut *mut hp_client) -> u32 {
+    // SAFETY: the caller says so.
+    done(unsafe { put(client, null_mut(), "client") }.and_then(|()| {
+        let made = Box::into_raw(Box::new(hp_client(Client::new())));
+        // SAFETY: as above.
+        unsafe { put(client, made, "client") }
+    }))
+}
+
+/// OpenInSecondary: maps the set, or the pool, that a server has published by `name`.
+/// `who` says who the server may be: of this process's own user, by default. Waits for the
+/// server, 10 s for each answer at most.
+///
+/// HP_VD_E_PROTOCOL if nobody has that name, if the client has opened something already,
+/// or if the set has no buffers (yet); HP_VD_E_ABORT if it was aborted; HP_VD_E_SECURITY
+/// if one of the two does not want the other; HP_VD_E_BUSY if the server hung up.
+///
+/// # Safety
+///
+/// `client` points to a client, `name` to a string, `who` to what its type says, or they
+/// are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_client_open_in_secondary(
+    client: *const hp_client,
+    name: *const c_char,
+    who: *const hp_peers,
+) -> u32 {
+    let open = || {
+        // SAFETY: the caller says so.
+        let (client, name, peers) =
+            unsafe { (object(client, "client")?, text(name)?, peers(who)?) };
+        (client.0.open_in_secondary(name, &peers)).map_err(Failure::Share)
+    };
+    done(open())
+}
+
+/// Maps what an hp_export says, which came over a channel of the program's own: its layout,
+/// of `bytes` bytes, and its descriptors, which stay the caller's and can be closed after
+/// this. Nothing is believed that the descriptors do not bear out.
+///
+/// # Safety
+///
+/// `client` points to a client, `layout` to `bytes` bytes, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_client_attach(
+    client: *const hp_client,
+    layout: *const u8,
+    bytes: usize,
+    memory: c_int,
+    states: c_int,
+) -> u32 {
+    let attach = || {
+        // SAFETY: the caller says so.
+        let client = unsafe { object(client, "client") }?;
+        if layout.is_null() {
+            return Err(Failure::Pointer("layout"));
+        }
+        // SAFETY: the caller says so.
+        let layout = unsafe { std::slice::from_raw_parts(layout, bytes) };
+        let export = Export {
+            layout: Layout::from_bytes(layout).map_err(Failure::Share)?,
+            memory: duplicate(memory, "memory")?,
+            states: duplicate(states, "states")?,
+        };
+        client.0.attach(export).map_err(Failure::Share)
+    };
+    done(attach())
+}
+
+/// A descriptor of our own.
+fn duplicate(given: c_int, name: &'static str) -> Result<OwnedFd, Failure> {
+    let wrong = Failure::Descriptor { name, given };
+    if given < 0 {
+        return Err(wrong);
+    }
+    // SAFETY: not -1, and used for a call that refuses what is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(given) };
+    borrowed.try_clone_to_owned().map_err(|_| wrong)
+}
+
+/// Unmaps a set. Null is nothing.
+///
+/// # Safety
+///
+/// `client` came from hp_client_new, and neither it nor a buffer of it is used after
+/// this.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_client_release(client: *mut hp_client) {
+    // SAFETY: the caller says so.
+    unsafe { release(client) };
+}
+
+/// Maps what the server has added.
+///
+/// # Safety
+///
+/// `client` points to a client, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_client_refresh(client: *const hp_client) -> u32 {
+    // SAFETY: the caller says so.
+    let client = unsafe { object(client, "client") };
+    done(client.and_then(|client| client.0.refresh().map(drop).map_err(Failure::Share)))
+}
+
+/// GetBufferHandle: the handle of the buffer that starts at `buffer` in this process.
+///
+/// # Safety
+///
+/// `client` points to a client, `handle` to a place for a number, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_client_get_buffer_handle(
+    client: *const hp_client,
+    buffer: *const c_void,
+    handle: *mut u32,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let client = unsafe { object(client, "client") };
+    let known = client.and_then(|client| client.0.handle(buffer.cast()).map_err(Failure::Share));
+    // SAFETY: the caller says so.
+    done(known.and_then(|known| unsafe { put(handle, known.raw(), "handle") }))
+}
+
+/// MapBufferHandle: where the buffer that `handle` names is in this process. `*buffer` is
+/// null if it fails: HP_VD_E_INVALID for a handle that is stale or forged.
+///
+/// # Safety
+///
+/// `client` points to a client, `buffer` to a place for a pointer, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_client_map_buffer_handle(
+    client: *const hp_client,
+    handle: u32,
+    buffer: *mut *mut c_void,
+) -> u32 {
+    let map = || {
+        // SAFETY: the caller says so.
+        unsafe { put(buffer, null_mut(), "buffer") }?;
+        // SAFETY: the caller says so.
+        let client = unsafe { object(client, "client") }?;
+        let view = client
+            .0
+            .map(Handle::from_raw(handle))
+            .map_err(Failure::Share)?;
+        // SAFETY: the caller says so.
+        unsafe { put(buffer, view.start.as_ptr().cast(), "buffer") }
+    };
+    done(map())
+}
+
+/// As hp_client_map_buffer_handle; also says how large the buffer is. `*view` is all zero
+/// if it fails.
+///
+/// # Safety
+///
+/// `client` points to a client, `view` to a place for the result, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_client_view(
+    client: *const hp_client,
+    handle: u32,
+    view: *mut hp_view,
+) -> u32 {
+    let map = || {
+        let nothing = hp_view {
+            start: null_mut(),
+            size: 0,
+            prefix: 0,
+            writable: false,
+        };
+        // SAFETY: the caller says so.
+        unsafe { put(view, nothing, "view") }?;
+        // SAFETY: the caller says so.
+        let client = unsafe { object(client, "client") }?;
+        let mapped = client.0.map(Handle::from_raw(handle));
+        let mapped = mapped.map_err(Failure::Share)?;
+        let there = hp_view {
+            start: mapped.start.as_ptr().cast(),
+            size: mapped.size,
+            prefix: mapped.prefix,
+            writable: mapped.writable,
+        };
+        // SAFETY: the caller says so.
+        unsafe { put(view, there, "view") }
+    };
+    done(map())
+}

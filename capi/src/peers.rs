@@ -1,0 +1,70 @@
+//! Who may be at the other end, and strings.
+//!
+//! Owns: their checks. Uses: `error`, the library. Used by: `publish`, `client`.
+
+use crate::error::{Failure, object};
+use ::pool::share::Peers;
+use std::ffi::{CStr, c_char};
+
+/// Who may be at the other end, besides this process's own user.
+#[repr(C)]
+pub struct hp_peers {
+    /// Users.
+    pub users: *const u32,
+    /// How many.
+    pub user_count: usize,
+    /// Groups (not supplementary ones).
+    pub groups: *const u32,
+    /// How many.
+    pub group_count: usize,
+}
+
+/// What `who` says; this process's own user if it is null.
+///
+/// # Safety
+///
+/// `who` points to what its type says, or is null.
+pub unsafe fn peers(who: *const hp_peers) -> Result<Peers, Failure> {
+    if who.is_null() {
+        return Ok(Peers::default());
+    }
+    // SAFETY: the caller says so.
+    let who = unsafe { object(who, "who") }?;
+    // SAFETY: the caller says so.
+    let users = unsafe { numbers(who.users, who.user_count, "users") }?;
+    // SAFETY: the caller says so.
+    let groups = unsafe { numbers(who.groups, who.group_count, "groups") }?;
+    let peers = (users.iter()).fold(Peers::default(), |peers, &user| peers.user(user));
+    Ok((groups.iter()).fold(peers, |peers, &group| peers.group(group)))
+}
+
+/// # Safety
+///
+/// `start` points to `count` numbers, or is null.
+unsafe fn numbers<'a>(
+    start: *const u32,
+    count: usize,
+    name: &'static str,
+) -> Result<&'a [u32], Failure> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    // SAFETY: the caller says so.
+    unsafe { object(start, name) }?;
+    // SAFETY: the caller says so.
+    Ok(unsafe { std::slice::from_raw_parts(start, count) })
+}
+
+/// A name.
+///
+/// # Safety
+///
+/// `name` is a string that ends with a zero byte, or null.
+pub unsafe fn text<'a>(name: *const c_char) -> Result<&'a str, Failure> {
+    if name.is_null() {
+        return Err(Failure::Pointer("name"));
+    }
+    // SAFETY: the caller says so.
+    let name = unsafe { CStr::from_ptr(name) };
+    name.to_str().map_err(|_| Failure::Text("name"))
+}
