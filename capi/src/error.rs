@@ -181,6 +181,12 @@ pub unsafe fn object<'a, T>(pointer: *const T, name: &'static str) -> Result<&'a
     Ok(unsafe { &*pointer })
 }
 
+/// Whether there is an object at `pointer`, as far as can be told.
+#[inline(always)]
+pub fn is_good<T>(pointer: *const T) -> bool {
+    !pointer.is_null() && pointer.is_aligned()
+}
+
 /// Where a result goes.
 ///
 /// # Safety

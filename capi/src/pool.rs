@@ -2,7 +2,7 @@
 //!
 //! Owns: its calls in C. Uses: `error`, the library. Used by: C and C++ programs.
 
-use crate::error::{Failure, HP_NOERROR, done, failed, limit, object, put, release};
+use crate::error::{Failure, HP_NOERROR, done, is_good, limit, object, put, release};
 use ::pool::Pool;
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -72,20 +72,40 @@ pub unsafe extern "C" fn hp_pool_allocate(
     alignment: usize,
     buffer: *mut *mut c_void,
 ) -> u32 {
+    if is_good(pool) && is_good(buffer) {
+        // SAFETY: the caller says so.
+        let pool = unsafe { &*pool };
+        if let Some(start) = pool.0.allocate_raw_cached(size, alignment) {
+            // SAFETY: as above.
+            unsafe { buffer.write(start.as_ptr().cast()) };
+            return HP_NOERROR;
+        }
+    }
+    // SAFETY: the caller says so.
+    unsafe { allocate_slow(pool, size, alignment, buffer) }
+}
+
+/// The whole of hp_pool_allocate, for when the cache does not have what is asked for.
+///
+/// # Safety
+///
+/// As hp_pool_allocate.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn allocate_slow(
+    pool: *const hp_pool,
+    size: usize,
+    alignment: usize,
+    buffer: *mut *mut c_void,
+) -> u32 {
     // SAFETY: the caller says so.
     let (pool, clear) = unsafe { (object(pool, "pool"), put(buffer, null_mut(), "buffer")) };
-    let (pool, ()) = match (pool, clear) {
-        (Ok(pool), Ok(clear)) => (pool, clear),
-        (Err(failure), _) | (_, Err(failure)) => return failed(&failure),
-    };
-    match pool.0.allocate_raw(size, alignment) {
-        Ok(start) => {
-            // SAFETY: it was written to a moment ago.
-            unsafe { buffer.write(start.as_ptr().cast()) };
-            HP_NOERROR
-        }
-        Err(error) => failed(&Failure::Alloc(error)),
-    }
+    let start = pool.and_then(|pool| {
+        clear?;
+        pool.0.allocate_raw(size, alignment).map_err(Failure::Alloc)
+    });
+    // SAFETY: the caller says so.
+    done(start.and_then(|start| unsafe { put(buffer, start.as_ptr().cast(), "buffer") }))
 }
 
 /// As hp_pool_allocate, and waits up to `milliseconds` (0xffffffff: for ever) for a buffer
@@ -129,16 +149,31 @@ pub unsafe extern "C" fn hp_pool_free(
     buffer: *mut c_void,
     size: usize,
 ) -> u32 {
-    // SAFETY: the caller says so.
-    let pool = match unsafe { object(pool, "pool") } {
-        Ok(pool) => pool,
-        Err(failure) => return failed(&failure),
-    };
-    // SAFETY: the caller says so.
-    match unsafe { pool.0.free_raw(buffer.cast(), size) } {
-        Ok(()) => HP_NOERROR,
-        Err(error) => failed(&Failure::Free(error)),
+    if is_good(pool) {
+        // SAFETY: the caller says so.
+        let pool = unsafe { &*pool };
+        // SAFETY: as above.
+        if unsafe { pool.0.free_raw_if_right(buffer.cast(), size) } {
+            return HP_NOERROR;
+        }
     }
+    // SAFETY: the caller says so.
+    unsafe { free_slow(pool, buffer, size) }
+}
+
+/// The whole of hp_pool_free, for when it is refused.
+///
+/// # Safety
+///
+/// As hp_pool_free.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn free_slow(pool: *const hp_pool, buffer: *mut c_void, size: usize) -> u32 {
+    // SAFETY: the caller says so.
+    done(unsafe { object(pool, "pool") }.and_then(|pool| {
+        // SAFETY: as above.
+        unsafe { pool.0.free_raw(buffer.cast(), size) }.map_err(Failure::Free)
+    }))
 }
 
 /// How many buffers of `size` bytes at `alignment` bytes one caller could take now.

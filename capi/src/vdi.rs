@@ -3,7 +3,7 @@
 //! Owns: its calls in C. Uses: `error`, the library. Used by: C and C++ programs.
 
 use crate::builder::hp_builder;
-use crate::error::{Failure, HP_NOERROR, done, failed, limit, object, put};
+use crate::error::{Failure, HP_NOERROR, done, is_good, limit, object, put};
 use crate::pool::hp_stats;
 use ::pool::share::ShareError;
 use ::pool::vdi::{Config, Error, Parameters, Set};
@@ -347,20 +347,40 @@ pub unsafe extern "C" fn hp_vdi_allocate_buffer(
     size: u32,
     alignment: u32,
 ) -> u32 {
+    if is_good(set.cast::<Set>()) && is_good(buffer) {
+        // SAFETY: the caller says so.
+        let set = unsafe { &*set.cast::<Set>() };
+        if let Some(start) = set.allocate_buffer_cached(size, alignment) {
+            // SAFETY: as above.
+            unsafe { buffer.write(start.as_ptr().cast()) };
+            return HP_NOERROR;
+        }
+    }
+    // SAFETY: the caller says so.
+    unsafe { allocate_slow(set, buffer, size, alignment) }
+}
+
+/// The whole of hp_vdi_allocate_buffer, for when the cache does not have what is asked for.
+///
+/// # Safety
+///
+/// As hp_vdi_allocate_buffer.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn allocate_slow(
+    set: *const hp_vdi,
+    buffer: *mut *mut c_void,
+    size: u32,
+    alignment: u32,
+) -> u32 {
     // SAFETY: the caller says so.
     let (set, clear) = unsafe { (set_of(set), put(buffer, null_mut(), "buffer")) };
-    let (set, ()) = match (set, clear) {
-        (Ok(set), Ok(clear)) => (set, clear),
-        (Err(failure), _) | (_, Err(failure)) => return failed(&failure),
-    };
-    match set.allocate_buffer(size, alignment) {
-        Ok(start) => {
-            // SAFETY: it was written to a moment ago.
-            unsafe { buffer.write(start.as_ptr().cast()) };
-            HP_NOERROR
-        }
-        Err(error) => failed(&Failure::Set(error)),
-    }
+    let start = set.and_then(|set| {
+        clear?;
+        set.allocate_buffer(size, alignment).map_err(Failure::Set)
+    });
+    // SAFETY: the caller says so.
+    done(start.and_then(|start| unsafe { put(buffer, start.as_ptr().cast(), "buffer") }))
 }
 
 /// As hp_vdi_allocate_buffer, and waits up to `milliseconds` (0xffffffff: for ever) for a
@@ -400,16 +420,31 @@ pub unsafe extern "C" fn hp_vdi_free_buffer(
     buffer: *mut c_void,
     size: u32,
 ) -> u32 {
-    // SAFETY: the caller says so.
-    let set = match unsafe { set_of(set) } {
-        Ok(set) => set,
-        Err(failure) => return failed(&failure),
-    };
-    // SAFETY: the caller says so.
-    match unsafe { set.free_buffer(buffer.cast(), size) } {
-        Ok(()) => HP_NOERROR,
-        Err(error) => failed(&Failure::Set(error)),
+    if is_good(set.cast::<Set>()) {
+        // SAFETY: the caller says so.
+        let set = unsafe { &*set.cast::<Set>() };
+        // SAFETY: as above.
+        if unsafe { set.free_buffer_if_right(buffer.cast(), size) } {
+            return HP_NOERROR;
+        }
     }
+    // SAFETY: the caller says so.
+    unsafe { free_slow(set, buffer, size) }
+}
+
+/// The whole of hp_vdi_free_buffer, for when it is refused.
+///
+/// # Safety
+///
+/// As hp_vdi_free_buffer.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn free_slow(set: *const hp_vdi, buffer: *mut c_void, size: u32) -> u32 {
+    // SAFETY: the caller says so.
+    done(unsafe { set_of(set) }.and_then(|set| {
+        // SAFETY: as above.
+        unsafe { set.free_buffer(buffer.cast(), size) }.map_err(Failure::Set)
+    }))
 }
 
 /// IsSharedBuffer: 1 if `address` lies in a buffer of the set, free or taken, otherwise 0.

@@ -40,13 +40,20 @@ impl Pool {
     /// ```
     #[inline(always)]
     pub fn allocate_raw(&self, size: usize, alignment: usize) -> Result<NonNull<u8>, AllocError> {
-        let catalog = &self.shared().catalog;
-        // Not `take`: its `Result` would pass through memory.
-        let taken = match catalog.take_cached(size, alignment) {
-            Some(taken) => taken,
-            None => catalog.take_slow(size, alignment)?,
-        };
+        if let Some(start) = self.allocate_raw_cached(size, alignment) {
+            return Ok(start);
+        }
+        let taken = self.shared().catalog.take_slow(size, alignment)?;
         Ok(self.mark_raw(taken, size))
+    }
+
+    /// As `allocate_raw` from this processor's cache alone: `None` proves nothing. For
+    /// callers in other languages, who make one call of what is left then.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn allocate_raw_cached(&self, size: usize, alignment: usize) -> Option<NonNull<u8>> {
+        let taken = self.shared().catalog.take_cached(size, alignment)?;
+        Some(self.mark_raw(taken, size))
     }
 
     #[inline(always)]
@@ -74,12 +81,29 @@ impl Pool {
     /// succeeds, the caller must not use the memory any more.
     #[inline(always)]
     pub unsafe fn free_raw(&self, start: *mut u8, size: usize) -> Result<(), FreeError> {
-        let taken = self.unmark_raw(start, size)?;
+        // SAFETY: the caller says so.
+        match unsafe { self.free_raw_if_right(start, size) } {
+            true => Ok(()),
+            false => Err(self.fault(start.addr(), size)),
+        }
+    }
+
+    /// As `free_raw`: false if it is refused, and the caller does not need to know why.
+    ///
+    /// # Safety
+    ///
+    /// As for `free_raw`.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub unsafe fn free_raw_if_right(&self, start: *mut u8, size: usize) -> bool {
+        let Some(taken) = self.unmark_raw(start, size) else {
+            return false;
+        };
         // Our handle keeps the pool open, so this is not its last buffer and no
         // other handle its last.
         let lists = self.shared().catalog.lists();
         let _home = lists.give(taken.line, taken.index);
-        Ok(())
+        true
     }
 
     /// Makes a buffer's owner a raw pointer: as if it had come from
@@ -104,13 +128,16 @@ impl Pool {
     /// As [`free_raw`](Self::free_raw): `start` must be the caller's own, and if
     /// it succeeds the pointer must not be used any more.
     pub unsafe fn from_raw(&self, start: *mut u8, size: usize) -> Result<Buffer, FreeError> {
-        let taken = self.unmark_raw(start, size)?;
-        Ok(Buffer::new(taken, size))
+        match self.unmark_raw(start, size) {
+            Some(taken) => Ok(Buffer::new(taken, size)),
+            None => Err(self.fault(start.addr(), size)),
+        }
     }
 
-    /// The buffer that is out as `start` with `size` bytes, and is no longer.
+    /// The buffer that is out as `start` with `size` bytes, and is no longer. `None`: there
+    /// is none, and nothing has changed.
     #[inline(always)]
-    fn unmark_raw(&self, start: *mut u8, size: usize) -> Result<Taken<'_>, FreeError> {
+    fn unmark_raw(&self, start: *mut u8, size: usize) -> Option<Taken<'_>> {
         let shared = self.shared();
         let classes = shared.catalog.classes();
         if let Some((line, index)) = shared.arena.buffer_at(classes, start.addr()) {
@@ -120,10 +147,10 @@ impl Pool {
             // size.
             if state.size.load(Ordering::Relaxed) as usize == size && size != 0 {
                 state.come_back();
-                return Ok(Taken { line, index });
+                return Some(Taken { line, index });
             }
         }
-        Err(self.fault(start.addr(), size))
+        None
     }
 
     /// What is wrong with an address and a size that were given back.

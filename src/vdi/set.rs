@@ -158,13 +158,16 @@ impl Set {
         self.stage.take(call).map_err(refused)
     }
 
-    /// The buffers, for a call that needs them.
+    /// The buffers, for a call that needs them and may be made.
     #[inline(always)]
+    fn open_area(&self, call: Call) -> Option<&Area> {
+        let area = self.stage.value_for(call)?;
+        (!self.is_inherited()).then_some(area)
+    }
+
+    /// As `open_area`, and says why not.
     fn area(&self, call: Call) -> Result<&Area, Error> {
-        match self.stage.value_for(call) {
-            Some(area) if !self.is_inherited() => Ok(area),
-            _ => Err(self.why_not(call)),
-        }
+        self.open_area(call).ok_or_else(|| self.why_not(call))
     }
 
     #[cold]
@@ -409,6 +412,25 @@ impl Set {
     /// [`Error::Protocol`], [`Error::Aborted`].
     #[inline(always)]
     pub fn allocate_buffer(&self, size: u32, alignment: u32) -> Result<NonNull<u8>, Error> {
+        if let Some(start) = self.allocate_buffer_cached(size, alignment) {
+            return Ok(start);
+        }
+        self.allocate_buffer_slow(size, alignment)
+    }
+
+    /// As `allocate_buffer` from this processor's cache alone: `None` proves nothing. For
+    /// callers in other languages, who make one call of what is left then.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn allocate_buffer_cached(&self, size: u32, alignment: u32) -> Option<NonNull<u8>> {
+        let area = self.open_area(Call::AllocateBuffer)?;
+        let alignment = area.alignment(alignment);
+        area.pool.allocate_raw_cached(size as usize, alignment)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn allocate_buffer_slow(&self, size: u32, alignment: u32) -> Result<NonNull<u8>, Error> {
         let area = self.area(Call::AllocateBuffer)?;
         area.pool
             .allocate_raw(size as usize, area.alignment(alignment))
@@ -451,6 +473,35 @@ impl Set {
     /// after it was taken back. Two threads must not free one buffer at the same time.
     #[inline(always)]
     pub unsafe fn free_buffer(&self, start: *mut u8, size: u32) -> Result<(), Error> {
+        // SAFETY: the caller says so.
+        if unsafe { self.free_buffer_if_right(start, size) } {
+            return Ok(());
+        }
+        // SAFETY: as above; it was refused, and says why.
+        unsafe { self.free_buffer_again(start, size) }
+    }
+
+    /// As `free_buffer`: false if it is refused, and the caller does not need to know why.
+    ///
+    /// # Safety
+    ///
+    /// As for `free_buffer`.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub unsafe fn free_buffer_if_right(&self, start: *mut u8, size: u32) -> bool {
+        match self.open_area(Call::FreeBuffer) {
+            // SAFETY: the caller says so.
+            Some(area) => unsafe { area.pool.free_raw_if_right(start, size as usize) },
+            None => false,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for `free_buffer`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn free_buffer_again(&self, start: *mut u8, size: u32) -> Result<(), Error> {
         let area = self.area(Call::FreeBuffer)?;
         // SAFETY: the caller says so.
         unsafe { area.pool.free_raw(start, size as usize) }.map_err(Error::Free)

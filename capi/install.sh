@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Builds the libraries and installs them with headers and a pkg-config file, laid out as
+# cargo-c lays them out:
+#
+#   capi/install.sh                                   into /usr/local
+#   PREFIX=/usr LIBDIR=/usr/lib64 DESTDIR=/tmp/package capi/install.sh
+#
+# Needs cargo, and install(1).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+prefix=${PREFIX:-/usr/local}
+libdir=${LIBDIR:-$prefix/lib}
+includedir=${INCLUDEDIR:-$prefix/include}
+destdir=${DESTDIR:-}
+target=${CARGO_TARGET_DIR:-target}
+
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+: "${version:?Cargo.toml says no version}"
+# What the shared library is called by those who are linked to it: build.rs says the same.
+case $version in
+    0.*) major=${version%.*} ;;
+    *) major=${version%%.*} ;;
+esac
+
+cargo build --locked --release -p hugepool-capi --target-dir "$target"
+
+install -d "$destdir$includedir/hugepool" "$destdir$libdir/pkgconfig"
+install -m 644 include/hugepool.h include/hugepool.hpp "$destdir$includedir/hugepool/"
+install -m 644 "$target/release/libhugepool.a" "$destdir$libdir/"
+install -m 755 "$target/release/libhugepool.so" "$destdir$libdir/libhugepool.so.$version"
+ln -sf "libhugepool.so.$version" "$destdir$libdir/libhugepool.so.$major"
+ln -sf "libhugepool.so.$major" "$destdir$libdir/libhugepool.so"
+cat >"$destdir$libdir/pkgconfig/hugepool.pc" <<END
+prefix=$prefix
+libdir=$libdir
+includedir=$includedir
+
+Name: hugepool
+Description: A lock-free pool of aligned I/O buffers over huge pages, for backup engines
+Version: $version
+Cflags: -I\${includedir}/hugepool
+Libs: -L\${libdir} -lhugepool
+Libs.private: -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
+END
+echo "installed hugepool $version into $destdir$prefix"

@@ -1,0 +1,173 @@
+//! What the tests of the C interface share: installing the library, compiling programs
+//! against it, and running them.
+//!
+//! The library is a build of its own, in a target directory of its own: it neither waits
+//! for the build that runs the tests nor makes it start anew.
+
+#![allow(dead_code, reason = "not every test needs all of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Variables by which the running cargo would change the child's build.
+const FOREIGN: [&str; 5] = [
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_BUILD_TARGET_DIR",
+    "CARGO_TARGET_DIR",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTDOCFLAGS",
+];
+
+/// The folder of this package.
+pub fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// `capi` in the target directory that this test was built into.
+fn target_dir() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let found = own
+        .ancestors()
+        .find(|directory| directory.join("CACHEDIR.TAG").is_file());
+    found.expect("built by cargo").join("capi")
+}
+
+/// Runs a command that must succeed; gives what it printed.
+pub fn run(command: &mut Command) -> String {
+    let output = command.output().expect("it can be run");
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{text}",
+        output.status
+    );
+    text
+}
+
+/// Builds the libraries with a profile, and gives the folder that they are in.
+pub fn library(profile: &str) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    for variable in FOREIGN {
+        command.env_remove(variable);
+    }
+    command
+        .current_dir(here())
+        .args([
+            "build",
+            "--locked",
+            "-p",
+            "hugepool-capi",
+            "--profile",
+            profile,
+        ])
+        .arg("--target-dir")
+        .arg(target_dir());
+    run(&mut command);
+    // The profile of benches is that of releases, but for what it says otherwise.
+    target_dir().join("release")
+}
+
+/// Whether `program` is on this machine; says so if it is not.
+pub fn has(program: &str) -> bool {
+    let has = Command::new(program).arg("--version").output().is_ok();
+    if !has {
+        println!("skipped: {program} is not here");
+    }
+    has
+}
+
+/// The library, installed by `install.sh` into a folder that no other test has.
+pub struct Installed {
+    prefix: PathBuf,
+}
+
+/// Which of the two libraries a program is linked to.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Shared,
+    Static,
+}
+
+impl Installed {
+    pub fn new(test: &str) -> Self {
+        let prefix = target_dir().join(test);
+        let _ = std::fs::remove_dir_all(&prefix);
+        let mut command = Command::new(here().join("install.sh"));
+        for variable in FOREIGN {
+            command.env_remove(variable);
+        }
+        command
+            .env("PREFIX", &prefix)
+            .env("CARGO_TARGET_DIR", target_dir());
+        run(&mut command);
+        Self { prefix }
+    }
+
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.prefix.join(below)
+    }
+
+    /// What pkg-config says, or what it would say.
+    pub fn flags(&self, arguments: &[&str]) -> Vec<String> {
+        let said = Command::new("pkg-config")
+            .args(arguments)
+            .arg("hugepool")
+            .env("PKG_CONFIG_PATH", self.path("lib/pkgconfig"))
+            .output();
+        if let Ok(said) = said {
+            assert!(said.status.success(), "{said:?}");
+            let text = String::from_utf8(said.stdout).unwrap();
+            return text.split_whitespace().map(str::to_owned).collect();
+        }
+        println!("skipped: pkg-config is not here");
+        let path = |below| self.path(below).display().to_string();
+        let mut flags = vec![
+            format!("-I{}", path("include/hugepool")),
+            format!("-L{}", path("lib")),
+            "-lhugepool".to_owned(),
+        ];
+        if arguments.contains(&"--static") {
+            let private = ["gcc_s", "util", "rt", "pthread", "m", "dl", "c"];
+            flags.extend(private.map(|library| format!("-l{library}")));
+        }
+        flags
+    }
+
+    /// Compiles the program at `source`, with `more` arguments, and gives a command that
+    /// runs it.
+    pub fn compile(&self, source: &Path, kind: Kind, more: &[&str]) -> Command {
+        let is_c = source.extension().is_some_and(|ending| ending == "c");
+        let (compiler, standard) = match is_c {
+            true => ("gcc", "-std=gnu11"),
+            false => ("g++", "-std=c++11"),
+        };
+        let name = source.file_stem().unwrap().to_str().unwrap();
+        let program = self.path(&format!("{name}-{kind:?}"));
+        let flags = match kind {
+            Kind::Shared => self.flags(&["--cflags", "--libs"]),
+            Kind::Static => {
+                let flags = self.flags(&["--cflags", "--libs", "--static"]);
+                let exactly = |flag: String| match flag.as_str() {
+                    "-lhugepool" => "-l:libhugepool.a".to_owned(),
+                    _ => flag,
+                };
+                flags.into_iter().map(exactly).collect()
+            }
+        };
+        run(Command::new(compiler)
+            .args([standard, "-Wall", "-Wextra", "-Werror", "-O1", "-o"])
+            .arg(&program)
+            .arg(source)
+            .args(flags)
+            .arg("-pthread")
+            .args(more));
+        let mut command = Command::new(program);
+        command.env("LD_LIBRARY_PATH", self.path("lib"));
+        command
+    }
+}
