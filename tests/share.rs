@@ -315,6 +315,36 @@ fn a_layout_that_is_truncated_or_of_another_version_is_refused() {
     ));
 }
 
+#[test]
+fn a_forged_layout_says_what_is_wrong_with_it() {
+    let pool = pool(Access::Read, 3);
+    let bytes = pool.exports().unwrap()[0].layout.to_bytes();
+    // Words from the third on, each with values that no segment has.
+    let wrong: [(usize, &str, &[u64]); 13] = [
+        (2, "slots", &[0, (1 << 20) - 2, u32::MAX as u64]),
+        (2, "first slot", &[1 << 32]),
+        (3, "slots", &[1 << 20, u32::MAX as u64]),
+        (3, "number of buffers", &[0, 1 << 32]),
+        (4, "size", &[0, (1 << 30) + 1, u64::MAX]),
+        (4, "stride", &[1 << 20]),
+        (5, "alignment", &[0, 3, 1 << 27, u64::MAX]),
+        (6, "stride", &[0, 4096, 8192 + 1, u64::MAX]),
+        (6, "bytes", &[u64::MAX - 4095]),
+        (7, "prefix zone", &[1, 0, u64::MAX]),
+        (8, "prefix zone", &[4097, u64::MAX]),
+        (9, "bytes", &[0, 3 * 8192 - 1, u64::MAX]),
+        (10, "access", &[2, u64::MAX]),
+    ];
+    for (at, what, words) in wrong {
+        for word in words {
+            let mut forged = bytes;
+            forged[at * 8..][..8].copy_from_slice(&word.to_le_bytes());
+            let refused = Layout::from_bytes(&forged);
+            assert_eq!(refused, Err(ShareError::Forged { what }), "{at}: {word}");
+        }
+    }
+}
+
 proptest! {
     /// Whatever the words are: a layout that is believed can be used without leaving
     /// the memory.

@@ -8,6 +8,7 @@ use hugepool::vdi::{
 use hugepool::{FreeError, Pool};
 use std::time::Duration;
 use support::small::until_waiting;
+use support::{on_cpu, two_cpus};
 
 const SIZE: u32 = 64 << 10;
 const PREFIX: u32 = 512;
@@ -256,6 +257,33 @@ fn what_was_not_allocated_is_not_freed() {
     );
     assert!(set.is_shared_buffer(start), "free or taken");
     assert!(!set.is_shared_buffer(foreign));
+}
+
+#[test]
+fn buffers_in_other_processors_caches_count_and_can_be_had() {
+    let Some((one, other)) = two_cpus("caches of two processors") else {
+        return;
+    };
+    let set = ready(4);
+    let held: Vec<usize> = (0..4).map(|_| allocate(&set).expose_provenance()).collect();
+    for (cpu, addresses) in [(one, &held[..2]), (other, &held[2..])] {
+        on_cpu(cpu, || {
+            for &address in addresses {
+                let start = std::ptr::with_exposed_provenance_mut(address);
+                free(&set, start, SIZE).unwrap();
+            }
+        });
+    }
+    on_cpu(one, || {
+        assert_eq!(set.query_available_buffers(SIZE, 0), Ok(4));
+        let again: Vec<_> = (0..4).map(|_| allocate(&set)).collect();
+        assert_eq!(set.query_available_buffers(SIZE, 0), Ok(0));
+        let refused = set.allocate_buffer(SIZE, 0).unwrap_err();
+        assert_eq!(refused.code(), VD_E_MEMORY);
+        again
+            .into_iter()
+            .for_each(|start| free(&set, start, SIZE).unwrap());
+    });
 }
 
 #[test]
