@@ -165,7 +165,8 @@ impl Builder {
     /// to read them or to write them, too: see [`share`](crate::share). Their size is
     /// sealed, and writing unless it is allowed. The bookkeeping stays out of reach.
     /// Children of a fork do not inherit them, whatever [`fork`](Self::fork) says, and
-    /// must not make raw calls.
+    /// must not make raw calls. A pool can have 1,048,575 such buffers in its life: the
+    /// numbers of those that were trimmed are not used again.
     pub fn shared(mut self, access: Access) -> Self {
         self.memory.shared = Some(access);
         self
