@@ -37,7 +37,7 @@ libdir=$libdir
 includedir=$includedir
 
 Name: hugepool
-Description: A lock-free pool of aligned I/O buffers over huge pages, for backup engines
+Description: hugepool for C and C++
 Version: $version
 Cflags: -I\${includedir}/hugepool
 Libs: -L\${libdir} -lhugepool
