@@ -95,7 +95,7 @@ pub mod model {
     pub use crate::lists::{FreeLists, Given, Wait};
     pub use crate::record::{Records, State as RawState};
     pub use crate::rseq::Slots;
-    pub use crate::share::Handle;
+    pub use crate::share::{Handle, Slots as HandleSlots};
     pub use crate::snapshot::Snapshot;
     pub use crate::sync::{Fault, plant};
     pub use crate::sys::cpu::run_on;

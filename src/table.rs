@@ -17,6 +17,8 @@ pub unsafe trait Zeroed: Default + Sync {}
 // SAFETY: integer atomics.
 unsafe impl Zeroed for crate::sync::AtomicU8 {}
 // SAFETY: integer atomics.
+unsafe impl Zeroed for crate::sync::AtomicU32 {}
+// SAFETY: integer atomics.
 unsafe impl Zeroed for crate::sync::AtomicU64 {}
 // SAFETY: the padding is not part of the value.
 unsafe impl<T: Zeroed> Zeroed for crossbeam_utils::CachePadded<T> {}

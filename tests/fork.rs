@@ -8,8 +8,9 @@
 
 mod support;
 
+use hugepool::share::{Access, ShareError};
 use hugepool::vdi::{Config, Parameters, Set, VD_E_NOTOPEN};
-use hugepool::{AllocError, Buffer, Pages, Pool, Rung};
+use hugepool::{AllocError, Buffer, BuildError, Pages, Pool, Rung};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use support::kind::{Kind, both_kinds};
 use support::process::{NO_REGISTRATION, alone};
@@ -88,8 +89,32 @@ fn drops_the_pool() {
     assert_eq!(pool.available(64 << 10, 4096), 32);
 }
 
-/// Runs `body`, a test of `kind` called `name`, with threads that the C library
-/// registers for restartable sequences and with threads that it does not.
+#[test]
+fn a_child_neither_makes_nor_believes_handles_of_a_shared_pool() {
+    alone(
+        "a_child_neither_makes_nor_believes_handles_of_a_shared_pool",
+        &[],
+        handles_in_a_child,
+    );
+}
+
+fn handles_in_a_child() {
+    let builder = Pool::builder().reserve(4096, 4096, 4);
+    let pool = builder.shared(Access::Read).build().unwrap();
+    let start = pool.allocate_raw(4096, 4096).unwrap();
+    let handle = pool.handle(start.as_ptr()).unwrap();
+    let told = in_fork(|| {
+        let made = pool.handle(start.as_ptr()) == Err(ShareError::Forked);
+        let believed = pool.view(handle) == Err(ShareError::Forked);
+        let grown = pool.request(4096, 4096, 1) == Err(BuildError::Forked);
+        i32::from(!(made && believed && grown))
+    });
+    assert_eq!(told, 0);
+    assert_eq!(pool.view(handle).unwrap().start, start);
+    // SAFETY: allocated above, and freed once.
+    unsafe { pool.free_raw(start.as_ptr(), 4096) }.unwrap();
+}
+
 #[test]
 fn a_child_is_told_that_a_virtual_device_set_is_not_open_there() {
     alone(
@@ -185,6 +210,8 @@ fn a_set_in_a_child() {
     set.close().unwrap();
 }
 
+/// Runs `body`, a test of `kind` called `name`, with threads that the C library
+/// registers for restartable sequences and with threads that it does not.
 fn everywhere(kind: Kind, name: &str, body: impl Fn()) {
     let name = format!("{}::{name}", kind.name());
     alone(&name, &[], &body);

@@ -68,6 +68,8 @@ fn a_handle_names_the_same_bytes_on_both_sides() {
             (size, PREFIX, true)
         );
         assert_eq!(client.handle(view.start.as_ptr()), Ok(handle));
+        let own = pool.view(handle).unwrap();
+        assert_eq!((own.start, own.size, own.prefix), (start, size, PREFIX));
         let alignment = if size == SIZE { 4096 } else { 1 << 20 };
         assert!(view.start.addr().get().is_multiple_of(alignment));
         // SAFETY: both sides are mapped, and nobody else uses the buffer.
@@ -96,7 +98,10 @@ fn a_stale_handle_is_refused() {
     let stale = handle(&pool, start);
     let view = client.map(stale).unwrap();
     free(&pool, start);
-    let refused = |handle| client.map(handle) == Err(ShareError::BadHandle { handle });
+    let refused = |handle| {
+        let bad = Err(ShareError::BadHandle { handle });
+        client.map(handle) == bad && pool.view(handle) == bad
+    };
     assert!(refused(stale));
     let address = view.start.addr().get();
     assert_eq!(
@@ -123,6 +128,7 @@ fn a_forged_handle_is_refused() {
         let handle = Handle::from_raw(forged);
         let error = client.map(handle).unwrap_err();
         assert_eq!(error, ShareError::BadHandle { handle });
+        assert_eq!(pool.view(handle), Err(error.clone()));
         assert!(error.to_string().contains(&format!("{forged:#010x}")));
     }
     free(&pool, start);
@@ -172,6 +178,42 @@ fn segments_that_come_later_are_attached_later() {
     }
     assert_eq!(known(&client), 3);
     held.into_iter().for_each(|start| free(&pool, start));
+}
+
+/// Memory that was trimmed comes again as another segment's, with other slots.
+#[test]
+fn a_trimmed_buffers_handle_does_not_name_what_came_in_its_place() {
+    let pool = pool(Access::Read, 1);
+    let held = allocate(&pool);
+    let mut stale = Vec::new();
+    for turn in 0..3 {
+        // Each time another class, in the same granules.
+        let size = 4096 << turn;
+        pool.request(size, 4096, 2).unwrap();
+        let client = client(&pool);
+        let both = [0, 1].map(|_| pool.allocate_raw(size, 4096).unwrap());
+        for start in both {
+            let handle = handle(&pool, start);
+            let own = pool.view(handle).unwrap();
+            assert_eq!((own.start, own.size), (start, size));
+            assert_eq!(client.map(handle).unwrap().size, size);
+            assert!(!stale.contains(&handle), "a slot came again");
+            stale.push(handle);
+        }
+        for &handle in &stale[..2 * turn] {
+            let bad = Err(ShareError::BadHandle { handle });
+            assert_eq!((client.map(handle), pool.view(handle)), (bad.clone(), bad));
+        }
+        for start in both {
+            // SAFETY: allocated above, and freed once.
+            unsafe { pool.free_raw(start.as_ptr(), size) }.unwrap();
+        }
+        assert_eq!(pool.trim().segments, 1);
+        for &handle in &stale {
+            assert_eq!(pool.view(handle), Err(ShareError::BadHandle { handle }));
+        }
+    }
+    free(&pool, held);
 }
 
 /// What a process that has the descriptor alone can map.
@@ -248,6 +290,7 @@ fn a_pool_that_is_not_shared_has_nothing_to_export() {
     assert_eq!(pool.exports().unwrap_err(), ShareError::NotShared);
     let start = allocate(&pool);
     assert_eq!(pool.handle(start.as_ptr()), Err(ShareError::NotShared));
+    assert_eq!(pool.view(Handle::from_raw(1)), Err(ShareError::NotShared));
     free(&pool, start);
 }
 

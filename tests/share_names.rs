@@ -398,9 +398,11 @@ fn a_set_can_be_opened_by_clients_while_it_has_buffers() {
     refused(ShareError::Aborted, VD_E_ABORT);
     assert_eq!(client.refresh(), Err(ShareError::Aborted));
     assert_eq!(set.handle(start.as_ptr()), Ok(handle), "it is still out");
+    assert_eq!(set.view(handle).unwrap().start, start);
     set.close().unwrap();
     refused(ShareError::NotConfigured, VD_E_PROTOCOL);
     assert_eq!(set.handle(start.as_ptr()), Err(ShareError::NotConfigured));
+    assert_eq!(set.view(handle), Err(ShareError::NotConfigured));
     // Its mappings are its own.
     assert!(client.map(handle).is_ok());
     drop(set);

@@ -235,6 +235,17 @@ impl Arena {
         starts.then_some((line, chunk.nth(position)?))
     }
 
+    /// The class of buffer `index`; `None` if there is no such buffer. Lock-free.
+    pub fn class_of<'a>(&self, classes: &'a Classes, index: Index) -> Option<&'a Line> {
+        let block = index.block() as usize;
+        if block >= self.granules.len() {
+            return None;
+        }
+        let chunk = self.granules.get(block).chunk();
+        let there = chunk.block() == block && (index.position() as usize) < chunk.count();
+        there.then(|| classes.named(chunk.class()))
+    }
+
     /// Where `address` lies; `None` if it is in no cell of a buffer. Lock-free.
     pub fn place(&self, classes: &Classes, address: usize) -> Option<Place> {
         let offset = address.checked_sub(self.base().as_ptr().addr())?;

@@ -117,15 +117,6 @@ impl Geometry {
         self.stride / (GRANULE / Index::PER_CHUNK as usize)
     }
 
-    /// Which buffer of a segment that starts at granule `first` is `index`, if it is one
-    /// of it or of one behind it.
-    pub fn position_in(&self, first: usize, index: Index) -> Option<usize> {
-        let granules = (index.block() as usize).checked_sub(first)?;
-        let chunks = granules / self.chunk_granules();
-        let whole = granules.is_multiple_of(self.chunk_granules());
-        whole.then(|| chunks * Index::PER_CHUNK as usize + index.position() as usize)
-    }
-
     /// The `k`-th buffer of a segment that starts at granule `first`. `None` if
     /// that index does not exist.
     pub fn nth(&self, first: usize, k: usize) -> Option<Index> {

@@ -3,7 +3,7 @@
 //! Owns: defaults and the checking of what was asked for. Uses: `arena`,
 //! `catalog`. Used by: callers.
 
-use super::shared;
+use super::shared::Sharing;
 use super::{Handle, Pool, Shared};
 use crate::arena::{Access, Arena, MAX_ADDRESS_SPACE, Memory, layout_bytes};
 use crate::cache::Kind;
@@ -13,8 +13,7 @@ use crate::error::{BuildError, OsError};
 use crate::lists::FreeLists;
 use crate::pages::{Pages, Rung};
 use crate::record::States;
-use crate::share::FIRST_SLOT;
-use crate::sync::{Arc, AtomicU32};
+use crate::sync::Arc;
 use crate::sys::cpu;
 use crate::word::Index;
 use std::io;
@@ -254,14 +253,17 @@ impl Builder {
             declared = declared.saturating_add(geometry.bytes(count).unwrap_or(usize::MAX));
         }
         let (arena, lists, states) = self.reserve_address_space(needed, declared)?;
+        let sharing = match self.is_shared() {
+            true => Some(Sharing::new(arena.len() / GRANULE)?),
+            false => None,
+        };
         let pool = Pool {
             handle: Handle::new(Shared {
                 catalog: Catalog::new(lists, self.climb),
                 arena,
                 states: ManuallyDrop::new(states),
                 raw_pointers: self.raw_pointers,
-                share_id: shared::new_id(),
-                next_slot: AtomicU32::new(FIRST_SLOT),
+                sharing,
                 memory: self.memory.clone(),
             }),
         };

@@ -36,8 +36,9 @@ use crate::error::{AllocError, BuildError};
 use crate::lists::Given;
 use crate::record::{State, States};
 use crate::stats::Stats;
-use crate::sync::{Arc, AtomicU32, Ordering};
+use crate::sync::{Arc, Ordering};
 use crate::word::Index;
+use shared::Sharing;
 use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -52,10 +53,8 @@ pub(crate) struct Shared {
     states: ManuallyDrop<States>,
     /// Whether to touch the states of new buffers.
     raw_pointers: bool,
-    /// What tells this pool from others for clients.
-    share_id: u64,
-    /// The first slot that no buffer has had.
-    next_slot: AtomicU32,
+    /// What it has for clients, if it is shared with any.
+    sharing: Option<Sharing>,
     memory: Memory,
 }
 
@@ -82,28 +81,31 @@ impl Shared {
         unsafe { self.states.get_unchecked(index.raw() as usize) }
     }
 
-    /// Bytes of memory that the states of buffers below index `indices` occupy.
+    /// Bytes of memory that the states of buffers below index `indices` occupy, and what
+    /// the pool shares.
     pub(crate) fn states_resident(&self, indices: usize) -> io::Result<usize> {
-        self.states.resident(indices)
+        let sharing = self.sharing.as_ref().map_or(Ok(0), Sharing::resident)?;
+        Ok(self.states.resident(indices)? + sharing)
     }
 
     /// Adds `count` buffers of `geometry`.
     fn grow(&self, geometry: &Geometry, count: usize, grown: bool) -> Result<(), BuildError> {
-        if self.memory.shared.is_none() {
+        let Some(sharing) = &self.sharing else {
             let segment = self.arena.segment(geometry, count, &self.memory)?;
             return self.admit(geometry, &Arc::new(segment), grown);
-        }
-        if self.arena.is_inherited() {
+        };
+        if sharing.is_inherited() {
             return Err(BuildError::Forked);
         }
-        let slots = self.take_slots(count)?;
-        self.grow_shared(geometry, count, slots.start, grown)
-            .inspect_err(|_| self.give_slots_back(&slots))
+        let slots = sharing.take_slots(count)?;
+        self.grow_shared(sharing, geometry, count, slots.start, grown)
+            .inspect_err(|_| sharing.give_slots_back(&slots))
     }
 
     /// As `grow`, for a pool that is shared.
     fn grow_shared(
         &self,
+        sharing: &Sharing,
         geometry: &Geometry,
         count: usize,
         first_slot: u32,
@@ -112,6 +114,8 @@ impl Shared {
         let mut segment = self.arena.segment(geometry, count, &self.memory)?;
         let states = self.share_states(segment.first(), geometry, count, first_slot)?;
         segment.publish(states);
+        let first = segment.first();
+        sharing.assign(first_slot, (0..count).map_while(|k| geometry.nth(first, k)));
         let segment = Arc::new(segment);
         // While the segment has its granules, nobody else's states are there.
         self.admit(geometry, &segment, grown)
@@ -139,7 +143,7 @@ impl Shared {
     /// Counts the buffers that are out as raw pointers, none of which will come home: the
     /// last handle is gone. Handles of them are stale from now on.
     fn abandon_raw(&self) -> u64 {
-        if self.memory.shared.is_some() && self.arena.is_inherited() {
+        if self.sharing.as_ref().is_some_and(Sharing::is_inherited) {
             // A child of a fork does not have the states. Nor does it unmap anything.
             return 0;
         }

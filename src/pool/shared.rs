@@ -10,24 +10,60 @@ use crate::class::Geometry;
 use crate::error::BuildError;
 use crate::record::State;
 use crate::share::{
-    Export, FIRST_SLOT, Handle, Layout, Peers, Publication, ShareError, layout_of, publish,
+    Export, FIRST_SLOT, Handle, Layout, Peers, Publication, ShareError, Slots, View, layout_of,
+    publish,
 };
-use crate::sync::Ordering;
+use crate::sync::{AtomicU32, Ordering};
+use crate::sys::fork;
 use crate::sys::limits::base_page;
 use crate::sys::memfd;
 use crate::word::Index;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::ptr::NonNull;
 
-/// A number that no other pool of the machine has, but by accident: the standard library
-/// seeds its hashers by the system's random numbers.
-pub fn new_id() -> u64 {
-    RandomState::new().hash_one(std::process::id())
+/// What a pool has that is shared with other processes.
+pub struct Sharing {
+    /// A number that no other pool of the machine has, but by accident: the standard
+    /// library seeds its hashers by the system's random numbers.
+    id: u64,
+    /// The first slot that no buffer has had.
+    next_slot: AtomicU32,
+    slots: Slots,
+    /// `forks()` when it was made: a child does not have the states.
+    forks: u32,
 }
 
-impl Shared {
+impl Sharing {
+    /// For an arena of `granules`.
+    pub(super) fn new(granules: usize) -> Result<Self, BuildError> {
+        fork::watch().map_err(os("pthread_atfork"))?;
+        Ok(Self {
+            id: RandomState::new().hash_one(std::process::id()),
+            next_slot: AtomicU32::new(FIRST_SLOT),
+            slots: Slots::new(granules).map_err(os("mmap"))?,
+            forks: fork::forks(),
+        })
+    }
+
+    /// Whether this is a child of the process that made the pool.
+    pub(super) fn is_inherited(&self) -> bool {
+        fork::forks() != self.forks
+    }
+
+    /// Gives the buffers of a new segment, which nobody has, the slots from `first` on.
+    pub(super) fn assign(&self, first: u32, buffers: impl Iterator<Item = Index>) {
+        self.slots.assign(first, buffers);
+    }
+
+    /// Bytes of memory that this occupies.
+    pub(super) fn resident(&self) -> io::Result<usize> {
+        self.slots.resident()
+    }
+
     /// Takes slots for `count` new buffers.
     pub(super) fn take_slots(&self, count: usize) -> Result<Range<u32>, BuildError> {
         let limit = (Handle::SLOTS - FIRST_SLOT) as usize;
@@ -49,7 +85,9 @@ impl Shared {
         // If it fails they are lost.
         let _ = self.next_slot.compare_exchange(end, start, order, order);
     }
+}
 
+impl Shared {
     /// Makes states of `count` new buffers that others can read.
     pub(super) fn share_states(
         &self,
@@ -162,7 +200,8 @@ impl Pool {
         take: impl FnOnce(&[Exported<'_>]) -> Result<R, ShareError>,
     ) -> Result<R, ShareError> {
         let shared = self.shared();
-        let access = shared.memory.shared.ok_or(ShareError::NotShared)?;
+        let both = shared.memory.shared.zip(shared.sharing.as_ref());
+        let (access, sharing) = both.ok_or(ShareError::NotShared)?;
         shared.catalog.read(|directory| {
             let segments = directory.segments.iter();
             let all: Vec<_> = segments
@@ -170,7 +209,7 @@ impl Pool {
                     let (memory, states) = entry.segment.shared()?;
                     let geometry = &directory.classes[entry.class.index()];
                     let layout = layout_of(
-                        shared.share_id,
+                        sharing.id,
                         geometry,
                         shared.prefix(),
                         entry.segment.count(),
@@ -236,35 +275,65 @@ impl Pool {
     }
 
     /// The handle of a buffer that is out as the raw pointer `start`: a number that
-    /// names it in every process that maps the pool, until it is freed. Lock-free; not
-    /// for the data path.
+    /// names it in every process that maps the pool, until it is freed. Wait-free.
     ///
     /// # Errors
     ///
-    /// [`ShareError::NotShared`]; [`ShareError::NoBuffer`] if no buffer that is out
-    /// starts there.
+    /// [`ShareError::NotShared`]; [`ShareError::Forked`]; [`ShareError::NoBuffer`] if no
+    /// buffer that is out starts there.
     pub fn handle(&self, start: *const u8) -> Result<Handle, ShareError> {
         let address = start.addr();
-        let shared = self.shared();
-        if !self.is_shared() {
-            return Err(ShareError::NotShared);
-        }
+        let (shared, slots) = self.slots()?;
         let classes = shared.catalog.classes();
-        let index = shared
-            .arena
-            .buffer_at(classes, address)
-            .map(|found| found.1);
-        let found = index.and_then(|index| {
-            let slot = shared.catalog.read(|directory| {
-                directory.segments.iter().find_map(|entry| {
-                    let geometry = &directory.classes[entry.class.index()];
-                    let (_, states) = entry.segment.shared()?;
-                    let k = geometry.position_in(entry.segment.first(), index)?;
-                    (k < entry.segment.count()).then(|| states.first_slot + k as u32)
-                })
-            })?;
-            Handle::of(slot, shared.state(index))
+        (shared.arena.buffer_at(classes, address))
+            .and_then(|(_, index)| slots.handle(index, shared.state(index)))
+            .ok_or(ShareError::NoBuffer { address })
+    }
+
+    /// The buffer that `handle` names, which a client may have sent: in this process.
+    /// Wait-free.
+    ///
+    /// # Errors
+    ///
+    /// [`ShareError::NotShared`]; [`ShareError::Forked`]; [`ShareError::BadHandle`] if it
+    /// names none, or one that was freed.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use hugepool::share::{Access, Handle};
+    /// # let builder = hugepool::Pool::builder().reserve(4096, 4096, 4);
+    /// # let pool = builder.shared(Access::Read).build()?;
+    /// let start = pool.allocate_raw(4096, 4096)?;
+    /// let handle = pool.handle(start.as_ptr())?;
+    /// let view = pool.view(Handle::from_raw(handle.raw()))?;
+    /// assert_eq!((view.start, view.size), (start, 4096));
+    /// // SAFETY: allocated above with that size, and freed once.
+    /// unsafe { pool.free_raw(view.start.as_ptr(), view.size)? };
+    /// assert!(pool.view(handle).is_err());
+    /// # Ok(()) }
+    /// ```
+    pub fn view(&self, handle: Handle) -> Result<View, ShareError> {
+        let (shared, slots) = self.slots()?;
+        let found = slots.find(handle, |index| shared.state(index));
+        let view = found.and_then(|(index, size)| {
+            let line = shared.arena.class_of(shared.catalog.classes(), index)?;
+            Some(View {
+                start: NonNull::new(line.start(index))?,
+                size: size as usize,
+                prefix: shared.prefix(),
+                writable: true,
+            })
         });
-        found.ok_or(ShareError::NoBuffer { address })
+        view.ok_or(ShareError::BadHandle { handle })
+    }
+
+    /// What handles are made and believed by.
+    fn slots(&self) -> Result<(&Shared, &Slots), ShareError> {
+        let shared = self.shared();
+        let sharing = shared.sharing.as_ref().ok_or(ShareError::NotShared)?;
+        match sharing.is_inherited() {
+            true => Err(ShareError::Forked),
+            false => Ok((shared, &sharing.slots)),
+        }
     }
 }

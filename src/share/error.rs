@@ -17,7 +17,7 @@ pub enum ShareError {
     NotConfigured,
     /// The set was aborted.
     Aborted,
-    /// The set is that of another process, of which this one is a child.
+    /// The set, or the pool, is that of the process of which this one is a child.
     Forked,
     /// Nobody has published anything by that name.
     NotPublished,
@@ -126,7 +126,10 @@ impl fmt::Display for ShareError {
             Self::NotShared => write!(f, "the pool was not built to be shared"),
             Self::NotConfigured => write!(f, "the set has no buffers: not configured, or closed"),
             Self::Aborted => write!(f, "the set was aborted"),
-            Self::Forked => write!(f, "the set is not open in this child of a fork"),
+            Self::Forked => write!(
+                f,
+                "not in this child of a fork: the buffers are its parent's"
+            ),
             Self::NotPublished => write!(f, "nobody has published anything by that name"),
             Self::NotOpen => write!(f, "the client has opened nothing"),
             Self::AlreadyOpen => write!(f, "the client has opened something already"),

@@ -34,7 +34,6 @@ impl Handle {
         self.0
     }
 
-    #[cfg_attr(hugepool_loom, allow(dead_code))]
     pub(super) fn slot(self) -> u32 {
         self.0 & (Self::SLOTS - 1)
     }

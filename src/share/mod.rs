@@ -32,6 +32,7 @@ mod handle;
 mod layout;
 #[cfg(not(hugepool_loom))]
 mod name;
+mod slots;
 
 #[cfg(not(hugepool_loom))]
 pub use crate::arena::Access;
@@ -50,3 +51,7 @@ pub use layout::{Export, Layout};
 pub(crate) use name::publish;
 #[cfg(not(hugepool_loom))]
 pub use name::{Peers, Publication};
+#[cfg(not(hugepool_loom))]
+pub(crate) use slots::Slots;
+#[cfg(hugepool_loom)]
+pub use slots::Slots;

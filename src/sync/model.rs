@@ -246,6 +246,8 @@ pub enum Fault {
     AppendRelaxed,
     /// The head of a list that only grows is stored, whatever it has become meanwhile.
     AppendStores,
+    /// Whoever believes a handle looks which slot the buffer has before it reads the state.
+    SlotLookedFirst,
     /// Two threads may make what comes with a set's state at once.
     NoMaking,
     /// Who was served is woken by a thread that still announces what it holds.
@@ -330,6 +332,7 @@ impl Fault {
         Self::PairReversed,
         Self::AppendRelaxed,
         Self::AppendStores,
+        Self::SlotLookedFirst,
         Self::NoMaking,
         Self::WakeEarly,
         Self::NoSearchFence,

@@ -6,7 +6,7 @@
 use super::set::Set;
 use super::state::State;
 use crate::pool::Pool;
-use crate::share::{Export, Handle, Peers, Publication, ShareError, publish};
+use crate::share::{Export, Handle, Peers, Publication, ShareError, View, publish};
 use crate::sync::Arc;
 
 impl Set {
@@ -48,12 +48,25 @@ impl Set {
     /// As [`Pool::handle`]; [`ShareError::NotConfigured`] before the buffers are mapped
     /// and after Close, [`ShareError::Forked`].
     pub fn handle(&self, start: *const u8) -> Result<Handle, ShareError> {
-        let pool = match self.shared() {
-            // What is out can be named until the set is closed.
-            Err(ShareError::Aborted) => self.pool().ok_or(ShareError::NotConfigured)?,
-            other => other?,
-        };
-        pool.handle(start)
+        self.named()?.handle(start)
+    }
+
+    /// The buffer that `handle` names, which a client may have sent: [`Pool::view`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::view`]; [`ShareError::NotConfigured`] before the buffers are mapped
+    /// and after Close, [`ShareError::Forked`].
+    pub fn view(&self, handle: Handle) -> Result<View, ShareError> {
+        self.named()?.view(handle)
+    }
+
+    /// The pool, for handles: what is out can be named until the set is closed.
+    fn named(&self) -> Result<&Pool, ShareError> {
+        match self.shared() {
+            Err(ShareError::Aborted) => self.pool().ok_or(ShareError::NotConfigured),
+            other => other,
+        }
     }
 
     /// The pool, for clients.
