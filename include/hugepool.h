@@ -192,7 +192,7 @@ typedef struct {
 } hp_peers;
 
 /*
- A buffer in a client's address space.
+ A buffer, in this process.
  */
 typedef struct {
   /*
@@ -612,6 +612,49 @@ uint32_t hp_client_view(const hp_client *client, uint32_t handle, hp_view *view)
 size_t hp_last_error(char *text, size_t size);
 
 /*
+ The handle by which clients know the buffer at `buffer`, which the set allocated: a
+ number that names it in every process until it is freed.
+
+ # Safety
+
+ `set` points to a set, `handle` to a place for a number, or they are null.
+ */
+uint32_t hp_vdi_get_buffer_handle(const hp_vdi *set,
+                                  const void *buffer,
+                                  uint32_t *handle);
+
+/*
+ As hp_vdi_get_buffer_handle, for a pool that is shared.
+
+ # Safety
+
+ `pool` points to a pool, `handle` to a place for a number, or they are null.
+ */
+uint32_t hp_pool_get_buffer_handle(const hp_pool *pool,
+                                   const void *buffer,
+                                   uint32_t *handle);
+
+/*
+ MapBufferHandle for the server: the buffer that `handle` names, which a client may have
+ sent. `*view` is all zero if it fails: HP_VD_E_INVALID for a handle that is stale or
+ forged.
+
+ # Safety
+
+ `set` points to a set, `view` to a place for the result, or they are null.
+ */
+uint32_t hp_vdi_view(const hp_vdi *set, uint32_t handle, hp_view *view);
+
+/*
+ As hp_vdi_view, for a pool that is shared.
+
+ # Safety
+
+ `pool` points to a pool, `view` to a place for the result, or they are null.
+ */
+uint32_t hp_pool_view(const hp_pool *pool, uint32_t handle, hp_view *view);
+
+/*
  Gives a pool back. Buffers that are out must not be used any more. Null is nothing.
 
  # Safety
@@ -779,29 +822,6 @@ uint32_t hp_pool_exports(const hp_pool *pool,
                          hp_export *exports,
                          size_t room,
                          size_t *count);
-
-/*
- The handle by which clients know the buffer at `buffer`, which the set allocated: a
- number that names it in every process until it is freed.
-
- # Safety
-
- `set` points to a set, `handle` to a place for a number, or they are null.
- */
-uint32_t hp_vdi_get_buffer_handle(const hp_vdi *set,
-                                  const void *buffer,
-                                  uint32_t *handle);
-
-/*
- As hp_vdi_get_buffer_handle, for a pool that is shared.
-
- # Safety
-
- `pool` points to a pool, `handle` to a place for a number, or they are null.
- */
-uint32_t hp_pool_get_buffer_handle(const hp_pool *pool,
-                                   const void *buffer,
-                                   uint32_t *handle);
 
 /*
  Makes a set that is not open, and whose buffers clients may read and write. Release it

@@ -8,8 +8,7 @@
  *   which is not part of this library.
  * - `BeginConfiguration` takes its five numbers by name (`hp_vd_parameters`): the reference
  *   and the published header give two of them in different orders.
- * - The waiting `AllocateBuffer`, and the handle of a buffer on the server's side, are
- *   additions.
+ * - The waiting `AllocateBuffer`, and handles on the server's side, are additions.
  *
  * Names are UTF-8. Results are HP_NOERROR or HP_VD_E_*, as a signed HRESULT: errors are
  * negative. `IsSharedBuffer` gives TRUE (1) or FALSE (0) in its place.
@@ -153,6 +152,16 @@ class ServerVirtualDeviceSet {
     /* By which clients know a buffer that is out. */
     HRESULT GetBufferHandle(const void *pBuffer, DWORD *pBufferHandle) {
         return detail::result(hp_vdi_get_buffer_handle(set_, pBuffer, pBufferHandle));
+    }
+
+    /* The buffer that a client names. */
+    HRESULT MapBufferHandle(DWORD dwBuffer, BYTE **ppBuffer) {
+        hp_view view = {};
+        const std::uint32_t code =
+            hp_vdi_view(set_, dwBuffer, ppBuffer == nullptr ? nullptr : &view);
+        if (ppBuffer != nullptr)
+            *ppBuffer = static_cast<BYTE *>(view.start);
+        return detail::result(code);
     }
 
     /* For the calls of hugepool.h. */

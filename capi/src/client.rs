@@ -1,8 +1,9 @@
 //! A set's client.
 //!
-//! Owns: its calls in C. Uses: `error`, `peers`, the library. Used by: C and C++ programs.
+//! Owns: its calls in C. Uses: `error`, `handle`, `peers`, the library. Used by: C and C++ programs.
 
 use crate::error::{Failure, done, object, put, release};
+use crate::handle::{hp_view, put_view};
 use crate::peers::{hp_peers, peers, text};
 use ::pool::share::{Client, Export, Handle, Layout};
 use std::ffi::{c_char, c_int, c_void};
@@ -11,20 +12,6 @@ use std::ptr::null_mut;
 
 /// A client: another process's set, or pool, mapped into this one.
 pub struct hp_client(Client);
-
-/// A buffer in a client's address space.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct hp_view {
-    /// Its first byte.
-    pub start: *mut c_void,
-    /// How many bytes it was allocated for.
-    pub size: usize,
-    /// How many bytes right before it are the client's.
-    pub prefix: usize,
-    /// Whether it, and what is before it, may be written.
-    pub writable: bool,
-}
 
 /// Makes a client that has opened nothing. Release it with hp_client_release.
 ///
@@ -193,27 +180,12 @@ pub unsafe extern "C" fn hp_client_view(
     handle: u32,
     view: *mut hp_view,
 ) -> u32 {
-    let map = || {
-        let nothing = hp_view {
-            start: null_mut(),
-            size: 0,
-            prefix: 0,
-            writable: false,
-        };
-        // SAFETY: the caller says so.
-        unsafe { put(view, nothing, "view") }?;
-        // SAFETY: the caller says so.
-        let client = unsafe { object(client, "client") }?;
+    // SAFETY: the caller says so.
+    let client = unsafe { object(client, "client") };
+    let mapped = client.and_then(|client| {
         let mapped = client.0.map(Handle::from_raw(handle));
-        let mapped = mapped.map_err(Failure::Share)?;
-        let there = hp_view {
-            start: mapped.start.as_ptr().cast(),
-            size: mapped.size,
-            prefix: mapped.prefix,
-            writable: mapped.writable,
-        };
-        // SAFETY: the caller says so.
-        unsafe { put(view, there, "view") }
-    };
-    done(map())
+        mapped.map_err(Failure::Share)
+    });
+    // SAFETY: the caller says so.
+    done(unsafe { put_view(view, mapped) })
 }

@@ -11,6 +11,7 @@
 mod builder;
 mod client;
 mod error;
+mod handle;
 mod peers;
 mod pool;
 mod publish;

@@ -8,7 +8,7 @@ use crate::peers::{hp_peers, peers, text};
 use crate::pool::hp_pool;
 use crate::vdi::{hp_vdi, set_of, shared_set};
 use ::pool::share::{Export, Layout, Publication};
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_char, c_int};
 use std::os::fd::IntoRawFd;
 use std::ptr::null_mut;
 
@@ -174,41 +174,4 @@ unsafe fn write(
         unsafe { exports.add(at).write(export) };
     }
     Ok(())
-}
-
-/// The handle by which clients know the buffer at `buffer`, which the set allocated: a
-/// number that names it in every process until it is freed.
-///
-/// # Safety
-///
-/// `set` points to a set, `handle` to a place for a number, or they are null.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn hp_vdi_get_buffer_handle(
-    set: *const hp_vdi,
-    buffer: *const c_void,
-    handle: *mut u32,
-) -> u32 {
-    // SAFETY: the caller says so.
-    let set = unsafe { set_of(set) };
-    let known = set.and_then(|set| set.handle(buffer.cast()).map_err(Failure::Share));
-    // SAFETY: the caller says so.
-    done(known.and_then(|known| unsafe { put(handle, known.raw(), "handle") }))
-}
-
-/// As hp_vdi_get_buffer_handle, for a pool that is shared.
-///
-/// # Safety
-///
-/// `pool` points to a pool, `handle` to a place for a number, or they are null.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn hp_pool_get_buffer_handle(
-    pool: *const hp_pool,
-    buffer: *const c_void,
-    handle: *mut u32,
-) -> u32 {
-    // SAFETY: the caller says so.
-    let pool = unsafe { object(pool, "pool") };
-    let known = pool.and_then(|pool| pool.0.handle(buffer.cast()).map_err(Failure::Share));
-    // SAFETY: the caller says so.
-    done(known.and_then(|known| unsafe { put(handle, known.raw(), "handle") }))
 }

@@ -335,8 +335,9 @@ static void waits(void) {
 /* The set is not a child's; nothing it does there changes it. */
 static void forked(void) {
     void *start, *other;
-    uint32_t count;
+    uint32_t count, handle;
     hp_vdi *set = set_in(INITIALIZING, &start);
+    OK(hp_vdi_get_buffer_handle(set, start, &handle));
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
@@ -351,7 +352,9 @@ static void forked(void) {
         EXPECT(hp_vdi_request_buffers(set, SIZE, 0, 1), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_get_configuration(set, &config), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_open_device(set), HP_VD_E_NOTOPEN);
+        hp_view view;
         EXPECT(hp_vdi_get_buffer_handle(set, start, &count), HP_VD_E_NOTOPEN);
+        EXPECT(hp_vdi_view(set, handle, &view), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_publish(set, "child", NULL, &publication), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_signal_abort(set), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_close(set), HP_VD_E_NOTOPEN);
@@ -430,6 +433,8 @@ static void clients(void) {
     CHECK(seen.start == view && seen.size == SIZE && seen.prefix == 512 && seen.writable);
     OK(hp_client_get_buffer_handle(client, view, &same));
     CHECK(same == handle);
+    OK(hp_vdi_view(set, same, &seen));
+    CHECK(seen.start == start && seen.size == SIZE && seen.prefix == 512 && seen.writable);
     EXPECT(hp_client_get_buffer_handle(client, (char *)view + 1, &same), HP_VD_E_INVALID);
     EXPECT(hp_client_get_buffer_handle(client, start, &same), HP_VD_E_INVALID);
     EXPECT(hp_client_get_buffer_handle(client, NULL, &same), HP_VD_E_INVALID);
@@ -442,7 +447,14 @@ static void clients(void) {
     EXPECT(hp_client_map_buffer_handle(client, handle, &again), HP_VD_E_INVALID);
     CHECK(again == NULL);
     EXPECT(hp_vdi_get_buffer_handle(set, start, &same), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_view(set, handle, &seen), HP_VD_E_INVALID);
+    CHECK(seen.start == NULL && seen.size == 0 && seen.prefix == 0 && !seen.writable);
     OK(hp_vdi_allocate_buffer(set, &again, SIZE, 0));
+    EXPECT(hp_vdi_view(set, handle, &seen), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_view(set, 0, &seen), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_view(set, UINT32_MAX, &seen), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_view(set, handle, NULL), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_view(NULL, handle, &seen), HP_VD_E_INVALID);
     EXPECT(hp_client_map_buffer_handle(client, handle, &view), HP_VD_E_INVALID);
     EXPECT(hp_client_map_buffer_handle(client, 0, &view), HP_VD_E_INVALID);
     EXPECT(hp_client_map_buffer_handle(client, UINT32_MAX, &view), HP_VD_E_INVALID);
@@ -667,6 +679,8 @@ static void shared_pool(void) {
     OK(hp_pool_get_buffer_handle(pool, start, &handle));
     OK(hp_client_view(client, handle, &view));
     CHECK(view.size == 4000 && view.prefix == 0 && !view.writable);
+    OK(hp_pool_view(pool, handle, &view));
+    CHECK(view.start == start && view.size == 4000 && view.writable);
     hp_client_release(client);
     OK(hp_client_new(&client));
     OK(hp_pool_exports(pool, &export, 1, &count));

@@ -51,7 +51,7 @@ static void calls(const char *name) {
     hp_vd_parameters parameters = {};
     DWORD count = 0, handle = 0, same = 0;
     LPVOID first = junk, second = junk;
-    BYTE *view = nullptr;
+    BYTE *view = nullptr, *own = nullptr;
     wishes.device_count = 1;
     wishes.prefix_zone_size = 64;
     parameters.block_size = 512;
@@ -89,11 +89,15 @@ static void calls(const char *name) {
     CHECK(view[0] == 9 && view[size - 1] == 9);
     OK(client.GetBufferHandle(view, &same));
     CHECK(same == handle);
+    OK(set.MapBufferHandle(same, &own));
+    CHECK(own == second);
+    IS(set.MapBufferHandle(same, nullptr), HP_VD_E_INVALID);
     IS(client.MapBufferHandle(handle, nullptr), HP_VD_E_INVALID);
     IS(set.FreeBuffer(second, size + 1), HP_VD_E_INVALID);
     OK(set.FreeBuffer(second, size));
     IS(client.MapBufferHandle(handle, &view), HP_VD_E_INVALID);
-    CHECK(view == nullptr);
+    IS(set.MapBufferHandle(handle, &own), HP_VD_E_INVALID);
+    CHECK(view == nullptr && own == nullptr);
     OK(client.Refresh());
     OK(set.CloseDevice());
     IS(set.RequestBuffers(size, 0, 1), HP_VD_E_PROTOCOL);

@@ -1,0 +1,127 @@
+//! Handles.
+//!
+//! Owns: what a handle names, and a server's calls for them in C. Uses: `error`, `pool`,
+//! `vdi`, the library. Used by: C and C++ programs, `client`.
+
+use crate::error::{Failure, done, object, put};
+use crate::pool::hp_pool;
+use crate::vdi::{hp_vdi, set_of};
+use ::pool::share::{Handle, View};
+use std::ffi::c_void;
+use std::ptr::null_mut;
+
+/// A buffer, in this process.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hp_view {
+    /// Its first byte.
+    pub start: *mut c_void,
+    /// How many bytes it was allocated for.
+    pub size: usize,
+    /// How many bytes right before it are the client's.
+    pub prefix: usize,
+    /// Whether it, and what is before it, may be written.
+    pub writable: bool,
+}
+
+/// Writes what a handle names to `place`: all zero if nothing.
+///
+/// # Safety
+///
+/// `place` is a place for the result, or null.
+pub unsafe fn put_view(place: *mut hp_view, found: Result<View, Failure>) -> Result<(), Failure> {
+    let written = match &found {
+        Ok(view) => hp_view {
+            start: view.start.as_ptr().cast(),
+            size: view.size,
+            prefix: view.prefix,
+            writable: view.writable,
+        },
+        Err(_) => hp_view {
+            start: null_mut(),
+            size: 0,
+            prefix: 0,
+            writable: false,
+        },
+    };
+    // SAFETY: the caller says so.
+    let put = unsafe { put(place, written, "view") };
+    found.and(put)
+}
+
+/// The handle by which clients know the buffer at `buffer`, which the set allocated: a
+/// number that names it in every process until it is freed.
+///
+/// # Safety
+///
+/// `set` points to a set, `handle` to a place for a number, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_get_buffer_handle(
+    set: *const hp_vdi,
+    buffer: *const c_void,
+    handle: *mut u32,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let set = unsafe { set_of(set) };
+    let known = set.and_then(|set| set.handle(buffer.cast()).map_err(Failure::Share));
+    // SAFETY: the caller says so.
+    done(known.and_then(|known| unsafe { put(handle, known.raw(), "handle") }))
+}
+
+/// As hp_vdi_get_buffer_handle, for a pool that is shared.
+///
+/// # Safety
+///
+/// `pool` points to a pool, `handle` to a place for a number, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_pool_get_buffer_handle(
+    pool: *const hp_pool,
+    buffer: *const c_void,
+    handle: *mut u32,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let pool = unsafe { object(pool, "pool") };
+    let known = pool.and_then(|pool| pool.0.handle(buffer.cast()).map_err(Failure::Share));
+    // SAFETY: the caller says so.
+    done(known.and_then(|known| unsafe { put(handle, known.raw(), "handle") }))
+}
+
+/// MapBufferHandle for the server: the buffer that `handle` names, which a client may have
+/// sent. `*view` is all zero if it fails: HP_VD_E_INVALID for a handle that is stale or
+/// forged.
+///
+/// # Safety
+///
+/// `set` points to a set, `view` to a place for the result, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_view(set: *const hp_vdi, handle: u32, view: *mut hp_view) -> u32 {
+    // SAFETY: the caller says so.
+    let set = unsafe { set_of(set) };
+    let found = set.and_then(|set| {
+        let found = set.view(Handle::from_raw(handle));
+        found.map_err(Failure::Share)
+    });
+    // SAFETY: the caller says so.
+    done(unsafe { put_view(view, found) })
+}
+
+/// As hp_vdi_view, for a pool that is shared.
+///
+/// # Safety
+///
+/// `pool` points to a pool, `view` to a place for the result, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_pool_view(
+    pool: *const hp_pool,
+    handle: u32,
+    view: *mut hp_view,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let pool = unsafe { object(pool, "pool") };
+    let found = pool.and_then(|pool| {
+        let found = pool.0.view(Handle::from_raw(handle));
+        found.map_err(Failure::Share)
+    });
+    // SAFETY: the caller says so.
+    done(unsafe { put_view(view, found) })
+}
