@@ -9,6 +9,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::bench::{Pattern, Request};
+use crate::demo::{self, Inherited};
+use crate::failure::Failure;
 use crate::report::Outputs;
 use crate::rival::{Name, names};
 use crate::units::{self, GIB, KIB, MIB};
@@ -30,6 +32,11 @@ pub enum Command {
     Bench(Box<BenchOptions>),
     /// Show what this machine grants and what the pool makes of it
     Doctor(DoctorOptions),
+    /// Hand buffers of virtual device sets to client processes over shared memory, and check them
+    VdiDemo(DemoOptions),
+    /// A client of `vdi-demo`
+    #[command(hide = true)]
+    VdiClient(ClientOptions),
 }
 
 #[derive(Debug, Args)]
@@ -91,6 +98,81 @@ pub struct DoctorOptions {
     /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit code 1: a checksum or a stamp was wrong, a buffer was lost, or a client failed.\nExit code 2: an option is wrong."
+)]
+pub struct DemoOptions {
+    /// Virtual device sets
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    sets: u16,
+
+    /// Client processes of all sets together, shared out evenly
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
+    clients: u16,
+
+    /// Streams of all sets together, shared out evenly
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    streams: u16,
+
+    /// Bytes of a buffer, such as 64K
+    #[arg(long, value_name = "BYTES", value_parser = size, default_value = "64K")]
+    size: usize,
+
+    /// Buffers of each set; where there are fewer than the streams could use, they wait for each other
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    buffers: u32,
+
+    /// How long to run
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    seconds: u32,
+
+    /// Run until there were so many hand-overs, instead of some seconds
+    #[arg(long, value_name = "N", conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+    hand_overs: Option<u64>,
+
+    /// Kill a client every N milliseconds, each in its turn, and start another in its place
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3_600_000))]
+    kill_every: Option<u32>,
+
+    /// Add a quarter of its buffers to each set every N milliseconds, 64 times at the most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3_600_000))]
+    grow_every: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub struct ClientOptions {
+    /// The name by which the set is published
+    #[arg(long)]
+    pub set: String,
+
+    /// A stream's socket, by the descriptor that it is inherited as
+    #[arg(long = "socket", value_parser = Inherited::parse)]
+    pub sockets: Vec<Inherited>,
+}
+
+impl DemoOptions {
+    /// What `vdi-demo` needs.
+    pub fn request(&self) -> Result<demo::Request, Failure> {
+        let millis = |every: Option<u32>| every.map(|every| Duration::from_millis(every.into()));
+        let request = demo::Request {
+            sets: self.sets.into(),
+            clients: self.clients.into(),
+            streams: self.streams.into(),
+            size: self.size,
+            buffers: self.buffers as usize,
+            until: match self.hand_overs {
+                Some(count) => demo::Until::HandOvers(count),
+                None => demo::Until::Time(Duration::from_secs(self.seconds.into())),
+            },
+            kill_every: millis(self.kill_every),
+            grow_every: millis(self.grow_every),
+        };
+        request.check().map_err(Failure::input)?;
+        Ok(request)
+    }
 }
 
 /// What `bench` needs.

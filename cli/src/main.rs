@@ -1,10 +1,12 @@
-//! The `hugepool` program: `bench` measures the pool beside other allocators, `doctor` says what a machine grants.
+//! The `hugepool` program: `bench` measures the pool beside other allocators, `doctor` says what a machine grants,
+//! `vdi-demo` hands buffers of virtual device sets to other processes.
 //!
-//! Owns the exit code and the printing of errors. The modules, each using only those after it: `run` and `doctor`
-//! (the two commands), `args`, `report`, `bench`, `rival`; and, below all, `progress`, `failure`, `units`.
+//! Owns the exit code and the printing of errors. The modules, each using only those after it: `run`, `doctor` and
+//! `demo` (the commands), `args`, `report`, `bench`, `rival`; and, below all, `progress`, `failure`, `units`.
 
 mod args;
 mod bench;
+mod demo;
 mod doctor;
 mod failure;
 mod progress;
@@ -24,6 +26,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Bench(options) => run::run(&BenchArgs::from(options)),
         Command::Doctor(options) => doctor::run(options.json),
+        Command::VdiDemo(options) => options.request().and_then(|request| demo::run(&request)),
+        Command::VdiClient(options) => demo::run_client(&options.set, &options.sockets),
     };
     match outcome {
         Ok(code) => code,

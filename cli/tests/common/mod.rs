@@ -1,5 +1,7 @@
 //! What the tests of the program share: running it, a place for its files, and a strict reader of JSON.
 
+#![allow(dead_code, reason = "not every test needs all of it")]
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -28,7 +30,6 @@ pub fn hugepool(args: &[&str]) -> Outcome {
 /// A directory of the test's own, gone with it.
 pub struct Directory(PathBuf);
 
-#[allow(dead_code, reason = "not every test writes files")]
 impl Directory {
     pub fn new(test: &str) -> Directory {
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))

@@ -1,0 +1,127 @@
+//! What a server writes into a buffer, and what a client writes before it.
+//!
+//! Owns the pattern, its checksum and the stamp in the prefix zone. Uses nothing but the checksum's crate.
+
+use std::ptr::NonNull;
+
+/// Bytes of the prefix zone.
+pub const PREFIX: u32 = 512;
+
+/// One hand-over: the stream's number, and the how manieth it is of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Job {
+    pub stream: u32,
+    pub number: u64,
+}
+
+impl Job {
+    /// Fills `bytes` as no other job does; gives their checksum.
+    pub fn fill(self, bytes: &mut [u8]) -> u32 {
+        let mut word =
+            (self.number << 16 | u64::from(self.stream)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut words = bytes.chunks_exact_mut(8);
+        for place in &mut words {
+            // Marsaglia's xorshift: never 0 again once it is not.
+            word ^= word << 13;
+            word ^= word >> 7;
+            word ^= word << 17;
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        let rest = words.into_remainder();
+        let len = rest.len();
+        rest.copy_from_slice(&word.to_be_bytes()[..len]);
+        checksum(bytes)
+    }
+
+    /// What a client writes to the start of the prefix zone.
+    fn stamp(self, sum: u32) -> [u8; 16] {
+        let mut stamp = [0; 16];
+        stamp[..8].copy_from_slice(&self.number.to_le_bytes());
+        stamp[8..12].copy_from_slice(&self.stream.to_le_bytes());
+        stamp[12..].copy_from_slice(&sum.to_le_bytes());
+        stamp
+    }
+
+    /// Stamps the prefix zone of the buffer at `start`.
+    ///
+    /// # Safety
+    ///
+    /// The `PREFIX` bytes before it are mapped for writing, and nobody else's now.
+    pub unsafe fn write_stamp(self, start: NonNull<u8>, sum: u32) {
+        // SAFETY: the caller says so.
+        unsafe {
+            start
+                .sub(PREFIX as usize)
+                .cast()
+                .write_unaligned(self.stamp(sum))
+        };
+    }
+
+    /// Whether the prefix zone has that stamp; wipes it.
+    ///
+    /// # Safety
+    ///
+    /// As for `write_stamp`.
+    pub unsafe fn take_stamp(self, start: NonNull<u8>, sum: u32) -> bool {
+        // SAFETY: the caller says so.
+        let found: [u8; 16] = unsafe {
+            let place = start.sub(PREFIX as usize).cast::<[u8; 16]>();
+            let found = place.read_unaligned();
+            place.write_unaligned([0; 16]);
+            found
+        };
+        found == self.stamp(sum)
+    }
+}
+
+/// The checksum of what is in a buffer.
+pub fn checksum(bytes: &[u8]) -> u32 {
+    crc32fast::hash(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_job_has_a_pattern_of_its_own_to_the_last_byte() {
+        let mut sums = std::collections::HashSet::new();
+        for stream in 0..20 {
+            for number in 0..20 {
+                let mut bytes = [0; 517];
+                let sum = Job { stream, number }.fill(&mut bytes);
+                assert_eq!(sum, checksum(&bytes));
+                assert!(sums.insert(sum), "stream {stream}, number {number}");
+                bytes[516] ^= 1;
+                assert_ne!(sum, checksum(&bytes));
+            }
+        }
+    }
+
+    #[test]
+    fn a_stamp_is_taken_once_and_only_by_its_job() {
+        let mut memory = vec![0u8; PREFIX as usize + 512];
+        // SAFETY: inside the vector.
+        let start = unsafe { NonNull::from(&mut memory[0]).add(PREFIX as usize) };
+        let (job, other) = (
+            Job {
+                stream: 1,
+                number: 7,
+            },
+            Job {
+                stream: 2,
+                number: 7,
+            },
+        );
+        // SAFETY: the prefix zone is the vector's, and ours alone.
+        unsafe {
+            job.write_stamp(start, 5);
+            assert!(!other.take_stamp(start, 5));
+            job.write_stamp(start, 5);
+            assert!(!job.take_stamp(start, 6));
+            job.write_stamp(start, 5);
+            assert!(job.take_stamp(start, 5));
+            assert!(!job.take_stamp(start, 5), "it is gone");
+        }
+    }
+}
