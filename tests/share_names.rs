@@ -11,6 +11,7 @@ use std::os::unix::net::SocketAddr;
 use std::process::Command;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use support::process::alone;
 use support::skipped;
 
@@ -356,6 +357,45 @@ fn threads_of_a_client_that_ask_at_once_add_each_segment_once() {
         assert!(client.map(pool.handle(start.as_ptr()).unwrap()).is_ok());
     }
     held.into_iter().for_each(|start| free(&pool, start));
+}
+
+#[test]
+fn a_client_that_attaches_while_the_pool_grows_has_all_that_was_there_before() {
+    const GROWTHS: usize = 60;
+    let pool = pool(1);
+    let name = name("growing");
+    let _publication = pool.publish(&name, Peers::default()).unwrap();
+    // Handles of the buffers that are out, 0 for those that are not yet.
+    let handles: Vec<_> = (0..=GROWTHS).map(|_| AtomicU32::new(0)).collect();
+    let known = || {
+        let loaded = handles.iter().map(|handle| handle.load(Ordering::Acquire));
+        loaded.take_while(|&raw| raw != 0).map(Handle::from_raw)
+    };
+    let hold = |place: &AtomicU32| {
+        let handle = pool.handle(allocate(&pool).as_ptr()).unwrap();
+        place.store(handle.raw(), Ordering::Release);
+    };
+    hold(&handles[0]);
+    std::thread::scope(|scope| {
+        let grower = scope.spawn(|| {
+            for place in &handles[1..] {
+                pool.request(SIZE, 4096, 1).unwrap();
+                hold(place);
+            }
+        });
+        let mut attached = 0;
+        while attached == 0 || !grower.is_finished() {
+            let before: Vec<_> = known().collect();
+            let client = Client::open(&name, &Peers::default()).unwrap();
+            for handle in before {
+                assert_eq!(client.map(handle).map(|view| view.size), Ok(SIZE));
+            }
+            attached += 1;
+        }
+        println!("{attached} clients attached while the pool grew {GROWTHS} times");
+    });
+    assert_eq!(known().count(), GROWTHS + 1);
+    known().for_each(|handle| free(&pool, pool.view(handle).unwrap().start));
 }
 
 fn set() -> Arc<Set> {
