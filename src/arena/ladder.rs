@@ -219,6 +219,9 @@ impl Memory {
                 };
                 let fd =
                     memfd::create(c"hugepool", bytes, kind).map_err(refused("memfd_create"))?;
+                if hugetlb {
+                    memfd::reserve(fd.as_fd()).map_err(refused("mmap"))?;
+                }
                 // SAFETY: as above; the size is sealed before anybody else has it.
                 unsafe { arena.commit_from(offset, bytes, fd.as_fd(), 0, true) }
                     .map_err(refused("mmap"))?;

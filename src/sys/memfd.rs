@@ -72,19 +72,33 @@ pub fn seal(fd: BorrowedFd<'_>, read_only: bool) -> io::Result<()> {
 /// Whether it can be mapped for writing. (Before Linux 5.13 that of the hugetlb pool can,
 /// whatever was sealed.)
 fn is_writable(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    match try_map(fd) {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes the pages from the hugetlb pool that mappings will need, or fails as `mmap` does.
+/// They stay taken until nobody has the memory. (A mapping at a fixed place that fails for
+/// lack of pages has unmapped what was there, before Linux 6.12, and others may be mapped
+/// there before it is replaced.)
+pub fn reserve(fd: BorrowedFd<'_>) -> io::Result<()> {
+    try_map(fd)
+}
+
+/// Maps all of it for writing, anywhere, and unmaps it again.
+fn try_map(fd: BorrowedFd<'_>) -> io::Result<()> {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     let (null, len) = (std::ptr::null_mut(), len(fd)?);
     // SAFETY: a new mapping, of which nothing is used.
     let at = unsafe { libc::mmap(null, len, access, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
     if at == libc::MAP_FAILED {
-        return match io::Error::last_os_error() {
-            error if error.raw_os_error() == Some(libc::EPERM) => Ok(false),
-            error => Err(error),
-        };
+        return Err(io::Error::last_os_error());
     }
     // SAFETY: made just now.
     unsafe { libc::munmap(at, len) };
-    Ok(true)
+    Ok(())
 }
 
 /// Gives every page its memory. Later on, where none is left, an access would be a fault.
@@ -151,6 +165,17 @@ mod tests {
         populate(fd.as_fd(), 1 << 20).unwrap();
         let file = File::from(fd);
         assert_eq!(file.metadata().unwrap().blocks() * 512, 1 << 20);
+    }
+
+    #[test]
+    fn pages_that_the_hugetlb_pool_does_not_have_are_not_reserved() {
+        // More than any machine has.
+        match create(c"test", 1 << 45, Kind::HugeTlb(21)) {
+            Ok(fd) => assert!(reserve(fd.as_fd()).is_err()),
+            Err(error) => println!("skipped: no huge pages: {error}"),
+        }
+        let base = create(c"test", 4096, Kind::Base).unwrap();
+        reserve(base.as_fd()).unwrap();
     }
 
     #[test]
