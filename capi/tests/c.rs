@@ -8,11 +8,16 @@ use common::{Installed, Kind, has, here, run};
 #[test]
 fn the_contract_holds_in_c() {
     let installed = Installed::new("contract");
-    for kind in [Kind::Shared, Kind::Static] {
-        let program = here().join("tests/c/contract.c");
-        let said = run(&mut installed.compile(&program, kind, &[]));
-        println!("{kind:?}: {said}");
-        assert!(said.ends_with("0 failures\n"), "{kind:?}: {said}");
+    for program in ["contract.c", "sharing.c", "pool.c"] {
+        for kind in [Kind::Shared, Kind::Static] {
+            let source = here().join("tests/c").join(program);
+            let said = run(&mut installed.compile(&source, kind, &[]));
+            println!("{program}, {kind:?}: {said}");
+            assert!(
+                said.ends_with("0 failures\n"),
+                "{program}, {kind:?}: {said}"
+            );
+        }
     }
 }
 

@@ -1,66 +1,10 @@
 /* The contract of the VDI calls, through the C interface. */
 
-#define _GNU_SOURCE
-#include <hugepool.h>
+#include "check.h"
 
-#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
-#include <unistd.h>
-
-#define SIZE 65536u
-
-static int failures;
-
-static void expect(int line, const char *what, uint32_t code, uint32_t expected) {
-    if (code != expected) {
-        char text[256] = "";
-        hp_last_error(text, sizeof text);
-        printf("line %d: %s gave %#x, not %#x (%s)\n", line, what, code, expected, text);
-        failures++;
-    }
-}
-
-#define EXPECT(call, code) expect(__LINE__, #call, (call), (code))
-#define OK(call) EXPECT(call, HP_NOERROR)
-#define CHECK(what) expect(__LINE__, #what, (what) ? 0u : 1u, 0u)
-
-static const hp_vd_config client_wishes = {.device_count = 2, .prefix_zone_size = 512};
-static const hp_vd_parameters server = {
-    .block_size = 4096, .alignment = 0, .max_transfer_size = 1u << 20};
-
-/* The states, in the order of the contract's columns. */
-enum { ABSENT, CONNECTED, CONFIGURABLE, INITIALIZING, ACTIVE, ENDED, ABORTED, STATES };
-
-static hp_vdi *set_in(int state, void **buffer) {
-    hp_vdi *set = NULL;
-    *buffer = NULL;
-    OK(hp_vdi_new(&set));
-    if (state == ABSENT)
-        return set;
-    OK(hp_vdi_open(set, &client_wishes));
-    if (state != CONNECTED) {
-        OK(hp_vdi_begin_configuration(set, &server));
-        OK(hp_vdi_request_buffers(set, SIZE, 0, 2));
-    }
-    if (state > CONFIGURABLE) {
-        OK(hp_vdi_end_configuration(set));
-        OK(hp_vdi_allocate_buffer(set, buffer, SIZE, 0));
-    }
-    if (state > INITIALIZING)
-        OK(hp_vdi_open_device(set));
-    if (state == ENDED)
-        OK(hp_vdi_close_device(set));
-    if (state == ABORTED)
-        OK(hp_vdi_signal_abort(set));
-    return set;
-}
 
 /* Calls, and what they give in each state: P protocol, A abort, '.' carried out. */
 static const char *rows[] = {
@@ -198,42 +142,99 @@ static void arguments(void) {
     hp_vdi_release(set);
 }
 
-static void plain_pool(void) {
-    hp_builder *builder = NULL;
-    hp_pool *pool = NULL;
-    hp_stats stats;
-    void *first, *second;
-    size_t count;
-    CHECK(hp_abi_version() == HP_ABI_VERSION);
-    OK(hp_builder_new(&builder));
-    OK(hp_builder_reserve(builder, 4096, 4096, 2));
-    OK(hp_builder_prefix_zone(builder, 64));
-    OK(hp_builder_address_space(builder, (size_t)1 << 30));
-    OK(hp_builder_prefault(builder, false));
-    OK(hp_builder_build(builder, &pool));
-    EXPECT(hp_builder_reserve(builder, 0, 4096, 1), HP_NOERROR);
-    EXPECT(hp_builder_build(builder, (hp_pool **)&first), HP_VD_E_INVALID);
-    CHECK(first == NULL);
-    hp_builder_release(builder);
-    OK(hp_pool_allocate(pool, 4000, 512, &first));
-    OK(hp_pool_allocate_timeout(pool, 4096, 4096, 1, &second));
-    CHECK(hp_pool_contains(pool, first) && !hp_pool_contains(pool, &first));
-    EXPECT(hp_pool_allocate_timeout(pool, 4096, 4096, 1, &second), HP_VD_E_TIMEOUT);
-    CHECK(second == NULL);
-    EXPECT(hp_pool_free(pool, first, 4096), HP_VD_E_INVALID);
-    OK(hp_pool_free(pool, first, 4000));
-    OK(hp_pool_request(pool, 4096, 4096, 3));
-    OK(hp_pool_available(pool, 4096, 4096, &count));
-    CHECK(count == 4);
-    OK(hp_pool_trim(pool));
-    OK(hp_pool_stats(pool, &stats));
-    CHECK(stats.capacity == 2 && stats.in_use == 1 && stats.mapped_bytes == 2u << 20);
-    OK(hp_pool_abort(pool));
-    OK(hp_pool_allocate(pool, 4096, 4096, &first));
-    EXPECT(hp_pool_allocate_timeout(pool, 4096, 4096, 1, &second), HP_VD_E_ABORT);
-    hp_pool_release(pool);
-    EXPECT(hp_pool_allocate(NULL, 4096, 4096, &first), HP_VD_E_INVALID);
-    hp_pool_release(NULL);
+/* The codes are the interface's. */
+_Static_assert(HP_NOERROR == 0 && HP_VD_E_NOTOPEN == 0x80770002u &&
+                   HP_VD_E_TIMEOUT == 0x80770003u && HP_VD_E_ABORT == 0x80770004u &&
+                   HP_VD_E_SECURITY == 0x80770005u && HP_VD_E_INVALID == 0x80770006u &&
+                   HP_VD_E_INSTANCE_NAME == 0x80770007u && HP_VD_E_NOTSUPPORTED == 0x80770009u &&
+                   HP_VD_E_MEMORY == 0x8077000au && HP_VD_E_UNEXPECTED == 0x8077000bu &&
+                   HP_VD_E_PROTOCOL == 0x8077000cu && HP_VD_E_OPEN == 0x8077000du &&
+                   HP_VD_E_CLOSE == 0x8077000eu && HP_VD_E_BUSY == 0x8077000fu,
+               "HRESULTs");
+
+/* Open with these wishes gives `code`, and BeginConfiguration after that. */
+static void limit(int line, hp_vd_config wishes, hp_vd_parameters parameters, uint32_t opened,
+                  uint32_t begun) {
+    hp_vdi *set;
+    OK(hp_vdi_new(&set));
+    expect(line, "hp_vdi_open", hp_vdi_open(set, &wishes), opened);
+    if (opened == HP_NOERROR)
+        expect(line, "hp_vdi_begin_configuration", hp_vdi_begin_configuration(set, &parameters),
+               begun);
+    hp_vdi_release(set);
+}
+
+/* What can be configured, at both ends of each range, and what it comes to. */
+static void limits(void) {
+    const uint32_t invalid = HP_VD_E_INVALID;
+    const struct { uint32_t given, code; } devices[] = {
+        {0, invalid}, {1, 0}, {64, 0}, {65, invalid}, {UINT32_MAX, invalid}};
+    const struct { uint32_t given, code; } blocks[] = {
+        {0, invalid}, {256, invalid}, {512, 0}, {513, invalid}, {65536, 0}, {131072, invalid}};
+    /* With blocks of 4096. */
+    const struct { uint32_t given, code; } alignments[] = {
+        {0, 0}, {512, invalid}, {4096, 0}, {4097, invalid}, {65536, 0}, {131072, invalid}};
+    const struct { uint32_t given, code; } transfers[] = {
+        {0, invalid}, {4096, invalid}, {65536, 0}, {65537, invalid}, {20u << 20, 0}};
+    const struct { uint32_t given, code; } zones[] = {
+        {0, 0}, {1, 0}, {1u << 20, 0}, {(1u << 20) + 1, invalid}, {UINT32_MAX, invalid}};
+#define EACH(cases, ...)                                                                       \
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {                                \
+        hp_vd_config wishes = client_wishes;                                                   \
+        hp_vd_parameters parameters = server;                                                  \
+        __VA_ARGS__;                                                                           \
+    }
+    EACH(devices, wishes.device_count = devices[i].given;
+         limit(__LINE__, wishes, parameters, devices[i].code, 0))
+    EACH(zones, wishes.prefix_zone_size = zones[i].given;
+         limit(__LINE__, wishes, parameters, zones[i].code, 0))
+    EACH(blocks, parameters.block_size = blocks[i].given;
+         limit(__LINE__, wishes, parameters, 0, blocks[i].code))
+    EACH(alignments, parameters.alignment = alignments[i].given;
+         limit(__LINE__, wishes, parameters, 0, alignments[i].code))
+    EACH(transfers, parameters.max_transfer_size = transfers[i].given;
+         limit(__LINE__, wishes, parameters, 0, transfers[i].code))
+#undef EACH
+
+    hp_vdi *set;
+    void *start;
+    const hp_vd_config wishes = {.device_count = 2,
+                                 .features = 1,
+                                 .prefix_zone_size = 100,
+                                 .alignment = 8192,
+                                 .soft_file_mark_block_size = 11,
+                                 .eom_warning_size = 12,
+                                 .server_time_out = 13,
+                                 .block_size = 14,
+                                 .max_io_depth = 15,
+                                 .max_transfer_size = 16,
+                                 .buffer_area_size = 17};
+    hp_vd_config config;
+    OK(hp_vdi_new(&set));
+    OK(hp_vdi_open(set, &wishes));
+    OK(hp_vdi_begin_configuration(set, &server));
+    OK(hp_vdi_request_buffers(set, SIZE, 0, 1));
+    OK(hp_vdi_request_buffers(set, SIZE, 0, 2));
+    OK(hp_vdi_end_configuration(set));
+    OK(hp_vdi_get_configuration(set, &config));
+    CHECK(config.device_count == 2 && config.features == 0 && config.prefix_zone_size == 100 &&
+          config.soft_file_mark_block_size == 11 && config.eom_warning_size == 12 &&
+          config.server_time_out == 13);
+    /* The client wants a stricter alignment than the server, and has it. */
+    CHECK(config.block_size == 4096 && config.alignment == 8192 && config.max_io_depth == 4 &&
+          config.max_transfer_size == 1u << 20 && config.buffer_area_size >= 3 * SIZE);
+    /* Requests were summed. The data is what is aligned, right behind the prefix zone. */
+    for (int i = 0; i < 3; i++) {
+        OK(hp_vdi_allocate_buffer(set, &start, SIZE, 0));
+        CHECK((uintptr_t)start % 8192 == 0);
+        memset((char *)start - 100, 0x77, 100 + SIZE);
+    }
+    EXPECT(hp_vdi_allocate_buffer(set, &start, SIZE, 0), HP_VD_E_MEMORY);
+    /* No more devices than were wished for. */
+    OK(hp_vdi_open_device(set));
+    OK(hp_vdi_open_device(set));
+    EXPECT(hp_vdi_open_device(set), HP_VD_E_INVALID);
+    hp_vdi_release(set);
 }
 
 /* Where the text is silent: how a buffer that cannot be had is refused. */
@@ -398,335 +399,17 @@ static void misaligned(void) {
     hp_vdi_release(set);
 }
 
-/* The client's calls; its process may well be the server's. */
-static void clients(void) {
-    char name[64];
-    void *start, *view, *again;
-    uint32_t handle, same;
-    hp_view seen;
-    hp_publication *publication, *none;
-    hp_client *client, *other;
-    const uint32_t users[] = {65534}, groups[] = {65534};
-    const hp_peers who = {users, 1, groups, 1}, wrong = {NULL, 1, NULL, 0};
-    hp_vdi *set = set_in(CONFIGURABLE, &start);
-    snprintf(name, sizeof name, "contract %d", (int)getpid());
-    OK(hp_client_new(&client));
-    /* It is not open. */
-    EXPECT(hp_client_get_buffer_handle(client, name, &same), HP_VD_E_PROTOCOL);
-    EXPECT(hp_client_map_buffer_handle(client, 1, &view), HP_VD_E_PROTOCOL);
-    CHECK(view == NULL);
-    EXPECT(hp_client_refresh(client), HP_VD_E_PROTOCOL);
-    /* OpenInSecondary: nobody has the name; the set is not ready. */
-    EXPECT(hp_client_open_in_secondary(client, name, NULL), HP_VD_E_PROTOCOL);
-    OK(hp_vdi_publish(set, name, &who, &publication));
-    EXPECT(hp_client_open_in_secondary(client, name, NULL), HP_VD_E_PROTOCOL);
-    EXPECT(hp_vdi_get_buffer_handle(set, name, &same), HP_VD_E_PROTOCOL);
-    OK(hp_vdi_end_configuration(set));
-    OK(hp_client_open_in_secondary(client, name, &who));
-    EXPECT(hp_client_open_in_secondary(client, name, NULL), HP_VD_E_PROTOCOL);
-    OK(hp_vdi_allocate_buffer(set, &start, SIZE, 0));
-    memset(start, 0x77, SIZE);
-    OK(hp_vdi_get_buffer_handle(set, start, &handle));
-    OK(hp_client_map_buffer_handle(client, handle, &view));
-    CHECK(view != start && memcmp(view, start, SIZE) == 0);
-    OK(hp_client_view(client, handle, &seen));
-    CHECK(seen.start == view && seen.size == SIZE && seen.prefix == 512 && seen.writable);
-    OK(hp_client_get_buffer_handle(client, view, &same));
-    CHECK(same == handle);
-    OK(hp_vdi_view(set, same, &seen));
-    CHECK(seen.start == start && seen.size == SIZE && seen.prefix == 512 && seen.writable);
-    EXPECT(hp_client_get_buffer_handle(client, (char *)view + 1, &same), HP_VD_E_INVALID);
-    EXPECT(hp_client_get_buffer_handle(client, start, &same), HP_VD_E_INVALID);
-    EXPECT(hp_client_get_buffer_handle(client, NULL, &same), HP_VD_E_INVALID);
-    EXPECT(hp_vdi_get_buffer_handle(set, (char *)start + 1, &same), HP_VD_E_INVALID);
-    /* The prefix zone is the client's. */
-    memset((char *)view - 512, 0x11, 512);
-    CHECK(((unsigned char *)start)[-1] == 0x11);
-    /* Stale, and forged. */
-    OK(hp_vdi_free_buffer(set, start, SIZE));
-    EXPECT(hp_client_map_buffer_handle(client, handle, &again), HP_VD_E_INVALID);
-    CHECK(again == NULL);
-    EXPECT(hp_vdi_get_buffer_handle(set, start, &same), HP_VD_E_INVALID);
-    EXPECT(hp_vdi_view(set, handle, &seen), HP_VD_E_INVALID);
-    CHECK(seen.start == NULL && seen.size == 0 && seen.prefix == 0 && !seen.writable);
-    OK(hp_vdi_allocate_buffer(set, &again, SIZE, 0));
-    EXPECT(hp_vdi_view(set, handle, &seen), HP_VD_E_INVALID);
-    EXPECT(hp_vdi_view(set, 0, &seen), HP_VD_E_INVALID);
-    EXPECT(hp_vdi_view(set, UINT32_MAX, &seen), HP_VD_E_INVALID);
-    EXPECT(hp_vdi_view(set, handle, NULL), HP_VD_E_INVALID);
-    EXPECT(hp_vdi_view(NULL, handle, &seen), HP_VD_E_INVALID);
-    EXPECT(hp_client_map_buffer_handle(client, handle, &view), HP_VD_E_INVALID);
-    EXPECT(hp_client_map_buffer_handle(client, 0, &view), HP_VD_E_INVALID);
-    EXPECT(hp_client_map_buffer_handle(client, UINT32_MAX, &view), HP_VD_E_INVALID);
-    EXPECT(hp_client_view(client, handle, &seen), HP_VD_E_INVALID);
-    CHECK(seen.start == NULL && seen.size == 0);
-    /* What is added is there when it is asked for. */
-    OK(hp_vdi_request_buffers(set, 4 * SIZE, 0, 1));
-    OK(hp_vdi_allocate_buffer(set, &start, 4 * SIZE, 0));
-    OK(hp_vdi_get_buffer_handle(set, start, &handle));
-    EXPECT(hp_client_map_buffer_handle(client, handle, &view), HP_VD_E_INVALID);
-    OK(hp_client_refresh(client));
-    OK(hp_client_map_buffer_handle(client, handle, &view));
-    /* Arguments. */
-    EXPECT(hp_vdi_publish(set, NULL, NULL, &none), HP_VD_E_INVALID);
-    CHECK(none == NULL);
-    EXPECT(hp_vdi_publish(set, "", NULL, &none), HP_VD_E_INVALID);
-    EXPECT(hp_vdi_publish(set, "x", &wrong, &none), HP_VD_E_INVALID);
-    EXPECT(hp_vdi_publish(set, "\xff", NULL, &none), HP_VD_E_INVALID);
-    EXPECT(hp_vdi_publish(set, "x", NULL, NULL), HP_VD_E_INVALID);
-    EXPECT(hp_vdi_publish(NULL, "x", NULL, &none), HP_VD_E_INVALID);
-    EXPECT(hp_vdi_get_buffer_handle(set, start, NULL), HP_VD_E_INVALID);
-    EXPECT(hp_client_map_buffer_handle(NULL, handle, &view), HP_VD_E_INVALID);
-    EXPECT(hp_client_map_buffer_handle(client, handle, NULL), HP_VD_E_INVALID);
-    EXPECT(hp_client_open_in_secondary(client, NULL, NULL), HP_VD_E_INVALID);
-    EXPECT(hp_client_new(NULL), HP_VD_E_INVALID);
-    /* The set is aborted, and then closed. */
-    OK(hp_client_new(&other));
-    OK(hp_vdi_signal_abort(set));
-    EXPECT(hp_client_open_in_secondary(other, name, NULL), HP_VD_E_ABORT);
-    OK(hp_vdi_close(set));
-    EXPECT(hp_client_open_in_secondary(other, name, NULL), HP_VD_E_PROTOCOL);
-    hp_client_release(other);
-    hp_client_release(client);
-    hp_vdi_release(set);
-    hp_publication_release(publication);
-    hp_publication_release(NULL);
-    hp_client_release(NULL);
-}
-
-/* Descriptors and layouts over a channel of one's own, and those that are wrong. */
-static void exports(void) {
-    hp_export export[3];
-    void *start, *view;
-    uint32_t handle;
-    size_t count = 7;
-    hp_client *client;
-    hp_vdi *set = set_in(CONFIGURABLE, &start);
-    EXPECT(hp_vdi_exports(set, export, 3, &count), HP_VD_E_PROTOCOL);
-    CHECK(count == 7);
-    OK(hp_vdi_end_configuration(set));
-    OK(hp_vdi_request_buffers(set, 100, 0, 1));
-    OK(hp_vdi_exports(set, NULL, 0, &count));
-    CHECK(count == 2);
-    OK(hp_vdi_exports(set, export, 3, &count));
-    CHECK(count == 2);
-    EXPECT(hp_vdi_exports(set, NULL, 1, &count), HP_VD_E_INVALID);
-    EXPECT(hp_vdi_exports(set, export, 0, NULL), HP_VD_E_INVALID);
-    OK(hp_client_new(&client));
-    const uint8_t *layout = export[0].layout;
-    int memory = export[0].memory, states = export[0].states;
-    /* Truncated, too long, none, of another version, forged. */
-    EXPECT(hp_client_attach(client, layout, HP_LAYOUT_BYTES - 1, memory, states),
-           HP_VD_E_INVALID);
-    EXPECT(hp_client_attach(client, layout, 0, memory, states), HP_VD_E_INVALID);
-    EXPECT(hp_client_attach(client, NULL, HP_LAYOUT_BYTES, memory, states), HP_VD_E_INVALID);
-    for (int word = 0; word < HP_LAYOUT_BYTES / 8; word++) {
-        uint8_t forged[HP_LAYOUT_BYTES];
-        memcpy(forged, layout, sizeof forged);
-        memset(forged + 8 * word, 0xff, 8);
-        /* Which pool's it is can be any number. */
-        if (word != 1)
-            EXPECT(hp_client_attach(client, forged, sizeof forged, memory, states),
-                   HP_VD_E_INVALID);
-    }
-    /* Descriptors that are none, exchanged, or another segment's. */
-    int closed = dup(memory), pipes[2];
-    close(closed);
-    CHECK(pipe(pipes) == 0);
-    int wrong[] = {-1, INT_MIN, INT_MAX, closed, pipes[0], states, export[1].states};
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-        EXPECT(hp_client_attach(client, layout, HP_LAYOUT_BYTES, wrong[i], states),
-               HP_VD_E_INVALID);
-    EXPECT(hp_client_attach(client, layout, HP_LAYOUT_BYTES, memory, pipes[0]),
-           HP_VD_E_INVALID);
-    EXPECT(hp_client_map_buffer_handle(client, 1, &view), HP_VD_E_PROTOCOL);
-    for (size_t i = 0; i < count; i++) {
-        OK(hp_client_attach(client, export[i].layout, HP_LAYOUT_BYTES, export[i].memory,
-                            export[i].states));
-        EXPECT(hp_client_attach(client, export[i].layout, HP_LAYOUT_BYTES,
-                                export[i].memory, export[i].states),
-               HP_VD_E_INVALID);
-        close(export[i].memory);
-        close(export[i].states);
-    }
-    OK(hp_vdi_allocate_buffer(set, &start, SIZE, 0));
-    memset(start, 0x5c, SIZE);
-    OK(hp_vdi_get_buffer_handle(set, start, &handle));
-    OK(hp_client_map_buffer_handle(client, handle, &view));
-    CHECK(memcmp(view, start, SIZE) == 0);
-    hp_client_release(client);
-    hp_vdi_release(set);
-    close(pipes[0]);
-    close(pipes[1]);
-}
-
-/* A client process that writes everywhere, until it is killed or stopped. */
-static int write_everywhere(const char *name, const char *handles) {
-    hp_client *client;
-    uint32_t handle;
-    int read;
-    alarm(60);
-    OK(hp_client_new(&client));
-    OK(hp_client_open_in_secondary(client, name, NULL));
-    for (int round = 0; failures == 0; round++) {
-        const char *rest = handles;
-        static void *views[64];
-        int count = 0;
-        for (; round == 0 && sscanf(rest, "%u,%n", &handle, &read) == 1; rest += read, count++)
-            OK(hp_client_map_buffer_handle(client, handle, &views[count]));
-        for (int i = 0; i < 64 && views[i] != NULL; i++)
-            memset((char *)views[i] - 512, 0xff, 512 + SIZE);
-        if (round == 0 && write(1, "ready\n", 6) != 6)
-            return 1;
-    }
-    return 1;
-}
-
-static void rude_clients(void) {
-    enum { COUNT = 16 };
-    const int signals[] = {SIGKILL, SIGSTOP};
-    for (int i = 0; i < 2; i++) {
-        char name[64], handles[COUNT * 12] = "", ready[8];
-        void *held[COUNT], *start;
-        int pipes[2], status;
-        hp_publication *publication;
-        hp_vdi *set = set_in(CONFIGURABLE, &start);
-        OK(hp_vdi_request_buffers(set, SIZE, 0, COUNT - 2));
-        OK(hp_vdi_end_configuration(set));
-        snprintf(name, sizeof name, "rude %d %d", (int)getpid(), i);
-        OK(hp_vdi_publish(set, name, NULL, &publication));
-        for (int k = 0; k < COUNT; k++) {
-            uint32_t handle = 0;
-            OK(hp_vdi_allocate_buffer(set, &held[k], SIZE, 0));
-            OK(hp_vdi_get_buffer_handle(set, held[k], &handle));
-            sprintf(handles + strlen(handles), "%u,", handle);
-        }
-        CHECK(pipe(pipes) == 0);
-        fflush(stdout);
-        pid_t child = fork();
-        if (child == 0) {
-            dup2(pipes[1], 1);
-            close(pipes[0]);
-            close(pipes[1]);
-            execl("/proc/self/exe", "client", name, handles, NULL);
-            _exit(1);
-        }
-        close(pipes[1]);
-        CHECK(read(pipes[0], ready, sizeof ready) == 6);
-        for (int k = 0; k < COUNT; k++)
-            OK(hp_vdi_free_buffer(set, held[k], SIZE));
-        for (int turn = 0; turn < 100; turn++) {
-            if (turn == 50)
-                CHECK(kill(child, signals[i]) == 0);
-            for (int k = 0; k < COUNT; k++) {
-                OK(hp_vdi_allocate_buffer(set, &held[k], SIZE, 0));
-                for (int j = 0; j < k; j++)
-                    CHECK(held[j] != held[k]);
-            }
-            EXPECT(hp_vdi_allocate_buffer(set, &start, SIZE, 0), HP_VD_E_MEMORY);
-            for (int k = 0; k < COUNT; k++)
-                OK(hp_vdi_free_buffer(set, held[k], SIZE));
-        }
-        OK(hp_vdi_close(set));
-        hp_publication_release(publication);
-        hp_vdi_release(set);
-        CHECK(kill(child, SIGKILL) == 0);
-        CHECK(waitpid(child, &status, 0) == child);
-        CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-        close(pipes[0]);
-    }
-}
-
-/* A plain pool that is shared, and a set over a description. */
-static void shared_pool(void) {
-    hp_builder *builder;
-    hp_pool *pool, *plain;
-    hp_vdi *set;
-    hp_client *client;
-    hp_publication *publication;
-    hp_export export;
-    hp_view view;
-    hp_stats stats;
-    void *start;
-    uint32_t handle;
-    size_t count;
-    char name[64];
-    snprintf(name, sizeof name, "pool %d", (int)getpid());
-    OK(hp_builder_new(&builder));
-    EXPECT(hp_builder_shared(builder, 2), HP_VD_E_INVALID);
-    EXPECT(hp_builder_pages(builder, 4, HP_RUNG_NEVER), HP_VD_E_INVALID);
-    EXPECT(hp_builder_pages(builder, HP_PAGES_BASE, 3), HP_VD_E_INVALID);
-    OK(hp_builder_pages(builder, HP_PAGES_HUGE_1G, HP_RUNG_NEVER));
-    OK(hp_builder_pages(builder, HP_PAGES_HUGE_2M, HP_RUNG_NEVER));
-    OK(hp_builder_pages(builder, HP_PAGES_TRANSPARENT, HP_RUNG_PREFER));
-    OK(hp_builder_climb(builder, 0));
-    OK(hp_builder_cpu_cache(builder, 1u << 20));
-    OK(hp_builder_lock(builder, false));
-    OK(hp_builder_dump(builder, true));
-    OK(hp_builder_fork(builder, false));
-    OK(hp_builder_portable_caches(builder, true));
-    OK(hp_builder_reserve(builder, 4096, 4096, 2));
-    OK(hp_builder_build(builder, &plain));
-    EXPECT(hp_pool_publish(plain, name, NULL, &publication), HP_VD_E_PROTOCOL);
-    EXPECT(hp_pool_exports(plain, NULL, 0, &count), HP_VD_E_PROTOCOL);
-    hp_pool_release(plain);
-    OK(hp_builder_shared(builder, HP_ACCESS_READ));
-    OK(hp_builder_build(builder, &pool));
-    OK(hp_pool_publish(pool, name, NULL, &publication));
-    OK(hp_client_new(&client));
-    OK(hp_client_open_in_secondary(client, name, NULL));
-    OK(hp_pool_allocate(pool, 4000, 4096, &start));
-    OK(hp_pool_get_buffer_handle(pool, start, &handle));
-    OK(hp_client_view(client, handle, &view));
-    CHECK(view.size == 4000 && view.prefix == 0 && !view.writable);
-    OK(hp_pool_view(pool, handle, &view));
-    CHECK(view.start == start && view.size == 4000 && view.writable);
-    hp_client_release(client);
-    OK(hp_client_new(&client));
-    OK(hp_pool_exports(pool, &export, 1, &count));
-    CHECK(count == 1);
-    OK(hp_client_attach(client, export.layout, HP_LAYOUT_BYTES, export.memory, export.states));
-    OK(hp_client_view(client, handle, &view));
-    /* What may not be written cannot be. */
-    CHECK(mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, export.memory, 0) == MAP_FAILED);
-    CHECK(mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, export.states, 0) == MAP_FAILED);
-    close(export.memory);
-    close(export.states);
-    hp_client_release(client);
-    hp_publication_release(publication);
-    hp_pool_release(pool);
-    /* A node that this machine does not have. */
-    OK(hp_builder_node(builder, 1023));
-    EXPECT(hp_builder_build(builder, &pool), HP_VD_E_MEMORY);
-    EXPECT(hp_vdi_new_with(NULL, &set), HP_VD_E_INVALID);
-    CHECK(set == NULL);
-    OK(hp_vdi_new_with(builder, &set));
-    EXPECT(hp_vdi_stats(set, &stats), HP_VD_E_PROTOCOL);
-    OK(hp_vdi_open(set, &client_wishes));
-    OK(hp_vdi_begin_configuration(set, &server));
-    EXPECT(hp_vdi_end_configuration(set), HP_VD_E_MEMORY);
-    hp_builder_release(builder);
-    hp_vdi_release(set);
-}
-
-int main(int argc, char **argv) {
-    if (argc == 3)
-        return write_everywhere(argv[1], argv[2]);
+int main(void) {
     CHECK(sizeof(hp_vd_config) == 44);
     states();
     buffers();
     memory();
     arguments();
+    limits();
     refusals();
     caches();
     waits();
     forked();
     misaligned();
-    clients();
-    exports();
-    rude_clients();
-    plain_pool();
-    shared_pool();
-    printf("%d failures\n", failures);
-    return failures != 0;
+    return report();
 }

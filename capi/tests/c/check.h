@@ -1,0 +1,66 @@
+/* What the programs share: calls that are checked, and sets to make them on. */
+
+#pragma once
+
+#define _GNU_SOURCE
+#include <hugepool.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SIZE 65536u
+
+static int failures;
+
+static inline void expect(int line, const char *what, uint32_t code, uint32_t expected) {
+    if (code != expected) {
+        char text[256] = "";
+        hp_last_error(text, sizeof text);
+        printf("line %d: %s gave %#x, not %#x (%s)\n", line, what, code, expected, text);
+        failures++;
+    }
+}
+
+#define EXPECT(call, code) expect(__LINE__, #call, (call), (code))
+#define OK(call) EXPECT(call, HP_NOERROR)
+#define CHECK(what) expect(__LINE__, #what, (what) ? 0u : 1u, 0u)
+
+static const hp_vd_config client_wishes = {.device_count = 2, .prefix_zone_size = 512};
+static const hp_vd_parameters server = {
+    .block_size = 4096, .alignment = 0, .max_transfer_size = 1u << 20};
+
+/* The states, in the order of the contract's columns. */
+enum { ABSENT, CONNECTED, CONFIGURABLE, INITIALIZING, ACTIVE, ENDED, ABORTED, STATES };
+
+/* A set in one of them, with a buffer that is out where there are any. */
+static inline hp_vdi *set_in(int state, void **buffer) {
+    hp_vdi *set = NULL;
+    *buffer = NULL;
+    OK(hp_vdi_new(&set));
+    if (state == ABSENT)
+        return set;
+    OK(hp_vdi_open(set, &client_wishes));
+    if (state != CONNECTED) {
+        OK(hp_vdi_begin_configuration(set, &server));
+        OK(hp_vdi_request_buffers(set, SIZE, 0, 2));
+    }
+    if (state > CONFIGURABLE) {
+        OK(hp_vdi_end_configuration(set));
+        OK(hp_vdi_allocate_buffer(set, buffer, SIZE, 0));
+    }
+    if (state > INITIALIZING)
+        OK(hp_vdi_open_device(set));
+    if (state == ENDED)
+        OK(hp_vdi_close_device(set));
+    if (state == ABORTED)
+        OK(hp_vdi_signal_abort(set));
+    return set;
+}
+
+/* Prints how many checks failed; gives the exit code. */
+static inline int report(void) {
+    printf("%d failures\n", failures);
+    return failures != 0;
+}
