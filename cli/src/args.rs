@@ -1,7 +1,7 @@
 //! The command line.
 //!
-//! Owns the options and their checks: each error names the value and what it may be. `main` parses them; `run` and
-//! `doctor` get them checked.
+//! Owns the options and their checks: each error names the value and what it may be. `main` parses them; the
+//! commands get them checked.
 
 use std::path::PathBuf;
 use std::time::Duration;
