@@ -17,15 +17,13 @@ pub struct Job {
 impl Job {
     /// Fills `bytes` as no other job does; gives their checksum.
     pub fn fill(self, bytes: &mut [u8]) -> u32 {
-        let mut word =
-            (self.number << 16 | u64::from(self.stream)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let job = self.number << 16 | u64::from(self.stream);
+        let mut word = job.wrapping_mul(STEP.rotate_left(32) | 1);
         let mut words = bytes.chunks_exact_mut(8);
         for place in &mut words {
-            // Marsaglia's xorshift: never 0 again once it is not.
-            word ^= word << 13;
-            word ^= word >> 7;
-            word ^= word << 17;
             place.copy_from_slice(&word.to_le_bytes());
+            word = word.wrapping_add(STEP);
         }
         let rest = words.into_remainder();
         let len = rest.len();
