@@ -428,6 +428,35 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Client and server believe the same numbers: those of buffers that are out.
+    #[test]
+    fn numbers_that_are_no_handles_are_refused_on_both_sides(
+        raws in prop::collection::vec(
+            prop_oneof![any::<u32>(), 0u32..16, (0u32..4096, 0u32..16).prop_map(|(g, s)| g << 20 | s)],
+            64,
+        ),
+    ) {
+        let pool = pool(Access::Read, 4);
+        pool.request(4096, 4096, 4).unwrap();
+        let client = client(&pool);
+        // Some were out before, one is out as a `Buffer`.
+        for _ in 0..3 {
+            free(&pool, allocate(&pool));
+        }
+        let _owned = pool.allocate(SIZE, 4096).unwrap();
+        let held: Vec<_> = (0..2).map(|_| allocate(&pool)).collect();
+        let good: Vec<_> = held.iter().map(|&start| handle(&pool, start)).collect();
+        for raw in raws.into_iter().chain(good.iter().map(|good| good.raw())) {
+            let handle = Handle::from_raw(raw);
+            let start = good.iter().position(|&good| good == handle).map(|at| held[at]);
+            prop_assert_eq!(pool.view(handle).ok().map(|view| view.start), start);
+            prop_assert_eq!(client.map(handle).is_ok(), start.is_some());
+        }
+        held.into_iter().for_each(|start| free(&pool, start));
+    }
+}
+
 #[test]
 fn more_buffers_than_handles_can_name_are_refused() {
     let many = Pool::builder()
