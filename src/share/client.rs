@@ -128,13 +128,22 @@ impl Client {
             return Err(ShareError::AlreadyOpen);
         }
         let server = Server::new(name, peers)?;
-        let found = server.segments(0)?.into_iter();
-        let segments: Vec<Segment> = found.map(Segment::map).collect::<Result<_, _>>()?;
-        // One of several threads gets here.
+        let mut segments: Vec<Segment> = Vec::new();
+        server.segments(FIRST_SLOT, |export| {
+            let segment = Segment::map(export)?;
+            if let Some(first) = segments.first() {
+                of_one_pool(&segment.layout, &first.layout)?;
+            }
+            segments.push(segment);
+            Ok(())
+        })?;
+        // One of several threads gets here. Nothing of what follows can fail but for another
+        // thread that is as far.
         self.server.push(server, |_| Err(ShareError::AlreadyOpen))?;
-        segments
-            .into_iter()
-            .try_for_each(|segment| self.add(segment))
+        segments.into_iter().try_for_each(|segment| {
+            let layout = segment.layout;
+            self.add_or_have(segment, &layout).map(drop)
+        })
     }
 
     fn is_open(&self) -> bool {
@@ -159,19 +168,23 @@ impl Client {
         let mut added = 0;
         // Who took higher slots may have been the first to get there: some of these may
         // be known.
-        for export in server.segments(self.first_unknown())? {
-            if self.has(&export.layout) {
-                continue;
-            }
+        server.segments(self.first_unknown(), |export| {
             let layout = export.layout;
-            match self.attach(export) {
-                Ok(()) => added += 1,
-                // Another thread was faster.
-                Err(ShareError::Slots { .. }) if self.has(&layout) => {}
-                Err(error) => return Err(error),
+            if !self.has(&layout) && self.add_or_have(Segment::map(export)?, &layout)? {
+                added += 1;
             }
-        }
+            Ok(())
+        })?;
         Ok(added)
+    }
+
+    /// Adds a segment; false if another thread was faster.
+    fn add_or_have(&self, segment: Segment, layout: &Layout) -> Result<bool, ShareError> {
+        match self.add(segment) {
+            Ok(()) => Ok(true),
+            Err(ShareError::Slots { .. }) if self.has(layout) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The first slot that no segment has.
@@ -205,12 +218,9 @@ impl Client {
 
     fn add(&self, segment: Segment) -> Result<(), ShareError> {
         let layout = segment.layout;
-        let (given, new) = (layout.pool(), layout.slots());
+        let new = layout.slots();
         self.segments.push(segment, |old| {
-            let needed = old.layout.pool();
-            if given != needed {
-                return Err(ShareError::OtherPool { given, needed });
-            }
+            of_one_pool(&layout, &old.layout)?;
             let slots = old.layout.slots();
             if slots.start < new.end && new.start < slots.end {
                 return Err(ShareError::Slots {
@@ -319,6 +329,15 @@ impl Segment {
     }
 }
 
+/// Refuses a segment of another pool than one that is there.
+fn of_one_pool(new: &Layout, old: &Layout) -> Result<(), ShareError> {
+    let (given, needed) = (new.pool(), old.pool());
+    match given == needed {
+        true => Ok(()),
+        false => Err(ShareError::OtherPool { given, needed }),
+    }
+}
+
 /// Maps `needed` bytes, which must be all there is, and stay, at a multiple of
 /// `alignment`.
 fn map(
@@ -336,4 +355,35 @@ fn map(
         return Err(ShareError::Size { given, needed });
     }
     Mapping::of(fd, needed, alignment, writable).map_err(ShareError::system("mmap"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::name::publish;
+    use super::*;
+    use crate::arena::Access;
+    use crate::pool::Pool;
+
+    #[test]
+    fn a_server_of_two_pools_opens_nothing() {
+        let pools = [2, 1].map(|count| {
+            let builder = Pool::builder().reserve(4096, 4096, count);
+            builder.shared(Access::Read).build().unwrap()
+        });
+        // One of one pool, and then, with slots behind it, one of another.
+        pools[1].request(4096, 4096, 1).unwrap();
+        pools[1].request(4096, 4096, 1).unwrap();
+        let name = format!("two pools {}", std::process::id());
+        let sent = pools.clone();
+        let export = move |slot| sent[usize::from(slot > FIRST_SLOT)].export_from(slot);
+        let _publication = publish(&name, Peers::default(), export).unwrap();
+        let client = Client::new();
+        let refused = client.open_in_secondary(&name, &Peers::default());
+        let other = matches!(refused, Err(ShareError::OtherPool { .. }));
+        assert!(other, "{refused:?}");
+        assert_eq!(client.refresh(), Err(ShareError::NotOpen));
+        for export in pools[0].exports().unwrap() {
+            client.attach(export).unwrap();
+        }
+    }
 }

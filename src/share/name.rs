@@ -13,14 +13,14 @@
 //!
 //! Both look who is at the other end (`SO_PEERCRED`) before they say anything. A client
 //! stays connected while it asks, and waits a limited time for each answer. The server
-//! has one thread for all clients, which never waits for one of them: a client that does
-//! not read its answer, or sends what is no question, is cut off; of too many at once, the
-//! one that connected first.
+//! has one thread for all clients, which never waits for one of them: a client that asks
+//! again before it has read its answer, or sends what is no question, is cut off; of too
+//! many at once, one of the user, and of the process, that has the most.
 
 use super::error::ShareError;
 use super::layout::{Export, Layout};
 use crate::sys::fork;
-use crate::sys::socket::{self, Peer};
+use crate::sys::socket::{self, Deadline, Peer};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -115,12 +115,17 @@ impl fmt::Debug for Publication {
 
 impl Drop for Publication {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        let thread = self.thread.take();
+        let (stop, thread) = (self.stop.take(), self.thread.take());
         if fork::forks() != self.forks {
             // The thread is the parent's.
             std::mem::forget(thread);
-        } else if let Some(thread) = thread {
+            return;
+        }
+        // A child of a fork may have it as well.
+        if let Some(stop) = stop {
+            socket::shut_down(stop.as_fd());
+        }
+        if let Some(thread) = thread {
             // A thread that panicked has ended as well.
             let _ = thread.join();
         }
@@ -147,14 +152,19 @@ pub(crate) fn publish(
     export: impl Fn(u32) -> Result<Option<Export>, ShareError> + Send + 'static,
 ) -> Result<Publication, ShareError> {
     fork::watch().map_err(ShareError::system("pthread_atfork"))?;
-    let listener = socket::listen(&name_bytes(name)?).map_err(ShareError::system("bind"))?;
+    let listener = socket::bind(&name_bytes(name)?).map_err(ShareError::system("bind"))?;
     let (stop, stopped) = socket::pair().map_err(ShareError::system("socketpair"))?;
+    // Before anybody can connect.
+    let closing = Closing {
+        here: socket::refuse_descriptors(listener.as_fd()).is_ok(),
+    };
+    socket::listen(listener.as_fd()).map_err(ShareError::system("listen"))?;
     let thread = std::thread::Builder::new()
         .name("hugepool-share".to_owned())
         .spawn(move || {
-            serve(&listener, &stopped, &peers, &export);
+            serve(&listener, &stopped, &peers, &export, closing);
             // A child of a fork may have the socket as well.
-            socket::stop_listening(listener.as_fd());
+            socket::shut_down(listener.as_fd());
         })
         .map_err(ShareError::system("clone"))?;
     Ok(Publication {
@@ -164,51 +174,111 @@ pub(crate) fn publish(
     })
 }
 
+/// How clients' sockets are closed. Whoever closes one waits for what is behind the
+/// descriptors that it was sent and has not received.
+#[derive(Clone, Copy)]
+struct Closing {
+    /// Nobody can send any, so by the thread that serves all.
+    here: bool,
+}
+
+impl Closing {
+    /// Ends a connection, also where a child of a fork has it.
+    fn close(self, client: OwnedFd) {
+        socket::shut_down(client.as_fd());
+        if !self.here {
+            // If there is no thread to be had it is closed here.
+            let _ = std::thread::Builder::new()
+                .name("hugepool-close".to_owned())
+                .spawn(move || drop(client));
+        }
+    }
+}
+
+/// A client that is connected.
+struct Asker {
+    socket: OwnedFd,
+    peer: Peer,
+}
+
+/// Which of `askers`, which are too many, is to go: the first of the process that has the
+/// most, of the user that has.
+fn one_too_many(askers: &[Asker]) -> usize {
+    let of = |key: fn(&Peer) -> i64, peer: Peer| {
+        let same = askers.iter().filter(|other| key(&other.peer) == key(&peer));
+        same.count()
+    };
+    let weight = |asker: &Asker| {
+        let user = of(|peer| peer.user.into(), asker.peer);
+        (user, of(|peer| peer.process.into(), asker.peer))
+    };
+    // The first of the heaviest.
+    let heaviest = askers.iter().enumerate().rev();
+    let found = heaviest.max_by_key(|(_, asker)| weight(asker));
+    found.map_or(0, |(at, _)| at)
+}
+
 fn serve(
     listener: &OwnedFd,
     stopped: &OwnedFd,
     peers: &Peers,
     export: &impl Fn(u32) -> Result<Option<Export>, ShareError>,
+    closing: Closing,
 ) {
-    let mut clients: Vec<OwnedFd> = Vec::new();
-    loop {
+    /// How often in a row the kernel may refuse to wait.
+    const REFUSALS: u32 = 100;
+    let mut askers: Vec<Asker> = Vec::new();
+    let mut refusals = 0;
+    while refusals < REFUSALS {
+        let clients = askers.iter().map(|asker| &asker.socket);
         let sockets: Vec<BorrowedFd<'_>> = [stopped, listener]
             .into_iter()
-            .chain(&clients)
+            .chain(clients)
             .map(AsFd::as_fd)
             .collect();
         let Ok(ready) = socket::wait(&sockets) else {
-            return;
+            // No memory, or too many sockets: with fewer it may.
+            refusals += 1;
+            askers
+                .drain(..)
+                .for_each(|asker| closing.close(asker.socket));
+            std::thread::sleep(PAUSE);
+            continue;
         };
+        refusals = 0;
         if ready[0] {
-            return;
+            break;
         }
         // Those who are ready and not answered are cut off.
-        let mut at = 0;
-        clients.retain(|client| {
-            let asks = ready[2 + at];
-            at += 1;
-            !asks || answer(client.as_fd(), export).is_ok()
+        let mut asks = ready[2..].iter();
+        let cut_off = askers.extract_if(.., |asker| {
+            asks.next() == Some(&true) && answer(asker.socket.as_fd(), export, closing).is_err()
         });
+        cut_off.for_each(|asker| closing.close(asker.socket));
         if ready[1] {
             match socket::accept(listener.as_fd()) {
-                Ok(client) => {
-                    if welcome(client.as_fd(), peers).is_ok() {
-                        if clients.len() == MAX_CLIENTS {
-                            clients.remove(0);
+                Ok(socket) => match welcome(socket.as_fd(), peers) {
+                    Ok(peer) => {
+                        askers.push(Asker { socket, peer });
+                        if askers.len() > MAX_CLIENTS {
+                            let gone = askers.remove(one_too_many(&askers));
+                            closing.close(gone.socket);
                         }
-                        clients.push(client);
                     }
-                }
+                    Err(_) => closing.close(socket),
+                },
                 // No descriptor to be had: who asks is still there a little later.
                 Err(_) => std::thread::sleep(PAUSE),
             }
         }
     }
+    askers
+        .drain(..)
+        .for_each(|asker| closing.close(asker.socket));
 }
 
-/// Says to a new client whether it may ask.
-fn welcome(client: BorrowedFd<'_>, peers: &Peers) -> Result<(), ShareError> {
+/// Says to a new client whether it may ask; gives who it is.
+fn welcome(client: BorrowedFd<'_>, peers: &Peers) -> Result<Peer, ShareError> {
     let may = peers.check(client);
     let word = if may.is_ok() {
         Word::Welcome
@@ -216,15 +286,24 @@ fn welcome(client: BorrowedFd<'_>, peers: &Peers) -> Result<(), ShareError> {
         Word::Refused
     };
     socket::send(client, &word.bytes(), &[]).map_err(ShareError::system("sendmsg"))?;
-    may.map(drop)
+    may
 }
 
 /// Answers one question. An error ends the connection.
 fn answer(
     client: BorrowedFd<'_>,
     export: &impl Fn(u32) -> Result<Option<Export>, ShareError>,
+    closing: Closing,
 ) -> Result<(), ShareError> {
     let system = ShareError::system;
+    // Descriptors that are on their way count against this process's user.
+    if socket::is_unread(client).map_err(system("ioctl"))? {
+        return Err(ShareError::HungUp);
+    }
+    // They are neither received nor closed here.
+    if !closing.here && socket::has_descriptors(client).map_err(system("recvmsg"))? {
+        return Err(ShareError::Descriptors { given: 1 });
+    }
     let mut question = [0; 4];
     let (len, _) = socket::receive(client, &mut question).map_err(system("recvmsg"))?;
     if len != question.len() {
@@ -261,25 +340,30 @@ impl Server {
         })
     }
 
-    /// Every segment from `slot` on, in their order.
-    pub(super) fn segments(&self, mut slot: u32) -> Result<Vec<Export>, ShareError> {
+    /// Gives every segment from `slot` on to `take`, in their order.
+    pub(super) fn segments(
+        &self,
+        mut slot: u32,
+        mut take: impl FnMut(Export) -> Result<(), ShareError>,
+    ) -> Result<(), ShareError> {
         let connection = self.connect()?;
-        let mut found = Vec::new();
         while let Some(export) = connection.ask(slot)? {
             let slots = export.layout.slots();
             if slots.start < slot {
                 return Err(ShareError::Forged { what: "slots" });
             }
             slot = slots.end;
-            found.push(export);
+            take(export)?;
         }
-        Ok(found)
+        Ok(())
     }
 
     fn connect(&self) -> Result<Connection, ShareError> {
-        let socket = socket::connect(&self.name, LIMIT).map_err(|error| match error.kind() {
-            io::ErrorKind::ConnectionRefused => ShareError::NotPublished,
-            _ => refused("connect")(error),
+        let socket = socket::connect(&self.name, Deadline::within(LIMIT)).map_err(|error| {
+            match error.kind() {
+                io::ErrorKind::ConnectionRefused => ShareError::NotPublished,
+                _ => refused("connect")(error),
+            }
         })?;
         self.peers.check(socket.as_fd())?;
         let connection = Connection(socket);
@@ -314,7 +398,8 @@ enum Answer {
 impl Connection {
     fn receive(&self, bytes: &mut [u8]) -> Result<Answer, ShareError> {
         let (len, descriptors) =
-            socket::receive(self.0.as_fd(), bytes).map_err(refused("recvmsg"))?;
+            socket::receive_until(self.0.as_fd(), bytes, Deadline::within(LIMIT))
+                .map_err(refused("recvmsg"))?;
         match <[u8; 4]>::try_from(&bytes[..len]) {
             Ok(word) => match u32::from_le_bytes(word) {
                 word if word == Word::Refused as u32 => Err(ShareError::Refused),
@@ -330,7 +415,8 @@ impl Connection {
     /// The first segment from `slot` on.
     fn ask(&self, slot: u32) -> Result<Option<Export>, ShareError> {
         let socket = self.0.as_fd();
-        socket::send(socket, &slot.to_le_bytes(), &[]).map_err(refused("sendmsg"))?;
+        socket::send_until(socket, &slot.to_le_bytes(), Deadline::within(LIMIT))
+            .map_err(refused("sendmsg"))?;
         let mut bytes = [0; Layout::BYTES];
         let (len, descriptors) = match self.receive(&mut bytes)? {
             Answer::Word(word) if word == Word::NoMore as u32 => return Ok(None),
@@ -346,5 +432,119 @@ impl Connection {
             memory,
             states,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+
+    fn asker(user: u32, process: i32) -> Asker {
+        let group = 0;
+        Asker {
+            socket: socket::pair().unwrap().0,
+            peer: Peer {
+                process,
+                user,
+                group,
+            },
+        }
+    }
+
+    #[test]
+    fn of_too_many_the_one_that_goes_is_of_who_has_most() {
+        let which = |askers: &[(u32, i32)]| {
+            let askers: Vec<_> = askers.iter().map(|&(user, pid)| asker(user, pid)).collect();
+            one_too_many(&askers)
+        };
+        // The first, if all have one.
+        assert_eq!(which(&[(0, 1), (0, 2), (0, 3)]), 0);
+        assert_eq!(which(&[(0, 1), (0, 2), (0, 3), (0, 2)]), 1);
+        // Users count before processes.
+        assert_eq!(which(&[(0, 1), (0, 1), (7, 2), (7, 3), (7, 4)]), 2);
+        assert_eq!(which(&[(0, 1), (7, 2), (7, 3), (7, 3)]), 2);
+    }
+
+    /// A connection whose last close takes a minute.
+    fn lingering() -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (reader, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        while stream.write(&[0; 1 << 16]).is_ok() {}
+        // Nobody reads what is on its way.
+        std::mem::forget((reader, listener));
+        stream.set_nonblocking(false).unwrap();
+        let linger = libc::linger {
+            l_onoff: 1,
+            l_linger: 60,
+        };
+        // SAFETY: the value is there, and as long as it says.
+        let set = unsafe {
+            libc::setsockopt(
+                stream.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_LINGER,
+                (&raw const linger).cast(),
+                size_of_val(&linger) as libc::socklen_t,
+            )
+        };
+        assert_eq!(set, 0);
+        stream
+    }
+
+    /// As before Linux 6.16, if `anybody` may send descriptors.
+    fn honest_beside_a_sender_of_descriptors(name: &str, anybody: bool) {
+        let name = format!("{name} {}", std::process::id());
+        let listener = socket::bind(&name_bytes(&name).unwrap()).unwrap();
+        let mut closing = Closing { here: false };
+        if !anybody {
+            if let Err(error) = socket::refuse_descriptors(listener.as_fd()) {
+                println!("skipped: descriptors cannot be refused: {error}");
+                return;
+            }
+            closing.here = true;
+        }
+        socket::listen(listener.as_fd()).unwrap();
+        let (stop, stopped) = socket::pair().unwrap();
+        let server = std::thread::spawn(move || {
+            let nothing = |_| Ok(None);
+            serve(&listener, &stopped, &Peers::default(), &nothing, closing);
+        });
+        for _ in 0..3 {
+            let within = Deadline::within(LIMIT);
+            let sender = socket::connect(&name_bytes(&name).unwrap(), within).unwrap();
+            // Its question is not the first that is there.
+            let stream = lingering();
+            for descriptors in [&[][..], &[stream.as_fd()], &[]] {
+                let sent = socket::send(sender.as_fd(), &[0; 4], descriptors);
+                if !anybody && !descriptors.is_empty() {
+                    assert!(sent.is_err(), "it was sent a descriptor");
+                }
+            }
+            // The last one is the server's to close.
+            if anybody {
+                drop(stream);
+            } else {
+                std::mem::forget(stream);
+            }
+            let honest = Server::new(&name, &Peers::default()).unwrap();
+            honest.segments(1, |_| Ok(())).unwrap();
+        }
+        socket::shut_down(stop.as_fd());
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_client_that_sends_descriptors_keeps_nobody_waiting() {
+        honest_beside_a_sender_of_descriptors("sender", false);
+    }
+
+    #[test]
+    fn a_client_that_can_send_descriptors_keeps_nobody_waiting() {
+        honest_beside_a_sender_of_descriptors("allowed sender", true);
     }
 }

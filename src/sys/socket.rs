@@ -3,13 +3,14 @@
 //! Owns: `socket`, `sendmsg`, `recvmsg`, `poll`, `SO_PEERCRED`. Uses: libc. Used by:
 //! `share`.
 //!
-//! Source: unix(7), cmsg(3), recvmsg(2), poll(2). Sockets are of sequential packets: a
+//! Source: unix(7), cmsg(3), recvmsg(2), poll(2), and signal(7): calls on a socket with a
+//! time limit are not restarted after a signal, so they are made again here. Sockets are of sequential packets: a
 //! message arrives as a whole. Names are abstract: they are in no file system, and go
 //! with the process that has them.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 /// The most descriptors in a message.
 pub const MAX_DESCRIPTORS: usize = 2;
@@ -61,48 +62,144 @@ fn check(result: libc::c_int) -> io::Result<()> {
     }
 }
 
-/// A socket that listens at `name`.
-pub fn listen(name: &[u8]) -> io::Result<OwnedFd> {
+/// A socket that has `name`, and can listen there.
+pub fn bind(name: &[u8]) -> io::Result<OwnedFd> {
     let (address, len) = address(name)?;
     let socket = socket()?;
     // SAFETY: the address is as long as it says.
     check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) })?;
-    // SAFETY: the socket is open.
-    check(unsafe { libc::listen(socket.as_raw_fd(), 16) })?;
     Ok(socket)
 }
 
-/// Refuses who connects from now on, and who has and was not accepted, wherever the
-/// socket is still open.
-pub fn stop_listening(listener: BorrowedFd<'_>) {
-    // SAFETY: the socket is open. It fails only for what does not listen.
-    unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) };
+/// Lets others connect to a socket that has a name.
+pub fn listen(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the socket is open.
+    check(unsafe { libc::listen(socket.as_raw_fd(), 16) })
 }
 
-/// A socket that is connected to who listens at `name`. Each call on it, this one
-/// included, takes `limit` at most: then `WouldBlock`.
-pub fn connect(name: &[u8], limit: Duration) -> io::Result<OwnedFd> {
+/// Ends a socket wherever it is still open: a child of a fork may have it as well. One
+/// that listens refuses who connects from now on, and who has and was not accepted.
+pub fn shut_down(socket: BorrowedFd<'_>) {
+    // SAFETY: the socket is open. It fails only for what is no longer connected.
+    unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
+}
+
+/// When a call must be done.
+#[derive(Clone, Copy)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// `limit` from now.
+    pub fn within(limit: Duration) -> Self {
+        let now = Instant::now();
+        // A time that no clock reaches is as good as a day.
+        Self(
+            now.checked_add(limit)
+                .unwrap_or(now + Duration::from_secs(86_400)),
+        )
+    }
+
+    /// Sets how long calls on `socket` may take by `option`, the one that is named after
+    /// the direction: what is left. `WouldBlock` if nothing is.
+    fn set(self, socket: BorrowedFd<'_>, option: libc::c_int) -> io::Result<()> {
+        let left = self.0.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::Error::from(io::ErrorKind::WouldBlock));
+        }
+        let limit = libc::timeval {
+            tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(libc::time_t::MAX),
+            // 0 would be for ever.
+            tv_usec: libc::suseconds_t::from(left.subsec_micros()).max(1),
+        };
+        set_option(socket, option, &limit)
+    }
+
+    /// Makes `call`, which takes until then at most, again after each signal.
+    fn call<T>(
+        self,
+        socket: BorrowedFd<'_>,
+        option: libc::c_int,
+        mut call: impl FnMut() -> io::Result<T>,
+    ) -> io::Result<T> {
+        loop {
+            self.set(socket, option)?;
+            match call() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+fn set_option<T>(socket: BorrowedFd<'_>, option: libc::c_int, value: &T) -> io::Result<()> {
+    // SAFETY: the value is there, and as long as it says.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw const *value).cast(),
+            size_of::<T>() as libc::socklen_t,
+        )
+    })
+}
+
+/// A socket that is connected to who listens at `name`. `WouldBlock` if that takes longer
+/// than until `deadline`.
+pub fn connect(name: &[u8], deadline: Deadline) -> io::Result<OwnedFd> {
     let (address, len) = address(name)?;
     let socket = socket()?;
-    let limit = libc::timeval {
-        tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_usec: limit.subsec_micros().into(),
-    };
-    for option in [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO] {
-        // SAFETY: the value is there, and as long as it says.
-        check(unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                option,
-                (&raw const limit).cast(),
-                size_of::<libc::timeval>() as libc::socklen_t,
-            )
-        })?;
-    }
-    // SAFETY: the address is as long as it says.
-    check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), len) })?;
+    deadline.call(socket.as_fd(), libc::SO_SNDTIMEO, || {
+        // SAFETY: the address is as long as it says. After a signal nothing has been
+        // begun: it is made again.
+        check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), len) })
+    })?;
     Ok(socket)
+}
+
+/// `send`, until `deadline` at most: then `WouldBlock`.
+pub fn send_until(socket: BorrowedFd<'_>, bytes: &[u8], deadline: Deadline) -> io::Result<()> {
+    deadline.call(socket, libc::SO_SNDTIMEO, || send(socket, bytes, &[]))
+}
+
+/// `receive`, until `deadline` at most: then `WouldBlock`.
+pub fn receive_until(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    deadline: Deadline,
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    deadline.call(socket, libc::SO_RCVTIMEO, || receive(socket, bytes))
+}
+
+/// `SO_PASSRIGHTS`, of Linux 6.16.
+const SO_PASSRIGHTS: libc::c_int = 83;
+
+/// Lets nobody send descriptors to whom a listening socket accepts: whoever closes the
+/// last one waits for what is behind it, which may be as long as its sender likes. An
+/// error before Linux 6.16.
+pub fn refuse_descriptors(listener: BorrowedFd<'_>) -> io::Result<()> {
+    let no: libc::c_int = 0;
+    set_option(listener, SO_PASSRIGHTS, &no)
+}
+
+/// Whether descriptors come with the next message, which is there. It stays.
+pub fn has_descriptors(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: all zero is an empty header: room for nothing.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: nothing is written but the flags.
+    match unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, flags) } {
+        0.. => Ok(message.msg_flags & libc::MSG_CTRUNC != 0),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether the other end has not read all that was sent to it.
+pub fn is_unread(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the number is there to be written.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) })?;
+    Ok(bytes != 0)
 }
 
 /// The next who connects to a listening socket.
@@ -240,8 +337,8 @@ pub fn send(
 }
 
 /// Receives a message of up to `bytes.len()` bytes, and the descriptors that came with
-/// it, whatever they are. One with more of either is refused. 0 bytes: the other end is
-/// closed.
+/// it, whatever they are. One with more of either is refused, with `EMSGSIZE`; `EMFILE` if
+/// this process can have no more of them. 0 bytes: the other end is closed.
 pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut part = libc::iovec {
         iov_base: bytes.as_mut_ptr().cast(),
@@ -274,8 +371,12 @@ pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, V
             header = libc::CMSG_NXTHDR(&message, header);
         }
     }
-    if message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
-        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    let truncated = |flag| message.msg_flags & flag != 0;
+    if truncated(libc::MSG_CTRUNC) && descriptors.len() < MAX_DESCRIPTORS {
+        return Err(io::Error::from_raw_os_error(libc::EMFILE));
+    }
+    if truncated(libc::MSG_TRUNC | libc::MSG_CTRUNC) {
+        return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
     }
     Ok((received, descriptors))
 }
@@ -285,7 +386,6 @@ mod tests {
     use super::*;
     use std::fs::File;
     use std::io::Read;
-    use std::os::fd::AsFd;
 
     #[test]
     fn descriptors_travel_with_their_bytes() {
@@ -316,6 +416,40 @@ mod tests {
         let (one, _other) = pair().unwrap();
         let three = [one.as_fd(); 3];
         assert!(send(one.as_fd(), b"x", &three).is_err());
+    }
+
+    #[test]
+    fn what_is_too_much_to_be_received_has_a_number() {
+        let (one, other) = pair().unwrap();
+        send(one.as_fd(), b"four", &[]).unwrap();
+        let error = receive(other.as_fd(), &mut [0; 3]).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE));
+    }
+
+    #[test]
+    fn descriptors_are_seen_before_they_are_received() {
+        let (one, other) = pair().unwrap();
+        let nothing = has_descriptors(other.as_fd()).unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        for descriptors in [&[][..], &[one.as_fd()]] {
+            send(one.as_fd(), b"x", descriptors).unwrap();
+            for _ in 0..2 {
+                let seen = has_descriptors(other.as_fd()).unwrap();
+                assert_eq!(seen, !descriptors.is_empty());
+            }
+            let (_, received) = receive(other.as_fd(), &mut [0; 1]).unwrap();
+            assert_eq!(received.len(), descriptors.len());
+        }
+    }
+
+    #[test]
+    fn what_the_other_end_has_not_read_is_known() {
+        let (one, other) = pair().unwrap();
+        assert!(!is_unread(one.as_fd()).unwrap());
+        send(one.as_fd(), b"x", &[]).unwrap();
+        assert!(is_unread(one.as_fd()).unwrap());
+        receive(other.as_fd(), &mut [0; 1]).unwrap();
+        assert!(!is_unread(one.as_fd()).unwrap());
     }
 
     #[test]
