@@ -14,7 +14,7 @@ use hugepool::{AllocError, Buffer, BuildError, Pages, Pool, Rung};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use support::kind::{Kind, both_kinds};
 use support::process::{NO_REGISTRATION, alone};
-use support::{cpus, on_cpu, pin};
+use support::{cpus, on_cpu, pin, skipped};
 
 both_kinds! {
     a_child_that_inherits_the_buffers_takes_and_gives_every_one,
@@ -49,7 +49,9 @@ fn in_fork(work: impl FnOnce() -> i32) -> i32 {
     let process = unsafe { libc::fork() };
     assert!(process >= 0, "fork");
     if process == 0 {
-        let code = work();
+        // A panic that left this thread would end the child well: it has no other.
+        let work = std::panic::AssertUnwindSafe(work);
+        let code = std::panic::catch_unwind(work).unwrap_or(101);
         // SAFETY: ends the child without running anything of the parent's.
         unsafe { libc::_exit(code) };
     }
@@ -116,6 +118,103 @@ fn handles_in_a_child() {
 }
 
 #[test]
+fn a_child_that_trims_a_shared_pool_maps_nothing_over_its_own() {
+    alone(
+        "a_child_that_trims_a_shared_pool_maps_nothing_over_its_own",
+        &[],
+        trims_in_a_child,
+    );
+}
+
+fn trims_in_a_child() {
+    let pool = Pool::builder().shared(Access::Read).build().unwrap();
+    pool.request(SIZE, SIZE, 2000).unwrap();
+    let shared = shared_mappings();
+    assert_eq!(shared.len(), 2, "the buffers and their states");
+    let unharmed = in_fork(|| {
+        if !fill_holes(&shared) {
+            return 2;
+        }
+        let trimmed = pool.trim();
+        i32::from(trimmed.segments != 0 || !are_whole(&shared))
+    });
+    assert_eq!(unharmed, 0, "1: its memory is gone; 2: no hole");
+    assert_eq!(pool.trim().segments, 1, "it is the parent's");
+}
+
+/// Where this process has memory that others can map, and how much.
+fn shared_mappings() -> Vec<(usize, usize)> {
+    std::fs::read_to_string("/proc/self/maps")
+        .unwrap()
+        .lines()
+        .filter(|line| line.contains("memfd:hugepool"))
+        .filter_map(|line| line.split_once(' ')?.0.split_once('-'))
+        .map(|(start, end)| {
+            let start = usize::from_str_radix(start, 16).unwrap();
+            (start, usize::from_str_radix(end, 16).unwrap() - start)
+        })
+        .collect()
+}
+
+/// Maps memory of this process's own where there are `holes`, and fills it. False if
+/// something is there.
+fn fill_holes(holes: &[(usize, usize)]) -> bool {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    holes.iter().all(|&(start, bytes)| {
+        let hole = std::ptr::without_provenance_mut(start);
+        // SAFETY: NOREPLACE: only where nothing is mapped.
+        let own = unsafe { libc::mmap(hole, bytes, access, flags, -1, 0) };
+        if own != hole {
+            return false;
+        }
+        // SAFETY: mapped just now, and so large.
+        unsafe { own.cast::<u8>().write_bytes(BYTE, bytes) };
+        true
+    })
+}
+
+/// Whether what `fill_holes` wrote is still there.
+fn are_whole(filled: &[(usize, usize)]) -> bool {
+    filled.iter().all(|&(start, bytes)| {
+        let own: *const u8 = std::ptr::with_exposed_provenance(start);
+        // SAFETY: mapped by `fill_holes`, if it still is; otherwise this process ends.
+        (0..bytes).all(|at| unsafe { own.add(at).read() } == BYTE)
+    })
+}
+
+/// The first process of a namespace of its own, twice: both have the number 1.
+#[test]
+fn a_child_with_its_parents_number_is_known_as_a_child() {
+    let name = "a_child_with_its_parents_number_is_known_as_a_child";
+    alone(name, &[], || {
+        // SAFETY: changes what number the next child has, or fails.
+        let apart = || unsafe { libc::unshare(libc::CLONE_NEWPID) } == 0;
+        if !apart() {
+            skipped("namespaces of processes: this process may not make them");
+            return;
+        }
+        let unharmed = in_fork(|| {
+            let builder = Pool::builder().reserve(SIZE, SIZE, 2000);
+            let pool = builder.shared(Access::Read).build().unwrap();
+            let shared = shared_mappings();
+            if std::process::id() != 1 || !apart() {
+                return 3;
+            }
+            let mut inherited = Some(pool);
+            in_fork(|| {
+                if std::process::id() != 1 || !fill_holes(&shared) {
+                    return 2;
+                }
+                drop(inherited.take());
+                i32::from(!are_whole(&shared))
+            })
+        });
+        assert_eq!(unharmed, 0, "1: its memory is gone; 2: no hole");
+    });
+}
+
+#[test]
 fn a_child_is_told_that_a_virtual_device_set_is_not_open_there() {
     alone(
         "a_child_is_told_that_a_virtual_device_set_is_not_open_there",
@@ -143,36 +242,15 @@ fn a_set_in_a_child() {
     set.end_configuration().unwrap();
     // Nothing is out: the end of it tears everything down. In the child what it does not
     // inherit is a hole, which its own mappings fill.
-    let shared: Vec<(usize, usize)> = std::fs::read_to_string("/proc/self/maps")
-        .unwrap()
-        .lines()
-        .filter(|line| line.contains("memfd:hugepool"))
-        .filter_map(|line| line.split_once(' ')?.0.split_once('-'))
-        .map(|(start, end)| {
-            let start = usize::from_str_radix(start, 16).unwrap();
-            (start, usize::from_str_radix(end, 16).unwrap() - start)
-        })
-        .collect();
+    let shared = shared_mappings();
     assert_eq!(shared.len(), 2, "the buffers and their states");
     let unharmed = in_fork(|| {
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
-        let access = libc::PROT_READ | libc::PROT_WRITE;
-        for &(start, bytes) in &shared {
-            let hole = std::ptr::without_provenance_mut(start);
-            // SAFETY: NOREPLACE: only where nothing is mapped.
-            let own = unsafe { libc::mmap(hole, bytes, access, flags, -1, 0) };
-            if own != hole {
-                return 2;
-            }
+        if !fill_holes(&shared) {
+            return 2;
         }
         // SAFETY: read once, and never used again in this process.
         drop(unsafe { std::ptr::read(&set) });
-        for &(start, bytes) in &shared {
-            let own: *mut u8 = std::ptr::with_exposed_provenance_mut(start);
-            // SAFETY: mapped above, if it still is.
-            unsafe { own.write_bytes(BYTE, bytes) };
-        }
-        0
+        i32::from(!are_whole(&shared))
     });
     assert_eq!(unharmed, 0);
     let start = set.allocate_buffer(4096, 0).unwrap().as_ptr();

@@ -25,6 +25,7 @@ pub use segment::{Segment, States};
 use crate::class::{Classes, GRANULE, Geometry, Line, MAX_ALIGNMENT, Reciprocal};
 use crate::error::{BuildError, OsError};
 use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::sys::fork;
 use crate::sys::map::Mapping;
 use crate::table::{Table, Zeroed};
 use crate::word::{Chunk, Index};
@@ -81,6 +82,9 @@ pub struct Arena {
     /// tables but not the segments: where those were its range has holes, which
     /// its next mapping may fill. So nothing is unmapped there.
     process: u32,
+    /// `forks()` then: a child may have the number that its parent has in another
+    /// namespace. Where the C library is passed by (clone(2)), the number tells.
+    forks: u32,
     granules: Table<Granule>,
 }
 
@@ -89,9 +93,11 @@ impl Arena {
     pub fn reserve(len: usize) -> io::Result<Self> {
         const GIB: usize = 1 << 30;
         let alignment = if len >= GIB { GIB } else { MAX_ALIGNMENT };
+        fork::watch()?;
         Ok(Self {
             memory: ManuallyDrop::new(Mapping::reserve(len, alignment)?),
             process: std::process::id(),
+            forks: fork::forks(),
             granules: Table::new(len / GRANULE)?,
         })
     }
@@ -109,7 +115,12 @@ impl Arena {
 
     /// True in a child of the process that reserved the range.
     pub fn is_inherited(&self) -> bool {
-        std::process::id() != self.process
+        self.is_forked() || std::process::id() != self.process
+    }
+
+    /// As `is_inherited`, for a child that `fork` made. Enters no kernel.
+    pub fn is_forked(&self) -> bool {
+        fork::forks() != self.forks
     }
 
     fn granule_count(&self) -> usize {

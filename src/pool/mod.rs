@@ -94,7 +94,7 @@ impl Shared {
             let segment = self.arena.segment(geometry, count, &self.memory)?;
             return self.admit(geometry, &Arc::new(segment), grown);
         };
-        if sharing.is_inherited() {
+        if self.arena.is_inherited() {
             return Err(BuildError::Forked);
         }
         let slots = sharing.take_slots(count)?;
@@ -143,7 +143,7 @@ impl Shared {
     /// Counts the buffers that are out as raw pointers, none of which will come home: the
     /// last handle is gone. Handles of them are stale from now on.
     fn abandon_raw(&self) -> u64 {
-        if self.sharing.as_ref().is_some_and(Sharing::is_inherited) {
+        if self.sharing.is_some() && self.arena.is_inherited() {
             // A child of a fork does not have the states. Nor does it unmap anything.
             return 0;
         }
@@ -430,7 +430,8 @@ impl Pool {
     /// Gives the memory of every segment back that was added by
     /// [`request`](Self::request) and whose buffers are all home. Segments that
     /// the pool was built with stay. Two trims at once may each find a part of
-    /// what is home, and then give nothing back.
+    /// what is home, and then give nothing back; nor does a child of a fork whose parent's
+    /// pool is shared.
     ///
     /// A region that was registered with a device or the kernel must be
     /// deregistered before its segment may be trimmed: the registration would
@@ -446,6 +447,11 @@ impl Pool {
     /// woken when it has looked at the class.
     pub fn trim(&self) -> Trimmed {
         let catalog = &self.shared().catalog;
+        if self.is_shared() && self.shared().arena.is_inherited() {
+            // A child of a fork has neither the memory nor the states, and where they
+            // were may be its own.
+            return Trimmed::default();
+        }
         let gone = catalog.trim();
         for segment in &gone {
             self.shared().unshare_states(segment);

@@ -14,7 +14,6 @@ use crate::share::{
     publish,
 };
 use crate::sync::{AtomicU32, Ordering};
-use crate::sys::fork;
 use crate::sys::limits::base_page;
 use crate::sys::memfd;
 use crate::word::Index;
@@ -33,25 +32,16 @@ pub struct Sharing {
     /// The first slot that no buffer has had.
     next_slot: AtomicU32,
     slots: Slots,
-    /// `forks()` when it was made: a child does not have the states.
-    forks: u32,
 }
 
 impl Sharing {
     /// For an arena of `granules`.
     pub(super) fn new(granules: usize) -> Result<Self, BuildError> {
-        fork::watch().map_err(os("pthread_atfork"))?;
         Ok(Self {
             id: RandomState::new().hash_one(std::process::id()),
             next_slot: AtomicU32::new(FIRST_SLOT),
             slots: Slots::new(granules).map_err(os("mmap"))?,
-            forks: fork::forks(),
         })
-    }
-
-    /// Whether this is a child of the process that made the pool.
-    pub(super) fn is_inherited(&self) -> bool {
-        fork::forks() != self.forks
     }
 
     /// Gives the buffers of a new segment, which nobody has, the slots from `first` on.
@@ -68,10 +58,11 @@ impl Sharing {
     pub(super) fn take_slots(&self, count: usize) -> Result<Range<u32>, BuildError> {
         let limit = (Handle::SLOTS - FIRST_SLOT) as usize;
         let more = u32::try_from(count).map_err(|_| BuildError::TooManySlots { limit })?;
-        // Relaxed, here and below: unique numbers, nothing more.
+        // Acquire: what was written for slots that are given back comes before what is
+        // written for them now.
         let taken = self
             .next_slot
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
+            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |next| {
                 next.checked_add(more).filter(|&end| end <= Handle::SLOTS)
             });
         let first = taken.map_err(|_| BuildError::TooManySlots { limit })?;
@@ -81,9 +72,9 @@ impl Sharing {
     /// Gives back slots that no buffer has had, unless others were taken since.
     pub(super) fn give_slots_back(&self, slots: &Range<u32>) {
         let (end, start) = (slots.end, slots.start);
-        let order = Ordering::Relaxed;
-        // If it fails they are lost.
-        let _ = self.next_slot.compare_exchange(end, start, order, order);
+        let (given, kept) = (Ordering::Release, Ordering::Relaxed);
+        // Release: see `take_slots`. If it fails they are lost.
+        let _ = self.next_slot.compare_exchange(end, start, given, kept);
     }
 }
 
@@ -246,7 +237,8 @@ impl Pool {
     /// [`Client::open`](crate::share::Client::open). `peers` says who may; by default
     /// processes of this one's user. The name is that of an abstract socket,
     /// `hugepool/name`, of this network namespace. Starts a thread, which keeps the pool
-    /// open.
+    /// open. (If the server is killed, the name stays taken as long as a child of a fork
+    /// lives that has not called `exec`.)
     ///
     /// # Errors
     ///
@@ -314,11 +306,13 @@ impl Pool {
     /// ```
     pub fn view(&self, handle: Handle) -> Result<View, ShareError> {
         let (shared, slots) = self.slots()?;
-        let found = slots.find(handle, |index| shared.state(index));
-        let view = found.and_then(|(index, size)| {
+        let found = slots.find(handle, |index| {
             let line = shared.arena.class_of(shared.catalog.classes(), index)?;
+            Some((line.start(index), shared.state(index)))
+        });
+        let view = found.and_then(|(start, size)| {
             Some(View {
-                start: NonNull::new(line.start(index))?,
+                start: NonNull::new(start)?,
                 size: size as usize,
                 prefix: shared.prefix(),
                 writable: true,
@@ -331,7 +325,8 @@ impl Pool {
     fn slots(&self) -> Result<(&Shared, &Slots), ShareError> {
         let shared = self.shared();
         let sharing = shared.sharing.as_ref().ok_or(ShareError::NotShared)?;
-        match sharing.is_inherited() {
+        // A child of a fork does not have the states.
+        match shared.arena.is_forked() {
             true => Err(ShareError::Forked),
             false => Ok((shared, &sharing.slots)),
         }

@@ -64,25 +64,29 @@ impl Slots {
         Handle::of(self.slot(index)?, state)
     }
 
-    /// The buffer that `handle` names, and how many bytes it is out with; `state` says
-    /// each buffer's. `None` if the handle is stale, or forged.
-    pub fn find<'a>(
+    /// What `place` says of the buffer that `handle` names, besides its state, and how many
+    /// bytes it is out with. `None` if the handle is stale, or forged.
+    ///
+    /// What `place` reads of the buffer's segment, with Acquire, is that of the segment
+    /// whose slots they are: a later one's is written after its slots.
+    pub fn find<'a, T>(
         &self,
         handle: Handle,
-        state: impl FnOnce(Index) -> &'a State,
-    ) -> Option<(Index, u32)> {
+        place: impl FnOnce(Index) -> Option<(T, &'a State)>,
+    ) -> Option<(T, u32)> {
         let slot = handle.slot();
         let buffer = self.buffers.get(slot as usize);
         let index = Index::from_raw(buffer.load(Ordering::Relaxed))?;
+        let (found, state) = place(index)?;
         let (size, has) = fault!(
             SlotLookedFirst,
             {
                 let has = self.slot(index);
-                (handle.size(state(index))?, has)
+                (handle.size(state)?, has)
             },
-            (handle.size(state(index))?, self.slot(index))
+            (handle.size(state)?, self.slot(index))
         );
-        (has == Some(slot)).then_some((index, size))
+        (has == Some(slot)).then_some((found, size))
     }
 
     /// Bytes of memory that the tables occupy, read from the kernel.

@@ -1,6 +1,6 @@
 //! Whether this process is a child of the one that was here before.
 //!
-//! Owns: the count of forks. Uses: libc. Used by: `share`, `pool`, `vdi`.
+//! Owns: the count of forks. Uses: libc. Used by: `arena`, `share`, `vdi`.
 //!
 //! Source: pthread_atfork(3). What `vfork`, or `clone` without the C library, makes is
 //! not counted.

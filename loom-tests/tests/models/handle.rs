@@ -87,7 +87,7 @@ impl Pool {
 
     fn find(&self, handle: Handle) -> Option<u32> {
         self.slots
-            .find(handle, |_| &self.state)
+            .find(handle, |_| Some(((), &self.state)))
             .map(|found| found.1)
     }
 }
