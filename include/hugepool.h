@@ -125,7 +125,7 @@
 #define HP_VD_E_PROTOCOL 0x8077000Cu
 
 /*
- It is open.
+ It is open, or all of them are.
  */
 #define HP_VD_E_OPEN 0x8077000Du
 
@@ -905,7 +905,7 @@ uint32_t hp_vdi_request_buffers(const hp_vdi *set,
 uint32_t hp_vdi_end_configuration(const hp_vdi *set);
 
 /*
- OpenDevice: one more device is open.
+ OpenDevice: one more device is open; HP_VD_E_OPEN if all are.
 
  # Safety
 

@@ -1,7 +1,9 @@
 //! What each call of a virtual device set does in each state.
 
 use hugepool::Pool;
-use hugepool::vdi::{Call, Config, Error, Parameters, Set, State, VD_E_ABORT, VD_E_PROTOCOL};
+use hugepool::vdi::{
+    Call, Config, Error, Parameters, Set, State, VD_E_ABORT, VD_E_OPEN, VD_E_PROTOCOL,
+};
 
 const SIZE: u32 = 64 << 10;
 
@@ -130,7 +132,11 @@ fn the_last_device_that_is_closed_ends_the_set() {
     let (set, _) = set_in(State::Initializing);
     set.open_device().unwrap();
     set.open_device().unwrap();
-    assert_eq!(set.open_device(), Err(Error::Devices { limit: 2 }));
+    let all = set.open_device().unwrap_err();
+    assert_eq!(
+        (&all, all.code()),
+        (&Error::Devices { limit: 2 }, VD_E_OPEN)
+    );
     set.close_device().unwrap();
     assert_eq!(set.state(), State::Active);
     set.close_device().unwrap();

@@ -32,7 +32,7 @@ pub const HP_VD_E_MEMORY: u32 = 0x8077_000a;
 pub const HP_VD_E_UNEXPECTED: u32 = 0x8077_000b;
 /// The set is in the wrong state for the call.
 pub const HP_VD_E_PROTOCOL: u32 = 0x8077_000c;
-/// It is open.
+/// It is open, or all of them are.
 pub const HP_VD_E_OPEN: u32 = 0x8077_000d;
 /// It is being closed.
 pub const HP_VD_E_CLOSE: u32 = 0x8077_000e;

@@ -261,7 +261,7 @@ pub unsafe extern "C" fn hp_vdi_end_configuration(set: *const hp_vdi) -> u32 {
     unsafe { call(set, Set::end_configuration) }
 }
 
-/// OpenDevice: one more device is open.
+/// OpenDevice: one more device is open; HP_VD_E_OPEN if all are.
 ///
 /// # Safety
 ///

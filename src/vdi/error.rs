@@ -39,7 +39,7 @@ codes! {
     VD_E_UNEXPECTED = 11;
     /// The set is in the wrong state for the call.
     VD_E_PROTOCOL = 12;
-    /// It is open.
+    /// It is open, or all of them are.
     VD_E_OPEN = 13;
     /// It is being closed.
     VD_E_CLOSE = 14;
@@ -142,9 +142,9 @@ impl Error {
             | Self::Alignment { .. }
             | Self::TransferSize { .. }
             | Self::DeviceCount { .. }
-            | Self::Devices { .. }
             | Self::TooLarge { .. }
             | Self::Free(_) => VD_E_INVALID,
+            Self::Devices { .. } => VD_E_OPEN,
             Self::Build(error) => match error {
                 BuildError::ZeroSize
                 | BuildError::BadAlignment { .. }

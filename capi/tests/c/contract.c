@@ -233,7 +233,7 @@ static void limits(void) {
     /* No more devices than were wished for. */
     OK(hp_vdi_open_device(set));
     OK(hp_vdi_open_device(set));
-    EXPECT(hp_vdi_open_device(set), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_open_device(set), HP_VD_E_OPEN);
     hp_vdi_release(set);
 }
 
