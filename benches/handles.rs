@@ -12,7 +12,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use hugepool::Pool;
 use hugepool::share::{Access, Client};
 use std::hint::black_box;
-use support::{build, config};
+use support::{build, config, label};
 
 const SIZE: usize = 64 << 10;
 const ALIGNMENT: usize = 4096;
@@ -47,7 +47,7 @@ fn handles(criterion: &mut Criterion) {
             |start: &std::ptr::NonNull<u8>| pool.handle(start.as_ptr()).expect("it is out");
         held.sort_by_key(|start| handle(start).raw());
         for (start, which) in [(held[0], "first"), (held[segments - 1], "last")] {
-            let name = |what| format!("{what}/{which} of {segments}");
+            let name = |what| format!("{what}/{}/{which} of {segments}", label(SIZE));
             let number = handle(&start);
             let view = client.map(number).expect("it is out");
             group.bench_function(name("pool.handle"), |bencher| {

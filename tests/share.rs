@@ -375,7 +375,7 @@ fn a_forged_layout_says_what_is_wrong_with_it() {
         (6, "bytes", &[u64::MAX - 4095]),
         (7, "prefix zone", &[1, 0, u64::MAX]),
         (8, "prefix zone", &[4097, u64::MAX]),
-        (9, "bytes", &[0, 3 * 8192 - 1, u64::MAX]),
+        (9, "bytes", &[0, 3 * 8192 - 1, (2 << 20) + 4096, u64::MAX]),
         (10, "access", &[2, u64::MAX]),
     ];
     for (at, what, words) in wrong {

@@ -6,7 +6,7 @@
 use super::error::ShareError;
 use super::handle::Handle;
 use crate::arena::Access;
-use crate::class::{Geometry, MAX_ALIGNMENT, MAX_SIZE};
+use crate::class::{GRANULE, Geometry, MAX_ALIGNMENT, MAX_SIZE};
 use std::os::fd::OwnedFd;
 
 /// What a process needs to map a segment.
@@ -177,7 +177,11 @@ impl Layout {
             return forged("stride");
         }
         let cells = self.stride.checked_mul(self.count.into());
-        if cells.is_none_or(|cells| cells > self.bytes) || isize::try_from(self.bytes).is_err() {
+        let whole = self.bytes.is_multiple_of(GRANULE as u64);
+        if cells.is_none_or(|cells| cells > self.bytes)
+            || !whole
+            || isize::try_from(self.bytes).is_err()
+        {
             return forged("bytes");
         }
         Ok(())

@@ -193,6 +193,15 @@ impl Mapping {
             Backing::Transparent | Backing::Base => 0,
         };
         let access = libc::PROT_READ | libc::PROT_WRITE;
+        if let Backing::HugeTlb(_) = backing {
+            // Before Linux 6.12 a mapping that fails for lack of pages has unmapped what
+            // was at its fixed place, and another thread's may come there. So first where
+            // it does no harm.
+            drop(Self {
+                base: map(std::ptr::null_mut(), len, access, flags)?,
+                len,
+            });
+        }
         map(self.at(offset, len), len, access, flags | libc::MAP_FIXED)?;
         self.advise_backing(offset, len, backing)
     }
@@ -246,6 +255,13 @@ impl Mapping {
         alignment: usize,
         writable: bool,
     ) -> io::Result<Self> {
+        let write = if writable { libc::PROT_WRITE } else { 0 };
+        let (access, flags) = (libc::PROT_READ | write, libc::MAP_SHARED);
+        // First where it does no harm if it fails: see `commit`.
+        drop(Self {
+            base: map_from(std::ptr::null_mut(), len, access, flags, fd.as_raw_fd(), 0)?,
+            len,
+        });
         let mapping = Self::reserve(len, alignment)?;
         // SAFETY: nobody knows of it yet. The caller has looked at the seals.
         unsafe { mapping.commit_from(0, len, fd, 0, writable) }?;

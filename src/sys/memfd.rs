@@ -80,9 +80,8 @@ fn is_writable(fd: BorrowedFd<'_>) -> io::Result<bool> {
 }
 
 /// Takes the pages from the hugetlb pool that mappings will need, or fails as `mmap` does.
-/// They stay taken until nobody has the memory. (A mapping at a fixed place that fails for
-/// lack of pages has unmapped what was there, before Linux 6.12, and others may be mapped
-/// there before it is replaced.)
+/// They stay taken until nobody has the memory. (So a mapping at a fixed place does not
+/// fail: see `Mapping::commit`.)
 pub fn reserve(fd: BorrowedFd<'_>) -> io::Result<()> {
     try_map(fd)
 }
