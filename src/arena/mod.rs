@@ -25,7 +25,7 @@ pub use segment::{Segment, States};
 use crate::class::{Classes, GRANULE, Geometry, Line, MAX_ALIGNMENT, Reciprocal};
 use crate::error::{BuildError, OsError};
 use crate::sync::{Arc, AtomicU64, Ordering};
-use crate::sys::fork;
+use crate::sys::fork::{self, Origin};
 use crate::sys::map::Mapping;
 use crate::table::{Table, Zeroed};
 use crate::word::{Chunk, Index};
@@ -81,10 +81,7 @@ pub struct Arena {
     /// The process that reserved the range. A child of a fork inherits the
     /// tables but not the segments: where those were its range has holes, which
     /// its next mapping may fill. So nothing is unmapped there.
-    process: u32,
-    /// `forks()` then: a child may have the number that its parent has in another
-    /// namespace. Where the C library is passed by (clone(2)), the number tells.
-    forks: u32,
+    origin: Origin,
     granules: Table<Granule>,
 }
 
@@ -96,8 +93,7 @@ impl Arena {
         fork::watch()?;
         Ok(Self {
             memory: ManuallyDrop::new(Mapping::reserve(len, alignment)?),
-            process: std::process::id(),
-            forks: fork::forks(),
+            origin: Origin::here(),
             granules: Table::new(len / GRANULE)?,
         })
     }
@@ -115,12 +111,13 @@ impl Arena {
 
     /// True in a child of the process that reserved the range.
     pub fn is_inherited(&self) -> bool {
-        self.is_forked() || std::process::id() != self.process
+        self.origin.is_inherited()
     }
 
     /// As `is_inherited`, for a child that `fork` made. Enters no kernel.
+    #[inline(always)]
     pub fn is_forked(&self) -> bool {
-        fork::forks() != self.forks
+        self.origin.is_forked()
     }
 
     fn granule_count(&self) -> usize {

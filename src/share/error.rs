@@ -19,6 +19,8 @@ pub enum ShareError {
     Aborted,
     /// The set, or the pool, is that of the process of which this one is a child.
     Forked,
+    /// Somebody has published something by that name.
+    NameTaken,
     /// Nobody has published anything by that name.
     NotPublished,
     /// The client has opened nothing.
@@ -130,6 +132,7 @@ impl fmt::Display for ShareError {
                 f,
                 "not in this child of a fork: the buffers are its parent's"
             ),
+            Self::NameTaken => write!(f, "somebody has published something by that name"),
             Self::NotPublished => write!(f, "nobody has published anything by that name"),
             Self::NotOpen => write!(f, "the client has opened nothing"),
             Self::AlreadyOpen => write!(f, "the client has opened something already"),

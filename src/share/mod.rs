@@ -32,6 +32,8 @@ mod handle;
 mod layout;
 #[cfg(not(hugepool_loom))]
 mod name;
+#[cfg(not(hugepool_loom))]
+mod serve;
 mod slots;
 
 #[cfg(not(hugepool_loom))]

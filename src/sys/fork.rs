@@ -40,3 +40,33 @@ pub fn watch() -> io::Result<()> {
 pub fn forks() -> u32 {
     FORKS.load(Ordering::Relaxed)
 }
+
+/// The process in which something was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// Its number. A child may have the same in another namespace.
+    process: u32,
+    /// `forks()` there. What `clone` made without the C library is not counted.
+    forks: u32,
+}
+
+impl Origin {
+    /// This process.
+    pub fn here() -> Self {
+        Self {
+            process: std::process::id(),
+            forks: forks(),
+        }
+    }
+
+    /// Whether this is a child of it.
+    pub fn is_inherited(self) -> bool {
+        self.is_forked() || std::process::id() != self.process
+    }
+
+    /// As `is_inherited`, for a child that `fork` made. Enters no kernel.
+    #[inline(always)]
+    pub fn is_forked(self) -> bool {
+        forks() != self.forks
+    }
+}

@@ -24,6 +24,8 @@ pub mod numa;
 #[cfg(not(hugepool_loom))]
 pub mod rseq;
 #[cfg(not(hugepool_loom))]
+pub mod signal;
+#[cfg(not(hugepool_loom))]
 pub mod smaps;
 #[cfg(not(hugepool_loom))]
 pub mod socket;

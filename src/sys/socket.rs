@@ -182,6 +182,13 @@ pub fn refuse_descriptors(listener: BorrowedFd<'_>) -> io::Result<()> {
     set_option(listener, SO_PASSRIGHTS, &no)
 }
 
+/// As before Linux 6.16.
+#[cfg(test)]
+pub fn allow_descriptors(listener: BorrowedFd<'_>) {
+    let yes: libc::c_int = 1;
+    let _ = set_option(listener, SO_PASSRIGHTS, &yes);
+}
+
 /// Whether descriptors come with the next message, which is there. It stays.
 pub fn has_descriptors(socket: BorrowedFd<'_>) -> io::Result<bool> {
     // SAFETY: all zero is an empty header: room for nothing.
@@ -192,6 +199,11 @@ pub fn has_descriptors(socket: BorrowedFd<'_>) -> io::Result<bool> {
         0.. => Ok(message.msg_flags & libc::MSG_CTRUNC != 0),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Whether the other end, which sends nothing, is closed.
+pub fn is_ended(socket: BorrowedFd<'_>) -> bool {
+    has_descriptors(socket).is_ok()
 }
 
 /// Whether the other end has not read all that was sent to it.
@@ -225,9 +237,10 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(both.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).into())
 }
 
-/// Waits until one of `sockets` has something to read, or is closed at the other end;
-/// says which.
-pub fn wait(sockets: &[BorrowedFd<'_>]) -> io::Result<Vec<bool>> {
+/// Waits until one of `sockets` has something to read, or is closed at the other end, but
+/// not longer than `limit`; says which.
+pub fn wait(sockets: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::Result<Vec<bool>> {
+    let limit = limit.map_or(-1, |limit| limit.as_millis().try_into().unwrap_or(i32::MAX));
     let mut polled: Vec<libc::pollfd> = (sockets.iter())
         .map(|socket| libc::pollfd {
             fd: socket.as_raw_fd(),
@@ -236,7 +249,7 @@ pub fn wait(sockets: &[BorrowedFd<'_>]) -> io::Result<Vec<bool>> {
         })
         .collect();
     // SAFETY: as many as it says.
-    while unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, -1) } < 0 {
+    while unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, limit) } < 0 {
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {
             return Err(error);

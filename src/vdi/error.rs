@@ -145,6 +145,7 @@ impl Error {
             | Self::TooLarge { .. }
             | Self::Free(_) => VD_E_INVALID,
             Self::Devices { .. } => VD_E_OPEN,
+            Self::Build(BuildError::Forked) => VD_E_NOTOPEN,
             Self::Build(error) => match error {
                 BuildError::ZeroSize
                 | BuildError::BadAlignment { .. }
@@ -178,6 +179,7 @@ impl ShareError {
             Self::Aborted => VD_E_ABORT,
             Self::Forked => VD_E_NOTOPEN,
             Self::Peer { .. } | Self::Refused => VD_E_SECURITY,
+            Self::NameTaken => VD_E_OPEN,
             Self::HungUp => VD_E_BUSY,
             Self::TimedOut { .. } => VD_E_TIMEOUT,
             Self::System(_) => VD_E_UNEXPECTED,
