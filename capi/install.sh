@@ -18,17 +18,28 @@ target=${CARGO_TARGET_DIR:-target}
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 : "${version:?Cargo.toml says no version}"
 # What the shared library is called by those who are linked to it: build.rs says the same.
-case $version in
-    0.*) major=${version%.*} ;;
-    *) major=${version%%.*} ;;
+core=${version%%[-+]*}
+case $core in
+    0.*) major=${core%.*} ;;
+    *) major=${core%%.*} ;;
 esac
 
+# Where cargo puts them: for this machine, or for the one that CARGO_BUILD_TARGET names.
+built=$target/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}release
+# What is there already is not taken for what is built now.
+rm -f "$built/libhugepool.a" "$built/libhugepool.so"
 cargo build --locked --release -p hugepool-capi --target-dir "$target"
+for library in a so; do
+    if [ ! -f "$built/libhugepool.$library" ]; then
+        echo "cargo did not put libhugepool.$library into $built: is build.target set in a configuration?" >&2
+        exit 1
+    fi
+done
 
 install -d "$destdir$includedir/hugepool" "$destdir$libdir/pkgconfig"
 install -m 644 include/hugepool.h include/hugepool.hpp "$destdir$includedir/hugepool/"
-install -m 644 "$target/release/libhugepool.a" "$destdir$libdir/"
-install -m 755 "$target/release/libhugepool.so" "$destdir$libdir/libhugepool.so.$version"
+install -m 644 "$built/libhugepool.a" "$destdir$libdir/"
+install -m 755 "$built/libhugepool.so" "$destdir$libdir/libhugepool.so.$version"
 ln -sf "libhugepool.so.$version" "$destdir$libdir/libhugepool.so.$major"
 ln -sf "libhugepool.so.$major" "$destdir$libdir/libhugepool.so"
 cat >"$destdir$libdir/pkgconfig/hugepool.pc" <<END

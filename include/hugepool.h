@@ -4,11 +4,16 @@
  *
  * Made from capi/src by `HUGEPOOL_UPDATE_HEADER=1 cargo test -p hugepool-capi --test header`.
  *
- * Every call may be made by any thread at any time. A call that returns a code returns
- * HP_NOERROR or one of HP_VD_E_*, and has changed nothing unless it returns HP_NOERROR;
- * hp_last_error says more. A null pointer, or one that is not aligned, is HP_VD_E_INVALID
- * wherever an object or a place for a result is expected. What C cannot check: an object
- * must not be used after its *_release, and must be one that its *_new or *_build gave.
+ * Every call may be made by any thread at any time, but where it says otherwise. A call
+ * that returns a code returns HP_NOERROR or one of HP_VD_E_*; unless it is HP_NOERROR
+ * nothing has changed, but places for results, which are null or zero then, and where it
+ * says otherwise. hp_last_error says more. A null pointer, or one that is not aligned, is
+ * HP_VD_E_INVALID wherever an object or a place for a result is expected.
+ *
+ * In a child of a fork a set, and a pool whose buffers it did not inherit, are
+ * HP_VD_E_NOTOPEN; clients, builders and the numbers of a pool are not for it to use. What C
+ * cannot check: an object must not be used after its *_release, and must be one that a call
+ * of this header gave; two threads must not free one buffer at a time.
  */
 
 #ifndef HUGEPOOL_H
@@ -665,7 +670,8 @@ void hp_pool_release(hp_pool *pool);
 
 /*
  Takes a buffer of `size` bytes whose address is a multiple of `alignment`. `*buffer` is
- null if it fails.
+ null if it fails: HP_VD_E_INVALID if no buffer of the pool could ever do,
+ HP_VD_E_MEMORY if none is free.
 
  # Safety
 
@@ -763,7 +769,8 @@ uint32_t hp_pool_stats(const hp_pool *pool, hp_stats *stats);
 /*
  Lets clients open the set by `name` until hp_publication_release; `who` says whom: this
  process's own user, by default. Before the buffers are mapped, and after Close, they
- are told HP_VD_E_PROTOCOL. `*publication` is null if it fails. Starts a thread.
+ are told HP_VD_E_PROTOCOL. `*publication` is null if it fails: HP_VD_E_OPEN if the name
+ is taken. Starts a thread.
 
  # Safety
 
@@ -923,8 +930,8 @@ uint32_t hp_vdi_open_device(const hp_vdi *set);
 uint32_t hp_vdi_close_device(const hp_vdi *set);
 
 /*
- SignalAbort: ends every wait with HP_VD_E_ABORT, and every call to come but
- hp_vdi_free_buffer and hp_vdi_close.
+ SignalAbort: ends every wait with HP_VD_E_ABORT. Calls that need the buffers are refused
+ from now on, but hp_vdi_free_buffer and hp_vdi_close.
 
  # Safety
 

@@ -2,13 +2,15 @@
  * hugepool for C++: the two sides of a virtual device set, with the names and the order of
  * arguments of Microsoft's VDI reference. Header only; C++11; over hugepool.h.
  *
- * Three things differ from the reference, all of them on purpose:
+ * What differs from the reference, on purpose:
  *
  * - `Open` also takes what the client wishes. There, the client has said so by `Create`,
  *   which is not part of this library.
  * - `BeginConfiguration` takes its five numbers by name (`hp_vd_parameters`): the reference
  *   and the published header give two of them in different orders.
- * - The waiting `AllocateBuffer`, and handles on the server's side, are additions.
+ * - The fields of `VDConfig` have C names (`device_count` for `deviceCount`).
+ * - The set hands out no device objects: `OpenDevice` and `CloseDevice` count.
+ * - `AllocateBufferWithin`, which waits, and handles on the server's side, are additions.
  *
  * Names are UTF-8. Results are HP_NOERROR or HP_VD_E_*, as a signed HRESULT: errors are
  * negative. `IsSharedBuffer` gives TRUE (1) or FALSE (0) in its place.
@@ -21,6 +23,7 @@
 
 #include "hugepool.h"
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -87,17 +90,20 @@ class ServerVirtualDeviceSet {
     HRESULT Open(LPCSTR lpInstanceName, LPCSTR lpName, const VDConfig &client,
                  const hp_peers *who = nullptr) {
         hp_publication *publication = nullptr;
-        if (lpName != nullptr && publication_ == nullptr) {
+        VDConfig known;
+        /* One that has been opened is not published first. */
+        if (hp_vdi_get_configuration(set_, &known) != HP_VD_E_PROTOCOL)
+            return detail::result(hp_vdi_open(set_, &client));
+        if (lpName != nullptr) {
             const std::string name = detail::full_name(lpInstanceName, lpName);
             const std::uint32_t code = hp_vdi_publish(set_, name.c_str(), who, &publication);
             if (code != HP_NOERROR)
                 return detail::result(code);
         }
         const std::uint32_t code = hp_vdi_open(set_, &client);
-        if (code == HP_NOERROR && publication != nullptr)
-            publication_ = publication;
-        else
-            hp_publication_release(publication);
+        if (code == HP_NOERROR)
+            publication = publication_.exchange(publication);
+        hp_publication_release(publication);
         return detail::result(code);
     }
 
@@ -130,8 +136,8 @@ class ServerVirtualDeviceSet {
     }
 
     /* As AllocateBuffer, and waits up to `dwMilliseconds` (0xffffffff: for ever). */
-    HRESULT AllocateBuffer(LPVOID *ppBuffer, UINT32 dwSize, UINT32 dwAlignment,
-                           UINT32 dwMilliseconds) {
+    HRESULT AllocateBufferWithin(LPVOID *ppBuffer, UINT32 dwSize, UINT32 dwAlignment,
+                                 UINT32 dwMilliseconds) {
         return detail::result(hp_vdi_allocate_buffer_timeout(set_, ppBuffer, dwSize,
                                                              dwAlignment, dwMilliseconds));
     }
@@ -147,7 +153,13 @@ class ServerVirtualDeviceSet {
 
     HRESULT SignalAbort() { return detail::result(hp_vdi_signal_abort(set_)); }
 
-    HRESULT Close() { return detail::result(hp_vdi_close(set_)); }
+    /* The name can be had again. */
+    HRESULT Close() {
+        const std::uint32_t code = hp_vdi_close(set_);
+        if (code == HP_NOERROR)
+            hp_publication_release(publication_.exchange(nullptr));
+        return detail::result(code);
+    }
 
     /* By which clients know a buffer that is out. */
     HRESULT GetBufferHandle(const void *pBuffer, DWORD *pBufferHandle) {
@@ -170,11 +182,11 @@ class ServerVirtualDeviceSet {
   private:
     void swap(ServerVirtualDeviceSet &other) {
         std::swap(set_, other.set_);
-        std::swap(publication_, other.publication_);
+        publication_ = other.publication_.exchange(publication_);
     }
 
     hp_vdi *set_ = nullptr;
-    hp_publication *publication_ = nullptr;
+    std::atomic<hp_publication *> publication_{nullptr};
 };
 
 /* A client's side, as far as buffers go: IClientVirtualDeviceSet2. */

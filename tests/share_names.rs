@@ -653,15 +653,21 @@ fn clients_that_read_nothing_do_not_use_up_the_descriptors_on_their_way() {
                 // SAFETY: ends this process.
                 unsafe { libc::_exit(1) };
             }
-            let sockets: Vec<_> = (0..500).map(|_| connect(&name)).collect();
-            for socket in &sockets {
-                let fd = std::os::fd::AsRawFd::as_raw_fd(socket);
+            let mut sockets = Vec::new();
+            for _ in 0..500 {
+                let socket = connect(&name);
+                let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
                 let mut answer = [0u8; 4];
-                // SAFETY: the buffers are as long as they say.
+                // SAFETY: the buffers are as long as they say. The answer is seen, and
+                // stays where it is.
                 unsafe {
-                    libc::recv(fd, answer.as_mut_ptr().cast(), 4, 0);
-                    libc::send(fd, [0u8; 4].as_ptr().cast(), 4, libc::MSG_NOSIGNAL);
+                    let answer = answer.as_mut_ptr().cast();
+                    if libc::recv(fd, answer, 4, 0) == 4 {
+                        libc::send(fd, [0u8; 4].as_ptr().cast(), 4, libc::MSG_NOSIGNAL);
+                        libc::recv(fd, answer, 4, libc::MSG_PEEK);
+                    }
                 }
+                sockets.push(socket);
             }
             tell(&connected.1);
             loop {

@@ -5,7 +5,7 @@
 use crate::error::{Failure, done, object, put, release};
 use crate::handle::{hp_view, put_view};
 use crate::peers::{hp_peers, peers, text};
-use ::pool::share::{Client, Export, Handle, Layout};
+use ::pool::share::{Client, Export, Handle, Layout, ShareError};
 use std::ffi::{c_char, c_int, c_void};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr::null_mut;
@@ -75,6 +75,12 @@ pub unsafe extern "C" fn hp_client_attach(
         let client = unsafe { object(client, "client") }?;
         if layout.is_null() {
             return Err(Failure::Pointer("layout"));
+        }
+        if bytes != Layout::BYTES {
+            return Err(Failure::Share(ShareError::Truncated {
+                given: bytes,
+                needed: Layout::BYTES,
+            }));
         }
         // SAFETY: the caller says so.
         let layout = unsafe { std::slice::from_raw_parts(layout, bytes) };

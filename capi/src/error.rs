@@ -70,6 +70,8 @@ pub enum Failure {
     Set(Error),
     /// Something between processes failed.
     Share(ShareError),
+    /// This is a child of a fork that does not have the buffers.
+    Forked,
     /// A string is not UTF-8.
     Text(&'static str),
     /// A number stands for nothing.
@@ -94,6 +96,7 @@ impl Failure {
             Self::Set(error) => error.code(),
             Self::Text(_) | Self::Number { .. } | Self::Descriptor { .. } => HP_VD_E_INVALID,
             Self::Share(error) => error.code(),
+            Self::Forked => HP_VD_E_NOTOPEN,
         }
     }
 }
@@ -107,6 +110,7 @@ impl Display for Failure {
             Self::Free(error) => error.fmt(f),
             Self::Set(error) => error.fmt(f),
             Self::Share(error) => error.fmt(f),
+            Self::Forked => ShareError::Forked.fmt(f),
             Self::Text(name) => write!(f, "{name} is not UTF-8"),
             Self::Number { name, given, limit } => {
                 write!(f, "{name} {given}: must be below {limit}")

@@ -38,6 +38,9 @@ pub unsafe fn peers(who: *const hp_peers) -> Result<Peers, Failure> {
     Ok((groups.iter()).fold(peers, |peers, &group| peers.group(group)))
 }
 
+/// The most users, or groups.
+const MOST: usize = 1 << 16;
+
 /// # Safety
 ///
 /// `start` points to `count` numbers, or is null.
@@ -48,6 +51,10 @@ unsafe fn numbers<'a>(
 ) -> Result<&'a [u32], Failure> {
     if count == 0 {
         return Ok(&[]);
+    }
+    if count > MOST {
+        let (given, limit) = (u32::try_from(count).unwrap_or(u32::MAX), MOST as u32 + 1);
+        return Err(Failure::Number { name, given, limit });
     }
     // SAFETY: the caller says so.
     unsafe { object(start, name) }?;

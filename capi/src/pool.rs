@@ -59,8 +59,17 @@ pub unsafe extern "C" fn hp_pool_release(pool: *mut hp_pool) {
     unsafe { release(pool) };
 }
 
+/// The pool, unless this is a child of a fork that does not have its buffers.
+fn here(pool: &hp_pool) -> Result<&hp_pool, Failure> {
+    match pool.0.is_left_behind() {
+        true => Err(Failure::Forked),
+        false => Ok(pool),
+    }
+}
+
 /// Takes a buffer of `size` bytes whose address is a multiple of `alignment`. `*buffer` is
-/// null if it fails.
+/// null if it fails: HP_VD_E_INVALID if no buffer of the pool could ever do,
+/// HP_VD_E_MEMORY if none is free.
 ///
 /// # Safety
 ///
@@ -75,7 +84,9 @@ pub unsafe extern "C" fn hp_pool_allocate(
     if is_good(pool) && is_good(buffer) {
         // SAFETY: the caller says so.
         let pool = unsafe { &*pool };
-        if let Some(start) = pool.0.allocate_raw_cached(size, alignment) {
+        if !pool.0.is_left_behind()
+            && let Some(start) = pool.0.allocate_raw_cached(size, alignment)
+        {
             // SAFETY: as above.
             unsafe { buffer.write(start.as_ptr().cast()) };
             return HP_NOERROR;
@@ -100,7 +111,7 @@ unsafe extern "C" fn allocate_slow(
 ) -> u32 {
     // SAFETY: the caller says so.
     let (pool, clear) = unsafe { (object(pool, "pool"), put(buffer, null_mut(), "buffer")) };
-    let start = pool.and_then(|pool| {
+    let start = pool.and_then(here).and_then(|pool| {
         clear?;
         pool.0.allocate_raw(size, alignment).map_err(Failure::Alloc)
     });
@@ -124,7 +135,7 @@ pub unsafe extern "C" fn hp_pool_allocate_timeout(
 ) -> u32 {
     // SAFETY: the caller says so.
     let (pool, clear) = unsafe { (object(pool, "pool"), put(buffer, null_mut(), "buffer")) };
-    let start = pool.and_then(|pool| {
+    let start = pool.and_then(here).and_then(|pool| {
         clear?;
         let taken = pool
             .0
@@ -153,7 +164,7 @@ pub unsafe extern "C" fn hp_pool_free(
         // SAFETY: the caller says so.
         let pool = unsafe { &*pool };
         // SAFETY: as above.
-        if unsafe { pool.0.free_raw_if_right(buffer.cast(), size) } {
+        if !pool.0.is_left_behind() && unsafe { pool.0.free_raw_if_right(buffer.cast(), size) } {
             return HP_NOERROR;
         }
     }
@@ -170,10 +181,14 @@ pub unsafe extern "C" fn hp_pool_free(
 #[inline(never)]
 unsafe extern "C" fn free_slow(pool: *const hp_pool, buffer: *mut c_void, size: usize) -> u32 {
     // SAFETY: the caller says so.
-    done(unsafe { object(pool, "pool") }.and_then(|pool| {
-        // SAFETY: as above.
-        unsafe { pool.0.free_raw(buffer.cast(), size) }.map_err(Failure::Free)
-    }))
+    done(
+        unsafe { object(pool, "pool") }
+            .and_then(here)
+            .and_then(|pool| {
+                // SAFETY: as above.
+                unsafe { pool.0.free_raw(buffer.cast(), size) }.map_err(Failure::Free)
+            }),
+    )
 }
 
 /// How many buffers of `size` bytes at `alignment` bytes one caller could take now.

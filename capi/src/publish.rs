@@ -38,7 +38,8 @@ pub struct hp_export {
 
 /// Lets clients open the set by `name` until hp_publication_release; `who` says whom: this
 /// process's own user, by default. Before the buffers are mapped, and after Close, they
-/// are told HP_VD_E_PROTOCOL. `*publication` is null if it fails. Starts a thread.
+/// are told HP_VD_E_PROTOCOL. `*publication` is null if it fails: HP_VD_E_OPEN if the name
+/// is taken. Starts a thread.
 ///
 /// # Safety
 ///

@@ -283,8 +283,8 @@ pub unsafe extern "C" fn hp_vdi_close_device(set: *const hp_vdi) -> u32 {
     unsafe { call(set, Set::close_device) }
 }
 
-/// SignalAbort: ends every wait with HP_VD_E_ABORT, and every call to come but
-/// hp_vdi_free_buffer and hp_vdi_close.
+/// SignalAbort: ends every wait with HP_VD_E_ABORT. Calls that need the buffers are refused
+/// from now on, but hp_vdi_free_buffer and hp_vdi_close.
 ///
 /// # Safety
 ///
@@ -474,6 +474,9 @@ pub unsafe extern "C" fn hp_vdi_stats(set: *const hp_vdi, stats: *mut hp_stats) 
     // SAFETY: the caller says so.
     let set = unsafe { set_of(set) };
     done(set.and_then(|set| {
+        if set.is_left_behind() {
+            return Err(Failure::Forked);
+        }
         let pool = set.pool();
         let numbers = hp_stats::of(pool.ok_or(Failure::Share(ShareError::NotConfigured))?);
         // SAFETY: the caller says so.

@@ -427,6 +427,15 @@ impl Pool {
         self.shared().grow(&geometry, count, true)
     }
 
+    /// Whether this is a child of a fork that does not have the buffers.
+    #[doc(hidden)]
+    #[inline(always)]
+    #[must_use]
+    pub fn is_left_behind(&self) -> bool {
+        let shared = self.shared();
+        shared.arena.is_forked() && !(shared.memory.fork && shared.sharing.is_none())
+    }
+
     /// Gives the memory of every segment back that was added by
     /// [`request`](Self::request) and whose buffers are all home. Segments that
     /// the pool was built with stay. Two trims at once may each find a part of

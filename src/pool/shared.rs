@@ -179,8 +179,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`ShareError::NotShared`]; [`ShareError::System`] if there are too many
-    /// descriptors.
+    /// [`ShareError::NotShared`]; [`ShareError::Forked`]; [`ShareError::System`] if there
+    /// are too many descriptors.
     pub fn exports(&self) -> Result<Vec<Export>, ShareError> {
         self.export(|all| all.iter().map(Exported::duplicate).collect())
     }
@@ -193,6 +193,9 @@ impl Pool {
         let shared = self.shared();
         let both = shared.memory.shared.zip(shared.sharing.as_ref());
         let (access, sharing) = both.ok_or(ShareError::NotShared)?;
+        if shared.arena.is_forked() {
+            return Err(ShareError::Forked);
+        }
         shared.catalog.read(|directory| {
             let segments = directory.segments.iter();
             let all: Vec<_> = segments
@@ -242,8 +245,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`ShareError::NotShared`]; [`ShareError::Name`]; [`ShareError::System`] if the
-    /// name is taken.
+    /// [`ShareError::NotShared`]; [`ShareError::Forked`]; [`ShareError::Name`];
+    /// [`ShareError::NameTaken`]; [`ShareError::System`].
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -259,9 +262,7 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     pub fn publish(&self, name: &str, peers: Peers) -> Result<Publication, ShareError> {
-        if !self.is_shared() {
-            return Err(ShareError::NotShared);
-        }
+        self.slots()?;
         let pool = self.clone();
         publish(name, peers, move |slot| pool.export_from(slot))
     }

@@ -142,6 +142,13 @@ impl Set {
         fork::forks() != self.forks
     }
 
+    /// As `is_inherited`.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_left_behind(&self) -> bool {
+        self.is_inherited()
+    }
+
     fn check(&self, call: Call) -> Result<(), Error> {
         if self.is_inherited() {
             return Err(Error::Forked { call });

@@ -28,6 +28,8 @@ static_assert(
                  decltype(&ServerVirtualDeviceSet::RequestBuffers)>::value &&
         std::is_same<HRESULT (ServerVirtualDeviceSet::*)(DWORD, DWORD, DWORD *),
                      decltype(&ServerVirtualDeviceSet::QueryAvailableBuffers)>::value &&
+        std::is_same<HRESULT (ServerVirtualDeviceSet::*)(LPVOID *, UINT32, UINT32),
+                     decltype(&ServerVirtualDeviceSet::AllocateBuffer)>::value &&
         std::is_same<HRESULT (ServerVirtualDeviceSet::*)(LPVOID, UINT32),
                      decltype(&ServerVirtualDeviceSet::FreeBuffer)>::value &&
         std::is_same<HRESULT (ClientVirtualDeviceSet::*)(DWORD, BYTE **),
@@ -64,6 +66,14 @@ static void calls(const char *name) {
     IS(client.OpenInSecondaryEx("instance", nullptr), HP_VD_E_INVALID);
     OK(set.Open("instance", name, wishes));
     IS(set.Open("instance", name, wishes), HP_VD_E_PROTOCOL);
+    IS(set.Open("instance", "another", wishes), HP_VD_E_PROTOCOL);
+    /* A set that has no name yet does not get one that is taken. */
+    {
+        ServerVirtualDeviceSet second_set;
+        IS(second_set.Open("instance", name, wishes), HP_VD_E_OPEN);
+        OK(second_set.Open(nullptr, nullptr, wishes));
+        IS(second_set.Open("instance", name, wishes), HP_VD_E_PROTOCOL);
+    }
     IS(client.OpenInSecondaryEx("instance", name), HP_VD_E_PROTOCOL);
     OK(set.BeginConfiguration(parameters));
     OK(set.GetConfiguration(&config));
@@ -75,8 +85,8 @@ static void calls(const char *name) {
     OK(set.OpenDevice());
     OK(client.OpenInSecondaryEx("instance", name));
     OK(set.AllocateBuffer(&first, size, 0));
-    OK(set.AllocateBuffer(&second, size, 4096, 0));
-    IS(set.AllocateBuffer(&first, size, 0, 1), HP_VD_E_TIMEOUT);
+    OK(set.AllocateBufferWithin(&second, size, 4096, 0));
+    IS(set.AllocateBufferWithin(&first, size, 0, 1), HP_VD_E_TIMEOUT);
     CHECK(first == nullptr);
     first = junk;
     IS(set.AllocateBuffer(&first, size, 0), HP_VD_E_MEMORY);
@@ -112,6 +122,12 @@ static void calls(const char *name) {
     OK(moved.SignalAbort());
     IS(other.Refresh(), HP_VD_E_ABORT);
     OK(moved.Close());
+    /* The name is free, though the object lives. */
+    {
+        ServerVirtualDeviceSet next;
+        OK(next.Open("instance", name, wishes));
+        OK(next.Close());
+    }
     IS(moved.Close(), HP_VD_E_PROTOCOL);
     set = std::move(moved);
     IS(set.SignalAbort(), HP_VD_E_PROTOCOL);
