@@ -108,6 +108,32 @@ pub fn is_out_of_memory(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::EFAULT))
 }
 
+/// Whether a mapping at a fixed place that fails, for lack of huge pages, say, has unmapped
+/// what was there, so that another thread's may come there before it is replaced: before
+/// Linux 6.12.
+fn leaves_holes() -> bool {
+    // SAFETY: all zero is a name; the call writes strings that end with a zero byte.
+    let release = unsafe {
+        let mut name: libc::utsname = std::mem::zeroed();
+        libc::uname(&mut name);
+        name.release
+    };
+    let release: Vec<u8> = release.iter().map(|&byte| byte as u8).collect();
+    is_before_6_12(&release)
+}
+
+/// Whether that is so of the kernel that calls itself `release`; yes if it cannot be told.
+fn is_before_6_12(release: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(release);
+    let mut numbers = text
+        .split(|c: char| !c.is_ascii_digit())
+        .map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < (6, 12),
+        _ => true,
+    }
+}
+
 impl Mapping {
     /// Zeroed memory for bookkeeping, which costs memory only where touched.
     pub fn metadata(len: usize) -> io::Result<Self> {
@@ -193,10 +219,8 @@ impl Mapping {
             Backing::Transparent | Backing::Base => 0,
         };
         let access = libc::PROT_READ | libc::PROT_WRITE;
-        if let Backing::HugeTlb(_) = backing {
-            // Before Linux 6.12 a mapping that fails for lack of pages has unmapped what
-            // was at its fixed place, and another thread's may come there. So first where
-            // it does no harm.
+        if matches!(backing, Backing::HugeTlb(_)) && leaves_holes() {
+            // First where it does no harm.
             drop(Self {
                 base: map(std::ptr::null_mut(), len, access, flags)?,
                 len,
@@ -257,11 +281,14 @@ impl Mapping {
     ) -> io::Result<Self> {
         let write = if writable { libc::PROT_WRITE } else { 0 };
         let (access, flags) = (libc::PROT_READ | write, libc::MAP_SHARED);
-        // First where it does no harm if it fails: see `commit`.
-        drop(Self {
-            base: map_from(std::ptr::null_mut(), len, access, flags, fd.as_raw_fd(), 0)?,
-            len,
-        });
+        if leaves_holes() {
+            // First where it does no harm. Pages that this takes from the hugetlb pool stay
+            // taken.
+            drop(Self {
+                base: map_from(std::ptr::null_mut(), len, access, flags, fd.as_raw_fd(), 0)?,
+                len,
+            });
+        }
         let mapping = Self::reserve(len, alignment)?;
         // SAFETY: nobody knows of it yet. The caller has looked at the seals.
         unsafe { mapping.commit_from(0, len, fd, 0, writable) }?;
@@ -349,5 +376,28 @@ impl Drop for Mapping {
         // SAFETY: the range belongs to this mapping, and whoever drops it has
         // no references into it left.
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_that_leave_holes_are_told_by_their_release() {
+        for (release, before) in [
+            ("5.10.0-8-amd64", true),
+            ("6.1.0", true),
+            ("6.11.99", true),
+            ("6.12", false),
+            ("6.12-rc1", false),
+            ("6.18.44-fc-v657", false),
+            ("7.0.0", false),
+            ("10.1", false),
+            ("unknown", true),
+            ("", true),
+        ] {
+            assert_eq!(is_before_6_12(release.as_bytes()), before, "{release}");
+        }
     }
 }

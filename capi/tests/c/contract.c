@@ -3,6 +3,7 @@
 #include "check.h"
 
 #include <pthread.h>
+#include <stddef.h>
 #include <sched.h>
 #include <sys/wait.h>
 
@@ -152,6 +153,21 @@ _Static_assert(HP_NOERROR == 0 && HP_VD_E_NOTOPEN == 0x80770002u &&
                    HP_VD_E_CLOSE == 0x8077000eu && HP_VD_E_BUSY == 0x8077000fu,
                "HRESULTs");
 
+/* VDConfig is eleven words, in the reference's order. */
+#define WORD(field, at) _Static_assert(offsetof(hp_vd_config, field) == 4 * (at), #field)
+WORD(device_count, 0);
+WORD(features, 1);
+WORD(prefix_zone_size, 2);
+WORD(alignment, 3);
+WORD(soft_file_mark_block_size, 4);
+WORD(eom_warning_size, 5);
+WORD(server_time_out, 6);
+WORD(block_size, 7);
+WORD(max_io_depth, 8);
+WORD(max_transfer_size, 9);
+WORD(buffer_area_size, 10);
+_Static_assert(sizeof(hp_vd_config) == 44, "and no more");
+
 /* Open with these wishes gives `code`, and BeginConfiguration after that. */
 static void limit(int line, hp_vd_config wishes, hp_vd_parameters parameters, uint32_t opened,
                   uint32_t begun) {
@@ -186,6 +202,10 @@ static void limits(void) {
     }
     EACH(devices, wishes.device_count = devices[i].given;
          limit(__LINE__, wishes, parameters, devices[i].code, 0))
+    const struct { uint32_t given, code; } wished[] = {
+        {0, 0}, {1, 0}, {3, invalid}, {65536, 0}, {131072, invalid}};
+    EACH(wished, wishes.alignment = wished[i].given;
+         limit(__LINE__, wishes, parameters, wished[i].code, 0))
     EACH(zones, wishes.prefix_zone_size = zones[i].given;
          limit(__LINE__, wishes, parameters, zones[i].code, 0))
     EACH(blocks, parameters.block_size = blocks[i].given;
@@ -198,8 +218,8 @@ static void limits(void) {
 
     hp_vdi *set;
     void *start;
-    const hp_vd_config wishes = {.device_count = 2,
-                                 .features = 1,
+    const hp_vd_config wishes = {.device_count = 64,
+                                 .features = 7,
                                  .prefix_zone_size = 100,
                                  .alignment = 8192,
                                  .soft_file_mark_block_size = 11,
@@ -212,12 +232,19 @@ static void limits(void) {
     hp_vd_config config;
     OK(hp_vdi_new(&set));
     OK(hp_vdi_open(set, &wishes));
-    OK(hp_vdi_begin_configuration(set, &server));
+    OK(hp_vdi_get_configuration(set, &config));
+    CHECK(config.features == 7 && config.block_size == 0 && config.buffer_area_size == 0);
+    hp_vd_parameters parameters = server;
+    parameters.features = 5;
+    OK(hp_vdi_begin_configuration(set, &parameters));
     OK(hp_vdi_request_buffers(set, SIZE, 0, 1));
     OK(hp_vdi_request_buffers(set, SIZE, 0, 2));
+    /* Large ones, and one that is more strictly aligned than the set. */
+    OK(hp_vdi_request_buffers(set, 20u << 20, 0, 1));
+    OK(hp_vdi_request_buffers(set, 4u << 20, 65536, 1));
     OK(hp_vdi_end_configuration(set));
     OK(hp_vdi_get_configuration(set, &config));
-    CHECK(config.device_count == 2 && config.features == 0 && config.prefix_zone_size == 100 &&
+    CHECK(config.device_count == 64 && config.features == 5 && config.prefix_zone_size == 100 &&
           config.soft_file_mark_block_size == 11 && config.eom_warning_size == 12 &&
           config.server_time_out == 13);
     /* The client wants a stricter alignment than the server, and has it. */
@@ -230,10 +257,127 @@ static void limits(void) {
         memset((char *)start - 100, 0x77, 100 + SIZE);
     }
     EXPECT(hp_vdi_allocate_buffer(set, &start, SIZE, 0), HP_VD_E_MEMORY);
-    /* No more devices than were wished for. */
-    OK(hp_vdi_open_device(set));
-    OK(hp_vdi_open_device(set));
+    OK(hp_vdi_allocate_buffer(set, &start, 4u << 20, 65536));
+    CHECK((uintptr_t)start % 65536 == 0);
+    OK(hp_vdi_allocate_buffer(set, &start, 20u << 20, 0));
+    memset(start, 1, 20u << 20);
+    /* No more devices than were wished for. Buffers are the set's, not a device's. */
+    for (int i = 0; i < 64; i++)
+        OK(hp_vdi_open_device(set));
     EXPECT(hp_vdi_open_device(set), HP_VD_E_OPEN);
+    OK(hp_vdi_close_device(set));
+    OK(hp_vdi_free_buffer(set, start, 20u << 20));
+    OK(hp_vdi_allocate_buffer(set, &start, 20u << 20, 0));
+    hp_vdi_release(set);
+}
+
+/* What AllocateBuffer does not give is null, in every state. */
+static void nulls(void) {
+    for (int state = 0; state < STATES; state++) {
+        void *held, *start = &held;
+        hp_vdi *set = set_in(state, &held);
+        if (held != NULL)
+            OK(hp_vdi_free_buffer(set, held, SIZE));
+        uint32_t code = hp_vdi_allocate_buffer(set, &start, SIZE, 0);
+        CHECK((code == HP_NOERROR) == (start != NULL));
+        start = &held;
+        code = hp_vdi_allocate_buffer_timeout(set, &start, SIZE, 0, 0);
+        CHECK((code == HP_NOERROR) == (start != NULL));
+        start = &held;
+        EXPECT(hp_vdi_allocate_buffer((hp_vdi *)((char *)set + 1), &start, SIZE, 0),
+               HP_VD_E_INVALID);
+        CHECK(start == NULL);
+        hp_vdi_release(set);
+    }
+}
+
+/* What is not the set's own is not taken back, and changes nothing. */
+static void foreign(void) {
+    void *own, *other, *second;
+    uint32_t count;
+    hp_vdi *set = set_in(INITIALIZING, &own), *stranger = set_in(INITIALIZING, &other);
+    const struct { void *start; uint32_t size; } wrong[] = {
+        {other, SIZE},   {(char *)own - 1, SIZE}, {(char *)own - 512, SIZE},
+        {(char *)own + 4096, SIZE}, {own, UINT32_MAX},       {own, SIZE + 512},
+        {(void *)UINTPTR_MAX, SIZE}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        EXPECT(hp_vdi_free_buffer(set, wrong[i].start, wrong[i].size), HP_VD_E_INVALID);
+        OK(hp_vdi_query_available_buffers(set, SIZE, 0, &count));
+        CHECK(count == 1);
+    }
+    /* The prefix zone is the buffer's, and no other's. */
+    CHECK(hp_vdi_is_shared_buffer(set, (char *)own - 512) == 1);
+    CHECK(hp_vdi_is_shared_buffer(set, other) == 0);
+    OK(hp_vdi_allocate_buffer(set, &second, SIZE, 0));
+    CHECK(labs((long)((char *)second - (char *)own)) >= (long)SIZE + 512);
+    OK(hp_vdi_free_buffer(set, own, SIZE));
+    hp_vdi_release(set);
+    hp_vdi_release(stranger);
+}
+
+/* What cannot be declared, before the buffers are mapped and after. */
+static void requests(void) {
+    for (int state = CONFIGURABLE; state <= ACTIVE; state++) {
+        void *start;
+        uint32_t count;
+        hp_vdi *set = set_in(state, &start);
+        EXPECT(hp_vdi_request_buffers(set, 0, 0, 1), HP_VD_E_INVALID);
+        EXPECT(hp_vdi_request_buffers(set, SIZE, 0, 0), HP_VD_E_INVALID);
+        EXPECT(hp_vdi_request_buffers(set, SIZE, 3, 1), HP_VD_E_INVALID);
+        EXPECT(hp_vdi_request_buffers(set, SIZE, 1u << 31, 1), HP_VD_E_INVALID);
+        /* With the prefix zone these have more bytes than 32 bits can say, or just as many. */
+        EXPECT(hp_vdi_request_buffers(set, UINT32_MAX, 0, 1), HP_VD_E_INVALID);
+        EXPECT(hp_vdi_request_buffers(set, UINT32_MAX - 511, 0, 1), HP_VD_E_INVALID);
+        EXPECT(hp_vdi_request_buffers(set, UINT32_MAX - 512, 0, 1), HP_VD_E_INVALID);
+        OK(hp_vdi_query_available_buffers(set, UINT32_MAX, 0, &count));
+        CHECK(count == 0);
+        if (state > CONFIGURABLE) {
+            EXPECT(hp_vdi_request_buffers(set, 1u << 30, 0, 4096), HP_VD_E_MEMORY);
+            OK(hp_vdi_query_available_buffers(set, SIZE, 0, &count));
+            CHECK(count == 1);
+        }
+        hp_vdi_release(set);
+    }
+}
+
+/* After Close every call is refused, from whatever state it came. */
+static void closed(void) {
+    for (int state = CONNECTED; state < STATES; state++) {
+        void *buffer;
+        hp_view view;
+        hp_vdi *set = set_in(state, &buffer);
+        OK(hp_vdi_close(set));
+        for (int call = 0; call < (int)(sizeof rows / sizeof *rows); call++)
+            expect(state, rows[call], make(call, set, buffer), HP_VD_E_PROTOCOL);
+        EXPECT(hp_vdi_view(set, 1, &view), HP_VD_E_PROTOCOL);
+        CHECK(hp_vdi_is_shared_buffer(set, buffer) == 0);
+        hp_vdi_release(set);
+    }
+}
+
+/* A null pointer wherever there is one. */
+static void nothing(void) {
+    void *start;
+    uint32_t number;
+    size_t size;
+    hp_vd_config config;
+    hp_stats stats;
+    hp_vdi *set = set_in(CONNECTED, &start);
+    EXPECT(hp_vdi_begin_configuration(set, NULL), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_begin_configuration(NULL, &server), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_get_configuration(NULL, &config), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_request_buffers(NULL, SIZE, 0, 1), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_query_available_buffers(NULL, SIZE, 0, &number), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_end_configuration(NULL), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_open_device(NULL), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_close_device(NULL), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_signal_abort(NULL), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_stats(NULL, &stats), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_exports(NULL, NULL, 0, &size), HP_VD_E_INVALID);
+    CHECK(hp_vdi_is_shared_buffer(NULL, &set) == 0);
+    hp_vdi_release(set);
+    set = set_in(INITIALIZING, &start);
+    EXPECT(hp_vdi_stats(set, NULL), HP_VD_E_INVALID);
     hp_vdi_release(set);
 }
 
@@ -273,7 +417,8 @@ static void *free_there(void *argument) {
     CPU_ZERO(&processors);
     CPU_SET(freeing->processor, &processors);
     /* Where there is no such processor it is the same one. */
-    pthread_setaffinity_np(pthread_self(), sizeof processors, &processors);
+    if (pthread_setaffinity_np(pthread_self(), sizeof processors, &processors) != 0)
+        printf("skipped: processor %d is not here\n", freeing->processor);
     for (int i = 0; i < 2; i++)
         OK(hp_vdi_free_buffer(freeing->set, freeing->buffers[i], SIZE));
     return NULL;
@@ -352,6 +497,14 @@ static void forked(void) {
         EXPECT(hp_vdi_query_available_buffers(set, SIZE, 0, &count), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_request_buffers(set, SIZE, 0, 1), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_get_configuration(set, &config), HP_VD_E_NOTOPEN);
+        EXPECT(hp_vdi_open(set, &client_wishes), HP_VD_E_NOTOPEN);
+        EXPECT(hp_vdi_begin_configuration(set, &server), HP_VD_E_NOTOPEN);
+        EXPECT(hp_vdi_end_configuration(set), HP_VD_E_NOTOPEN);
+        EXPECT(hp_vdi_close_device(set), HP_VD_E_NOTOPEN);
+        size_t size;
+        hp_stats stats;
+        EXPECT(hp_vdi_exports(set, NULL, 0, &size), HP_VD_E_NOTOPEN);
+        EXPECT(hp_vdi_stats(set, &stats), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_open_device(set), HP_VD_E_NOTOPEN);
         hp_view view;
         EXPECT(hp_vdi_get_buffer_handle(set, start, &count), HP_VD_E_NOTOPEN);
@@ -400,12 +553,16 @@ static void misaligned(void) {
 }
 
 int main(void) {
-    CHECK(sizeof(hp_vd_config) == 44);
     states();
     buffers();
     memory();
     arguments();
     limits();
+    nulls();
+    foreign();
+    requests();
+    closed();
+    nothing();
     refusals();
     caches();
     waits();

@@ -3,6 +3,7 @@
 #include "check.h"
 
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 static void plain_pool(void) {
     hp_builder *builder = NULL;
@@ -40,6 +41,86 @@ static void plain_pool(void) {
     hp_pool_release(pool);
     EXPECT(hp_pool_allocate(NULL, 4096, 4096, &first), HP_VD_E_INVALID);
     hp_pool_release(NULL);
+}
+
+/* A pool is not a child's, unless it inherits the buffers; nor is it published there. */
+static void forked(void) {
+    for (int inherits = 0; inherits < 2; inherits++)
+        for (int is_shared = 0; is_shared < 2; is_shared++) {
+            hp_builder *builder;
+            hp_pool *pool;
+            void *start, *other = &other;
+            size_t count;
+            OK(hp_builder_new(&builder));
+            OK(hp_builder_reserve(builder, 4096, 4096, 4));
+            OK(hp_builder_fork(builder, inherits));
+            if (is_shared)
+                OK(hp_builder_shared(builder, HP_ACCESS_WRITE));
+            OK(hp_builder_build(builder, &pool));
+            hp_builder_release(builder);
+            OK(hp_pool_allocate(pool, 4096, 4096, &start));
+            fflush(stdout);
+            pid_t child = fork();
+            if (child == 0) {
+                hp_publication *none;
+                const uint32_t code = inherits && !is_shared ? HP_NOERROR : HP_VD_E_NOTOPEN;
+                failures = 0;
+                EXPECT(hp_pool_allocate(pool, 4096, 4096, &other), code);
+                CHECK((other == NULL) == (code != HP_NOERROR));
+                EXPECT(hp_pool_allocate_timeout(pool, 4096, 4096, 1, &other), code);
+                EXPECT(hp_pool_free(pool, start, 4096), code);
+                if (is_shared) {
+                    EXPECT(hp_pool_publish(pool, "child", NULL, &none), HP_VD_E_NOTOPEN);
+                    EXPECT(hp_pool_exports(pool, NULL, 0, &count), HP_VD_E_NOTOPEN);
+                    EXPECT(hp_pool_request(pool, 4096, 4096, 1), HP_VD_E_NOTOPEN);
+                }
+                hp_pool_release(pool);
+                fflush(stdout);
+                _exit(failures != 0);
+            }
+            int status = 1;
+            CHECK(waitpid(child, &status, 0) == child && status == 0);
+            OK(hp_pool_free(pool, start, 4096));
+            OK(hp_pool_available(pool, 4096, 4096, &count));
+            CHECK(count == 4);
+            hp_pool_release(pool);
+        }
+}
+
+/* A null or misaligned pointer wherever there is one. */
+static void nothing(void) {
+    hp_builder *builder;
+    hp_pool *pool;
+    void *start, *places[2] = {NULL, NULL};
+    size_t count;
+    hp_stats stats;
+    OK(hp_builder_new(&builder));
+    OK(hp_builder_build(builder, &pool));
+    hp_pool *wrong[] = {NULL, (hp_pool *)((char *)pool + 1)};
+    for (int i = 0; i < 2; i++) {
+        start = &start;
+        EXPECT(hp_pool_allocate(wrong[i], 4096, 4096, &start), HP_VD_E_INVALID);
+        CHECK(start == NULL);
+        EXPECT(hp_pool_allocate_timeout(wrong[i], 4096, 4096, 1, &start), HP_VD_E_INVALID);
+        EXPECT(hp_pool_free(wrong[i], &start, 4096), HP_VD_E_INVALID);
+        EXPECT(hp_pool_available(wrong[i], 4096, 4096, &count), HP_VD_E_INVALID);
+        EXPECT(hp_pool_request(wrong[i], 4096, 4096, 1), HP_VD_E_INVALID);
+        EXPECT(hp_pool_trim(wrong[i]), HP_VD_E_INVALID);
+        EXPECT(hp_pool_abort(wrong[i]), HP_VD_E_INVALID);
+        EXPECT(hp_pool_stats(wrong[i], &stats), HP_VD_E_INVALID);
+        CHECK(!hp_pool_contains(wrong[i], &start));
+    }
+    EXPECT(hp_pool_allocate(pool, 4096, 4096, (void **)((char *)places + 1)), HP_VD_E_INVALID);
+    EXPECT(hp_pool_stats(pool, (hp_stats *)((char *)places + 1)), HP_VD_E_INVALID);
+    CHECK(places[0] == NULL && places[1] == NULL);
+    EXPECT(hp_builder_new(NULL), HP_VD_E_INVALID);
+    EXPECT(hp_builder_reserve(NULL, 1, 1, 1), HP_VD_E_INVALID);
+    EXPECT(hp_builder_reserve((hp_builder *)((char *)builder + 1), 1, 1, 1), HP_VD_E_INVALID);
+    hp_pool_release(pool);
+    EXPECT(hp_builder_build(NULL, &pool), HP_VD_E_INVALID);
+    CHECK(pool == NULL);
+    EXPECT(hp_builder_build(builder, NULL), HP_VD_E_INVALID);
+    hp_builder_release(builder);
 }
 
 /* A plain pool that is shared, and a set over a description. */
@@ -116,6 +197,8 @@ static void shared_pool(void) {
 
 int main(void) {
     plain_pool();
+    forked();
+    nothing();
     shared_pool();
     return report();
 }

@@ -54,6 +54,7 @@ static void clients(void) {
     OK(hp_vdi_free_buffer(set, start, SIZE));
     EXPECT(hp_client_map_buffer_handle(client, handle, &again), HP_VD_E_INVALID);
     CHECK(again == NULL);
+    EXPECT(hp_client_get_buffer_handle(client, view, &same), HP_VD_E_INVALID);
     EXPECT(hp_vdi_get_buffer_handle(set, start, &same), HP_VD_E_INVALID);
     EXPECT(hp_vdi_view(set, handle, &seen), HP_VD_E_INVALID);
     CHECK(seen.start == NULL && seen.size == 0 && seen.prefix == 0 && !seen.writable);
@@ -87,6 +88,11 @@ static void clients(void) {
     EXPECT(hp_client_map_buffer_handle(NULL, handle, &view), HP_VD_E_INVALID);
     EXPECT(hp_client_map_buffer_handle(client, handle, NULL), HP_VD_E_INVALID);
     EXPECT(hp_client_open_in_secondary(client, NULL, NULL), HP_VD_E_INVALID);
+    const hp_peers many = {users, SIZE_MAX / 2, NULL, 0};
+    EXPECT(hp_vdi_publish(set, "x", &many, &none), HP_VD_E_INVALID);
+    EXPECT(hp_client_refresh(NULL), HP_VD_E_INVALID);
+    EXPECT(hp_client_get_buffer_handle(NULL, start, &same), HP_VD_E_INVALID);
+    EXPECT(hp_client_get_buffer_handle(client, start, NULL), HP_VD_E_INVALID);
     EXPECT(hp_client_new(NULL), HP_VD_E_INVALID);
     /* The set is aborted, and then closed. */
     OK(hp_client_new(&other));
@@ -94,9 +100,15 @@ static void clients(void) {
     EXPECT(hp_client_open_in_secondary(other, name, NULL), HP_VD_E_ABORT);
     OK(hp_vdi_close(set));
     EXPECT(hp_client_open_in_secondary(other, name, NULL), HP_VD_E_PROTOCOL);
+    EXPECT(hp_vdi_publish(set, name, NULL, &none), HP_VD_E_OPEN);
+    CHECK(none == NULL);
     hp_client_release(other);
-    hp_client_release(client);
+    OK(hp_client_map_buffer_handle(client, handle, &view));
+    /* What was outstanding is freed. */
     hp_vdi_release(set);
+    EXPECT(hp_client_map_buffer_handle(client, handle, &view), HP_VD_E_INVALID);
+    CHECK(view == NULL);
+    hp_client_release(client);
     hp_publication_release(publication);
     hp_publication_release(NULL);
     hp_client_release(NULL);
@@ -127,6 +139,7 @@ static void exports(void) {
     EXPECT(hp_client_attach(client, layout, HP_LAYOUT_BYTES - 1, memory, states),
            HP_VD_E_INVALID);
     EXPECT(hp_client_attach(client, layout, 0, memory, states), HP_VD_E_INVALID);
+    EXPECT(hp_client_attach(client, layout, SIZE_MAX, memory, states), HP_VD_E_INVALID);
     EXPECT(hp_client_attach(client, NULL, HP_LAYOUT_BYTES, memory, states), HP_VD_E_INVALID);
     for (int word = 0; word < HP_LAYOUT_BYTES / 8; word++) {
         uint8_t forged[HP_LAYOUT_BYTES];
