@@ -8,6 +8,7 @@ pub mod filter;
 pub mod kind;
 pub mod owners;
 pub mod process;
+pub mod published;
 pub mod sections;
 pub mod small;
 pub mod storm;

@@ -1,0 +1,394 @@
+//! What a publication withstands: clients that keep to no rule, strangers, forks, signals,
+//! and want of descriptors.
+
+mod support;
+
+use hugepool::Pool;
+use hugepool::share::{Access, Client, Peers, ShareError};
+use hugepool::vdi::Set;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use support::process::alone;
+use support::published::{SIZE, connect, name, open, pool};
+use support::skipped;
+
+/// A user that is nobody here.
+const NOBODY: u32 = 65534;
+
+#[test]
+fn clients_that_keep_to_no_rule_are_cut_off_and_harm_nobody() {
+    use std::os::fd::AsRawFd;
+    let pool = pool(1);
+    let name = name("rude");
+    let _publication = pool.publish(&name, Peers::default()).unwrap();
+    let polite = Client::open(&name, &Peers::default()).unwrap();
+    for garbage in [&b""[..], b"x", b"five.", &[0xff; 4096]] {
+        let rude = connect(&name);
+        let mut answer = [0u8; 64];
+        // SAFETY: plain calls on buffers that are as long as they say.
+        unsafe {
+            libc::send(rude.as_raw_fd(), garbage.as_ptr().cast(), garbage.len(), 0);
+            let mut receive = || libc::recv(rude.as_raw_fd(), answer.as_mut_ptr().cast(), 64, 0);
+            // At the most it is greeted, before it is cut off.
+            let answers = (0..).take_while(|_| receive() > 0).count();
+            assert!(answers <= 1, "it got an answer");
+        }
+    }
+    // One that asks and never reads is never waited for, and cut off: its answers would be
+    // descriptors on their way that count against the server.
+    let deaf = connect(&name);
+    let ask = || {
+        // SAFETY: as above.
+        let sent = unsafe {
+            let question = [0u8; 4].as_ptr().cast();
+            libc::send(deaf.as_raw_fd(), question, 4, libc::MSG_NOSIGNAL)
+        };
+        sent == 4
+    };
+    while ask() {}
+    // What is there to be read, besides that the connection is gone.
+    // SAFETY: as above.
+    let receive = || unsafe { libc::recv(deaf.as_raw_fd(), [0u8; 4].as_mut_ptr().cast(), 4, 0) };
+    let first = receive();
+    let answers = usize::from(first > 0) + (0..).take_while(|_| receive() > 0).count();
+    assert!(
+        (1..=2).contains(&answers),
+        "{answers} answers were on their way"
+    );
+    assert_eq!(polite.refresh(), Ok(0));
+    // A flood, whose last ones are kept, but not for long.
+    let flood: Vec<_> = (0..300).map(|_| connect(&name)).collect();
+    assert_eq!(polite.refresh(), Ok(0));
+    assert!(open(&name).is_ok(), "others are not kept out");
+    drop((flood, deaf));
+    assert!(open(&name).is_ok());
+}
+
+/// In a process of its own, since it forks.
+#[test]
+fn a_child_of_a_fork_can_drop_a_publication_and_the_name_goes_with_the_parents() {
+    const TEST: &str =
+        "a_child_of_a_fork_can_drop_a_publication_and_the_name_goes_with_the_parents";
+    alone(TEST, &[], || {
+        let (pool, set) = (pool(1), Arc::new(Set::new()));
+        let name = name("forked");
+        let publication = pool.publish(&name, Peers::default()).unwrap();
+        // SAFETY: the child drops what it has, looks, and stays until it is ended.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: ends this process if it is forgotten, and otherwise at the end.
+            unsafe {
+                libc::alarm(20);
+                drop(publication);
+                let forked = set.publish("of a child", Peers::default());
+                if forked.is_err_and(|error| error == ShareError::Forked) {
+                    libc::raise(libc::SIGSTOP);
+                }
+                libc::_exit(1);
+            }
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child made above to stop.
+        let stopped = unsafe { libc::waitpid(child, &mut status, libc::WUNTRACED) };
+        assert_eq!(stopped, child);
+        assert!(libc::WIFSTOPPED(status), "the child ended: {status:#x}");
+        assert!(open(&name).is_ok(), "it is the parent's");
+        // The child has the socket still.
+        drop(publication);
+        let gone = open(&name);
+        // SAFETY: ends the child made above.
+        unsafe {
+            libc::kill(child, libc::SIGKILL);
+            libc::waitpid(child, &mut status, 0);
+        }
+        assert_eq!(gone, Err(ShareError::NotPublished));
+    });
+}
+
+/// In a process of its own, since it forks.
+#[test]
+fn a_publication_ends_while_a_child_of_a_fork_has_all_that_it_is_made_of() {
+    const TEST: &str = "a_publication_ends_while_a_child_of_a_fork_has_all_that_it_is_made_of";
+    alone(TEST, &[], || {
+        let pool = pool(1);
+        let name = name("held");
+        let publication = pool.publish(&name, Peers::default()).unwrap();
+        let client = connect(&name);
+        let mut answer = [0u8; 64];
+        // SAFETY: a plain call; the buffer is as long as it says.
+        let mut receive = || unsafe {
+            let fd = std::os::fd::AsRawFd::as_raw_fd(&client);
+            libc::recv(fd, answer.as_mut_ptr().cast(), answer.len(), 0)
+        };
+        assert_eq!(receive(), 4, "it is greeted, so the server has it");
+        // SAFETY: the child drops nothing, and stays until it is ended.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            loop {
+                // SAFETY: waits for the end.
+                unsafe { libc::pause() };
+            }
+        }
+        // Would wait for the child.
+        drop(publication);
+        assert_eq!(receive(), 0, "who was connected is told");
+        let again = pool.publish(&name, Peers::default());
+        // SAFETY: ends the child made above.
+        unsafe {
+            libc::kill(child, libc::SIGKILL);
+            libc::waitpid(child, std::ptr::null_mut(), 0);
+        }
+        drop(again);
+        assert!(pool.publish(&name, Peers::default()).is_ok());
+    });
+}
+
+#[test]
+fn signals_do_not_keep_a_client_from_opening() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    alone("signals_do_not_keep_a_client_from_opening", &[], || {
+        let pool = pool(1);
+        let name = name("signals");
+        let _publication = pool.publish(&name, Peers::default()).unwrap();
+        let done = AtomicBool::new(false);
+        // SAFETY: the handler does nothing; signals go to a thread that is there until the
+        // other has ended.
+        unsafe {
+            let handler = nothing as extern "C" fn(libc::c_int) as libc::sighandler_t;
+            libc::signal(libc::SIGUSR1, handler);
+            let opener = libc::pthread_self();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        libc::pthread_kill(opener, libc::SIGUSR1);
+                        std::thread::yield_now();
+                    }
+                });
+                let opened: Vec<_> = (0..300).map(|_| open(&name)).collect();
+                done.store(true, Ordering::Relaxed);
+                assert!(opened.iter().all(Result::is_ok), "{opened:?}");
+            });
+        }
+    });
+}
+
+/// In a process of its own, whose child has few descriptors left.
+#[test]
+fn a_client_needs_two_descriptors_at_a_time_however_many_segments_there_are() {
+    const SEGMENTS: usize = 100;
+    const TEST: &str = "a_client_needs_two_descriptors_at_a_time_however_many_segments_there_are";
+    alone(TEST, &[], || {
+        let pool = pool(1);
+        let name = name("descriptors");
+        let _publication = pool.publish(&name, Peers::default()).unwrap();
+        for _ in 1..SEGMENTS {
+            pool.request(SIZE, 4096, 1).unwrap();
+        }
+        // SAFETY: the child limits itself, looks, and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // No panic here: it would end the child well.
+            let limit = libc::rlimit {
+                rlim_cur: 1024,
+                rlim_max: 1024,
+            };
+            // All descriptors but `left` are in use.
+            let only = |left: usize| {
+                // SAFETY: the structure is there to be read; a duplicate is nobody else's.
+                unsafe {
+                    libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+                    let rest = std::iter::from_fn(|| Some(libc::dup(0)).filter(|&fd| fd >= 0));
+                    rest.collect::<Vec<_>>()
+                        .into_iter()
+                        .take(left)
+                        .for_each(|fd| {
+                            libc::close(fd);
+                        });
+                }
+            };
+            // The socket, and two of a segment.
+            only(3);
+            let enough = Client::open(&name, &Peers::default()).is_ok();
+            // What is wrong is said by its number.
+            only(2);
+            let refused = Client::open(&name, &Peers::default())
+                .is_err_and(|error| error.to_string().contains("Too many open files"));
+            // SAFETY: the end of this process.
+            unsafe { libc::_exit(i32::from(!enough) + 2 * i32::from(!refused)) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child made above.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0, "1: too few descriptors; 2: a wrong error");
+    });
+}
+
+/// Answers that a user's clients do not read count against the server's user, as long as
+/// those clients live.
+#[test]
+fn clients_that_read_nothing_do_not_use_up_the_descriptors_on_their_way() {
+    const TEST: &str = "clients_that_read_nothing_do_not_use_up_the_descriptors_on_their_way";
+    /// Fewer of them than descriptors that may be on their way, and enough for a server.
+    const LIMIT: u64 = 300;
+    const OTHER: u32 = 65533;
+    alone(TEST, &[], || {
+        // SAFETY: gives a number.
+        if unsafe { libc::geteuid() } != 0 {
+            skipped("two other users: this one is not root");
+            return;
+        }
+        let name = name("unread");
+        let (published, connected) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
+        let wait = |pipe: &std::io::PipeReader| {
+            let mut pipe = pipe;
+            std::io::Read::read(&mut pipe, &mut [0]).is_ok_and(|read| read == 1)
+        };
+        let tell = |pipe: &std::io::PipeWriter| {
+            let mut pipe = pipe;
+            std::io::Write::write(&mut pipe, &[1]).is_ok()
+        };
+        // SAFETY: the child changes its user, asks, and stays until it is ended.
+        let rude = unsafe { libc::fork() };
+        if rude == 0 {
+            // SAFETY: plain calls.
+            if !wait(&published.0) || unsafe { libc::setresuid(OTHER, OTHER, OTHER) } != 0 {
+                // SAFETY: ends this process.
+                unsafe { libc::_exit(1) };
+            }
+            let mut sockets = Vec::new();
+            for _ in 0..500 {
+                let socket = connect(&name);
+                let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
+                let mut answer = [0u8; 4];
+                // SAFETY: the buffers are as long as they say. The answer is seen, and
+                // stays where it is.
+                unsafe {
+                    let answer = answer.as_mut_ptr().cast();
+                    if libc::recv(fd, answer, 4, 0) == 4 {
+                        libc::send(fd, [0u8; 4].as_ptr().cast(), 4, libc::MSG_NOSIGNAL);
+                        libc::recv(fd, answer, 4, libc::MSG_PEEK);
+                    }
+                }
+                sockets.push(socket);
+            }
+            tell(&connected.1);
+            loop {
+                // SAFETY: waits for the end.
+                unsafe { libc::pause() };
+            }
+        }
+        // SAFETY: the child changes its user, publishes, looks, and ends.
+        let server = unsafe { libc::fork() };
+        if server == 0 {
+            let limit = libc::rlimit {
+                rlim_cur: LIMIT,
+                rlim_max: LIMIT,
+            };
+            // SAFETY: the structure is there to be read.
+            let changed = unsafe {
+                libc::setrlimit(libc::RLIMIT_NOFILE, &limit) == 0
+                    && libc::setresuid(NOBODY, NOBODY, NOBODY) == 0
+            };
+            let served = || {
+                let pool = Pool::builder().reserve(SIZE, 4096, 1).shared(Access::Write);
+                let pool = pool.build().ok()?;
+                let peers = Peers::default().user(OTHER);
+                let _publication = pool.publish(&name, peers).ok()?;
+                let all = tell(&published.1) && wait(&connected.0);
+                Some(all && Client::open(&name, &Peers::default()).is_ok())
+            };
+            let right = changed && served() == Some(true);
+            // SAFETY: ends this process.
+            unsafe { libc::_exit(i32::from(!right)) };
+        }
+        let mut status = 1;
+        // SAFETY: waits for the children made above.
+        unsafe {
+            libc::waitpid(server, &mut status, 0);
+            libc::kill(rude, libc::SIGKILL);
+            libc::waitpid(rude, std::ptr::null_mut(), 0);
+        }
+        assert_eq!(status, 0, "the server could not answer any more");
+    });
+}
+
+#[test]
+fn a_programs_signals_are_left_to_its_own_threads() {
+    alone(
+        "a_programs_signals_are_left_to_its_own_threads",
+        &[],
+        || {
+            let pool = pool(1);
+            let _publication = pool.publish(&name("quiet"), Peers::default()).unwrap();
+            let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+            let blocked: Vec<_> = tasks
+                .filter_map(|task| {
+                    let status = std::fs::read_to_string(task.ok()?.path().join("status")).ok()?;
+                    let field = |name| status.lines().find_map(|line| line.strip_prefix(name));
+                    let mask = u64::from_str_radix(field("SigBlk:")?.trim(), 16).ok()?;
+                    Some((field("Name:")?.trim().to_owned(), mask))
+                })
+                .collect();
+            let servers = blocked.iter().filter(|task| task.0 == "hugepool-share");
+            assert_eq!(servers.clone().count(), 1, "{blocked:?}");
+            for (_, mask) in servers {
+                for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGCHLD, libc::SIGUSR1] {
+                    assert!(mask >> (signal - 1) & 1 == 1, "{signal} is not blocked");
+                }
+            }
+            // Nor are they blocked for the thread that published.
+            assert!(
+                blocked
+                    .iter()
+                    .any(|task| task.1 >> (libc::SIGTERM - 1) & 1 == 0)
+            );
+        },
+    );
+}
+
+#[test]
+fn only_those_who_may_are_answered() {
+    alone("only_those_who_may_are_answered", &[], || {
+        // SAFETY: gives a number.
+        if unsafe { libc::geteuid() } != 0 {
+            skipped("another user: this one is not root");
+            return;
+        }
+        let pool = pool(1);
+        let (closed, open) = (name("closed"), name("open"));
+        let _closed = pool.publish(&closed, Peers::default()).unwrap();
+        let peers = Peers::default().user(NOBODY);
+        let _open = pool.publish(&open, peers).unwrap();
+        let grouped = name("grouped");
+        let peers = Peers::default().group(NOBODY);
+        let _grouped = pool.publish(&grouped, peers).unwrap();
+        // SAFETY: the child changes its user, looks, and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: plain calls, and the end of this process.
+            unsafe {
+                let changed =
+                    libc::setgid(NOBODY) == 0 && libc::setresuid(NOBODY, NOBODY, NOBODY) == 0;
+                // The server is root's.
+                let server = Peers::default().user(0);
+                let is_refused = |name: &str| {
+                    Client::open(name, &server).is_err_and(|error| error == ShareError::Refused)
+                };
+                let right = changed
+                    && is_refused(&closed)
+                    && Client::open(&open, &server).is_ok()
+                    && Client::open(&grouped, &server).is_ok()
+                    // Nor does a client take what a stranger offers.
+                    && matches!(
+                        Client::open(&open, &Peers::default()),
+                        Err(ShareError::Peer { user: 0, .. })
+                    );
+                libc::_exit(i32::from(!right));
+            }
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child made above.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0, "the other user was treated wrongly");
+    });
+}

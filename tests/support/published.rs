@@ -1,0 +1,62 @@
+//! Pools that are published, and what comes to them.
+
+use hugepool::Pool;
+use hugepool::share::{Access, Client, Peers, ShareError};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::SocketAddr;
+use std::ptr::NonNull;
+
+/// Bytes of a buffer.
+pub const SIZE: usize = 64 << 10;
+/// Bytes of the prefix zone.
+pub const PREFIX: usize = 512;
+
+/// A pool of `count` buffers, which others may write, with room to grow.
+pub fn pool(count: usize) -> Pool {
+    let builder = Pool::builder().reserve(SIZE, 4096, count);
+    let builder = builder.prefix_zone(PREFIX).shared(Access::Write);
+    builder.address_space(1 << 30).build().unwrap()
+}
+
+/// A name that no other test has.
+pub fn name(of: &str) -> String {
+    format!("test {of} {}", std::process::id())
+}
+
+/// A buffer of it.
+pub fn allocate(pool: &Pool) -> NonNull<u8> {
+    pool.allocate_raw(SIZE, 4096).unwrap()
+}
+
+/// Gives one back.
+pub fn free(pool: &Pool, start: NonNull<u8>) {
+    // SAFETY: allocated by `allocate`, and freed once.
+    unsafe { pool.free_raw(start.as_ptr(), SIZE) }.unwrap();
+}
+
+/// Opens what is published by `name`, and drops it.
+pub fn open(name: &str) -> Result<(), ShareError> {
+    Client::open(name, &Peers::default()).map(drop)
+}
+
+/// A connection to the server of `name` that keeps to no rule.
+pub fn connect(name: &str) -> OwnedFd {
+    let name = format!("hugepool/{name}");
+    let address = SocketAddr::from_abstract_name(name).unwrap();
+    let path = address.as_abstract_name().unwrap();
+    // SAFETY: plain calls; the address is as long as it says.
+    unsafe {
+        let socket = libc::socket(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0);
+        assert!(socket >= 0);
+        let mut raw: libc::sockaddr_un = std::mem::zeroed();
+        raw.sun_family = libc::AF_UNIX as u16;
+        for (to, &from) in raw.sun_path[1..].iter_mut().zip(path) {
+            *to = from as libc::c_char;
+        }
+        let len = (3 + path.len()) as u32;
+        let connected = libc::connect(socket, (&raw const raw).cast(), len);
+        assert_eq!(connected, 0);
+        OwnedFd::from_raw_fd(socket)
+    }
+}
