@@ -319,7 +319,10 @@ fn a_programs_signals_are_left_to_its_own_threads() {
         &[],
         || {
             let pool = pool(1);
-            let _publication = pool.publish(&name("quiet"), Peers::default()).unwrap();
+            let name = name("quiet");
+            let _publication = pool.publish(&name, Peers::default()).unwrap();
+            // Who has answered has begun.
+            open(&name).unwrap();
             let tasks = std::fs::read_dir("/proc/self/task").unwrap();
             let blocked: Vec<_> = tasks
                 .filter_map(|task| {
