@@ -212,15 +212,15 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         wait.ok_or(AllocError::TooManyWaiters { limit: MAX_WAITERS })
     }
 
-    /// Sees to it that whoever waits is served by whatever could serve it now:
-    /// after the wait has begun, and whenever it is woken. Fails if no class ever
-    /// will.
-    pub fn look(&self, wait: &mut Wait, again: bool) -> Result<(), AllocError> {
+    /// Looks for a buffer for whoever waits, and sees to it that it is called for those
+    /// that come: after the wait has begun, and whenever it is woken. Fails if no class
+    /// ever will serve it.
+    pub fn look(&self, wait: &mut Wait) -> Result<(), AllocError> {
         loop {
             let request = wait.seat().request();
             let (ladder, reach) = self.reach(request.size, request.alignment)?;
             if reach <= request.reach {
-                self.lists.look(wait, &ladder, again);
+                self.lists.look(wait, &ladder);
                 return Ok(());
             }
             // The classes within its reach were trimmed away.
@@ -236,7 +236,24 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         Ok((ladder, reach))
     }
 
-    /// As `take_slow`, for a caller that will wait: `None` if none was found.
+    /// Takes a buffer for `size` bytes at `alignment` from the lists of its class that all
+    /// processors share, if it is shared just now: what is tried first by a caller that
+    /// will wait. `None` proves nothing.
+    pub fn take_shared(&self, size: usize, alignment: usize) -> Option<Taken<'_>> {
+        let line = self.classes().find(size, alignment)?;
+        let index = self.lists.take_shared(line.id())?;
+        Some(Taken { line, index })
+    }
+
+    /// Gets ready for a wait: the classes that may serve it are shared from now on.
+    pub fn prepare_to_wait(&self, size: usize, alignment: usize) -> Result<Ladder, AllocError> {
+        let ladder = self.ladder(size, alignment)?;
+        self.lists.prepare_to_wait(ladder.classes());
+        Ok(ladder)
+    }
+
+    /// As `take_slow`, for a caller that will wait: `None` if none was found, which
+    /// proves nothing.
     #[cold]
     pub fn try_take(&self, size: usize, alignment: usize) -> Result<Option<Taken<'_>>, AllocError> {
         if let Some(line) = self.classes().find(size, alignment)

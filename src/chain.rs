@@ -58,7 +58,16 @@ impl Chain {
             .map_err(Head::from_word)
     }
 
-    fn depth(head: Head, records: &Records) -> u32 {
+    /// The list as it is now.
+    #[inline]
+    pub fn head(&self) -> Head {
+        self.load()
+    }
+
+    /// How many buffers there were when the list was `head`; anything if it has
+    /// changed since.
+    #[inline]
+    pub fn depth(head: Head, records: &Records) -> u32 {
         head.top()
             .map_or(0, |top| records.get(top.raw() as usize).depth())
     }
@@ -67,6 +76,12 @@ impl Chain {
     /// when the head that it gives was read.
     #[inline]
     pub fn pop(&self, records: &Records) -> Result<Index, Head> {
+        self.pop_noting(records).map(|(index, _)| index)
+    }
+
+    /// As `pop`, and gives the head that the buffer was on top of.
+    #[inline]
+    pub fn pop_noting(&self, records: &Records) -> Result<(Index, Head), Head> {
         let mut head = self.load();
         while let Some(top) = head.top() {
             let rest = records.get(top.raw() as usize).next();
@@ -75,7 +90,7 @@ impl Chain {
             // `load`, whose value the tag proves to be current.
             let order = fault!(TakeRelaxed, Ordering::Relaxed, Ordering::Release);
             match self.swap(head, head.with_top(rest), order) {
-                Ok(()) => return Ok(top),
+                Ok(()) => return Ok((top, head)),
                 Err(now) => head = now,
             }
         }
@@ -87,40 +102,108 @@ impl Chain {
     /// last touch of the pool.
     #[inline]
     pub fn push(&self, records: &Records, index: Index, limit: u32) -> Result<(), Refused> {
-        self.insert(records, index, limit, false)
-    }
-
-    /// Puts `index`, which the caller holds, on top even if the list is shut.
-    /// The caller holds a handle of the pool.
-    pub fn force(&self, records: &Records, index: Index) {
-        let forced = self.insert(records, index, u32::MAX, true);
-        debug_assert!(forced.is_ok());
-    }
-
-    #[inline]
-    fn insert(
-        &self,
-        records: &Records,
-        index: Index,
-        limit: u32,
-        force: bool,
-    ) -> Result<(), Refused> {
-        let record = records.get(index.raw() as usize);
         let mut head = self.load();
         loop {
-            if !force && fault!(IgnoreShut, false, head.is_shut()) {
+            if fault!(IgnoreShut, false, head.is_shut()) {
                 return Err(Refused::Shut);
             }
-            let depth = Self::depth(head, records);
-            if depth >= limit {
+            if Self::depth(head, records) >= limit {
                 return Err(Refused::Full);
             }
-            record.set(head.top(), depth + 1);
-            // Release: whoever acquires this head sees the links and everything
-            // this thread did with the buffer.
-            let order = fault!(ChainPushRelaxed, Ordering::Relaxed, Ordering::Release);
-            match self.swap(head, head.with_top(Some(index)), order) {
+            match self.push_onto(records, index, head) {
                 Ok(()) => return Ok(()),
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// Puts `index`, which the caller holds, on top even if the list is shut, and says
+    /// whether it was. The caller holds a handle of the pool.
+    pub fn force(&self, records: &Records, index: Index) -> bool {
+        let mut head = self.load();
+        loop {
+            match self.push_onto(records, index, head) {
+                Ok(()) => return head.is_shut(),
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// Puts `index`, which the caller holds, on top if the list is still `head`;
+    /// otherwise gives what it is. When it succeeds, that was the last touch of the
+    /// pool.
+    #[inline]
+    pub fn push_onto(&self, records: &Records, index: Index, head: Head) -> Result<(), Head> {
+        let depth = Self::depth(head, records);
+        (records.get(index.raw() as usize)).set(head.top(), depth + 1);
+        // Release: whoever acquires this head sees the links and everything this
+        // thread did with the buffer. Acquire: what this thread does from now on comes
+        // after what the last one did who only touched the list (`lists`).
+        let order = fault!(ChainPushRelaxed, Ordering::Relaxed, Ordering::AcqRel);
+        self.swap(head, head.with_top(Some(index)), order)
+    }
+
+    /// Takes all buffers: gives the one on top, and the one below it, which the others
+    /// are linked to. Calls `announce` first if there are others. Lock-free. `Err` as
+    /// for `pop`.
+    pub fn pop_all(
+        &self,
+        records: &Records,
+        announce: &mut dyn FnMut(),
+    ) -> Result<(Index, Option<Index>), Head> {
+        let mut head = self.load();
+        while let Some(top) = head.top() {
+            let rest = records.get(top.raw() as usize).next();
+            if rest.is_some() {
+                announce();
+            }
+            // Release: as in `remove`.
+            let order = fault!(TakeRelaxed, Ordering::Relaxed, Ordering::Release);
+            match self.swap(head, head.with_top(None), order) {
+                Ok(()) => return Ok((top, rest)),
+                Err(now) => head = now,
+            }
+        }
+        Err(head)
+    }
+
+    /// Puts `first`, and what it is linked to, which the caller holds, into the list,
+    /// even if it is shut, and says whether it was. The caller holds a handle of the
+    /// pool.
+    pub fn splice(&self, records: &Records, first: Index) -> bool {
+        let head = self.load();
+        if head.top().is_none() {
+            // Links and depths are as they were. Release: they are the caller's, who
+            // acquired them, to pass on. AcqRel: see `push_onto`.
+            let order = fault!(ChainPushRelaxed, Ordering::Relaxed, Ordering::AcqRel);
+            let spliced = head.with_top(Some(first));
+            let swapped =
+                (self.head).compare_exchange(head.word(), spliced.word(), order, Ordering::Relaxed);
+            if swapped.is_ok() {
+                return head.is_shut();
+            }
+        }
+        // Somebody put one there meanwhile: one by one, which links them anew.
+        let mut shut = false;
+        let mut next = Some(first);
+        while let Some(index) = next {
+            next = records.get(index.raw() as usize).next();
+            shut |= self.force(records, index);
+        }
+        shut
+    }
+
+    /// Changes the word, and neither the list nor whether it is shut; gives what it is
+    /// then. Whoever changes it before is seen by the caller, and whoever changes it
+    /// after that sees the caller.
+    pub fn touch(&self) -> Head {
+        let mut head = self.load();
+        loop {
+            let touched = head.with_shut(head.is_shut());
+            // AcqRel: see above.
+            let order = fault!(TouchRelaxed, Ordering::Relaxed, Ordering::AcqRel);
+            match self.swap(head, touched, order) {
+                Ok(()) => return touched,
                 Err(now) => head = now,
             }
         }

@@ -43,8 +43,8 @@ pub struct Depot {
 // SAFETY: one integer atomic; all-zero bytes are an open, empty stack.
 unsafe impl Zeroed for Depot {}
 
-/// The depot is shut: the pool is being torn down, or somebody waits for a
-/// buffer. The batch is still the caller's.
+/// The depot is shut: the class is shared, or the pool is being torn down. The batch is
+/// still the caller's.
 #[derive(Debug)]
 pub struct Shut(pub Batch);
 
@@ -71,21 +71,10 @@ impl Depot {
     /// the depot is shut. Lock-free. Once the compare-and-swap has succeeded
     /// nothing of the pool is touched.
     pub fn push(&self, batches: &Batches, batch: Batch) -> Result<(), Shut> {
-        self.insert(batches, batch, false)
-    }
-
-    /// Puts `batch` on top even if the depot is shut. The caller holds a handle
-    /// of the pool.
-    pub fn force(&self, batches: &Batches, batch: Batch) {
-        let forced = self.insert(batches, batch, true);
-        debug_assert!(forced.is_ok());
-    }
-
-    fn insert(&self, batches: &Batches, batch: Batch, force: bool) -> Result<(), Shut> {
         debug_assert!(!batch.is_none(), "it would hide what is below");
         let mut head = self.load();
         loop {
-            if !force && fault!(IgnoreShut, false, head.is_shut()) {
+            if fault!(IgnoreShut, false, head.is_shut()) {
                 return Err(Shut(batch));
             }
             batches.link(batch, head.batch());

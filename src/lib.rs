@@ -24,6 +24,8 @@ mod chain;
 
 mod depot;
 
+mod loose;
+
 mod class;
 
 mod rseq;
@@ -71,7 +73,7 @@ pub use machine::{
     HugePages, Machine, MemlockLimit, NumaNode, RseqRegistration, TransparentPolicy,
 };
 pub use pages::{Pages, Rung};
-#[cfg(all(feature = "event-listener", not(hugepool_loom)))]
+#[cfg(all(feature = "async", not(hugepool_loom)))]
 pub use pool::Allocate;
 #[cfg(not(hugepool_loom))]
 pub use pool::{Builder, Class, Pool, Region, Trimmed};

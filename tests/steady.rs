@@ -27,7 +27,7 @@ both_kinds! {
     a_pipeline_of_two_threads_makes_no_system_call_in_its_second_million,
 }
 
-#[cfg(feature = "event-listener")]
+#[cfg(feature = "async")]
 mod tasks {
     use super::support::kind::both_kinds;
     use super::waking_a_task_allocates_and_frees_nothing;
@@ -170,7 +170,7 @@ fn the_first_buffers_of_a_new_pool_fault_no_page_either(kind: Kind) {
 }
 
 /// The waker is the caller's, and this one does nothing.
-#[cfg(feature = "event-listener")]
+#[cfg(feature = "async")]
 fn waking_a_task_allocates_and_frees_nothing(kind: Kind) {
     use std::future::Future;
     use std::task::{Context, Waker};

@@ -1,5 +1,5 @@
 //! Waiting as a future: the same line, polled.
-#![cfg(feature = "event-listener")]
+#![cfg(feature = "async")]
 #![allow(clippy::disallowed_types, reason = "not the library's lock")]
 
 mod support;

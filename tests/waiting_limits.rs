@@ -187,7 +187,7 @@ fn where_membarrier_is_refused_later_a_waiter_looks_for_itself() {
     });
 }
 
-#[cfg(feature = "event-listener")]
+#[cfg(feature = "async")]
 mod tasks {
     use super::support::living_pools;
     use super::support::task::Wakes;

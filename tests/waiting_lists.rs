@@ -1,6 +1,6 @@
 //! While somebody waits, lists are shut: for whom, what stays in reach, and when
 //! they are open again.
-#![cfg(feature = "event-listener")]
+#![cfg(feature = "async")]
 
 mod support;
 

@@ -79,10 +79,16 @@ impl<C: CpuCaches> CpuCaches for Guarded<C> {
         tables: &Tables,
         cpu: usize,
         class: ClassId,
+        quiet: &dyn Fn() -> bool,
         share: Share,
         announce: &mut dyn FnMut(),
     ) -> Robbed {
-        self.touched().rob(tables, cpu, class, share, announce)
+        self.touched()
+            .rob(tables, cpu, class, quiet, share, announce)
+    }
+
+    fn disturbs(&self) -> bool {
+        self.touched().disturbs()
     }
 
     fn shut(&self, tables: &Tables, classes: &[ClassId]) -> Option<u64> {

@@ -30,7 +30,7 @@ impl<C: CpuCaches> Shelf<C> {
         let buffers = Buffers::new(count);
         let classes = Classes::new(0, null_mut()).unwrap();
         classes.define(class, &Geometry::new(SIZE, SIZE, 0).unwrap());
-        let lists = FreeLists::new(caches, classes, INDICES, 0).unwrap();
+        let lists = FreeLists::new(caches, classes, INDICES, 0, false).unwrap();
         lists.fix_cache(class, capacity);
         lists.prepare(std::iter::once((class, count as usize)));
         lists.stock(class, count as usize, |k| Index::from_raw(k as u32 + 1));

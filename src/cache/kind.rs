@@ -88,10 +88,15 @@ impl CpuCaches for Kind {
         tables: &Tables,
         cpu: usize,
         class: ClassId,
+        quiet: &dyn Fn() -> bool,
         share: Share,
         announce: &mut dyn FnMut(),
     ) -> Robbed {
-        either!(self, rob(tables, cpu, class, share, announce))
+        either!(self, rob(tables, cpu, class, quiet, share, announce))
+    }
+
+    fn disturbs(&self) -> bool {
+        either!(self, disturbs())
     }
 
     fn shut(&self, tables: &Tables, classes: &[ClassId]) -> Option<u64> {

@@ -146,15 +146,21 @@ pub trait CpuCaches: Sync {
 
     /// Takes `share` of the slot of processor `cpu`, at once, whichever
     /// processor the caller runs on; calls `announce` before it takes more than
-    /// one buffer. The caller holds a handle of the pool.
+    /// one buffer. `quiet` says whether the class has been `shut`, so that no
+    /// processor need be disturbed. The caller holds a handle of the pool.
     fn rob(
         &self,
         tables: &Tables,
         cpu: usize,
         class: ClassId,
+        quiet: &dyn Fn() -> bool,
         share: Share,
         announce: &mut dyn FnMut(),
     ) -> Robbed;
+
+    /// Whether robbing a slot of a class that is not shut disturbs the slot's
+    /// processor (a system call).
+    fn disturbs(&self) -> bool;
 
     /// Diverts every push into slots of `classes` from now on, and gives how many
     /// buffers were in them: a push that came before is counted, one that comes

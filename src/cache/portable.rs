@@ -270,10 +270,15 @@ impl CpuCaches for Portable {
         tables: &Tables,
         cpu: usize,
         class: ClassId,
+        _quiet: &dyn Fn() -> bool,
         share: Share,
         announce: &mut dyn FnMut(),
     ) -> Robbed {
         self.slot(cpu, class).rob(tables, share, announce)
+    }
+
+    fn disturbs(&self) -> bool {
+        false
     }
 
     fn shut(&self, tables: &Tables, classes: &[ClassId]) -> Option<u64> {

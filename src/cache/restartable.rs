@@ -187,6 +187,7 @@ impl CpuCaches for Restartable {
         _tables: &Tables,
         cpu: usize,
         class: ClassId,
+        quiet: &dyn Fn() -> bool,
         share: Share,
         announce: &mut dyn FnMut(),
     ) -> Robbed {
@@ -194,6 +195,7 @@ impl CpuCaches for Restartable {
         let robbed = self.slots.rob(
             cpu,
             class,
+            quiet,
             |count| {
                 let share = share.of(count).min(MAX_BATCH as u32);
                 if share > 1 {
@@ -211,6 +213,10 @@ impl CpuCaches for Restartable {
             (Ok(Err(level)), _) => Robbed::None(Empty(level.changes())),
             _ => Robbed::Barred,
         }
+    }
+
+    fn disturbs(&self) -> bool {
+        true
     }
 
     fn shut(&self, tables: &Tables, classes: &[ClassId]) -> Option<u64> {

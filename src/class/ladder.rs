@@ -68,13 +68,6 @@ impl Ladder {
         &self.classes[..self.len]
     }
 
-    /// The classes, a bit each.
-    pub fn set(&self) -> u128 {
-        const { assert!(MAX_CLASSES <= 128) };
-        let bits = self.classes().iter().map(|class| 1 << class.index());
-        bits.fold(0, |all, bit: u128| all | bit)
-    }
-
     /// The rungs, smallest first.
     pub fn iter(&self) -> impl Iterator<Item = Rung> + '_ {
         let shapes = self.shapes[..self.len].iter();

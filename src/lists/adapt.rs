@@ -24,10 +24,10 @@
 
 use super::FreeLists;
 use super::ledger::{Carry, count};
+use super::waiting::Owed;
 use crate::cache::CpuCaches;
 use crate::class::ClassId;
-use crate::sync::{Ordering, fault, fence};
-use crate::wait::Wakes;
+use crate::sync::Ordering;
 
 /// What any cache may hold.
 const LEAST: u8 = 2;
@@ -73,15 +73,6 @@ impl<C: CpuCaches> FreeLists<C> {
         self.put_in_use(class);
     }
 
-    /// Lets the caches of a class in use that is new, or that nobody waits for.
-    fn put_in_use(&self, class: ClassId) {
-        self.caches.attach(&self.tables, class);
-        // SeqCst: the slots, and then whether anybody waits; who waited leaves, and
-        // then looks for slots to open (`end_wait`). One of us opens them.
-        fault!(NoSlotFence, (), fence(Ordering::SeqCst));
-        self.unshut(class);
-    }
-
     /// Changes a capacity, if the budget allows and it is still `from`.
     fn set_capacity(&self, cpu: usize, class: ClassId, from: u8, to: u8) -> bool {
         let stride = self.totals(class).stride.load(Ordering::Relaxed);
@@ -100,8 +91,8 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// The cache of `cpu` missed: gives it more room if there is. The caller
-    /// holds a handle if it gives `wakes`, otherwise a buffer.
-    pub(super) fn missed(&self, cpu: usize, class: ClassId, wakes: Option<&mut Wakes<'_>>) {
+    /// holds a handle if it gives `owed`, otherwise a buffer.
+    pub(super) fn missed(&self, cpu: usize, class: ClassId, owed: Option<&mut Owed>) {
         let most = self.totals(class).most.load(Ordering::Relaxed) as u8;
         let now = self.caches.capacity(cpu, class);
         let wanted = now.saturating_mul(2).min(most);
@@ -110,7 +101,7 @@ impl<C: CpuCaches> FreeLists<C> {
             let denied = &self.ledger(cpu, class).denied;
             if denied.fetch_add(1, Ordering::Relaxed).is_multiple_of(IDLE) {
                 // The next miss finds what becomes free.
-                self.reclaim(cpu, class, wakes);
+                self.reclaim(cpu, class, owed);
             }
         }
     }
@@ -125,7 +116,7 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// Takes half of its capacity from one idle class of `cpu`.
-    fn reclaim(&self, cpu: usize, missing: ClassId, wakes: Option<&mut Wakes<'_>>) {
+    fn reclaim(&self, cpu: usize, missing: ClassId, owed: Option<&mut Owed>) {
         for class in self.classes().ids().filter(|&class| class != missing) {
             let now = self.caches.capacity(cpu, class);
             let less = (now / 2).max(LEAST);
@@ -137,13 +128,13 @@ impl<C: CpuCaches> FreeLists<C> {
                 continue;
             }
             let surplus = self.caches.len(&self.tables, cpu, class) > less.into();
-            if surplus && wakes.is_none() {
+            if surplus && owed.is_none() {
                 // Its buffers cannot be moved from here.
                 continue;
             }
             if self.set_capacity(cpu, class, now, less) {
-                if let Some(wakes) = wakes.filter(|_| surplus) {
-                    self.evict(cpu, class, u32::from(now - less), wakes);
+                if let Some(owed) = owed.filter(|_| surplus) {
+                    self.evict(cpu, class, u32::from(now - less), owed);
                 }
                 return;
             }
@@ -152,7 +143,7 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Moves up to `some` buffers from the cache of this processor, presumably
     /// `cpu`, to the depot. The caller holds a handle.
-    fn evict(&self, cpu: usize, class: ClassId, some: u32, wakes: &mut Wakes<'_>) {
+    fn evict(&self, cpu: usize, class: ClassId, some: u32, owed: &mut Owed) {
         let batches = &self.tables.batches;
         let Some(id) = batches.take() else { return };
         let ledger = self.ledger(cpu, class);
@@ -163,7 +154,6 @@ impl<C: CpuCaches> FreeLists<C> {
         };
         count(&ledger.flushes);
         let batch = batches.fill(id, handful.as_slice());
-        self.depot(class).force(batches, batch);
-        self.serve(class, wakes);
+        self.put_batch(class, batch, owed);
     }
 }

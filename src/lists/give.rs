@@ -4,12 +4,18 @@
 //! path of `give`.
 
 use super::ledger::{Carry, count};
+use super::waiting::Owed;
 use super::{FreeLists, Given};
 use crate::cache::{CpuCaches, Refused};
+use crate::chain::Chain;
 use crate::class::ClassId;
 use crate::depot::Shut;
 use crate::sync::fault;
-use crate::word::{Batch, Index};
+use crate::word::{Batch, Head, Index};
+
+/// How many changes of a list there are from one look at the clock to the next, while
+/// enough of those who wait have been called.
+const LOOKS: u32 = 8;
 
 /// What came of making room in a processor's cache.
 enum Flushed<'a> {
@@ -26,60 +32,102 @@ impl<C: CpuCaches> FreeLists<C> {
     #[cold]
     #[inline(never)]
     pub fn give_slow(&self, class: ClassId, index: Index) -> Given {
-        loop {
-            // `index` is still ours, so the pool is still there.
+        // `index` is ours until it is home, so the pool is still there.
+        while self.is_open(class) {
             match self.caches.push_again(&self.tables, class, index) {
                 Ok(()) => return Given::Home,
-                Err(Refused::Shut) => return self.give_shut(class, index, None),
-                Err(Refused::Diverted) => return self.give_loose(class, index),
+                Err(Refused::Shut | Refused::Diverted) => break,
                 Err(Refused::Full) => match self.flush(class) {
                     Flushed::Room => {}
-                    Flushed::Nothing => return self.give_loose(class, index),
+                    Flushed::Nothing => break,
                     Flushed::Shut(batch, carry) => {
-                        return self.give_shut(class, index, Some((batch, carry)));
+                        return self.give_batch(class, index, batch, carry);
                     }
                 },
             }
         }
+        self.give_loose(class, index)
     }
 
+    /// Puts a buffer onto the list that all processors share.
     fn give_loose(&self, class: ClassId, index: Index) -> Given {
-        let loose = self.loose(class);
-        match loose.push(&self.tables.records, index, u32::MAX) {
-            Ok(()) => Given::Home,
-            Err(_) => self.give_shut(class, index, None),
+        let loose = self.loose(class).own(self.caches.current());
+        let records = &self.tables.records;
+        let mut head = loose.head();
+        loop {
+            if fault!(IgnoreShut, false, head.is_shut()) {
+                if let Some(due) = self.must_be_seen(class, head) {
+                    return self.give_seen(class, index, due);
+                }
+            }
+            // See `waiting` for why nobody misses it.
+            match loose.push_onto(records, index, head) {
+                Ok(()) => return Given::Home,
+                Err(now) => head = now,
+            }
         }
     }
 
-    /// Gives back a buffer whose list is shut, and a batch that the caller
-    /// announced.
-    fn give_shut(&self, class: ClassId, index: Index, batch: Option<(Batch, Carry<'_>)>) -> Given {
-        let (batch, carry) = batch.unzip();
-        let visiting = self.home.visit();
-        let mut wakes = self.line.wakes();
-        if visiting {
-            // The one in hand goes first: a buffer of the batch would have to be
-            // taken out of it.
-            self.put_back(class, index, &mut wakes);
-            if let Some(batch) = batch {
-                self.depot(class).force(&self.tables.batches, batch);
-                self.serve(class, &mut wakes);
+    /// Whether a buffer that comes to a list that is shut, and is `head`, must be shown
+    /// to those who wait; and then, whether it is to be handed over.
+    fn must_be_seen(&self, class: ClassId, head: Head) -> Option<bool> {
+        let service = self.line.service(class);
+        let free = Chain::depth(head, &self.tables.records);
+        let called = service.called();
+        // A task may never look, so that one more is called for each buffer; a thread
+        // that was called does, and attends to the others.
+        let enough = called.threads() >= self.callers
+            || called.threads() == called.all() && called.all() > free;
+        if !enough {
+            return Some(self.line.is_strict() || service.is_due());
+        }
+        ((head.tag() >> 1).is_multiple_of(LOOKS) && service.is_due()).then_some(true)
+    }
+
+    /// Gives back a buffer to a list that is shut: somebody waits, or the pool closes.
+    /// `due`: it is to be handed to the next in turn.
+    #[cold]
+    fn give_seen(&self, class: ClassId, index: Index, due: bool) -> Given {
+        if !self.home.visit() {
+            return self.give_late(1);
+        }
+        let line = self.classes().line(class);
+        let handed = if due {
+            self.line.hand_over(line, index)
+        } else {
+            None
+        };
+        match handed {
+            Some(wake) => drop(wake),
+            None => {
+                let own = self.loose(class).own(self.caches.current());
+                own.force(&self.tables.records, index);
             }
-            // That may have been the last who waited.
-            self.unshut(class);
         }
-        // The announcement ends before what may be the last touch of the pool.
-        let _late = fault!(LateTouch, carry, {
+        fault!(NoServe, (), self.attend(class));
+        self.leave()
+    }
+
+    /// Gives back a buffer, and a batch that the caller announced, to a depot that is
+    /// shut.
+    #[cold]
+    fn give_batch(&self, class: ClassId, index: Index, batch: Batch, carry: Carry<'_>) -> Given {
+        if !self.home.visit() {
+            // The announcement ends before what may be the last touch of the pool.
             drop(carry);
-            None::<Carry<'_>>
-        });
-        drop(wakes);
-        if visiting {
-            return self.leave();
+            return self.give_late(1 + u64::from(batch.count()));
         }
-        // The pool is closing: they are late.
-        let count = 1 + batch.map_or(0, Batch::count);
-        if self.home.came(count.into()) {
+        let mut owed = Owed::default();
+        self.unpack(class, batch, &mut owed);
+        self.put_loose(class, index, &mut owed);
+        drop(carry);
+        self.settle(owed);
+        self.leave()
+    }
+
+    /// Buffers that come when the pool is closing.
+    fn give_late(&self, count: u64) -> Given {
+        if self.home.came(count) {
             Given::Last
         } else {
             Given::Home
@@ -125,5 +173,18 @@ impl<C: CpuCaches> FreeLists<C> {
     /// How many buffers move at once between the cache of `cpu` and the depot.
     pub(super) fn batch_size(&self, cpu: usize, class: ClassId) -> u32 {
         u32::from(self.caches.capacity(cpu, class) / 2).max(1)
+    }
+
+    /// Puts a batch that the caller holds into the depot, or its buffers onto the loose
+    /// list if the depot is shut. The caller holds a handle.
+    pub(super) fn put_batch(&self, class: ClassId, batch: Batch, owed: &mut Owed) {
+        if let Err(Shut(batch)) = self.depot(class).push(&self.tables.batches, batch) {
+            self.unpack(class, batch, owed);
+        }
+    }
+
+    /// Puts the buffers of a batch that the caller holds onto the loose list.
+    pub(super) fn unpack(&self, class: ClassId, batch: Batch, owed: &mut Owed) {
+        (self.tables.batches).empty(batch, |index| self.put_loose(class, index, owed));
     }
 }

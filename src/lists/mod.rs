@@ -49,6 +49,7 @@
 mod adapt;
 mod give;
 mod ledger;
+mod regime;
 mod search;
 mod supply;
 mod waiting;
@@ -58,16 +59,17 @@ pub use search::Exhausted;
 pub use waiting::Wait;
 
 use crate::cache::{CpuCaches, Tables};
-use crate::chain::Chain;
 use crate::class::{ClassId, Classes, Line, MAX_CLASSES};
 use crate::depot::Depot;
 use crate::home::Home;
+use crate::loose::Loose;
 use crate::sync::{AtomicU64, Ordering, fault, touch};
 use crate::table::{Table, Zeroed};
 use crate::wait::Line as WaitLine;
 use crate::word::Index;
 use crossbeam_utils::CachePadded;
 use ledger::{Ledger, Totals};
+use regime::Regime;
 use std::io;
 
 /// What the caller must do who gave back a buffer or a handle.
@@ -88,7 +90,7 @@ struct Side {
     /// Where trimming puts what it does not want, so that requests find it.
     aside: Depot,
     /// What came back while its processor's cache could not be used.
-    loose: Chain,
+    loose: Loose,
 }
 
 // SAFETY: both are; all-zero bytes are two empty lists.
@@ -106,8 +108,12 @@ pub struct FreeLists<C> {
     /// What that may come to.
     budget: usize,
     totals: Table<CachePadded<Totals>>,
+    /// One a class.
+    regimes: Table<Regime>,
     home: Home,
     line: WaitLine,
+    /// How many threads may be called at once of those who wait for a class.
+    callers: u32,
     /// 1 while some thread is the first of those that gather several buffers.
     gatherer: AtomicU64,
 }
@@ -115,8 +121,15 @@ pub struct FreeLists<C> {
 impl<C: CpuCaches> FreeLists<C> {
     /// Empty lists for buffers of `classes` whose index is below `indices`. Caches
     /// that hold more than the least hold no more than `budget` bytes a
-    /// processor. Fails as `mmap` does.
-    pub fn new(caches: C, classes: Classes, indices: usize, budget: usize) -> io::Result<Self> {
+    /// processor. Who waits is served in `strict` order, or else in turn. Fails as
+    /// `mmap` does.
+    pub fn new(
+        caches: C,
+        classes: Classes,
+        indices: usize,
+        budget: usize,
+        strict: bool,
+    ) -> io::Result<Self> {
         Ok(Self {
             // A chunk of indices has at least as many bytes of address space.
             tables: Tables::new(classes, indices, indices)?,
@@ -126,9 +139,11 @@ impl<C: CpuCaches> FreeLists<C> {
             spent: Table::new(caches.cpus())?,
             budget,
             totals: Table::new(MAX_CLASSES)?,
+            regimes: Table::new(MAX_CLASSES)?,
+            callers: caches.cpus().clamp(1, 1 << 16) as u32,
             caches,
             home: Home::default(),
-            line: WaitLine::new()?,
+            line: WaitLine::new(strict)?,
             gatherer: AtomicU64::new(0),
         })
     }
@@ -157,7 +172,7 @@ impl<C: CpuCaches> FreeLists<C> {
         &self.sides.get(class.index()).aside
     }
 
-    fn loose(&self, class: ClassId) -> &Chain {
+    fn loose(&self, class: ClassId) -> &Loose {
         &self.sides.get(class.index()).loose
     }
 
@@ -216,7 +231,7 @@ impl<C: CpuCaches> FreeLists<C> {
         } = &self.tables;
         self.depot(class).len(batches)
             + self.aside(class).len(batches)
-            + self.loose(class).len(records)
+            + self.loose(class).len(records, self.caches.cpus())
     }
 
     /// What is counted about `class`.
@@ -247,11 +262,20 @@ impl<C: CpuCaches> FreeLists<C> {
         self.caches.populate(class);
         self.depot(class).populate();
         self.aside(class).populate();
-        self.loose(class).populate();
+        self.loose(class).populate(self.caches.cpus());
         for cpu in 0..self.caches.cpus() {
             touch(&self.ledger(cpu, class).moving);
             touch(self.spent.get(cpu));
         }
+    }
+
+    /// Shuts the lists that all processors share, and gives how many buffers were
+    /// in them.
+    fn shut_shared(&self, class: ClassId) -> u64 {
+        let (records, batches) = (&self.tables.records, &self.tables.batches);
+        self.loose(class).shut(records, self.caches.cpus())
+            + self.depot(class).shut(batches)
+            + self.aside(class).shut(batches)
     }
 
     /// Closes the lists of every class in `classes`, of which `abandoned` of the
@@ -292,6 +316,7 @@ impl<C: CpuCaches> FreeLists<C> {
             + self.line.resident()?
             + self.ledgers.resident(usize::MAX)?
             + self.spent.resident(usize::MAX)?
+            + self.regimes.resident(usize::MAX)?
             + self.totals.resident(usize::MAX)?)
     }
 }

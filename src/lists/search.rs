@@ -6,24 +6,43 @@
 
 use super::FreeLists;
 use super::ledger::{Carry, count};
+use super::waiting::Owed;
 use crate::cache::{CpuCaches, Refilled, Robbed, Share};
 use crate::class::ClassId;
-use crate::sync::{Ordering, Patience, fault, fence, spin_loop, yield_now};
-use crate::wait::Wakes;
+use crate::loose::Popped;
+use crate::sync::{Ordering, Patience, fault, spin_loop, yield_now};
 use crate::word::{Batch, Index, Moving};
 
 /// Sweeps in a row that find changes before the searching thread lets others
 /// run.
 const BUSY_SWEEPS: u32 = 16;
+/// How often a thread looks for a buffer before it stands in line. Between looks it lets
+/// a few instructions pass, each time twice as many, up to `PAUSE`.
+const WATCHES: u32 = 32;
+const PAUSE: u32 = 32;
+/// How often it then lets other threads run, and looks again.
+const YIELDS: u32 = 4;
+
+/// How many changes of a shared list there are from one look at the clock to the next.
+const LOOKS: u32 = 16;
 
 /// What a sweep saw of the lists it found empty.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Evidence {
-    /// The sum of all tags and versions: each only grows, so two sums are equal
-    /// exactly when nothing changed between them.
+    /// The sum of what counts the changes of each list: tags and versions, modulo their
+    /// widths. Each list adds one to the sum with every change and never takes any away,
+    /// so two sums are equal exactly when nothing changed between them, but for a
+    /// thread that sleeps through a multiple of 2³⁰ changes. A slot that no thread may
+    /// look into (`Robbed::Barred`) adds nothing; it counts as carried.
     changes: u64,
     /// Carries under way.
     carrying: u64,
+}
+
+impl Evidence {
+    fn add(&mut self, changes: impl Into<u64>) {
+        self.changes = self.changes.wrapping_add(changes.into());
+    }
 }
 
 /// No buffer was found on the ladder.
@@ -42,30 +61,21 @@ pub(super) enum Others {
     Idle,
     /// Somebody did, and had not put it down when patience ended.
     Carrying,
-    /// A task waited and was served, and is to be woken before the search goes on:
-    /// the seeker has announced what it holds, so it must end first.
+    /// In a line of strict order: somebody waits for what was found, and must be seen to
+    /// before the search goes on.
     Waiting,
 }
 
-/// Who searches: what it has announced, of several classes at once, and whom it
-/// has served on its way. When dropped it ends the announcement, and then wakes
-/// them.
-pub(super) struct Seeker<'a, C: CpuCaches> {
+/// The announcement of somebody who may hold buffers of several classes. Ends when
+/// dropped.
+struct Announced<'a, C: CpuCaches> {
     lists: &'a FreeLists<C>,
     cpu: usize,
     classes: &'a [ClassId],
-    /// Fields are dropped after the seeker.
-    wakes: Wakes<'a>,
 }
 
-impl<'a, C: CpuCaches> Seeker<'a, C> {
-    /// One that holds no more than its caller asked for.
-    fn new(lists: &'a FreeLists<C>) -> Self {
-        Self::announced(lists, &[])
-    }
-
-    /// One that may hold buffers of `classes`.
-    pub(super) fn announced(lists: &'a FreeLists<C>, classes: &'a [ClassId]) -> Self {
+impl<'a, C: CpuCaches> Announced<'a, C> {
+    fn begin(lists: &'a FreeLists<C>, classes: &'a [ClassId]) -> Self {
         let cpu = lists.caches.current();
         for &class in classes {
             std::mem::forget(Carry::begin(lists.ledger(cpu, class)));
@@ -74,36 +84,11 @@ impl<'a, C: CpuCaches> Seeker<'a, C> {
             lists,
             cpu,
             classes,
-            wakes: lists.line.wakes(),
         }
-    }
-
-    /// Those to wake afterwards.
-    pub(super) fn wakes(&mut self) -> &mut Wakes<'a> {
-        &mut self.wakes
-    }
-
-    /// How many of the carries that a sweep sees are its own.
-    fn carrying(&self) -> u64 {
-        self.classes.len() as u64
-    }
-
-    /// Wakes those whom it has served, if it may. False: it must end first.
-    fn may_go_on(&mut self) -> bool {
-        if fault!(WakeEarly, true, self.classes.is_empty()) {
-            self.wakes.wake();
-        }
-        self.wakes.wake_threads();
-        !self.wakes.has_tasks()
-    }
-
-    /// Ends the announcement; those to wake are the caller's.
-    fn end(mut self) -> Wakes<'a> {
-        std::mem::replace(&mut self.wakes, self.lists.line.wakes())
     }
 }
 
-impl<C: CpuCaches> Drop for Seeker<'_, C> {
+impl<C: CpuCaches> Drop for Announced<'_, C> {
     fn drop(&mut self) {
         for &class in self.classes {
             Carry::end(self.lists.ledger(self.cpu, class));
@@ -112,18 +97,80 @@ impl<C: CpuCaches> Drop for Seeker<'_, C> {
 }
 
 impl<C: CpuCaches> FreeLists<C> {
-    /// Takes a buffer of `class`: own cache, depot, other processors' caches.
-    /// `None` means that each was empty at a moment of its own, which is no
-    /// proof that none was free: see `take`.
+    /// Takes a buffer of `class`: from the list that all processors share, if the class
+    /// is shared; own cache, depot, other processors' caches. `None` means that each was
+    /// empty at a moment of its own, which is no proof that none was free: see `take`.
+    #[inline]
     pub fn take_from_class(&self, class: ClassId) -> Option<Index> {
-        let mut wakes = self.line.wakes();
+        self.try_take(&[class]).map(|(_, index)| index)
+    }
+
+    /// As `take_from_class`, of the first class on `ladder` that has one.
+    pub fn try_take(&self, ladder: &[ClassId]) -> Option<(ClassId, Index)> {
+        let mut owed = Owed::default();
+        let found = loop {
+            let found = self.find(ladder, &mut owed);
+            match found {
+                Some((class, index)) if self.goes_to_the_line(class, index) => {}
+                found => break found,
+            }
+        };
+        self.settle(owed);
+        let (class, _) = found?;
+        self.note_climb(ladder, class);
+        found
+    }
+
+    /// Takes a buffer from the lists of `class` that all processors share, if it is
+    /// shared. `None` proves nothing.
+    #[inline]
+    pub fn take_shared(&self, class: ClassId) -> Option<Index> {
+        if self.is_open(class) {
+            return None;
+        }
         loop {
-            let index = self.sweep(class, &mut Evidence::default(), &mut wakes)?;
-            if !self.goes_to_the_line(class, index, &mut wakes) {
+            let mut owed = Owed::default();
+            let index = self.pop_loose(class, &mut Evidence::default(), &mut owed);
+            self.settle(owed);
+            let index = index?;
+            if !self.goes_to_the_line(class, index) {
                 return Some(index);
             }
-            wakes.wake();
         }
+    }
+
+    /// Watches the lists that all processors share for some microseconds, for a caller
+    /// that will wait if that is in vain. `None` proves nothing.
+    pub fn watch(&self, ladder: &[ClassId]) -> Option<(ClassId, Index)> {
+        let (cpu, cpus) = (self.caches.current(), self.caches.cpus());
+        for look in 0..WATCHES + YIELDS {
+            for &class in ladder {
+                if !self.loose(class).is_empty(cpu, cpus)
+                    && let Some(index) = self.take_shared(class)
+                {
+                    self.note_climb(ladder, class);
+                    return Some((class, index));
+                }
+            }
+            if look < WATCHES {
+                (0..PAUSE.min(1 << look.min(31))).for_each(|_| spin_loop());
+            } else {
+                yield_now();
+            }
+        }
+        None
+    }
+
+    /// Has the classes on `ladder` shared: somebody is about to wait.
+    pub fn prepare_to_wait(&self, ladder: &[ClassId]) {
+        let mut owed = Owed::default();
+        for &class in ladder {
+            if !self.is_shared(class) {
+                self.share(class, &mut owed);
+            }
+            self.linger(class);
+        }
+        self.settle(owed);
     }
 
     /// Takes a buffer of the first class on `ladder` that has one: own cache,
@@ -131,29 +178,21 @@ impl<C: CpuCaches> FreeLists<C> {
     /// `Err` proves see the module.
     #[cold]
     pub fn take(&self, ladder: &[ClassId]) -> Result<(ClassId, Index), Exhausted> {
-        self.obtain(ladder, Patience::new())
-            .map_err(|others| self.refused(ladder, others))
-    }
-
-    /// As `take`, for a caller that will wait: a refusal is not counted, and
-    /// nobody's batch is waited for.
-    #[cold]
-    pub fn try_take(&self, ladder: &[ClassId]) -> Option<(ClassId, Index)> {
-        self.obtain(ladder, Patience::none()).ok()
-    }
-
-    /// Searches for a buffer that nobody waits for.
-    fn obtain(
-        &self,
-        ladder: &[ClassId],
-        mut patience: Patience,
-    ) -> Result<(ClassId, Index), Others> {
-        let mut seeker = Seeker::new(self);
+        if let Some(taken) = self.try_take(ladder) {
+            return Ok(taken);
+        }
+        let mut patience = Patience::new();
         loop {
-            let (class, index) = self.search(ladder, &mut seeker, &mut patience)?;
-            if !self.goes_to_the_line(class, index, &mut seeker.wakes) {
-                self.note_climb(ladder, class);
-                return Ok((class, index));
+            let mut owed = Owed::default();
+            let sought = self.prove(ladder, 0, &mut patience, &mut owed);
+            self.settle(owed);
+            match sought {
+                Ok((class, index)) if self.goes_to_the_line(class, index) => {}
+                Ok((class, index)) => {
+                    self.note_climb(ladder, class);
+                    return Ok((class, index));
+                }
+                Err(others) => return Err(self.refused(ladder, others)),
             }
         }
     }
@@ -172,6 +211,9 @@ impl<C: CpuCaches> FreeLists<C> {
         if let Some(&class) = ladder.first() {
             count(&self.own_ledger(class).failures);
         }
+        for &class in ladder {
+            self.linger(class);
+        }
         Exhausted {
             carried: others == Others::Carrying,
         }
@@ -183,10 +225,8 @@ impl<C: CpuCaches> FreeLists<C> {
     /// several gatherers at most one at a time is the first: on a shortage it
     /// keeps what it has and waits, with patience, for the others, while they
     /// give everything back and try again once it is done. So two of them cannot
-    /// each sit on half of what both need. One that has served a task that waits
-    /// gives everything back, too, and tries again once the task is woken. `Err`
-    /// proves that at one moment fewer than `many` were free, unless it says
-    /// `carried`.
+    /// each sit on half of what both need. `Err` proves that at one moment fewer than
+    /// `many` were free, unless it says `carried`.
     #[cold]
     pub fn take_many(
         &self,
@@ -201,17 +241,18 @@ impl<C: CpuCaches> FreeLists<C> {
                 .gatherer
                 .compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
-            let mut seeker = Seeker::announced(self, ladder);
-            let gathered = self.gather(&mut seeker, many, is_first);
-            let wakes = seeker.end();
+            let mut owed = Owed::default();
+            let announced = Announced::begin(self, ladder);
+            let gathered = self.gather(ladder, many, is_first, &mut owed);
+            drop(announced);
             if is_first {
                 self.gatherer.store(0, Ordering::Relaxed);
             }
             // Somebody else's code comes last.
-            drop(wakes);
+            self.settle(owed);
             match gathered {
                 Ok(held) => return Ok(held),
-                // They have been woken.
+                // They have been seen to.
                 Err(Others::Waiting) => {}
                 Err(others) if is_first || others == Others::Idle => {
                     return Err(self.refused(ladder, others));
@@ -228,15 +269,15 @@ impl<C: CpuCaches> FreeLists<C> {
         }
     }
 
-    /// One attempt to take `many` buffers of the classes that `seeker` announced;
-    /// puts back what it got if they are too few.
+    /// One attempt to take `many` buffers of the classes on `ladder`, which the caller
+    /// announced; puts back what it got if they are too few.
     fn gather(
         &self,
-        seeker: &mut Seeker<'_, C>,
+        ladder: &[ClassId],
         many: usize,
         is_first: bool,
+        owed: &mut Owed,
     ) -> Result<Vec<(ClassId, Index)>, Others> {
-        let ladder = seeker.classes;
         let mut held = Vec::with_capacity(many);
         while held.len() < many {
             let mut patience = if is_first {
@@ -244,11 +285,18 @@ impl<C: CpuCaches> FreeLists<C> {
             } else {
                 Patience::none()
             };
-            let others = match self.search(ladder, seeker, &mut patience) {
-                Ok((class, index)) => {
-                    if !self.goes_to_the_line(class, index, &mut seeker.wakes) {
-                        held.push((class, index));
-                    }
+            let own = ladder.len() as u64;
+            let sought = match self.find(ladder, owed) {
+                Some(found) => Ok(found),
+                None => self.prove(ladder, own, &mut patience, owed),
+            };
+            let others = match sought {
+                Ok((class, index)) if self.is_for_the_line(class) => {
+                    self.put_loose(class, index, owed);
+                    Others::Waiting
+                }
+                Ok(found) => {
+                    held.push(found);
                     continue;
                 }
                 Err(others) => others,
@@ -257,7 +305,7 @@ impl<C: CpuCaches> FreeLists<C> {
                 let of_class = held.iter().filter(|taken| taken.0 == class);
                 let indices: Vec<Index> = of_class.map(|taken| taken.1).collect();
                 // Our caller holds a handle, and what we hold is announced.
-                self.put_down(class, self.depot(class), &indices, &mut seeker.wakes);
+                self.put_down(class, self.depot(class), &indices, owed);
             }
             return Err(others);
         }
@@ -267,33 +315,46 @@ impl<C: CpuCaches> FreeLists<C> {
         Ok(held)
     }
 
-    /// Sweeps until it finds a buffer, which may be wanted by somebody who waits,
-    /// or has proof that there is none.
-    pub(super) fn search(
+    /// Whether a buffer of `class` belongs to somebody who waits in strict order.
+    fn is_for_the_line(&self, class: ClassId) -> bool {
+        let line = self.classes().line(class);
+        self.line.is_strict() && fault!(NoPrecedence, false, self.line.is_wanted(line))
+    }
+
+    /// Looks once through the classes on `ladder`. `None` proves nothing.
+    pub(super) fn find(&self, ladder: &[ClassId], owed: &mut Owed) -> Option<(ClassId, Index)> {
+        ladder.iter().find_map(|&class| {
+            let index = self.sweep(class, &mut Evidence::default(), owed)?;
+            Some((class, index))
+        })
+    }
+
+    /// Sweeps until it finds a buffer, or has proof that there is none, while all the
+    /// classes on `ladder` are shared. `own` of the carries that it sees are the
+    /// caller's.
+    fn prove(
         &self,
         ladder: &[ClassId],
-        seeker: &mut Seeker<'_, C>,
+        own: u64,
         patience: &mut Patience,
+        owed: &mut Owed,
     ) -> Result<(ClassId, Index), Others> {
-        // SeqCst: what the caller did before this, and then the search. Two threads
-        // that each gave what the other looks for do not both miss it; nor do a
-        // waiter, who stands in line, and whoever ends every wait.
-        // (A twin whose takes release nothing does without: here this would do it
-        // for them.)
-        fault!(
-            NoSearchFence,
-            (),
-            fault!(TakeRelaxed, (), fence(Ordering::SeqCst))
-        );
         let mut before: Option<Evidence> = None;
         let mut changing = 0;
         loop {
-            if !seeker.may_go_on() {
-                return Err(Others::Waiting);
-            }
             let mut seen = Evidence::default();
             for &class in ladder {
-                if let Some(index) = self.sweep(class, &mut seen, &mut seeker.wakes) {
+                if !self.is_shared(class) {
+                    self.share(class, owed);
+                }
+                if before.is_none() {
+                    // Whoever gives a buffer back either comes before this, and it is
+                    // found, or sees what the caller did before it asked (`lists`).
+                    fault!(NoTouch, (), self.touch_loose(class));
+                }
+                // A class that was opened meanwhile is not the one that was swept.
+                seen.add(self.regime(class).mode().openings());
+                if let Some(index) = self.sweep(class, &mut seen, owed) {
                     return Ok((class, index));
                 }
             }
@@ -308,7 +369,7 @@ impl<C: CpuCaches> FreeLists<C> {
                 }
                 continue;
             }
-            if seen.carrying <= seeker.carrying() {
+            if seen.carrying <= own {
                 return Err(Others::Idle);
             }
             if !patience.wait() {
@@ -318,35 +379,46 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// Looks once at every list of one class.
-    fn sweep(&self, class: ClassId, seen: &mut Evidence, wakes: &mut Wakes<'_>) -> Option<Index> {
+    fn sweep(&self, class: ClassId, seen: &mut Evidence, owed: &mut Owed) -> Option<Index> {
         let cpus = self.caches.cpus();
         let own = self.caches.current();
-        if let Some(index) = self.caches.pop_again(&self.tables, class) {
+        let open = self.is_open(class);
+        if open {
+            if let Some(index) = self.caches.pop_again(&self.tables, class) {
+                return Some(index);
+            }
+            match self.take_from_depot(class, owed) {
+                Ok(index) => return Some(index),
+                Err(tag) => seen.add(tag),
+            }
+        }
+        if let Some(index) = self.pop_loose(class, seen, owed) {
             return Some(index);
         }
-        match self.take_from_depot(class, wakes) {
-            Ok(index) => return Some(index),
-            Err(tag) => seen.changes = seen.changes.wrapping_add(u64::from(tag)),
+        if !open {
+            match self.depot(class).pop_one(&self.tables.batches) {
+                Ok((index, left)) => {
+                    self.note_left(class, left);
+                    return Some(index);
+                }
+                Err(pile) => seen.add(pile.tag()),
+            }
         }
         match self.aside(class).pop_one(&self.tables.batches) {
             Ok((index, _)) => return Some(index),
-            Err(pile) => seen.changes = seen.changes.wrapping_add(u64::from(pile.tag())),
-        }
-        match self.loose(class).pop(&self.tables.records) {
-            Ok(index) => return Some(index),
-            Err(head) => seen.changes = seen.changes.wrapping_add(u64::from(head.tag())),
+            Err(pile) => seen.add(pile.tag()),
         }
         for step in 0..cpus {
             let cpu = (own + step) % cpus;
             // The announcements of a processor belong to the evidence. Acquire:
             // pairs with the Release that ends a carry.
             let moving = Moving::from_word(self.ledger(cpu, class).moving.load(Ordering::Acquire));
-            seen.changes = seen.changes.wrapping_add(u64::from(moving.version()));
+            seen.add(moving.version());
             seen.carrying += u64::from(moving.carrying());
             if step > 0 && fault!(NoSteal, true, false) {
                 continue;
             }
-            if let Some(index) = self.rob(cpu, class, seen, wakes) {
+            if let Some(index) = self.rob(cpu, class, seen, owed) {
                 if step > 0 {
                     count(&self.ledger(own, class).steals);
                     self.robbed(cpu, class);
@@ -357,6 +429,41 @@ impl<C: CpuCaches> FreeLists<C> {
         None
     }
 
+    /// Takes a buffer from the lists of those that are in no cache and no batch.
+    #[inline]
+    fn pop_loose(&self, class: ClassId, seen: &mut Evidence, owed: &mut Owed) -> Option<Index> {
+        let (cpu, cpus) = (self.caches.current(), self.caches.cpus());
+        let mut carry = None;
+        let mut announce = || {
+            carry.get_or_insert_with(|| Carry::begin(self.ledger(cpu, class)));
+        };
+        let (loose, records) = (self.loose(class), &self.tables.records);
+        match loose.pop(records, cpu, cpus, &mut announce) {
+            Popped::Own(index, head) => {
+                let seldom = (head.tag() >> 1).is_multiple_of(LOOKS);
+                if seldom && !head.is_shut() && !self.is_open(class) {
+                    self.reopen_if_idle(class);
+                }
+                Some(index)
+            }
+            Popped::Moved(index, shut) => {
+                if shut {
+                    Self::owe(class, owed);
+                }
+                Some(index)
+            }
+            Popped::Empty(tags) => {
+                seen.add(tags);
+                None
+            }
+        }
+    }
+
+    /// Changes the words of the loose lists of `class`, and nothing else.
+    fn touch_loose(&self, class: ClassId) {
+        let _ = (self.loose(class)).touch(&self.tables.records, self.caches.cpus());
+    }
+
     /// Takes a buffer from the slot of `cpu`, and some more for this processor's
     /// cache if there are.
     fn rob(
@@ -364,24 +471,32 @@ impl<C: CpuCaches> FreeLists<C> {
         cpu: usize,
         class: ClassId,
         seen: &mut Evidence,
-        wakes: &mut Wakes<'_>,
+        owed: &mut Owed,
     ) -> Option<Index> {
+        let held = self.caches.len(&self.tables, cpu, class) > 0;
+        if held && !self.is_shared(class) && !self.may_steal(class) {
+            // That moves what is there to the loose list.
+            self.share(class, owed);
+            if let Some(index) = self.pop_loose(class, &mut Evidence::default(), owed) {
+                return Some(index);
+            }
+        }
         let mut carry = None;
         let mut announce = || {
             carry.get_or_insert_with(|| Carry::begin(self.own_ledger(class)));
         };
-        let robbed = self
-            .caches
-            .rob(&self.tables, cpu, class, Share::Half, &mut announce);
+        let quiet = || self.is_shared(class);
+        let (tables, share) = (&self.tables, Share::Half);
+        let robbed = (self.caches).rob(tables, cpu, class, &quiet, share, &mut announce);
         match robbed {
             Robbed::Some(handful) => {
                 let (&first, rest) = handful.as_slice().split_first()?;
                 for &index in rest {
-                    self.keep(class, index, wakes);
+                    self.keep(class, index, owed);
                 }
                 return Some(first);
             }
-            Robbed::None(empty) => seen.changes = seen.changes.wrapping_add(empty.0),
+            Robbed::None(empty) => seen.add(empty.0),
             // What is there is out of reach, as if somebody carried it.
             Robbed::Barred => seen.carrying += 1,
         }
@@ -391,23 +506,23 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Puts a buffer that the caller holds where requests find it: into this
     /// processor's cache, or else among the loose ones. The caller holds a
     /// handle.
-    pub(super) fn keep(&self, class: ClassId, index: Index, wakes: &mut Wakes<'_>) {
+    pub(super) fn keep(&self, class: ClassId, index: Index, owed: &mut Owed) {
         if self.caches.push_again(&self.tables, class, index).is_err() {
-            self.put_back(class, index, wakes);
+            self.put_loose(class, index, owed);
         }
     }
 
     /// Takes one buffer from the depot, and if there are enough a batch, whose rest
     /// goes to this processor's cache. `Err` proves that the depot
     /// was empty at one moment, and gives its tag then.
-    fn take_from_depot(&self, class: ClassId, wakes: &mut Wakes<'_>) -> Result<Index, u32> {
+    fn take_from_depot(&self, class: ClassId, owed: &mut Owed) -> Result<Index, u32> {
         let (depot, batches) = (self.depot(class), &self.tables.batches);
         let cpu = self.caches.current();
         let batch = self.batch_size(cpu, class);
         // An estimate: it only chooses the way.
         let stocked = depot.len(batches) >= u64::from(batch);
         if stocked {
-            self.missed(cpu, class, Some(wakes));
+            self.missed(cpu, class, Some(owed));
         }
         if stocked && batch > 1 {
             let ledger = self.ledger(cpu, class);
@@ -415,7 +530,7 @@ impl<C: CpuCaches> FreeLists<C> {
             if let Ok((batch, left)) = depot.pop_batch(batches) {
                 count(&ledger.refills);
                 self.note_left(class, left);
-                if let Some(index) = self.open(class, batch, wakes) {
+                if let Some(index) = self.open(class, batch, owed) {
                     return Ok(index);
                 }
             }
@@ -427,7 +542,7 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Takes one buffer out of a batch in the caller's hands and puts the rest
     /// into this processor's cache, or back.
-    fn open(&self, class: ClassId, batch: Batch, wakes: &mut Wakes<'_>) -> Option<Index> {
+    fn open(&self, class: ClassId, batch: Batch, owed: &mut Owed) -> Option<Index> {
         let batches = &self.tables.batches;
         let index = batches.last(batch);
         match self.caches.refill(&self.tables, class, batch.less_one()) {
@@ -436,8 +551,7 @@ impl<C: CpuCaches> FreeLists<C> {
             Refilled::Rest(rest) => {
                 // No room for it. Our caller holds a handle of the pool, and has
                 // announced what it carries.
-                self.depot(class).force(batches, rest);
-                self.serve(class, wakes);
+                self.put_batch(class, rest, owed);
             }
         }
         index

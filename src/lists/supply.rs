@@ -4,12 +4,13 @@
 
 use super::FreeLists;
 use super::ledger::Carry;
+use super::waiting::Owed;
 use crate::batch::{Batches, MAX_BATCH};
 use crate::cache::{CpuCaches, Robbed, Share};
 use crate::class::ClassId;
-use crate::depot::Depot;
+use crate::depot::{Depot, Shut};
+use crate::loose::LISTS;
 use crate::sync::{Ordering, fault, fence};
-use crate::wait::Wakes;
 use crate::word::Index;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -23,12 +24,18 @@ impl<C: CpuCaches> FreeLists<C> {
             .capacity
             .fetch_add(count as u64, Ordering::Relaxed);
         // SeqCst: a waiter stands in line, passes such a fence, and then looks
-        // which classes have buffers. Either it finds this one, or we find the
-        // waiter, and shut the class for it.
+        // which classes have buffers. Either it finds this one, and shuts its loose list,
+        // or we find the waiter, and attend to it.
         fence(Ordering::SeqCst);
-        let wanted = fault!(NoRouse, false, self.is_wanted(class));
-        if wanted {
-            self.shut(&[class]);
+        let mut owed = Owed::default();
+        if fault!(
+            NoRouse,
+            false,
+            self.line.is_waited_for(self.classes().line(class))
+        ) {
+            self.share(class, &mut owed);
+            (self.loose(class)).shut(&self.tables.records, self.caches.cpus());
+            Self::owe(class, &mut owed);
         }
         let batch = self.stock_batch(class);
         let mut indices = Vec::with_capacity(batch);
@@ -39,15 +46,9 @@ impl<C: CpuCaches> FreeLists<C> {
                 // Touched here, so that no later call faults a page.
                 self.tables.records.get(index.raw() as usize).set(None, 0);
             }
-            let mut wakes = self.line.wakes();
-            self.put_down(class, self.depot(class), &indices, &mut wakes);
+            self.put_down(class, self.depot(class), &indices, &mut owed);
         }
-        if fault!(StaysShut, false, wanted) {
-            // The waiter may have left before we shut the class. SeqCst: as in
-            // `put_in_use`.
-            fence(Ordering::SeqCst);
-            self.unshut(class);
-        }
+        self.settle(owed);
     }
 
     /// How many buffers a batch gets where there is a choice: half of what a
@@ -58,25 +59,26 @@ impl<C: CpuCaches> FreeLists<C> {
         (most / 2).clamp(MAX_BATCH.min(8), MAX_BATCH)
     }
 
-    /// Puts buffers that the caller holds into `depot`, or hands them to those who
-    /// wait, so that the last comes out first. The caller holds a handle.
+    /// Puts buffers that the caller holds into `depot`, or onto the loose list if that
+    /// is shut, so that the last comes out first. The caller holds a handle.
     pub(super) fn put_down(
         &self,
         class: ClassId,
         depot: &Depot,
         indices: &[Index],
-        wakes: &mut Wakes<'_>,
+        owed: &mut Owed,
     ) {
         for chunk in indices.chunks(self.stock_batch(class)) {
             if let Some(id) = self.tables.batches.take() {
                 let batch = self.tables.batches.fill(id, chunk);
-                depot.force(&self.tables.batches, batch);
-                self.serve(class, wakes);
+                if let Err(Shut(batch)) = depot.push(&self.tables.batches, batch) {
+                    self.unpack(class, batch, owed);
+                }
                 continue;
             }
             // No spare batch.
             for &index in chunk {
-                self.keep(class, index, wakes);
+                self.keep(class, index, owed);
             }
         }
     }
@@ -95,10 +97,10 @@ impl<C: CpuCaches> FreeLists<C> {
         complete: impl Fn(K) -> usize,
     ) -> Vec<K> {
         let batches = &self.tables.batches;
-        let mut wakes = self.line.wakes();
-        let _carry = Carry::begin(self.own_ledger(class));
+        let mut owed = Owed::default();
+        let carry = Carry::begin(self.own_ledger(class));
         // What a trim before us left there, if it never ended.
-        self.bring_back(class, &mut wakes);
+        self.bring_back(class, &mut owed);
         let mut held: HashMap<K, Vec<Index>> = HashMap::new();
         let mut sort = |indices: &[Index]| {
             let mut others = Vec::with_capacity(indices.len());
@@ -108,25 +110,30 @@ impl<C: CpuCaches> FreeLists<C> {
                     None => others.push(index),
                 }
             }
-            self.put_down(class, self.aside(class), &others, &mut wakes);
+            self.put_down(class, self.aside(class), &others, &mut owed);
         };
+        let quiet = || self.is_shared(class);
         for cpu in 0..self.caches.cpus() {
             // As many turns as there are batches, lest a thread that keeps
             // freeing here keeps us.
             let turns = self.caches.len(&self.tables, cpu, class);
             for _ in 0..=turns {
                 // Announced above.
-                let robbed = (self.caches).rob(&self.tables, cpu, class, Share::All, &mut || {});
+                let (tables, all) = (&self.tables, Share::All);
+                let robbed = (self.caches).rob(tables, cpu, class, &quiet, all, &mut || {});
                 let Robbed::Some(handful) = robbed else {
                     break;
                 };
                 sort(handful.as_slice());
             }
         }
-        for _ in 0..=self.loose(class).len(&self.tables.records) {
-            let all = self.loose(class).take(&self.tables.records, |len| len);
-            let Ok(handful) = all else { break };
-            sort(handful.as_slice());
+        for cpu in 0..self.caches.cpus().min(LISTS) {
+            let loose = self.loose(class).own(cpu);
+            for _ in 0..=loose.len(&self.tables.records) {
+                let all = loose.take(&self.tables.records, |len| len);
+                let Ok(handful) = all else { break };
+                sort(handful.as_slice());
+            }
         }
         for _ in 0..=self.depot(class).len(batches) {
             let Ok((batch, _)) = self.depot(class).pop_batch(batches) else {
@@ -139,7 +146,8 @@ impl<C: CpuCaches> FreeLists<C> {
         let mut gone = Vec::new();
         for (key, indices) in held {
             // Who waits needs them more than the system does.
-            let wanted = fault!(TrimWanted, false, self.is_wanted(class));
+            let line = self.classes().line(class);
+            let wanted = fault!(TrimWanted, false, self.line.is_waited_for(line));
             if fault!(TrimPartial, true, indices.len() == complete(key)) && !wanted {
                 // Relaxed: statistics.
                 self.totals(class)
@@ -147,19 +155,19 @@ impl<C: CpuCaches> FreeLists<C> {
                     .fetch_sub(indices.len() as u64, Ordering::Relaxed);
                 gone.push(key);
             } else {
-                self.put_down(class, self.depot(class), &indices, &mut wakes);
+                self.put_down(class, self.depot(class), &indices, &mut owed);
             }
         }
-        self.bring_back(class, &mut wakes);
+        self.bring_back(class, &mut owed);
+        drop(carry);
+        self.settle(owed);
         gone
     }
 
     /// Moves what was put aside back into the depot. The caller holds a handle.
-    fn bring_back(&self, class: ClassId, wakes: &mut Wakes<'_>) {
-        let batches = &self.tables.batches;
-        while let Ok((batch, _)) = self.aside(class).pop_batch(batches) {
-            self.depot(class).force(batches, batch);
-            self.serve(class, wakes);
+    fn bring_back(&self, class: ClassId, owed: &mut Owed) {
+        while let Ok((batch, _)) = self.aside(class).pop_batch(&self.tables.batches) {
+            self.put_batch(class, batch, owed);
         }
     }
 

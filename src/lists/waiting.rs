@@ -1,33 +1,78 @@
 //! Buffers for those who wait.
 //!
-//! Owns: the order in which a waiter stands in line, shuts the lists and looks
-//! through them, and the serving of the line by others. Uses: the lists, `wait`.
-//! Used by: `catalog`, which knows what could serve a request; `pool`, which
-//! sleeps in between.
+//! Owns: the order in which a waiter stands in line and looks through the lists, and
+//! the serving of the line by those who give. Uses: the lists, `wait`. Used by:
+//! `catalog`, which knows what could serve a request; `pool`, which sleeps in between.
 //!
-//! While somebody waits for a class its lists are shut: every free is diverted
-//! and hands its buffer to the first in line. Requests that do not wait look
-//! through the lists as ever, but what they find while others wait they hand to
-//! the line, too, so that nobody overtakes.
+//! # Who wakes whom
 //!
-//! Whoever takes the last waiter of a class off the line, or meets a shut list
-//! of a class that nobody waits for, opens the lists.
+//! ```text
+//!   waiter                                    giver
+//!   ──────                                    ─────
+//!   stands in line                            the loose list is not shut:
+//!   shares the classes that could serve it      puts the buffer there, and is done
+//!   looks through their lists a while         it is shut, and enough have been called:
+//!   shuts their loose lists                     puts the buffer there, and is done
+//!   looks through all their lists             it is shut:
+//!   sleeps                                      visits the pool, puts the buffer there,
+//!   is called: looks; finds one and leaves,     and calls one more; or, every so often,
+//!     or is no longer called, and starts over   hands it to the one whose turn it is
+//! ```
+//!
+//! While somebody waits, his classes are shared (`regime`), and their loose lists are
+//! *shut*: the bit says that a giver must look at the line. Buffers lie in the list all
+//! the same, and whoever comes may take them. A giver calls one waiter for each buffer
+//! that is free, and no more than that; nor more threads at once than there are
+//! processors, for more could not run. It needs a handle for that (a *visit*), since
+//! the pool may end once its buffer is home. If enough have been called, the giver
+//! needs none: the compare-and-swap that puts its buffer there is its last touch.
+//!
+//! # Nobody sleeps beside a free buffer
+//!
+//! If a buffer is in a loose list, and somebody waits for it who has not been called,
+//! then somebody has been called who has not looked yet, or a thread is about to
+//! *attend*: to look at list and line, and to call whom it should. For each way to get
+//! there:
+//!
+//! - A waiter stands, shuts the list, and then looks. A giver whose buffer comes after
+//!   the shutting finds the bit; one whose buffer came before is found by the look.
+//! - A giver reads the list's word, then how many have been called, finds that enough,
+//!   and then puts its buffer onto that very word. Whoever has been called and now
+//!   looks, or leaves, is first counted as called no longer, and then changes the
+//!   list's word (shuts it, or touches it), and then looks, or attends. If that change
+//!   came before the giver read the word, the giver counted without him; if between,
+//!   the giver's compare-and-swap fails; if after, he finds the giver's buffer.
+//! - A giver that calls somebody puts its buffer into the list first, and then attends.
+//!   So does everybody else who puts something into a shut list.
+//! - Whoever attends touches the list, compares what is free with who is called, and
+//!   calls, until that fits. If nobody is left to be called it opens the list, unless
+//!   its word has changed since it looked at the line.
+//!
+//! # Nobody is passed over for ever
+//!
+//! Buffers may go to those who come later. But every `TURN` (half a millisecond), the
+//! next buffer that comes back to a shut list is handed to whoever's turn it is: one of
+//! the next eight, if enough have been called. Turns go round (`wait`). So a waiter
+//! with n others in the line is handed a buffer by the (n + 1)th of these at the latest.
+//!
+//! In a line of strict order every buffer that comes back is handed to who came first,
+//! and a request that finds one while somebody waits hands it on.
 
 use super::FreeLists;
 use super::ledger::Carry;
-use super::search::{Others, Seeker};
 use crate::cache::CpuCaches;
 use crate::class::{ClassId, Ladder};
-use crate::sync::{Ordering, Patience, fault, fence};
-use crate::wait::{Line, Request, Seat, Turn, Wakes};
+use crate::loose::Popped;
+use crate::sync::fault;
+use crate::wait::{Line, Request, Seat, Turn};
 use crate::word::Index;
 
 /// A wait for a buffer. Whoever has it must end it.
 #[must_use = "a wait that nobody ends keeps its place in the line"]
 pub struct Wait {
     seat: Seat,
-    /// The classes that were shut for it and looked through, a bit each.
-    looked: u128,
+    /// What it found.
+    found: Option<(ClassId, Index)>,
     /// False if some free may still be on its way into a list unseen.
     sure: bool,
 }
@@ -38,11 +83,27 @@ impl Wait {
         &self.seat
     }
 
-    /// Whether every buffer that comes home will be handed over. False: the
-    /// kernel refused to say that all pushes have ended that began before the
-    /// lists were shut, so that the waiter must look again from time to time.
+    /// Whether it need not go on: a buffer was found.
+    pub fn is_over(&self) -> bool {
+        self.found.is_some()
+    }
+
+    /// Whether whoever puts a buffer into a list will see that this waits. False: the
+    /// kernel refused to say that all pushes have ended that began before the class
+    /// was shared, so that the waiter must look again from time to time.
     pub fn is_sure(&self) -> bool {
         self.sure
+    }
+}
+
+/// The classes that a thread has put buffers of into shut lists, a bit each: it must
+/// attend to them once it announces nothing more.
+#[derive(Clone, Copy, Default)]
+pub struct Owed(u128);
+
+impl Owed {
+    fn add(&mut self, class: ClassId) {
+        self.0 |= 1 << class.index();
     }
 }
 
@@ -57,7 +118,7 @@ impl<C: CpuCaches> FreeLists<C> {
     pub fn begin_wait(&self, request: Request, task: bool) -> Option<Wait> {
         Some(Wait {
             seat: self.line.stand(request, task)?,
-            looked: 0,
+            found: None,
             sure: true,
         })
     }
@@ -68,129 +129,162 @@ impl<C: CpuCaches> FreeLists<C> {
         self.line.reach(&mut wait.seat, reach);
     }
 
-    /// Looks through the classes on `ladder`, those that could serve who waits,
-    /// unless it has done so and nothing can have escaped it since; if `again`, all
-    /// the same. Whatever is there goes to the first in line.
-    pub fn look(&self, wait: &mut Wait, ladder: &Ladder, again: bool) {
-        let classes = ladder.classes();
-        if wait.looked != ladder.set() || !wait.sure {
-            wait.sure = self.shut(classes);
-            wait.looked = ladder.set();
-        } else if !again || classes.iter().all(|&class| self.free(class) == 0) {
-            // Those who look again do not announce it for nothing: that would be in
-            // the way of everybody's proof.
-            return;
+    /// Looks through the classes on `ladder`, those that could serve who waits, and
+    /// sees to it that the waiter is called for what comes later.
+    pub fn look(&self, wait: &mut Wait, ladder: &Ladder) {
+        let (classes, records) = (ladder.classes(), &self.tables.records);
+        let mut owed = Owed::default();
+        if matches!(self.line.turn(&wait.seat), Turn::Called(_)) {
+            wait.found = self.find(classes, &mut owed);
         }
-        while self.line.turn(&wait.seat) == Turn::Waiting {
-            // What is found may be meant for somebody else.
-            let mut seeker = Seeker::announced(self, classes);
-            match self.search(classes, &mut seeker, &mut Patience::none()) {
-                Ok((class, index)) => self.put_back(class, index, seeker.wakes()),
-                Err(Others::Waiting) => {}
-                Err(Others::Idle | Others::Carrying) => return,
+        if wait.found.is_none() {
+            self.line.uncall(&wait.seat);
+            wait.sure = true;
+            for &class in classes {
+                wait.sure &= self.share(class, &mut owed);
+                fault!(
+                    NoArm,
+                    0,
+                    self.loose(class).shut(records, self.caches.cpus())
+                );
             }
+            wait.found = self.find_in_turn(classes, &wait.seat, &mut owed);
+        }
+        self.settle(owed);
+    }
+
+    /// Looks through `classes` for somebody who waits at `seat`. In a line of strict
+    /// order what is found goes to the first in it, until that is the caller.
+    fn find_in_turn(
+        &self,
+        classes: &[ClassId],
+        seat: &Seat,
+        owed: &mut Owed,
+    ) -> Option<(ClassId, Index)> {
+        while self.line.turn(seat) == Turn::Waiting {
+            let (class, index) = self.find(classes, owed)?;
+            if !self.line.is_strict() {
+                return Some((class, index));
+            }
+            self.pass_on(class, index, owed);
+        }
+        None
+    }
+
+    /// In a line of strict order: hands a buffer that the caller found to the first who
+    /// waits, or puts it back.
+    fn pass_on(&self, class: ClassId, index: Index, owed: &mut Owed) {
+        match self.line.hand_over(self.classes().line(class), index) {
+            Some(wake) => drop(wake),
+            None => self.put_loose(class, index, owed),
         }
     }
 
     /// Ends a wait; gives the buffer that came meanwhile, if one did.
     pub fn end_wait(&self, wait: Wait) -> Option<(ClassId, Index)> {
         let request = wait.seat.request();
-        let given = self.line.leave(wait.seat);
-        // SeqCst: see `put_in_use`.
-        fault!(NoSlotFence, (), fence(Ordering::SeqCst));
-        // Growth may have shut classes for it that it never looked at.
+        let left = self.line.leave(wait.seat);
+        let mut owed = Owed::default();
+        if let (Some(_), Some((class, index))) = (left.given, wait.found) {
+            // One is enough.
+            self.put_loose(class, index, &mut owed);
+        }
+        if let Some(class) = left.called {
+            fault!(LeaveCalled, (), owed.add(class));
+        }
+        self.settle(owed);
         for class in self.classes().ids() {
             let line = self.classes().line(class);
             if request.accepts(line.size(), line.alignment()) {
-                self.unshut(class);
+                self.linger(class);
             }
         }
-        given
+        left.given.or(wait.found)
     }
 
-    /// Diverts every free of `classes`. False if some may not be.
-    pub fn shut(&self, classes: &[ClassId]) -> bool {
-        let stopped = self.caches.shut(&self.tables, classes).is_some();
-        for &class in classes {
-            self.shut_shared(class);
+    /// Attends to every class that is owed that. The caller announces nothing, and holds
+    /// a handle.
+    pub(super) fn settle(&self, owed: Owed) {
+        let mut classes = owed.0;
+        while classes != 0 {
+            if let Some(class) = ClassId::new(classes.trailing_zeros() as usize) {
+                fault!(NoServe, (), self.attend(class));
+            }
+            classes &= classes - 1;
         }
-        stopped
     }
 
-    /// Shuts the lists that all processors share, and gives how many buffers were
-    /// in them.
-    pub(super) fn shut_shared(&self, class: ClassId) -> u64 {
-        let (records, batches) = (&self.tables.records, &self.tables.batches);
-        self.loose(class).shut(records)
-            + self.depot(class).shut(batches)
-            + self.aside(class).shut(batches)
-    }
-
-    /// Whether anybody waits whom `class` could serve.
-    pub(super) fn is_wanted(&self, class: ClassId) -> bool {
-        self.line.is_wanted(self.classes().line(class))
-    }
-
-    /// Opens the lists of `class` unless somebody waits.
-    pub fn unshut(&self, class: ClassId) {
-        // Each list asks again; this spares those who wait being counted so often.
-        if fault!(UnshutAnyway, false, self.is_wanted(class)) {
-            return;
-        }
-        let idle = || fault!(UnshutAnyway, true, !self.is_wanted(class));
-        self.caches.unshut(&self.tables, class, &idle);
-        self.loose(class).unshut(idle);
-        self.depot(class).unshut(idle);
-        self.aside(class).unshut(idle);
-    }
-
-    /// False: nobody waits, and `index` is still the caller's.
-    fn hand_over(&self, class: ClassId, index: Index, wakes: &mut Wakes<'_>) -> bool {
+    /// Calls those who wait for `class`, as many as there are buffers in its loose list,
+    /// or opens that if nobody does. The caller announces nothing, and holds a handle.
+    pub(super) fn attend(&self, class: ClassId) {
+        let (loose, records) = (self.loose(class), &self.tables.records);
         let line = self.classes().line(class);
-        self.line.hand_over(line, index, wakes)
-    }
-
-    /// Hands a buffer of `class` that the caller holds to the first in line, or
-    /// puts it where requests find it. The caller holds a handle, and has
-    /// announced the buffer if nobody asked it for one.
-    pub(super) fn put_back(&self, class: ClassId, index: Index, wakes: &mut Wakes<'_>) {
-        if !self.hand_over(class, index, wakes) {
-            self.loose(class).force(&self.tables.records, index);
-            self.serve(class, wakes);
-        }
-    }
-
-    /// Whether a buffer of `class` that the caller found went to somebody who
-    /// waits.
-    pub(super) fn goes_to_the_line(
-        &self,
-        class: ClassId,
-        index: Index,
-        wakes: &mut Wakes<'_>,
-    ) -> bool {
-        fault!(NoPrecedence, false, self.hand_over(class, index, wakes))
-    }
-
-    /// Hands over what the caller put into shut lists. The caller holds a
-    /// handle.
-    pub(super) fn serve(&self, class: ClassId, wakes: &mut Wakes<'_>) {
-        while fault!(NoServe, false, self.is_wanted(class)) {
-            let _carry = Carry::begin(self.own_ledger(class));
-            let Some(index) = self.take_shared(class) else {
+        loop {
+            let seen = loose.touch(records, self.caches.cpus());
+            if !seen.shut || seen.free == 0 {
                 return;
-            };
-            if !self.hand_over(class, index, wakes) {
-                self.loose(class).force(&self.tables.records, index);
+            }
+            if self.line.is_strict() {
+                if !self.hand_on(class) {
+                    break;
+                }
+                continue;
+            }
+            let called = self.line.service(class).called();
+            if called.all() >= seen.free || called.threads() >= self.callers {
+                return;
+            }
+            match self.line.call(line) {
+                Some(wake) => drop(wake),
+                None => break,
             }
         }
+        // SeqCst is not needed: see the module for the two cases.
+        loose.unshut(self.caches.cpus(), || {
+            fault!(UnshutAnyway, true, !self.line.is_wanted(line))
+        });
     }
 
-    /// Takes a buffer from the lists that all processors share.
-    fn take_shared(&self, class: ClassId) -> Option<Index> {
-        let batches = &self.tables.batches;
-        let loose = self.loose(class).pop(&self.tables.records).ok();
-        loose
-            .or_else(|| Some(self.depot(class).pop_one(batches).ok()?.0))
-            .or_else(|| Some(self.aside(class).pop_one(batches).ok()?.0))
+    /// Hands a buffer of the loose list to the next in turn. False: there is nobody.
+    fn hand_on(&self, class: ClassId) -> bool {
+        let (loose, records) = (self.loose(class), &self.tables.records);
+        let (cpu, cpus) = (self.caches.current(), self.caches.cpus());
+        let carry = Carry::begin(self.ledger(cpu, class));
+        let index = match loose.pop(records, cpu, cpus, &mut || {}) {
+            Popped::Own(index, _) | Popped::Moved(index, _) => index,
+            Popped::Empty(_) => return true,
+        };
+        let Some(wake) = self.line.hand_over(self.classes().line(class), index) else {
+            loose.own(cpu).force(records, index);
+            return false;
+        };
+        drop(carry);
+        drop(wake);
+        true
+    }
+
+    /// Puts a buffer that the caller holds where requests find it, and says so in `owed`
+    /// if somebody may wait for it. The caller holds a handle.
+    pub(super) fn put_loose(&self, class: ClassId, index: Index, owed: &mut Owed) {
+        let own = self.loose(class).own(self.caches.current());
+        if own.force(&self.tables.records, index) {
+            owed.add(class);
+        }
+    }
+
+    /// Attends to `class`, whatever is in its lists.
+    pub(super) fn owe(class: ClassId, owed: &mut Owed) {
+        owed.add(class);
+    }
+
+    /// In a line of strict order: whether a buffer of `class` that the caller found went
+    /// to somebody who waits. The caller announces nothing.
+    pub(super) fn goes_to_the_line(&self, class: ClassId, index: Index) -> bool {
+        if !self.line.is_strict() {
+            return false;
+        }
+        let line = self.classes().line(class);
+        let handed = fault!(NoPrecedence, None, self.line.hand_over(line, index));
+        handed.is_some()
     }
 }

@@ -55,6 +55,7 @@ pub struct Builder {
     portable: bool,
     raw_pointers: bool,
     cache_bytes: usize,
+    strict_order: bool,
 }
 
 impl Default for Builder {
@@ -68,6 +69,7 @@ impl Default for Builder {
             portable: false,
             raw_pointers: false,
             cache_bytes: CACHE_BYTES,
+            strict_order: false,
         }
     }
 }
@@ -168,6 +170,21 @@ impl Builder {
     /// numbers of those that were trimmed are not used again.
     pub fn shared(mut self, access: Access) -> Self {
         self.memory.shared = Some(access);
+        self
+    }
+
+    /// Whether those who wait are served strictly in the order in which they came (default
+    /// false).
+    ///
+    /// By default a buffer that comes back may be taken by whoever asks for it first, and
+    /// one waiter is woken for it; so that nobody is passed over for ever, every half
+    /// millisecond the next buffer that comes back is handed to one of those who wait,
+    /// each in turn. In strict order every buffer is handed to the first in line, and a
+    /// request that comes later takes none while somebody waits. That is fairer from one
+    /// buffer to the next, and several times slower in a pool that is always empty: each
+    /// buffer waits until its new owner runs.
+    pub fn strict_order(mut self, strict: bool) -> Self {
+        self.strict_order = strict;
         self
     }
 
@@ -288,7 +305,13 @@ impl Builder {
             let classes = Classes::new(self.prefix, arena.base().as_ptr())?;
             Ok((
                 arena,
-                FreeLists::new(caches, classes, indices, self.cache_bytes)?,
+                FreeLists::new(
+                    caches,
+                    classes,
+                    indices,
+                    self.cache_bytes,
+                    self.strict_order,
+                )?,
                 States::paged(indices)?,
             ))
         };

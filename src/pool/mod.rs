@@ -17,14 +17,14 @@ mod builder;
 mod class;
 mod raw;
 mod shared;
-#[cfg(feature = "event-listener")]
+#[cfg(feature = "async")]
 mod task;
 mod wait;
 
 pub use builder::Builder;
 pub(crate) use builder::{check_prefix, geometry};
 pub use class::Class;
-#[cfg(feature = "event-listener")]
+#[cfg(feature = "async")]
 pub use task::Allocate;
 
 use crate::arena::{Arena, Memory, Pages, Segment};

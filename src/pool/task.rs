@@ -58,7 +58,7 @@ impl Allocate {
             return Ok(None);
         };
         waiter.register(cx.waker());
-        match waiter.advance(false)? {
+        match waiter.advance()? {
             Next::Buffer(buffer) => return Ok(Some(buffer)),
             Next::Sleep if waiter.is_sure() => {}
             // Nobody may wake it: it is polled again and again.
@@ -97,7 +97,7 @@ impl Pool {
     /// other's futures are nested); it must not wait for a buffer, which may be that of
     /// a task that is woken after it. Only where the kernel
     /// refuses `membarrier(2)` to a pool that was built with it does the future
-    /// wake itself to look again. Needs the feature `event-listener`.
+    /// wake itself to look again. Needs the feature `async`.
     ///
     /// # Errors
     ///

@@ -4,10 +4,10 @@
 //! shared part. Used by: callers, `task`.
 //!
 //! ```text
-//!   try ──▶ stand in line ──▶ see to it that whatever could serve is ──▶ sleep ─┐
-//!                             shut and was looked through        ▲              │
-//!                                                                └──────────────┤
-//!                buffer, time is up, aborted, no such class ◀───────────────────┘
+//!   try ──▶ look a while ──▶ stand in line ──▶ look ──▶ sleep ─┐
+//!                                               ▲              │
+//!                                               └──────────────┤
+//!           buffer, time is up, aborted, no such class ◀───────┘
 //! ```
 
 use super::{Class, Handle, Pool};
@@ -25,7 +25,7 @@ const UNSURE: Duration = Duration::from_millis(1);
 const SURE: Duration = Duration::from_millis(100);
 
 /// Someone who waits. Dropped before the end, it leaves the line, and what it was
-/// given goes to the next.
+/// given goes to somebody else.
 pub struct Waiter {
     handle: Handle,
     size: usize,
@@ -69,6 +69,10 @@ impl Handle {
         if self.line().is_aborted() {
             return Err(AllocError::Aborted);
         }
+        let ladder = catalog.prepare_to_wait(size, alignment)?;
+        if !task && let Some(taken) = catalog.lists().watch(ladder.classes()) {
+            return Ok(Begun::Buffer(Buffer::new(catalog.taken(taken), size)));
+        }
         let wait = catalog.begin_wait(size, alignment, task)?;
         Ok(Begun::Waiter(Waiter {
             handle: self.clone(),
@@ -80,15 +84,17 @@ impl Handle {
 
 impl Waiter {
     /// Gets on as far as is possible without sleeping. Whatever would wake it is
-    /// set up before. If `again` it looks where it has looked already.
-    pub fn advance(&mut self, again: bool) -> Result<Next, AllocError> {
+    /// set up before.
+    pub fn advance(&mut self) -> Result<Next, AllocError> {
         let catalog = &self.handle.shared().catalog;
         let line = catalog.lists().line();
         let Some(wait) = &mut self.wait else {
             return Ok(Next::Sleep);
         };
-        let looked = catalog.look(wait, again);
-        let goes_on = line.turn(wait.seat()) == Turn::Waiting && !line.is_aborted();
+        let looked = catalog.look(wait);
+        let goes_on = !wait.is_over()
+            && !matches!(line.turn(wait.seat()), Turn::Given(..) | Turn::Aborted)
+            && !line.is_aborted();
         if goes_on && looked.is_ok() {
             return Ok(Next::Sleep);
         }
@@ -129,11 +135,10 @@ impl Waiter {
 
     /// Waits until `deadline`, for ever without one. `None`: it has passed.
     fn block(mut self, deadline: Option<Instant>) -> Result<Option<Buffer>, AllocError> {
-        let mut again = false;
         loop {
             // Before the look at what it rings for.
             let rings = self.rings();
-            match self.advance(again)? {
+            match self.advance()? {
                 Next::Buffer(buffer) => return Ok(Some(buffer)),
                 Next::Sleep if deadline.is_some_and(has_passed) => {
                     // One may have come in the last moment.
@@ -141,12 +146,11 @@ impl Waiter {
                 }
                 Next::Sleep => self.sleep(rings, deadline),
             }
-            again = self.rings() == rings;
         }
     }
 }
 
-#[cfg(feature = "event-listener")]
+#[cfg(feature = "async")]
 impl Waiter {
     /// Has the task woken by `waker`. `advance` is next.
     pub fn register(&self, waker: &std::task::Waker) {
@@ -173,17 +177,23 @@ impl Drop for Waiter {
 }
 
 impl Handle {
+    /// `until` says when the wait ends: `None` is never. It is asked when there is
+    /// nothing to be had at once.
     fn allocate_deadline(
         &self,
         size: usize,
         alignment: usize,
-        deadline: Option<Instant>,
+        until: impl FnOnce() -> Option<Instant>,
         limit: Duration,
     ) -> Result<Buffer, AllocError> {
         let catalog = &self.shared().catalog;
         if let Some(taken) = catalog.take_cached(size, alignment) {
             return Ok(Buffer::new(taken, size));
         }
+        if let Some(taken) = catalog.take_shared(size, alignment) {
+            return Ok(Buffer::new(taken, size));
+        }
+        let deadline = until();
         let timed_out = AllocError::TimedOut {
             size,
             alignment,
@@ -213,8 +223,8 @@ impl Handle {
         limit: Duration,
     ) -> Result<Buffer, AllocError> {
         // A limit that is too far away to be named is none.
-        let deadline = Instant::now().checked_add(limit);
-        self.allocate_deadline(size, alignment, deadline, limit)
+        let until = || Instant::now().checked_add(limit);
+        self.allocate_deadline(size, alignment, until, limit)
     }
 }
 
@@ -223,15 +233,19 @@ impl Pool {
     /// `limit` for one to come back if none is free. A limit too long for the
     /// clock is for ever.
     ///
-    /// First come, first served, among those whom the same buffer could serve: a
-    /// buffer that comes back, on any thread, is handed to the first in line, and
-    /// no request that comes later can take it. The line costs nothing while
-    /// nobody waits; while somebody does, frees of the classes in question go
-    /// past the caches, and look at the places of all who wait. The calling thread
-    /// sleeps (`futex`); other threads' allocations and frees never wait for it.
-    /// Growth serves those who wait, too, in their order; a trim takes nothing
-    /// that is waited for. (A call has its place in the line when it has shut the
-    /// way into the caches; one that comes at that moment may still be first.)
+    /// The call looks for a buffer for some microseconds, and then stands in line and
+    /// sleeps (`futex`). A buffer that comes back, on any thread, may be taken by whoever
+    /// asks for it first, and one of those who wait is woken for it. So that nobody is
+    /// passed over for ever, every half millisecond the next buffer that comes back (one
+    /// of the next eight, if others have just been woken) is handed to one of those who
+    /// wait for it, each in turn: a caller with n others in the line is handed a buffer by
+    /// the (n + 1)th of these at the latest.
+    /// [`strict_order`](crate::Builder::strict_order) serves who came first, always.
+    ///
+    /// The line costs nothing while nobody waits. When somebody does, and for 50 ms after
+    /// that, frees of the classes in question go past the caches, to one list that all
+    /// processors share. Other threads' allocations and frees never wait for the caller.
+    /// Growth serves those who wait, too; a trim takes nothing that is waited for.
     ///
     /// # Errors
     ///
@@ -283,7 +297,7 @@ impl Pool {
     ) -> Result<Buffer, AllocError> {
         let limit = deadline.saturating_duration_since(Instant::now());
         self.handle
-            .allocate_deadline(size, alignment, Some(deadline), limit)
+            .allocate_deadline(size, alignment, || Some(deadline), limit)
     }
 
     /// Ends every wait that is under way, and every one to come, with

@@ -212,12 +212,14 @@ impl Slots {
 
     /// Takes buffers from the slot of `cpu`, whichever processor the caller runs
     /// on, as many as `share` says of how many there are. The inner `Err` proves
-    /// that there was none at one moment, with that level. Progress: lock-free
+    /// that there was none at one moment, with that level. No processor is disturbed if
+    /// `quiet` says that no section of the class is under way. Progress: lock-free
     /// among thieves; the slot's own processor is diverted meanwhile.
     pub fn rob(
         &self,
         cpu: usize,
         class: ClassId,
+        quiet: &dyn Fn() -> bool,
         mut share: impl FnMut(u32) -> u32,
         mut take: impl FnMut(Index),
     ) -> Result<Result<(), Level>, Barred> {
@@ -227,7 +229,10 @@ impl Slots {
         }
         let slot = self.slot(cpu, class);
         Self::change_gate(slot, Gate::entered).ok_or(Barred)?;
-        let robbed = if fault!(NoRestart, true, self.restart(Some(cpu))) {
+        // Asked when the gate is shut: sections that began before the class was diverted
+        // have ended then, and one that begins if it is let in again finds the gate.
+        let stopped = quiet() || fault!(NoRestart, true, self.restart(Some(cpu)));
+        let robbed = if stopped {
             Ok(self.take_shut(slot, &mut share, &mut take))
         } else {
             Err(Barred)

@@ -6,9 +6,18 @@
 //! their contract comes from.
 
 pub mod bell;
+pub mod clock;
 pub mod cpu;
 #[cfg(not(hugepool_loom))]
 pub mod fork;
+/// A model does not fork.
+#[cfg(hugepool_loom)]
+pub mod fork {
+    /// Never.
+    pub fn forks() -> u32 {
+        0
+    }
+}
 #[cfg(not(hugepool_loom))]
 pub mod limits;
 #[cfg(not(hugepool_loom))]

@@ -1,71 +1,73 @@
 //! The line of those who wait for a buffer.
 //!
-//! Owns: the places in the line, who is next, and the waking. Uses: `sync`,
-//! `sys::bell`, `table`, `word`, `class`. Used by: `lists`.
+//! Owns: the places in the line, whose turn it is, and the waking. Uses: `sync`,
+//! `sys`, `table`, `word`, `class`. Used by: `lists`, which says when somebody is to
+//! be called or served (`lists::waiting` has the protocol).
 //!
 //! # A place
 //!
 //! ```text
-//!            stand                    hand_over
-//!   vacant ────────▶ waiting {ticket} ─────────▶ given {buffer} ──▶ vacant
-//!      ▲                │      │                                  leave
-//!      ├──── leave ─────┘      └── abort ──▶ aborted ──▶ vacant
-//!      └─────────────────────────────────────────────────────────────┘
+//!            stand                call                 uncall
+//!   vacant ────────▶ waiting ───────────────▶ called ─────────▶ waiting
+//!      ▲              │  │  │                  │  │  │
+//!      │              │  │  └─── hand_over ────┘  │  │
+//!      │              │  │            ▼           │  │
+//!      │              │  │     given {buffer} ────│──│──▶ vacant
+//!      │              │  └──────── abort ─────────┘  │
+//!      │              │               ▼              │
+//!      └─── leave ────┴──────── aborted ─────────────┘
 //! ```
 //!
 //! Each arrow is one compare-and-swap of the place's word, or a store by the only
-//! thread that may make it. Whoever moves a place from waiting to given has given
-//! its buffer away at that instant; a waiter that would rather leave finds the
-//! buffer there instead. So neither a buffer nor a wake-up is ever lost, whatever
-//! ends the wait. No two waits have the same ticket, so a word that still says
-//! waiting with the same ticket is the same wait.
+//! thread that may make it. A *call* wakes whoever waits: a buffer is free, and it may
+//! take it if nobody else is faster. A *hand-over* makes a buffer its own at that
+//! instant; a waiter that would rather leave finds the buffer there instead. So neither
+//! a buffer nor a wake-up is ever lost, whatever ends the wait. No two waits have the
+//! same ticket, so a word that still says waiting with the same ticket is the same wait.
 //!
 //! # Who is next
 //!
-//! The waiter with the smallest ticket among those whose request the buffer's
-//! class can serve: each place says what its owner asked for, so a class that is
-//! new serves those who wait already, in their order. The places that are
-//! occupied are looked through one by one: nothing is linked, so nothing has to
-//! be unlinked when a waiter gives up, and no list can be in pieces. A line of a
-//! hundred costs a hundred cache lines a buffer, far less than the waking.
-//!
-//! # No wake-up is lost
-//!
-//! A waiter first stands in line, then shuts the lists of the classes that could
-//! serve it, and then looks through them. A buffer that comes home either was in
-//! a list before that, and is found; or meets a shut list, and then its thread
-//! looks at the line. A thread that puts buffers into a shut list all the same
-//! (it holds a handle, so it may) looks at the line afterwards. To shut a list is
-//! to change its word, even if it was shut; so if the waiter's change came first,
-//! the other one acquired it and sees the waiter, and if it came second, the
-//! waiter sees the buffer.
+//! Turns go round: the next is the first at or behind the place whose turn it was last,
+//! among those whose request the class can serve. So nobody is passed by twice before
+//! everybody else had a turn, and to find the next one costs what lies between, not the
+//! length of the line. In a line of strict order the next is who came first: the
+//! smallest ticket; then every place that is occupied is looked at, which costs a cache
+//! line each. Each place says what its owner asked for, so a class that is new serves
+//! those who wait already. Nothing is linked, so nothing has to be unlinked when a
+//! waiter gives up, and no list can be in pieces.
 //!
 //! (A thread that stops for ever between moving a place on and waking its owner
-//! delays that owner; the buffer is the owner's. A thread looks again now and then,
-//! and finds it. A task does not; nor does one that takes the place next if the
-//! stopped thread has its waker in hand.)
+//! delays that owner. A thread looks again now and then, and finds it. A task does
+//! not.)
 //!
-//! Which classes those are may change. Whoever changes it (growth, a trim, an
-//! abort) does so, then passes a full fence, and then looks at the line; a waiter
+//! Which classes could serve a request may change. Whoever changes it (growth, a trim,
+//! an abort) does so, then passes a full fence, and then looks at the line; a waiter
 //! stands, passes a full fence, and then looks at what there is. So either the
 //! waiter sees the change, or the other sees the waiter.
+//!
+//! A child of a fork has the places of threads that it does not have. Tickets carry the
+//! count of forks, and those of another count are nobody's.
 
 mod occupied;
+mod service;
 mod waker;
 
-use crate::class::{ClassId, Line as Class};
+pub use service::Service;
+
+use crate::class::{ClassId, Line as Class, MAX_CLASSES};
 #[cfg(hugepool_loom)]
 use crate::sync::announces_nothing;
 use crate::sync::{AtomicU64, Ordering, fault, fence, shield};
 use crate::sys::bell::Bell;
+use crate::sys::fork;
 use crate::table::{Table, Zeroed};
 use crate::word::{Index, Standing};
 use crossbeam_utils::CachePadded;
 use occupied::Occupied;
 use std::io;
-#[cfg(any(feature = "event-listener", hugepool_loom))]
+#[cfg(any(feature = "async", hugepool_loom))]
 use std::task::Waker;
-use waker::{Spent, Taken, WakerCell};
+use waker::WakerCell;
 
 /// How many can wait at once.
 pub const MAX_WAITERS: usize = if cfg!(hugepool_loom) { 3 } else { 1 << 16 };
@@ -148,7 +150,8 @@ impl Place {
 #[must_use = "a place that nobody leaves is lost, and what it is given with it"]
 pub struct Seat {
     id: u32,
-    waiting: Standing,
+    ticket: u64,
+    task: bool,
     request: Request,
 }
 
@@ -157,6 +160,11 @@ impl Seat {
     pub fn request(&self) -> Request {
         self.request
     }
+
+    fn waiting(&self) -> Standing {
+        let (ticket, task) = (self.ticket, self.task);
+        Standing::Waiting { ticket, task }
+    }
 }
 
 /// How a wait stands.
@@ -164,66 +172,50 @@ impl Seat {
 pub enum Turn {
     /// It goes on.
     Waiting,
+    /// It goes on; a buffer of this class was free.
+    Called(ClassId),
     /// It is over, with this buffer.
     Given(ClassId, Index),
     /// It is over, without one.
     Aborted,
 }
 
-/// Those who are to be woken, and are when this is dropped. Tasks are woken by
-/// somebody else's code, which may use the pool: nothing may be announced then.
+/// How a wait ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Left {
+    /// The buffer that came, which is the caller's now.
+    pub given: Option<(ClassId, Index)>,
+    /// The class whose free buffer the waiter was called for, and may not have
+    /// taken: the caller sees to the others who wait for it.
+    pub called: Option<ClassId>,
+}
+
+/// Somebody to be woken, and woken when this is dropped. A task is woken by somebody
+/// else's code, which may use the pool: nothing may be announced then.
 #[must_use = "dropping it runs somebody else's code"]
-pub struct Wakes<'a> {
-    line: &'a Line,
-    /// The place of a thread.
-    thread: Option<u32>,
-    tasks: Taken,
+pub struct Wake<'a> {
+    place: &'a Place,
+    task: bool,
 }
 
-impl Wakes<'_> {
-    /// Adds whoever stands at place `id`, or stands there by now.
-    fn add(&mut self, id: u32, standing: Standing) {
-        if fault!(NoWake, true, false) {
-            return;
-        }
-        if let Standing::Waiting { task: true, .. } = standing {
-            self.line.place(id).waker.take(&mut self.tasks);
-        } else if let Some(before) = self.thread.replace(id) {
-            // There is room for one. A bell is nobody else's code.
-            self.line.place(before).bell.ring();
-        }
-    }
-
-    /// Whether there are tasks to wake.
-    pub fn has_tasks(&self) -> bool {
-        !self.tasks.is_empty()
-    }
-
-    /// Wakes threads.
-    pub fn wake_threads(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            self.line.place(thread).bell.ring();
-        }
-    }
-
-    /// Wakes everybody. The caller announces nothing: what a waker looks for in
-    /// vain would seem to be in its own thread's hands.
-    pub fn wake(&mut self) {
-        #[cfg(hugepool_loom)]
-        assert!(
-            !self.has_tasks() || announces_nothing(),
-            "a waker is run by a thread that announces something"
-        );
-        self.wake_threads();
-        self.tasks.wake(&self.line.spent);
-    }
-}
-
-impl Drop for Wakes<'_> {
+impl Drop for Wake<'_> {
     fn drop(&mut self) {
         // loom's report unwinds through here; a second panic would abort.
-        if !cfg!(hugepool_loom) || !std::thread::panicking() {
-            self.wake();
+        if cfg!(hugepool_loom) && std::thread::panicking() || fault!(NoWake, true, false) {
+            return;
+        }
+        if !self.task {
+            self.place.bell.ring();
+            return;
+        }
+        #[cfg(hugepool_loom)]
+        assert!(
+            announces_nothing(),
+            "a waker is run by a thread that announces something"
+        );
+        // Whoever stands there by now, if that is somebody else, looks in vain.
+        if let Some(waker) = self.place.waker.take() {
+            shield(move || waker.wake());
         }
     }
 }
@@ -232,27 +224,49 @@ impl Drop for Wakes<'_> {
 pub struct Line {
     places: Table<Place>,
     occupied: Occupied,
+    /// One a class.
+    services: Table<Service>,
     /// The next ticket. Relaxed: the read-modify-write makes them unique.
     tickets: CachePadded<AtomicU64>,
     /// 1 once every wait is to end. Never taken back.
     aborted: AtomicU64,
-    spent: Spent,
+    /// First come, first served.
+    strict: bool,
 }
 
+/// The bits of a ticket that say how many forks its process comes from.
+const FORKS: u64 = Standing::MAX_TICKET & !(Standing::MAX_TICKET >> 8);
+
 impl Line {
-    /// Nobody in it. Fails as `mmap` does.
-    pub fn new() -> io::Result<Self> {
+    /// Nobody in it; `strict`: first come, first served. Fails as `mmap` does.
+    pub fn new(strict: bool) -> io::Result<Self> {
         Ok(Self {
             places: Table::new(MAX_WAITERS)?,
             occupied: Occupied::new()?,
+            services: Table::new(MAX_CLASSES)?,
             tickets: CachePadded::new(AtomicU64::new(0)),
             aborted: AtomicU64::new(0),
-            spent: Spent::default(),
+            strict,
         })
     }
 
     fn place(&self, id: u32) -> &Place {
         self.places.get(id as usize)
+    }
+
+    /// How those who wait for `class` are being served.
+    pub fn service(&self, class: ClassId) -> &Service {
+        self.services.get(class.index())
+    }
+
+    /// Whether who comes first is served first.
+    pub fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    /// What tickets of this process say of forks.
+    fn stamp() -> u64 {
+        u64::from(fork::forks() as u8) << FORKS.trailing_zeros()
     }
 
     /// Stands in line for what `request` asks for; a `task` is woken by its waker,
@@ -263,97 +277,163 @@ impl Line {
         let place = self.place(id);
         place.ask_for(request);
         let one = fault!(SameTicket, 0, 1);
-        let ticket = self.tickets.fetch_add(one, Ordering::Relaxed);
-        let waiting = Standing::Waiting { ticket, task };
-        place.standing.store(waiting.word(), Ordering::Release);
-        fault!(NoStandFence, (), fence(Ordering::SeqCst));
-        Some(Seat {
+        let ticket = self.tickets.fetch_add(one, Ordering::Relaxed) & !FORKS | Self::stamp();
+        let ticket = ticket & Standing::MAX_TICKET;
+        let seat = Seat {
             id,
-            waiting,
+            ticket,
+            task,
             request,
-        })
+        };
+        // Release: see `Place`.
+        (place.standing).store(seat.waiting().word(), Ordering::Release);
+        // SeqCst: see the module.
+        fault!(NoStandFence, (), fence(Ordering::SeqCst));
+        Some(seat)
     }
 
     /// Waits for buffers of up to `reach` bytes, too, from now on.
     pub fn reach(&self, seat: &mut Seat, reach: usize) {
         seat.request.reach = reach;
         self.place(seat.id).ask_for(seat.request);
+        // SeqCst: as in `stand`.
         fault!(NoStandFence, (), fence(Ordering::SeqCst));
     }
 
-    /// Nobody to wake so far.
-    pub fn wakes(&self) -> Wakes<'_> {
-        Wakes {
-            line: self,
-            thread: None,
-            tasks: Taken::default(),
-        }
-    }
-
-    /// Those who wait, or did a moment ago: place and standing.
-    fn waiting(&self) -> impl Iterator<Item = (u32, Standing)> {
+    /// The places that somebody stands at, or did a moment ago, and how; beginning
+    /// with `from`, round.
+    fn standing(&self, from: u32) -> impl Iterator<Item = (u32, Standing)> {
+        let stamp = Self::stamp();
         self.occupied
-            .iter()
+            .iter_from(from)
             .map(|id| (id, self.place(id).standing()))
-            .filter(|(_, standing)| matches!(standing, Standing::Waiting { .. }))
+            .filter(move |(_, standing)| match standing {
+                Standing::Waiting { ticket, .. } | Standing::Called { ticket, .. } => {
+                    // A child of a fork does not have those who waited in its parent.
+                    ticket & FORKS == stamp
+                }
+                _ => false,
+            })
     }
 
-    fn takers(&self, class: &Class) -> impl Iterator<Item = (u32, Standing)> {
+    /// Whether whoever stands at `id`, as `standing` says, could be served by a class
+    /// of `size` and `alignment`.
+    fn accepts(&self, id: u32, standing: Standing, size: usize, alignment: usize) -> bool {
+        let place = self.place(id);
+        place.request().accepts(size, alignment)
+            // The request was that of one wait. A call in between changes none.
+            && fault!(TornRequest, true, place.standing() == standing)
+    }
+
+    /// The next in turn whom `class` could serve and who may be `eligible`.
+    fn next(&self, class: &Class, eligible: impl Fn(Standing) -> bool) -> Option<(u32, Standing)> {
         let (size, alignment) = (class.size(), class.alignment());
-        self.waiting().filter(move |&(id, standing)| {
-            let place = self.place(id);
-            place.request().accepts(size, alignment)
-                // The request was that of one wait.
-                && fault!(TornRequest, true, place.standing() == standing)
-        })
-    }
-
-    /// Whether anybody waits whom `class` could serve.
-    pub fn is_wanted(&self, class: &Class) -> bool {
-        self.takers(class).next().is_some()
-    }
-
-    /// Gives `index`, which the caller holds, to the first in line whom `class`
-    /// can serve, and who is then woken with `wakes`. False: there was nobody, and
-    /// it is still the caller's. The caller holds a handle. Lock-free.
-    pub fn hand_over(&self, class: &Class, index: Index, wakes: &mut Wakes<'_>) -> bool {
+        let from = match self.strict {
+            true => 0,
+            false => self.service(class.id()).hand().wrapping_add(1) % MAX_WAITERS as u32,
+        };
+        let mut takers = self.standing(from).filter(|&(id, standing)| {
+            eligible(standing) && self.accepts(id, standing, size, alignment)
+        });
+        if !self.strict {
+            return takers.next();
+        }
         let ticket = |standing| match standing {
             Standing::Waiting { ticket, .. } => fault!(LastFirst, u64::MAX - ticket, ticket),
             _ => u64::MAX,
         };
-        let given = Standing::Given {
-            class: class.id().index() as u8,
-            index,
-        };
-        let first = || {
-            self.takers(class)
-                .min_by_key(|&(_, standing)| ticket(standing))
-        };
-        while let Some((id, standing)) = first() {
-            if self.place(id).advance(standing, given) {
-                wakes.add(id, standing);
-                return true;
+        takers.min_by_key(|&(_, standing)| ticket(standing))
+    }
+
+    /// Whether anybody waits whom `class` could serve, and has not been called.
+    pub fn is_wanted(&self, class: &Class) -> bool {
+        let sleeps = |standing| matches!(standing, Standing::Waiting { .. });
+        self.next(class, sleeps).is_some()
+    }
+
+    /// Whether anybody waits whom `class` could serve, called or not.
+    pub fn is_waited_for(&self, class: &Class) -> bool {
+        self.next(class, |_| true).is_some()
+    }
+
+    /// Calls the next in turn whom `class` can serve and who has not been called:
+    /// whoever drops what this gives wakes him. `None`: there is nobody. Lock-free.
+    pub fn call(&self, class: &Class) -> Option<Wake<'_>> {
+        let service = self.service(class.id());
+        loop {
+            let sleeps = |standing| matches!(standing, Standing::Waiting { .. });
+            let (id, standing) = self.next(class, sleeps)?;
+            let Standing::Waiting { ticket, task } = standing else {
+                return None;
+            };
+            let called = Standing::Called {
+                ticket,
+                task,
+                class: class.id().index() as u8,
+            };
+            if self.place(id).advance(standing, called) {
+                service.note_called(task);
+                service.move_to(id);
+                return Some(self.wake(id, task));
             }
         }
-        false
+    }
+
+    /// Gives `index`, which the caller holds, to the next in turn whom `class` can
+    /// serve; whoever drops what this gives wakes him. `None`: there was nobody, and it
+    /// is still the caller's. The caller holds a handle, and looks at the class's
+    /// service afterwards. Lock-free.
+    pub fn hand_over(&self, class: &Class, index: Index) -> Option<Wake<'_>> {
+        let service = self.service(class.id());
+        let number = class.id().index() as u8;
+        // Who has been called for another class is left to that.
+        let eligible = |standing| match standing {
+            Standing::Waiting { .. } => true,
+            Standing::Called { class, .. } => class == number,
+            _ => false,
+        };
+        loop {
+            let (id, standing) = self.next(class, eligible)?;
+            let given = Standing::Given {
+                class: number,
+                index,
+            };
+            if !self.place(id).advance(standing, given) {
+                continue;
+            }
+            let task = match standing {
+                Standing::Called { task, .. } => {
+                    service.note_settled(task);
+                    task
+                }
+                Standing::Waiting { task, .. } => task,
+                _ => false,
+            };
+            service.move_to(id);
+            return Some(self.wake(id, task));
+        }
+    }
+
+    fn wake(&self, id: u32, task: bool) -> Wake<'_> {
+        let place = self.place(id);
+        Wake { place, task }
     }
 
     /// Has the task that waits at `seat` woken by `waker`. It looks at its turn
     /// afterwards.
-    #[cfg(any(feature = "event-listener", hugepool_loom))]
+    #[cfg(any(feature = "async", hugepool_loom))]
     pub fn register(&self, seat: &Seat, waker: &Waker) {
-        self.place(seat.id).waker.register(waker, &self.spent);
+        self.place(seat.id).waker.register(waker);
     }
 
     /// How the wait at `seat` stands.
     pub fn turn(&self, seat: &Seat) -> Turn {
+        let class = |number: u8| ClassId::new(number.into()).unwrap_or(ClassId::FIRST);
         match self.place(seat.id).standing() {
-            Standing::Given { class, index } => {
-                let class = ClassId::new(class.into()).unwrap_or(ClassId::FIRST);
-                Turn::Given(class, index)
-            }
+            Standing::Given { class: of, index } => Turn::Given(class(of), index),
+            Standing::Called { class: of, .. } => Turn::Called(class(of)),
             Standing::Aborted => Turn::Aborted,
-            Standing::Waiting { .. } | Standing::Vacant => Turn::Waiting,
+            Standing::Vacant | Standing::Waiting { .. } => Turn::Waiting,
         }
     }
 
@@ -362,33 +442,64 @@ impl Line {
         &self.place(seat.id).bell
     }
 
-    /// Ends the wait at `seat`. Gives the buffer that came meanwhile, if one did;
-    /// it is the caller's.
-    pub fn leave(&self, seat: Seat) -> Option<(ClassId, Index)> {
+    /// Who waits at `seat` is no longer called, if he was: he looks at the lists
+    /// afterwards, when he has shown that he waits.
+    pub fn uncall(&self, seat: &Seat) {
         let place = self.place(seat.id);
-        let left = fault!(
-            CancelStores,
-            false,
-            place.advance(seat.waiting, Standing::Vacant)
-        );
-        let turn = if left {
-            Turn::Waiting
-        } else {
-            let turn = fault!(CancelStores, Turn::Waiting, self.turn(&seat));
-            // Nobody else moves a place on from there.
-            place
-                .standing
-                .store(Standing::Vacant.word(), Ordering::Release);
-            turn
+        let standing = place.standing();
+        if let Standing::Called { class, task, .. } = standing
+            && place.advance(standing, seat.waiting())
+            && let Some(class) = ClassId::new(class.into())
+        {
+            self.service(class).note_settled(task);
+        }
+    }
+
+    /// Ends the wait at `seat`.
+    pub fn leave(&self, seat: Seat) -> Left {
+        let place = self.place(seat.id);
+        let mut left = Left {
+            given: None,
+            called: None,
         };
-        let note = place.waker.clear();
+        loop {
+            let standing = place.standing();
+            match standing {
+                Standing::Waiting { .. } | Standing::Called { .. } => {
+                    let gone = fault!(
+                        CancelStores,
+                        {
+                            (place.standing).store(Standing::Vacant.word(), Ordering::Release);
+                            true
+                        },
+                        place.advance(standing, Standing::Vacant)
+                    );
+                    if !gone {
+                        continue;
+                    }
+                    if let Standing::Called { class, task, .. } = standing {
+                        left.called = ClassId::new(class.into());
+                        if let Some(class) = left.called {
+                            self.service(class).note_settled(task);
+                        }
+                    }
+                }
+                Standing::Given { class, index } => {
+                    let class = ClassId::new(class.into()).unwrap_or(ClassId::FIRST);
+                    left.given = Some((class, index));
+                    // Nobody else moves a place on from there.
+                    (place.standing).store(Standing::Vacant.word(), Ordering::Release);
+                }
+                // As above.
+                _ => (place.standing).store(Standing::Vacant.word(), Ordering::Release),
+            }
+            break;
+        }
+        let waker = place.waker.take();
         self.occupied.put(seat.id);
         // Last, for it is somebody else's code.
-        shield(move || drop(note));
-        match turn {
-            Turn::Given(class, index) => Some((class, index)),
-            Turn::Waiting | Turn::Aborted => None,
-        }
+        shield(move || drop(waker));
+        left
     }
 
     /// Whether every wait is to end.
@@ -402,11 +513,44 @@ impl Line {
         self.aborted.store(1, Ordering::Release);
         // SeqCst: see the module.
         fence(Ordering::SeqCst);
-        let mut wakes = self.wakes();
-        for (id, standing) in self.waiting() {
+        for (id, standing) in self.standing(0) {
+            self.end(id, standing);
+        }
+    }
+
+    /// Ends the wait at place `id`.
+    fn end(&self, id: u32, mut standing: Standing) {
+        let word = standing;
+        loop {
+            let (ticket, task, called) = match standing {
+                Standing::Waiting { ticket, task } => (ticket, task, None),
+                Standing::Called {
+                    ticket,
+                    task,
+                    class,
+                } => (ticket, task, ClassId::new(class.into())),
+                _ => return,
+            };
             if self.place(id).advance(standing, Standing::Aborted) {
-                wakes.add(id, standing);
-                wakes.wake();
+                if let Some(class) = called {
+                    // Nobody is left whom it might be called to instead.
+                    self.service(class).note_settled(task);
+                }
+                drop(self.wake(id, task));
+                return;
+            }
+            // It may have been called, or have gone to sleep again; another wait there
+            // will see the abort on its own.
+            standing = self.place(id).standing();
+            let same = match (standing, word) {
+                (
+                    Standing::Waiting { ticket: now, .. } | Standing::Called { ticket: now, .. },
+                    _,
+                ) => now == ticket,
+                _ => false,
+            };
+            if !same {
+                return;
             }
         }
     }
@@ -416,21 +560,22 @@ impl Line {
     pub fn rouse(&self) {
         // SeqCst: see the module.
         fence(Ordering::SeqCst);
-        let mut wakes = self.wakes();
-        for (id, standing) in self.waiting() {
-            fault!(NoRouse, (), wakes.add(id, standing));
-            // One by one: who serves the next finds its waker in its place.
-            wakes.wake();
+        for (id, standing) in self.standing(0) {
+            if let Standing::Waiting { task, .. } | Standing::Called { task, .. } = standing {
+                fault!(NoRouse, (), drop(self.wake(id, task)));
+            }
         }
     }
 
     /// How many wait.
     pub fn waiters(&self) -> u64 {
-        self.waiting().count() as u64
+        self.standing(0).count() as u64
     }
 
     /// Bytes of memory the line occupies, read from the kernel.
     pub fn resident(&self) -> io::Result<usize> {
-        Ok(self.places.resident(MAX_WAITERS)? + self.occupied.resident()?)
+        Ok(self.places.resident(MAX_WAITERS)?
+            + self.occupied.resident()?
+            + self.services.resident(MAX_CLASSES)?)
     }
 }

@@ -32,6 +32,9 @@ pub struct Occupied {
     /// what they must find happened before (see the line), or is none of their
     /// business.
     words: Table<AtomicU64>,
+    /// The last place that was ever taken. Grown, with Relaxed, before the bit of a
+    /// place is set: who must find the bit finds this, too.
+    highest: CachePadded<AtomicU64>,
 }
 
 impl Occupied {
@@ -40,6 +43,7 @@ impl Occupied {
         Ok(Self {
             groups: CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0))),
             words: Table::new(GROUPS * WORDS)?,
+            highest: CachePadded::new(AtomicU64::new(0)),
         })
     }
 
@@ -75,6 +79,9 @@ impl Occupied {
                 if place >= MAX_WAITERS {
                     break;
                 }
+                if place as u64 > self.highest.load(Ordering::Relaxed) {
+                    self.highest.fetch_max(place as u64, Ordering::Relaxed);
+                }
                 bits = word.fetch_or(1 << bit, Ordering::Acquire);
                 if bits >> bit & 1 == 0 {
                     return Some(place as u32);
@@ -91,26 +98,68 @@ impl Occupied {
         self.groups[at / WORDS].fetch_sub(1, Ordering::Release);
     }
 
-    /// The places that somebody stands at, in order.
-    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.groups
-            .iter()
-            .enumerate()
-            .filter(|(_, count)| count.load(Ordering::Relaxed) > 0)
-            .flat_map(|(group, _)| group * WORDS..(group + 1) * WORDS)
-            .flat_map(|at| {
-                let mut bits = self.words.get(at).load(Ordering::Relaxed);
-                std::iter::from_fn(move || {
-                    let bit = (bits != 0).then(|| bits.trailing_zeros())?;
-                    bits &= bits - 1;
-                    Some(at as u32 * 64 + bit)
-                })
-            })
+    /// The places that somebody stands at, in order, from `from` on and then from the
+    /// first one.
+    pub fn iter_from(&self, from: u32) -> Iter<'_> {
+        // Relaxed: see the fields.
+        let words = self.highest.load(Ordering::Relaxed) as usize / 64 + 1;
+        let (at, low) = (from as usize / 64 % words, (1_u64 << (from % 64)) - 1);
+        Iter {
+            occupied: self,
+            words,
+            at,
+            bits: self.words.get(at).load(Ordering::Relaxed) & !low,
+            left: words,
+            low,
+        }
     }
 
     /// Bytes of memory the bits occupy, read from the kernel.
     pub fn resident(&self) -> io::Result<usize> {
         self.words.resident(usize::MAX)
+    }
+}
+
+/// See `Occupied::iter_from`.
+pub struct Iter<'a> {
+    occupied: &'a Occupied,
+    /// How many words are looked at.
+    words: usize,
+    /// The one whose bits are looked at now.
+    at: usize,
+    bits: u64,
+    /// Words to come: the others, and the first once more.
+    left: usize,
+    /// The places of the first word that come last.
+    low: u64,
+}
+
+impl Iterator for Iter<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        while self.bits == 0 {
+            self.left = self.left.checked_sub(1)?;
+            self.at = (self.at + 1) % self.words;
+            let group = &self.occupied.groups[self.at / WORDS];
+            if self.left > 0 && group.load(Ordering::Relaxed) == 0 {
+                // Nobody in the whole group, of which we look no further than the first
+                // word, and stop there.
+                let skipped = (WORDS - 1 - self.at % WORDS).min(self.left - 1);
+                let skipped = skipped.min(self.words - 1 - self.at);
+                self.left -= skipped;
+                self.at += skipped;
+                continue;
+            }
+            // Relaxed: see `Occupied`.
+            self.bits = self.occupied.words.get(self.at).load(Ordering::Relaxed);
+            if self.left == 0 {
+                self.bits &= self.low;
+            }
+        }
+        let bit = self.bits.trailing_zeros();
+        self.bits &= self.bits - 1;
+        Some(self.at as u32 * 64 + bit)
     }
 }
 
@@ -125,7 +174,7 @@ mod tests {
             assert_eq!(occupied.take(), Some(place));
         }
         assert_eq!(occupied.take(), None);
-        assert_eq!(occupied.iter().count(), MAX_WAITERS);
+        assert_eq!(occupied.iter_from(0).count(), MAX_WAITERS);
         for place in [65_535, 8_191, 64, 63, 0] {
             occupied.put(place);
         }
@@ -135,8 +184,31 @@ mod tests {
         for place in 0..MAX_WAITERS as u32 {
             occupied.put(place);
         }
-        assert_eq!(occupied.iter().next(), None);
+        assert_eq!(occupied.iter_from(0).next(), None);
         assert_eq!(occupied.take(), Some(0));
-        assert!(occupied.iter().eq([0]));
+        assert!(occupied.iter_from(0).eq([0]));
+    }
+
+    #[test]
+    fn the_places_come_round_from_any_of_them_each_once() {
+        let occupied = Occupied::new().unwrap();
+        for _ in 0..9000 {
+            occupied.take();
+        }
+        let kept = [3, 64, 70, 5000, 8191, 8192, 8999];
+        (0..9000)
+            .filter(|place| !kept.contains(place))
+            .for_each(|place| occupied.put(place));
+        for from in [0, 3, 4, 64, 65, 71, 4999, 5000, 8192, 8999, 9000, 65_535] {
+            let found: Vec<u32> = occupied.iter_from(from).collect();
+            let behind = kept.iter().filter(|&&place| place >= from);
+            let before = kept.iter().filter(|&&place| place < from);
+            let expected: Vec<u32> = behind.chain(before).copied().collect();
+            if from < 9024 {
+                assert_eq!(found, expected, "from {from}");
+            } else {
+                assert_eq!(found.len(), kept.len(), "from {from}");
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@
 mod chunk;
 mod index;
 mod list;
+mod mode;
 mod moving;
 mod slot;
 mod standing;
@@ -14,6 +15,7 @@ mod standing;
 pub use chunk::Chunk;
 pub use index::{Index, link};
 pub use list::{Batch, Head, Pile, Stack};
+pub use mode::{Mode, State};
 pub use moving::Moving;
 pub use slot::{Gate, Level, Limit};
 pub use standing::Standing;
@@ -132,15 +134,29 @@ mod tests {
         }
 
         #[test]
-        fn a_standing_round_trips(ticket in 0u64..1 << 61, task: bool, raw in 1u32.., class: u8) {
+        fn a_standing_round_trips(ticket in 0..=Standing::MAX_TICKET, task: bool, raw in 1u32.., class: u8) {
             let index = Index::from_raw(raw).unwrap();
             for standing in [
                 Standing::Vacant,
                 Standing::Waiting { ticket, task },
+                Standing::Called { ticket, task, class },
                 Standing::Given { class, index },
                 Standing::Aborted,
             ] {
                 prop_assert_eq!(Standing::from_word(standing.word()), standing);
+            }
+        }
+
+        #[test]
+        fn every_change_of_a_mode_is_a_new_version_and_openings_are_counted(word: u64) {
+            let mode = Mode::from_word(word);
+            let version = |mode: Mode| mode.word() << 30 >> 32;
+            for state in [State::Open, State::Sharing, State::Shared] {
+                let next = mode.with(state);
+                prop_assert_eq!(next.state(), state);
+                prop_assert_eq!(version(next), (version(mode) + 1) & 0xffff_ffff);
+                let opened = u64::from(state == State::Open && mode.state() != State::Open);
+                prop_assert_eq!(next.openings(), (mode.openings() + opened) & (u64::MAX >> 34));
             }
         }
 

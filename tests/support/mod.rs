@@ -12,7 +12,7 @@ pub mod published;
 pub mod sections;
 pub mod small;
 pub mod storm;
-#[cfg(feature = "event-listener")]
+#[cfg(feature = "async")]
 pub mod task;
 pub mod timer;
 

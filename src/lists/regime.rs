@@ -1,0 +1,234 @@
+//! Whether the buffers of a class come and go by the caches, or by one list that all
+//! processors share.
+//!
+//! Owns: the mode of each class, and when it changes. Uses: the lists. Used by: every
+//! way past the hot path.
+//!
+//! ```text
+//!                 somebody waits, is about to be refused,
+//!                 or would steal too often
+//!     open  ──────────────────────────────────▶  sharing  ── the caches are shut on
+//!       ▲                                           │        every processor
+//!       │    nobody has waited, or been refused,    ▼
+//!       └─────────────  for `LINGER`  ──────────  shared
+//! ```
+//!
+//! An *open* class is fast and private: a free is a plain store into this processor's
+//! cache. That suits a pool with buffers to spare. In a pool that runs dry each buffer
+//! goes from one processor to another, and to find it in a cache costs a `membarrier(2)`.
+//! So a class that runs dry is *shared* for a while: a free puts its buffer, by one
+//! compare-and-swap, onto the loose list, where any taker finds it. What was in the
+//! caches is moved there.
+//!
+//! To share a class costs one `membarrier`, and it stays shared for `LINGER` at least;
+//! to steal from an open one costs one, too, and is allowed so often that both together
+//! are no more than a hundred a second (of each class; a few more if several threads
+//! begin to share it at the same instant).
+//!
+//! # Opening undoes nobody's sharing
+//!
+//! Who opens a class looks whether anybody waits for it, and then changes the mode by
+//! compare-and-swap. Who needs it shared has shown that before (it stands in line), and
+//! then changes the mode's word, even if it says shared already. If that change comes
+//! first, the opener's fails; if it comes second, it finds the class open, and shares
+//! it. The lists themselves are opened one by one, each by a compare-and-swap of its
+//! word, only while the mode still says so; and they are shut by a change of the word,
+//! even if they were shut.
+
+use super::FreeLists;
+use super::ledger::Carry;
+use super::waiting::Owed;
+use crate::cache::{CpuCaches, Robbed, Share};
+use crate::class::ClassId;
+use crate::sync::{AtomicU64, Ordering, fault, fence, spin_loop};
+use crate::sys::clock;
+use crate::table::Zeroed;
+use crate::word::{Mode, State};
+
+/// How long a class stays shared after the last one who needed that, in nanoseconds.
+const LINGER: u64 = 50_000_000;
+/// The time that passes, in the long run, from one steal out of an open class to the
+/// next, in nanoseconds.
+const STEAL: u64 = 20_000_000;
+/// How many may follow each other at once.
+const STEALS: u64 = 8;
+/// How often a thread looks whether another one has done its part, before it does it
+/// itself.
+const SPINS: u32 = if cfg!(hugepool_loom) { 0 } else { 64 };
+
+/// The mode of a class.
+#[derive(Default)]
+#[repr(C, align(64))]
+pub(super) struct Regime {
+    /// A `Mode`. AcqRel on every change, Acquire on loads: see the module.
+    mode: AtomicU64,
+    /// When the class may be opened, on the coarse clock. Relaxed: a hint.
+    until: AtomicU64,
+    /// When the steals so far are paid for. Relaxed: it only bounds how many there are.
+    paid: AtomicU64,
+}
+
+// SAFETY: integer atomics alone; all-zero bytes are an open class.
+unsafe impl Zeroed for Regime {}
+
+impl Regime {
+    pub(super) fn mode(&self) -> Mode {
+        Mode::from_word(self.mode.load(Ordering::Acquire))
+    }
+
+    /// Changes the mode if it is still `old`; otherwise gives what it is.
+    fn advance(&self, old: Mode, state: State) -> Result<Mode, Mode> {
+        let new = old.with(state);
+        (self.mode)
+            .compare_exchange(old.word(), new.word(), Ordering::AcqRel, Ordering::Acquire)
+            .map(|_| new)
+            .map_err(Mode::from_word)
+    }
+}
+
+impl<C: CpuCaches> FreeLists<C> {
+    pub(super) fn regime(&self, class: ClassId) -> &Regime {
+        self.regimes.get(class.index())
+    }
+
+    /// Whether buffers of `class` come and go by the caches; a hint.
+    pub(super) fn is_open(&self, class: ClassId) -> bool {
+        self.regime(class).mode().state() == State::Open
+    }
+
+    /// Whether every section of `class` has ended, and none begins.
+    pub(super) fn is_shared(&self, class: ClassId) -> bool {
+        self.regime(class).mode().state() == State::Shared
+    }
+
+    /// Keeps a shared class so for a while.
+    pub(super) fn linger(&self, class: ClassId) {
+        let until = clock::coarse() + LINGER;
+        self.regime(class).until.store(until, Ordering::Relaxed);
+    }
+
+    /// Sees to it that every free of `class` from now on goes past the caches. False if
+    /// some may not: the kernel would not say that all pushes have ended that began
+    /// before. What it moves out of the caches may be wanted: see `owed`. Lock-free.
+    pub(super) fn share(&self, class: ClassId, owed: &mut Owed) -> bool {
+        let regime = self.regime(class);
+        let mut mode = regime.mode();
+        let mut spins = 0;
+        let begun = loop {
+            let next = match mode.state() {
+                State::Shared => State::Shared,
+                State::Open => State::Sharing,
+                State::Sharing if spins < SPINS => {
+                    spins += 1;
+                    spin_loop();
+                    mode = regime.mode();
+                    continue;
+                }
+                State::Sharing => State::Sharing,
+            };
+            if fault!(ShareOnce, next == State::Shared, false) {
+                return true;
+            }
+            match regime.advance(mode, next) {
+                Ok(_) if next == State::Shared => return true,
+                Ok(mode) => break mode,
+                Err(now) => mode = now,
+            }
+        };
+        self.linger(class);
+        let stopped = self.caches.shut(&self.tables, &[class]).is_some();
+        self.depot(class).shut(&self.tables.batches);
+        if !stopped {
+            // Whoever comes next tries again.
+            return false;
+        }
+        // If somebody changed it meanwhile, that one does this, too, and says so.
+        let _ = regime.advance(begun, State::Shared);
+        self.drain(class, owed);
+        true
+    }
+
+    /// Moves what is in the caches of a class, which the caller has shut, to the loose
+    /// list.
+    fn drain(&self, class: ClassId, owed: &mut Owed) {
+        let quiet = || self.is_shared(class);
+        for cpu in 0..self.caches.cpus() {
+            let held = self.caches.len(&self.tables, cpu, class);
+            for _ in 0..held {
+                let mut carry = None;
+                let mut announce = || {
+                    carry.get_or_insert_with(|| Carry::begin(self.own_ledger(class)));
+                };
+                let (tables, share) = (&self.tables, Share::All);
+                let robbed = (self.caches).rob(tables, cpu, class, &quiet, share, &mut announce);
+                let Robbed::Some(handful) = robbed else { break };
+                for &index in handful.as_slice() {
+                    self.put_loose(class, index, owed);
+                }
+            }
+        }
+    }
+
+    /// Lets buffers of a shared class come and go by the caches again if nobody has
+    /// needed it shared for a while. The caller holds a handle.
+    pub(super) fn reopen_if_idle(&self, class: ClassId) {
+        let regime = self.regime(class);
+        // Relaxed: a hint.
+        if clock::coarse() >= regime.until.load(Ordering::Relaxed) {
+            self.reopen(class);
+        }
+    }
+
+    /// As above, without regard to time.
+    #[cold]
+    pub fn reopen(&self, class: ClassId) {
+        let regime = self.regime(class);
+        let mode = regime.mode();
+        let line = self.classes().line(class);
+        if mode.state() != State::Shared
+            || self.loose(class).is_shut(self.caches.cpus())
+            || fault!(OpenAnyway, false, self.line.is_waited_for(line))
+        {
+            return;
+        }
+        if let Ok(open) = regime.advance(mode, State::Open) {
+            // SeqCst: see `put_in_use`.
+            fault!(NoSlotFence, (), fence(Ordering::SeqCst));
+            self.open_lists(class, open);
+        }
+    }
+
+    /// Lets a class's caches and depot take buffers if its mode is still `open`.
+    fn open_lists(&self, class: ClassId, open: Mode) {
+        let still = || fault!(OpenAnyway, true, self.regime(class).mode() == open);
+        self.caches.unshut(&self.tables, class, &still);
+        self.depot(class).unshut(still);
+    }
+
+    /// Lets the caches of a class in use that is new.
+    pub(super) fn put_in_use(&self, class: ClassId) {
+        self.caches.attach(&self.tables, class);
+        // SeqCst: the slots, and then the mode; who opens a class changes the mode, and
+        // then looks for slots to open. One of us opens them.
+        fault!(NoSlotFence, (), fence(Ordering::SeqCst));
+        let mode = self.regime(class).mode();
+        if mode.state() == State::Open {
+            self.open_lists(class, mode);
+        }
+    }
+
+    /// Whether a thread may disturb another processor for a buffer of `class`, which is
+    /// open.
+    pub(super) fn may_steal(&self, class: ClassId) -> bool {
+        if cfg!(hugepool_loom) || !self.caches.disturbs() {
+            return true;
+        }
+        let (now, paid) = (clock::coarse(), &self.regime(class).paid);
+        let pay = |paid: u64| {
+            let next = paid.max(now) + STEAL;
+            (next <= now + STEAL * STEALS).then_some(next)
+        };
+        paid.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay)
+            .is_ok()
+    }
+}

@@ -1,0 +1,141 @@
+//! The free buffers of one class that are in no cache and no batch.
+//!
+//! Owns: a list a group of processors. Uses: `sync`, `chain`, `record`, `word`. Used
+//! by: `lists`: for what comes back while the class is shared, or while its
+//! processor's own cache is diverted.
+//!
+//! ```text
+//!   processors 0, 8, 16, …    list 0   ▶ a ▶ b
+//!   processors 1, 9, 17, …    list 1   ▶ c             a giver puts its buffer into its
+//!   …                                                  own list; a taker whose list is
+//!   processors 7, 15, 23, …   list 7                   empty moves another one to it
+//! ```
+//!
+//! Each list is changed by one compare-and-swap, which mostly meets no other. A taker
+//! that finds its own list empty takes all of another one at once, keeps the buffer on
+//! top, and puts the others, linked as they are, into its own: so a stream of buffers
+//! from one processor to another moves in groups. It holds more than it was asked for
+//! meanwhile, and announces that (`lists`).
+
+use crate::chain::Chain;
+use crate::record::Records;
+use crate::table::Zeroed;
+use crate::word::{Head, Index};
+
+/// Lists of a class at most: a waiter changes each of them before it sleeps.
+pub const LISTS: usize = if cfg!(hugepool_loom) { 2 } else { 8 };
+
+#[derive(Default)]
+#[repr(C, align(64))]
+struct List(Chain);
+
+/// The lists of one class. Those below the number of processors are in use.
+#[derive(Default)]
+pub struct Loose {
+    lists: [List; LISTS],
+}
+
+// SAFETY: chains are; all-zero bytes are open, empty lists.
+unsafe impl Zeroed for Loose {}
+
+/// What is on the lists, each seen at a moment of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether any is shut.
+    pub shut: bool,
+    /// Buffers.
+    pub free: u32,
+}
+
+/// What came of taking a buffer.
+pub enum Popped {
+    /// This one, from the caller's own list, which was that.
+    Own(Index, Head),
+    /// This one, from another; the others of that are in the caller's own list, which
+    /// was shut or not.
+    Moved(Index, bool),
+    /// Each list was empty at a moment of its own, and their tags add up to that.
+    Empty(u64),
+}
+
+impl Loose {
+    fn lists(&self, cpus: usize) -> impl Iterator<Item = &Chain> {
+        self.lists.iter().take(cpus).map(|list| &list.0)
+    }
+
+    /// The list of processor `cpu`.
+    #[inline]
+    pub fn own(&self, cpu: usize) -> &Chain {
+        &self.lists[cpu % LISTS].0
+    }
+
+    /// Takes a buffer for a thread on processor `cpu` of `cpus`; calls `announce` before
+    /// it holds more than one. Lock-free. The caller holds a handle.
+    pub fn pop(
+        &self,
+        records: &Records,
+        cpu: usize,
+        cpus: usize,
+        announce: &mut dyn FnMut(),
+    ) -> Popped {
+        let mut tags = match self.own(cpu).pop_noting(records) {
+            Ok((index, head)) => return Popped::Own(index, head),
+            Err(head) => u64::from(head.tag()),
+        };
+        let used = cpus.min(LISTS);
+        for step in 1..used {
+            let other = self.own((cpu + step) % used);
+            match other.pop_all(records, announce) {
+                Ok((index, rest)) => {
+                    let shut = rest.is_some_and(|rest| self.own(cpu).splice(records, rest));
+                    return Popped::Moved(index, shut);
+                }
+                Err(head) => tags = tags.wrapping_add(head.tag().into()),
+            }
+        }
+        Popped::Empty(tags)
+    }
+
+    /// Whether any list holds a buffer.
+    pub fn is_empty(&self, cpu: usize, cpus: usize) -> bool {
+        self.own(cpu).head().top().is_none()
+            && self.lists(cpus).all(|list| list.head().top().is_none())
+    }
+
+    /// Changes the word of every list, and nothing else. Who changes one before is seen
+    /// by the caller, and who changes it after that sees the caller.
+    pub fn touch(&self, records: &Records, cpus: usize) -> Seen {
+        let mut seen = Seen::default();
+        for list in self.lists(cpus) {
+            let head = list.touch();
+            seen.shut |= head.is_shut();
+            seen.free = seen.free.wrapping_add(Chain::depth(head, records));
+        }
+        seen
+    }
+
+    /// Shuts every list: see `Chain::shut`.
+    pub fn shut(&self, records: &Records, cpus: usize) -> u64 {
+        self.lists(cpus).map(|list| list.shut(records)).sum()
+    }
+
+    /// Opens every list while `idle` holds: see `Chain::unshut`.
+    pub fn unshut(&self, cpus: usize, idle: impl Fn() -> bool) {
+        self.lists(cpus).for_each(|list| list.unshut(&idle));
+    }
+
+    /// Whether any list is shut.
+    pub fn is_shut(&self, cpus: usize) -> bool {
+        self.lists(cpus).any(|list| list.head().is_shut())
+    }
+
+    /// How many buffers there are: exact while nobody changes the lists.
+    pub fn len(&self, records: &Records, cpus: usize) -> u64 {
+        self.lists(cpus).map(|list| list.len(records)).sum()
+    }
+
+    /// Touches the lists, so that no later call faults a page.
+    pub fn populate(&self, cpus: usize) {
+        self.lists(cpus).for_each(Chain::populate);
+    }
+}

@@ -1,0 +1,175 @@
+//! How those who wait for one class are being served.
+//!
+//! Owns: the count of those who have been called, and whose turn is next. Uses:
+//! `sync`, `sys`, `table`. Used by: the line, one a class.
+
+use crate::sync::{AtomicU64, Ordering, fault};
+#[cfg(not(hugepool_loom))]
+use crate::sys::clock;
+use crate::sys::fork;
+use crate::table::Zeroed;
+
+/// Nanoseconds from one turn to the next: so long may buffers of a class go past
+/// those who wait before one of them is handed its buffer.
+#[cfg(not(hugepool_loom))]
+pub const TURN: u64 = 500_000;
+
+/// Those who have been called: `{forks: 16, threads: 24, all: 24}`. A word of
+/// another count of forks counts nobody: they are the parent's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Called(u64);
+
+impl Called {
+    const BITS: u32 = 24;
+    const MASK: u64 = (1 << Self::BITS) - 1;
+
+    /// What `word` says to a process that comes from so many forks.
+    fn of(word: u64, forks: u32) -> Self {
+        let stamp = u64::from(forks as u16) << (2 * Self::BITS);
+        if word >> (2 * Self::BITS) << (2 * Self::BITS) == stamp {
+            Self(word)
+        } else {
+            Self(stamp)
+        }
+    }
+
+    /// Threads and tasks. A caller is counted a moment after he was called, so one
+    /// that leaves at once may leave fewer than none: that is none.
+    pub fn all(self) -> u32 {
+        Self::at_least_none(self.0)
+    }
+
+    /// Threads alone.
+    pub fn threads(self) -> u32 {
+        Self::at_least_none(self.0 >> Self::BITS)
+    }
+
+    fn at_least_none(count: u64) -> u32 {
+        let count = count & Self::MASK;
+        if count > Self::MASK / 2 {
+            0
+        } else {
+            count as u32
+        }
+    }
+
+    /// With so many more, or fewer.
+    #[must_use]
+    fn plus(self, task: bool, change: i64) -> Self {
+        let add = |count: u64| (count as i64 + change) as u64 & Self::MASK;
+        let all = add(self.0 & Self::MASK);
+        let mut threads = self.0 >> Self::BITS & Self::MASK;
+        if !task {
+            threads = add(threads);
+        }
+        let stamp = self.0 >> (2 * Self::BITS) << (2 * Self::BITS);
+        Self(stamp | threads << Self::BITS | all)
+    }
+}
+
+/// What is kept of a class for those who wait for it: one cache line.
+#[derive(Default)]
+#[repr(C, align(64))]
+pub struct Service {
+    /// A `Called`. AcqRel on every change; see `lists::waiting` for what relies on it.
+    called: AtomicU64,
+    /// The place whose turn it was last. Relaxed: it chooses among those who wait.
+    hand: AtomicU64,
+    /// When that was, in nanoseconds; in a model, how often it was asked. Relaxed,
+    /// and changed by compare-and-swap, so that a turn comes once.
+    turn: AtomicU64,
+}
+
+// SAFETY: integer atomics alone; all-zero bytes are nobody called, in the process that
+// comes from no fork.
+unsafe impl Zeroed for Service {}
+
+impl Service {
+    /// Those who have been called and have not looked yet.
+    pub fn called(&self) -> Called {
+        // Acquire: see the field.
+        Called::of(self.called.load(Ordering::Acquire), fork::forks())
+    }
+
+    /// Counts one more, or one fewer.
+    fn change(&self, task: bool, change: i64) {
+        let forks = fork::forks();
+        let next = |word| Some(Called::of(word, forks).plus(task, change).0);
+        // It always changes it.
+        let _ = self
+            .called
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+    }
+
+    /// Somebody has been called.
+    pub fn note_called(&self, task: bool) {
+        self.change(task, 1);
+    }
+
+    /// Somebody who had been called looks now, or leaves.
+    pub fn note_settled(&self, task: bool) {
+        self.change(task, fault!(NeverSettled, 0, -1));
+    }
+
+    /// The place whose turn it was last.
+    pub fn hand(&self) -> u32 {
+        self.hand.load(Ordering::Relaxed) as u32
+    }
+
+    /// It is the turn of `place`.
+    pub fn move_to(&self, place: u32) {
+        self.hand.store(place.into(), Ordering::Relaxed);
+    }
+
+    /// Whether it is time to hand a buffer to the next in turn; true for one of
+    /// those who ask.
+    #[cfg(not(hugepool_loom))]
+    pub fn is_due(&self) -> bool {
+        let (now, last) = (clock::now(), self.turn.load(Ordering::Relaxed));
+        now.saturating_sub(last) >= TURN
+            && (self.turn)
+                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// Every second time.
+    #[cfg(hugepool_loom)]
+    pub fn is_due(&self) -> bool {
+        let asked = self.turn.fetch_add(1, Ordering::Relaxed);
+        fault!(NeverDue, false, asked % 2 == 1)
+    }
+}
+
+#[cfg(all(test, not(hugepool_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_are_called_are_counted_by_kind() {
+        let service = Service::default();
+        service.note_called(false);
+        service.note_called(true);
+        service.note_called(true);
+        assert_eq!((service.called().all(), service.called().threads()), (3, 1));
+        service.note_settled(false);
+        service.note_settled(true);
+        assert_eq!((service.called().all(), service.called().threads()), (1, 0));
+    }
+
+    #[test]
+    fn one_who_settles_before_he_is_counted_counts_as_nobody() {
+        let service = Service::default();
+        service.note_settled(false);
+        assert_eq!((service.called().all(), service.called().threads()), (0, 0));
+        service.note_called(false);
+        assert_eq!((service.called().all(), service.called().threads()), (0, 0));
+    }
+
+    #[test]
+    fn those_of_another_count_of_forks_are_nobody() {
+        let called = Called::of(0, 7).plus(false, 3);
+        assert_eq!(Called::of(called.0, 7).all(), 3);
+        assert_eq!(Called::of(called.0, 8).all(), 0);
+        assert_eq!(Called::of(called.0, 8).plus(false, 1).all(), 1);
+    }
+}
