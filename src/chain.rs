@@ -201,8 +201,7 @@ impl Chain {
         loop {
             let touched = head.with_shut(head.is_shut());
             // AcqRel: see above.
-            let order = fault!(TouchRelaxed, Ordering::Relaxed, Ordering::AcqRel);
-            match self.swap(head, touched, order) {
+            match self.swap(head, touched, Ordering::AcqRel) {
                 Ok(()) => return touched,
                 Err(now) => head = now,
             }

@@ -102,10 +102,8 @@ impl<C: Kind> Caches<C> {
 
     /// Takes `share` of the slot of processor `cpu`.
     pub fn rob(&self, cpu: usize, share: Share) -> Vec<Index> {
-        match self
-            .caches
-            .rob(&self.tables, cpu, self.class, share, &mut || {})
-        {
+        let (tables, class) = (&self.tables, self.class);
+        match (self.caches).rob(tables, cpu, class, &|| false, share, &mut || {}) {
             Robbed::Some(handful) => self.open(Some(handful)),
             Robbed::None(_) => Vec::new(),
             Robbed::Barred => panic!("a thief found no buffer where there was one"),

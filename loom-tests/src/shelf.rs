@@ -26,11 +26,20 @@ impl<C: CpuCaches> Shelf<C> {
     /// `count` buffers in the depot under `caches`, each of which holds up to
     /// `capacity` and moves half of that at once.
     pub fn new(caches: C, capacity: u8, count: u32) -> Self {
+        Self::of(caches, capacity, count, false)
+    }
+
+    /// As `new`; whoever waits is served in strict order.
+    pub fn strict(caches: C, capacity: u8, count: u32) -> Self {
+        Self::of(caches, capacity, count, true)
+    }
+
+    fn of(caches: C, capacity: u8, count: u32, strict: bool) -> Self {
         let class = ClassId::FIRST;
         let buffers = Buffers::new(count);
         let classes = Classes::new(0, null_mut()).unwrap();
         classes.define(class, &Geometry::new(SIZE, SIZE, 0).unwrap());
-        let lists = FreeLists::new(caches, classes, INDICES, 0, false).unwrap();
+        let lists = FreeLists::new(caches, classes, INDICES, 0, strict).unwrap();
         lists.fix_cache(class, capacity);
         lists.prepare(std::iter::once((class, count as usize)));
         lists.stock(class, count as usize, |k| Index::from_raw(k as u32 + 1));
@@ -81,7 +90,26 @@ impl<C: CpuCaches> Shelf<C> {
     /// Looks through the lists for `wait`.
     pub fn look(&self, wait: &mut Wait) {
         self.lists
-            .look(wait, &self.lists.classes().ladder(|_| true), false);
+            .look(wait, &self.lists.classes().ladder(|_| true));
+    }
+
+    /// Opens the class if nobody waits for it.
+    pub fn reopen(&self) {
+        self.lists.reopen(self.class);
+    }
+
+    /// Waits for a buffer, which shuts the lists, and gives up, or gives back what it
+    /// found.
+    ///
+    /// # Panics
+    ///
+    /// If the pool ends by that.
+    pub fn wait_a_moment(&self) {
+        let mut wait = self.stand(false);
+        self.look(&mut wait);
+        if let Some(index) = self.end(wait) {
+            assert_eq!(self.give(index), Given::Home);
+        }
     }
 
     /// Ends `wait`.

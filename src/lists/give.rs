@@ -15,7 +15,7 @@ use crate::word::{Batch, Head, Index};
 
 /// How many changes of a list there are from one look at the clock to the next, while
 /// enough of those who wait have been called.
-const LOOKS: u32 = 8;
+const LOOKS: u32 = if cfg!(hugepool_loom) { 1 } else { 8 };
 
 /// What came of making room in a processor's cache.
 enum Flushed<'a> {
@@ -114,7 +114,10 @@ impl<C: CpuCaches> FreeLists<C> {
     fn give_batch(&self, class: ClassId, index: Index, batch: Batch, carry: Carry<'_>) -> Given {
         if !self.home.visit() {
             // The announcement ends before what may be the last touch of the pool.
-            drop(carry);
+            let _late = fault!(LateTouch, Some(carry), {
+                drop(carry);
+                None::<Carry<'_>>
+            });
             return self.give_late(1 + u64::from(batch.count()));
         }
         let mut owed = Owed::default();

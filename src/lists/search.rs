@@ -11,6 +11,7 @@ use crate::cache::{CpuCaches, Refilled, Robbed, Share};
 use crate::class::ClassId;
 use crate::loose::Popped;
 use crate::sync::{Ordering, Patience, fault, spin_loop, yield_now};
+use crate::wait::Wake;
 use crate::word::{Batch, Index, Moving};
 
 /// Sweeps in a row that find changes before the searching thread lets others
@@ -61,7 +62,7 @@ pub(super) enum Others {
     Idle,
     /// Somebody did, and had not put it down when patience ended.
     Carrying,
-    /// In a line of strict order: somebody waits for what was found, and must be seen to
+    /// In a line of strict order: somebody waited for what was found, and is to be woken
     /// before the search goes on.
     Waiting,
 }
@@ -181,6 +182,9 @@ impl<C: CpuCaches> FreeLists<C> {
         if let Some(taken) = self.try_take(ladder) {
             return Ok(taken);
         }
+        if fault!(OneSweep, true, false) {
+            return Err(self.refused(ladder, Others::Idle));
+        }
         let mut patience = Patience::new();
         loop {
             let mut owed = Owed::default();
@@ -242,13 +246,16 @@ impl<C: CpuCaches> FreeLists<C> {
                 .compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
             let mut owed = Owed::default();
+            let mut wake = None;
             let announced = Announced::begin(self, ladder);
-            let gathered = self.gather(ladder, many, is_first, &mut owed);
+            let gathered = self.gather(ladder, many, is_first, &mut owed, &mut wake);
+            fault!(WakeEarly, drop(wake.take()), ());
             drop(announced);
             if is_first {
                 self.gatherer.store(0, Ordering::Relaxed);
             }
             // Somebody else's code comes last.
+            drop(wake);
             self.settle(owed);
             match gathered {
                 Ok(held) => return Ok(held),
@@ -271,12 +278,13 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// One attempt to take `many` buffers of the classes on `ladder`, which the caller
     /// announced; puts back what it got if they are too few.
-    fn gather(
-        &self,
+    fn gather<'a>(
+        &'a self,
         ladder: &[ClassId],
         many: usize,
         is_first: bool,
         owed: &mut Owed,
+        wake: &mut Option<Wake<'a>>,
     ) -> Result<Vec<(ClassId, Index)>, Others> {
         let mut held = Vec::with_capacity(many);
         while held.len() < many {
@@ -291,13 +299,13 @@ impl<C: CpuCaches> FreeLists<C> {
                 None => self.prove(ladder, own, &mut patience, owed),
             };
             let others = match sought {
-                Ok((class, index)) if self.is_for_the_line(class) => {
-                    self.put_loose(class, index, owed);
+                Ok((class, index)) => {
+                    *wake = self.for_the_line(class, index);
+                    if wake.is_none() {
+                        held.push((class, index));
+                        continue;
+                    }
                     Others::Waiting
-                }
-                Ok(found) => {
-                    held.push(found);
-                    continue;
                 }
                 Err(others) => others,
             };
@@ -313,12 +321,6 @@ impl<C: CpuCaches> FreeLists<C> {
             self.note_climb(ladder, class);
         }
         Ok(held)
-    }
-
-    /// Whether a buffer of `class` belongs to somebody who waits in strict order.
-    fn is_for_the_line(&self, class: ClassId) -> bool {
-        let line = self.classes().line(class);
-        self.line.is_strict() && fault!(NoPrecedence, false, self.line.is_wanted(line))
     }
 
     /// Looks once through the classes on `ladder`. `None` proves nothing.

@@ -64,7 +64,7 @@ use crate::cache::CpuCaches;
 use crate::class::{ClassId, Ladder};
 use crate::loose::Popped;
 use crate::sync::fault;
-use crate::wait::{Line, Request, Seat, Turn};
+use crate::wait::{Line, Request, Seat, Turn, Wake};
 use crate::word::Index;
 
 /// A wait for a buffer. Whoever has it must end it.
@@ -280,11 +280,15 @@ impl<C: CpuCaches> FreeLists<C> {
     /// In a line of strict order: whether a buffer of `class` that the caller found went
     /// to somebody who waits. The caller announces nothing.
     pub(super) fn goes_to_the_line(&self, class: ClassId, index: Index) -> bool {
+        self.for_the_line(class, index).is_some()
+    }
+
+    /// As above; gives who is to be woken.
+    pub(super) fn for_the_line(&self, class: ClassId, index: Index) -> Option<Wake<'_>> {
         if !self.line.is_strict() {
-            return false;
+            return None;
         }
         let line = self.classes().line(class);
-        let handed = fault!(NoPrecedence, None, self.line.hand_over(line, index));
-        handed.is_some()
+        fault!(NoPrecedence, None, self.line.hand_over(line, index))
     }
 }

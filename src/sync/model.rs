@@ -252,8 +252,6 @@ pub enum Fault {
     NoMaking,
     /// Who was served is woken by a thread that still announces what it holds.
     WakeEarly,
-    /// No full fence before a search.
-    NoSearchFence,
     /// A thread that puts a buffer into a shut list does not look at the line.
     NoServe,
     /// A request that does not wait keeps what it finds although others wait.
@@ -273,8 +271,6 @@ pub enum Fault {
     SameTicket,
     /// The batch of a portable slot takes no part in the shutting.
     FilledStaysOpen,
-    /// Growth does not open a class that it shut for a waiter who has left.
-    StaysShut,
     /// No full fence between giving a class its slots and looking whether anybody
     /// waits.
     NoSlotFence,
@@ -298,6 +294,20 @@ pub enum Fault {
     LevelFirst,
     /// A section does not look at the gate.
     IgnoreGate,
+    /// Whoever has been called is counted as called for ever.
+    NeverSettled,
+    /// Nobody is handed a buffer: whoever is called may find nothing.
+    NeverDue,
+    /// Whoever needs a class shared leaves the mode as it was if it says so already.
+    ShareOnce,
+    /// A class is opened although somebody waits.
+    OpenAnyway,
+    /// Whoever is about to be refused does not change the lists before it looks.
+    NoTouch,
+    /// A waiter does not shut the lists before it looks and sleeps.
+    NoArm,
+    /// Whoever leaves after a call does not see to the others.
+    LeaveCalled,
     /// A section that puts a buffer in commits with `Relaxed` instead of `Release`.
     SectionRelaxed,
 }
@@ -335,7 +345,6 @@ impl Fault {
         Self::SlotLookedFirst,
         Self::NoMaking,
         Self::WakeEarly,
-        Self::NoSearchFence,
         Self::NoServe,
         Self::NoPrecedence,
         Self::LastFirst,
@@ -345,7 +354,6 @@ impl Fault {
         Self::TornRequest,
         Self::SameTicket,
         Self::FilledStaysOpen,
-        Self::StaysShut,
         Self::NoSlotFence,
         Self::RegisterRelaxed,
         Self::UnshutAnyway,
@@ -356,6 +364,13 @@ impl Fault {
         Self::OpenFirst,
         Self::LevelFirst,
         Self::IgnoreGate,
+        Self::NeverSettled,
+        Self::NeverDue,
+        Self::ShareOnce,
+        Self::OpenAnyway,
+        Self::NoTouch,
+        Self::NoArm,
+        Self::LeaveCalled,
         Self::SectionRelaxed,
     ];
 }

@@ -90,10 +90,17 @@ impl Drop for Stub {
 
 pub(super) type Pool<C> = Catalog<Stub, C>;
 
-/// A catalog of one processor. Requests may climb to twice their size if `climb`.
-pub(super) fn empty<C: Kind>(climb: bool) -> Arc<Pool<C>> {
+/// A catalog of one processor. Requests may climb to twice their size if
+/// `climb`; who waits is served in order if `strict`.
+pub(super) fn empty<C: Kind>(climb: bool, strict: bool) -> Arc<Pool<C>> {
     let classes = Classes::new(0, null_mut()).unwrap();
-    let lists = FreeLists::new(C::make(1), classes, BLOCKS << Index::POSITION_BITS, 0);
+    let lists = FreeLists::new(
+        C::make(1),
+        classes,
+        BLOCKS << Index::POSITION_BITS,
+        0,
+        strict,
+    );
     let pool = Catalog::new(lists.unwrap(), if climb { 2 } else { 1 });
     // Two threads may be the first to read or write an entry of the look-up
     // table, which loom wants made before both.
@@ -104,7 +111,7 @@ pub(super) fn empty<C: Kind>(climb: bool) -> Arc<Pool<C>> {
 
 /// A catalog with a segment of one buffer that stays if `stocked`.
 fn pool(stocked: bool) -> Arc<Pool<Portable>> {
-    let pool = empty(false);
+    let pool = empty(false, false);
     if stocked {
         admit(&pool, SIZES[0], Stub::new(1, 1), false);
     }

@@ -137,7 +137,10 @@ fn rob_slowly(
         Share::One.of(count)
     };
     let take = |index| slots.buffers.take(index);
-    let robbed = slots.caches.slots().rob(0, slots.class, share, take);
+    let robbed = slots
+        .caches
+        .slots()
+        .rob(0, slots.class, &|| false, share, take);
     assert!(matches!(robbed, Ok(Ok(()))), "there was a buffer");
     if let Some(last) = last.take() {
         last.join().unwrap();
@@ -212,7 +215,7 @@ pub fn a_thief_that_never_leaves_keeps_nobody_from_the_buffers() -> Model {
             join();
             0
         };
-        let robbed = slots.rob(0, shelf.class, nothing, |_| ());
+        let robbed = slots.rob(0, shelf.class, &|| false, nothing, |_| ());
         assert!(matches!(robbed, Ok(Err(_))), "it took nothing");
         // It may have found the slot empty.
         join();
@@ -220,20 +223,25 @@ pub fn a_thief_that_never_leaves_keeps_nobody_from_the_buffers() -> Model {
     })
 }
 
-/// A thread gives a class its slots while another, which waited for something that
-/// the class could serve, opens what is shut, and then looks for them.
+/// A thread gives a class its slots while another has it shared, opens it, and then
+/// looks for them.
 pub fn whoever_is_let_in_finds_the_slots() -> Model {
-    Model::new(6..=9, &[Fault::OpenFirst], || {
+    Model::new(6..=9, &[Fault::OpenFirst, Fault::NoSlotFence], || {
         let classes = Classes::new(0, null_mut()).unwrap();
-        let lists = FreeLists::new(Restartable::make(1), classes, 2, 0).unwrap();
+        let lists = FreeLists::new(Restartable::make(1), classes, 2, 0, false).unwrap();
         let lists = Arc::new(lists);
         let opener = Arc::clone(&lists);
         let thread = spawn(move || opener.fix_cache(ClassId::FIRST, 2));
         let index = Index::from_raw(1).unwrap();
         let line = lists.classes().line(ClassId::FIRST);
-        lists.unshut(ClassId::FIRST);
+        lists.prepare_to_wait(&[ClassId::FIRST]);
+        lists.reopen(ClassId::FIRST);
         let _home = lists.give(line, index);
         thread.join().unwrap();
         assert_eq!(lists.take(&[ClassId::FIRST]), Ok((ClassId::FIRST, index)));
+        lists.reopen(ClassId::FIRST);
+        let _home = lists.give(line, index);
+        let cached = lists.counts(ClassId::FIRST).cached;
+        assert_eq!(cached, 1, "the class stayed shut");
     })
 }

@@ -171,7 +171,7 @@ pub fn a_visitor_or_the_last_handle_closes_the_lists<C: Kind>() -> Model {
     const TWINS: &[Fault] = &[Fault::VisitBlind, Fault::SettleStores];
     Model::new(C::pick(6..=9, 3..=5), TWINS, || {
         let (pool, held) = Pool::<C>::new(1);
-        pool.shelf().lists.shut(&[pool.shelf().class]);
+        pool.shelf().wait_a_moment();
         let giver = pool.giver(0, held[0]);
         pool.leave([giver]);
     })
@@ -186,7 +186,7 @@ pub fn a_flush_that_meets_a_waiter_loses_nothing<C: Kind>() -> Model {
         pool.give(held[0]);
         pool.give(held[1]);
         let giver = pool.giver(0, held[2]);
-        pool.shelf().lists.shut(&[pool.shelf().class]);
+        pool.shelf().wait_a_moment();
         pool.leave([giver]);
     })
 }

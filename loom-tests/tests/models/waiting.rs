@@ -1,24 +1,28 @@
 //! Waiting for a buffer.
 //!
-//! Proves: whoever waits is served by a buffer that comes back on another
-//! processor, that another request brings into a cache, or that growth adds,
-//! whenever that happens; the first in line is served first, before requests
-//! that do not wait; two buffers that come back serve two waiters; a wait that is
+//! Proves: whoever waits is served by a buffer that comes back on another processor,
+//! that another request brings into a cache, or that growth adds, whenever that happens;
+//! two buffers that come back call two waiters; whoever is called in vain is called
+//! again, and whoever leaves after a call passes it on, so that nobody sleeps beside a
+//! free buffer for which nobody was woken; nobody is passed over for ever; a class that is
+//! opened while somebody begins to wait for it is shared again; in strict order the
+//! first in line is served first, before requests that do not wait; a wait that is
 //! given up at the instant at which it is served loses nothing; one that begins
 //! while another ends is served all the same; an abort ends a wait whenever it
-//! comes; what a waiter holds for another moment is announced, and nothing is when
-//! somebody is woken; and a thread that
-//! serves somebody else with the last buffer touches the pool no more once nobody
-//! holds a handle.
+//! comes; what a thread holds for another moment is announced, and nothing is when
+//! somebody is woken; and a thread that serves somebody else with the last buffer touches
+//! the pool no more once nobody holds a handle.
 //!
 //! A thread that sleeps for ever is a deadlock, which loom reports.
 //!
-//! The twins: nobody rings; the line is not looked at after a buffer was put into
-//! a list, nor before a request keeps what it found, nor the abort after the place
-//! was taken; a shut list takes a buffer all the same; a list is opened although
-//! somebody waits; the last in line is served first; a wait is given up without
-//! regard to what was given; a surplus is not announced, or still is when a task is
-//! woken; a visitor does not count.
+//! The twins: nobody rings; a waiter does not shut the list before he looks; nobody
+//! attends to a shut list in which a buffer was put, or it takes a buffer as if it were
+//! open; whoever was called counts as called for ever, or leaves without a look at the
+//! others; nobody's turn comes; a class is opened, or a list is, although somebody
+//! waits; whoever needs a class shared leaves its words as they were; the last in line is
+//! served first, or after who does not wait; a wait is given up without regard to what
+//! was given; a surplus is not announced, or still is when a task is woken; a visitor
+//! does not count.
 
 use hugepool::model::{CpuCaches, Fault, Given, Index, Turn, run_on};
 use hugepool_loom_tests::{Guarded, Kind, Model, Shelf, spawn, tests_of_each_kind};
@@ -30,13 +34,17 @@ tests_of_each_kind![
     a_buffer_that_comes_back_wakes_who_waits,
     a_refill_beside_a_wait_strands_nothing,
     what_is_put_into_shut_lists_wakes_who_waits,
-    the_first_in_line_is_served_first,
-    a_request_that_does_not_wait_overtakes_nobody,
-    two_buffers_that_come_back_serve_two_waiters,
+    two_buffers_that_come_back_call_two_waiters,
+    who_was_called_in_vain_is_called_again,
+    who_leaves_after_a_call_passes_it_on,
+    nobody_is_passed_over_for_ever,
+    a_class_that_is_opened_beside_a_wait_is_shared_again,
     a_wait_that_is_given_up_loses_nothing,
     a_wait_that_begins_while_another_ends_is_served,
     an_abort_ends_a_wait_whenever_it_comes,
     what_a_waiter_finds_for_others_is_announced,
+    the_first_in_line_is_served_first,
+    in_strict_order_a_request_that_does_not_wait_overtakes_nobody,
     who_gathers_wakes_nobody_while_it_holds_anything,
     a_visitor_touches_nothing_once_it_has_left,
 ];
@@ -45,12 +53,13 @@ tests_of_each_kind![
 fn wait<C: CpuCaches>(shelf: &Shelf<C>) -> Option<Index> {
     let line = shelf.lists.line();
     let mut wait = shelf.stand(false);
-    shelf.look(&mut wait);
-    assert!(wait.is_sure());
     loop {
         let bell = line.bell(wait.seat());
         let rings = bell.rings();
-        if line.turn(wait.seat()) != Turn::Waiting || line.is_aborted() {
+        shelf.look(&mut wait);
+        assert!(wait.is_sure());
+        let told = matches!(line.turn(wait.seat()), Turn::Given(..) | Turn::Aborted);
+        if wait.is_over() || told || line.is_aborted() {
             return shelf.end(wait);
         }
         bell.sleep(rings, None);
@@ -64,7 +73,15 @@ fn served<C: CpuCaches>(shelf: &Shelf<C>) -> Index {
 /// `count` buffers, all of which the caller holds. (Portable slots are for
 /// everybody; the threads share one, lest every shutting doubles.)
 fn taken<C: Kind>(count: u32) -> (Arc<Shelf<C>>, Vec<Index>) {
-    let shelf = Shelf::new(C::make(C::pick(1, 2)), 2, count);
+    held(Shelf::new(C::make(C::pick(1, 2)), 2, count), count)
+}
+
+/// The same, and whoever waits is served in strict order.
+fn taken_strictly<C: Kind>(count: u32) -> (Arc<Shelf<C>>, Vec<Index>) {
+    held(Shelf::strict(C::make(C::pick(1, 2)), 2, count), count)
+}
+
+fn held<C: Kind>(shelf: Shelf<C>, count: u32) -> (Arc<Shelf<C>>, Vec<Index>) {
     run_on(0);
     let held = (0..count).map(|_| shelf.take().unwrap()).collect();
     (Arc::new(shelf), held)
@@ -72,17 +89,21 @@ fn taken<C: Kind>(count: u32) -> (Arc<Shelf<C>>, Vec<Index>) {
 
 /// One thread waits, another gives the only buffer back.
 pub fn a_buffer_that_comes_back_wakes_who_waits<C: Kind>() -> Model {
-    Model::new(2..=3, &[Fault::NoWake, Fault::IgnoreShut], || {
-        let (shelf, held) = taken::<C>(1);
-        let waiter = Arc::clone(&shelf);
-        let thread = spawn(move || {
-            run_on(1);
-            served(&waiter);
-        });
-        assert_eq!(shelf.give(held[0]), Given::Home);
-        thread.join().unwrap();
-        shelf.audit();
-    })
+    Model::new(
+        2..=3,
+        &[Fault::NoWake, Fault::IgnoreShut, Fault::NoArm],
+        || {
+            let (shelf, held) = taken::<C>(1);
+            let waiter = Arc::clone(&shelf);
+            let thread = spawn(move || {
+                run_on(1);
+                served(&waiter);
+            });
+            assert_eq!(shelf.give(held[0]), Given::Home);
+            thread.join().unwrap();
+            shelf.audit();
+        },
+    )
 }
 
 /// One thread takes a batch into its processor's cache, another takes two of the
@@ -125,10 +146,10 @@ pub fn what_is_put_into_shut_lists_wakes_who_waits<C: Kind>() -> Model {
     })
 }
 
-/// Two waits, one after the other; another thread gives a buffer back.
+/// Two waits, one after the other, in strict order; another thread gives a buffer back.
 pub fn the_first_in_line_is_served_first<C: Kind>() -> Model {
     Model::new(2..=3, &[Fault::LastFirst], || {
-        let (shelf, held) = taken::<C>(1);
+        let (shelf, held) = taken_strictly::<C>(1);
         let line = shelf.lists.line();
         let stand = || {
             let mut wait = shelf.stand(false);
@@ -151,9 +172,9 @@ pub fn the_first_in_line_is_served_first<C: Kind>() -> Model {
 
 /// One thread stands in line, then another asks for a buffer, of which there is
 /// one.
-pub fn a_request_that_does_not_wait_overtakes_nobody<C: Kind>() -> Model {
+pub fn in_strict_order_a_request_that_does_not_wait_overtakes_nobody<C: Kind>() -> Model {
     Model::new(1..=C::pick(1, 2), &[Fault::NoPrecedence], || {
-        let shelf = Arc::new(Shelf::new(C::make(2), 2, 1));
+        let shelf = Arc::new(Shelf::strict(C::make(2), 2, 1));
         run_on(0);
         let mut wait = shelf.stand(false);
         let taker = Arc::clone(&shelf);
@@ -168,9 +189,9 @@ pub fn a_request_that_does_not_wait_overtakes_nobody<C: Kind>() -> Model {
     })
 }
 
-/// Two wait, and two threads each give a buffer back.
-pub fn two_buffers_that_come_back_serve_two_waiters<C: Kind>() -> Model {
-    Model::new(1..=2, &[Fault::IgnoreShut], || {
+/// Two wait, and two threads each give a buffer back: nobody sleeps beside either.
+pub fn two_buffers_that_come_back_call_two_waiters<C: Kind>() -> Model {
+    Model::new(1..=2, &[Fault::IgnoreShut, Fault::NoServe], || {
         let (shelf, held) = taken::<C>(2);
         let waits = [(); 2].map(|()| {
             let mut wait = shelf.stand(false);
@@ -184,9 +205,112 @@ pub fn two_buffers_that_come_back_serve_two_waiters<C: Kind>() -> Model {
         });
         assert_eq!(shelf.give(held[0]), Given::Home);
         thread.join().unwrap();
-        for wait in waits {
+        for mut wait in waits {
+            let turn = shelf.lists.line().turn(wait.seat());
+            assert_ne!(turn, Turn::Waiting, "he sleeps beside a free buffer");
+            shelf.look(&mut wait);
             assert!(shelf.end(wait).is_some(), "a buffer went past who waits");
         }
+        shelf.audit();
+    })
+}
+
+/// A buffer comes back for which a waiter is called; another thread takes it first, and
+/// gives it back.
+pub fn who_was_called_in_vain_is_called_again<C: Kind>() -> Model {
+    Model::new(1..=2, &[Fault::NeverSettled], || {
+        let (shelf, held) = taken::<C>(1);
+        let mut wait = shelf.stand(false);
+        shelf.look(&mut wait);
+        let quick = Arc::clone(&shelf);
+        let thread = spawn(move || {
+            run_on(1);
+            assert_eq!(quick.give(held[0]), Given::Home);
+            let again = quick.lists.take_from_class(quick.class);
+            again.inspect(|&index| quick.buffers.take(index))
+        });
+        shelf.look(&mut wait);
+        if let Some(index) = thread.join().unwrap() {
+            shelf.look(&mut wait);
+            assert_eq!(shelf.give(index), Given::Home);
+            let turn = shelf.lists.line().turn(wait.seat());
+            assert_ne!(turn, Turn::Waiting, "he sleeps beside a free buffer");
+        }
+        shelf.look(&mut wait);
+        assert!(shelf.end(wait).is_some(), "nobody has it");
+        shelf.audit();
+    })
+}
+
+/// One of two who wait gives up, called or not, while a buffer comes back.
+pub fn who_leaves_after_a_call_passes_it_on<C: Kind>() -> Model {
+    Model::new(1..=2, &[Fault::LeaveCalled], || {
+        let (shelf, held) = taken::<C>(1);
+        // The first turn is that of the second place.
+        let first = shelf.stand(false);
+        let mut early = shelf.stand(false);
+        assert!(shelf.end(first).is_none());
+        shelf.look(&mut early);
+        let waiter = Arc::clone(&shelf);
+        let thread = spawn(move || {
+            run_on(1);
+            served(&waiter);
+        });
+        assert_eq!(shelf.give(held[0]), Given::Home);
+        if let Some(index) = shelf.end(early) {
+            // It was its turn.
+            assert_eq!(shelf.give(index), Given::Home);
+        }
+        thread.join().unwrap();
+        shelf.audit();
+    })
+}
+
+/// One waits; another gives the only buffer and takes it again, over and over.
+pub fn nobody_is_passed_over_for_ever<C: Kind>() -> Model {
+    /// A turn comes every second time somebody looks, and somebody looks each time.
+    const PASSES: usize = 3;
+    Model::new(1..=2, &[Fault::NeverDue], || {
+        let (shelf, held) = taken::<C>(1);
+        let mut wait = shelf.stand(false);
+        shelf.look(&mut wait);
+        let passer = Arc::clone(&shelf);
+        let thread = spawn(move || {
+            run_on(1);
+            let mut index = held[0];
+            for _ in 0..PASSES {
+                assert_eq!(passer.give(index), Given::Home);
+                match passer.lists.take_from_class(passer.class) {
+                    Some(again) => index = again,
+                    None => return,
+                }
+                passer.buffers.take(index);
+            }
+            panic!("it passes him over for ever");
+        });
+        // He looks when he likes.
+        shelf.look(&mut wait);
+        thread.join().unwrap();
+        shelf.look(&mut wait);
+        assert!(shelf.end(wait).is_some(), "nobody has it");
+        shelf.audit();
+    })
+}
+
+/// A class is opened while somebody begins to wait for it.
+pub fn a_class_that_is_opened_beside_a_wait_is_shared_again<C: Kind>() -> Model {
+    const TWINS: &[Fault] = &[Fault::OpenAnyway, Fault::ShareOnce, Fault::ShutOnce];
+    Model::new(C::pick(1, 2)..=2, TWINS, || {
+        let (shelf, held) = taken::<C>(1);
+        shelf.lists.prepare_to_wait(&[shelf.class]);
+        let waiter = Arc::clone(&shelf);
+        let thread = spawn(move || {
+            run_on(1);
+            served(&waiter);
+        });
+        shelf.reopen();
+        assert_eq!(shelf.give(held[0]), Given::Home);
+        thread.join().unwrap();
         shelf.audit();
     })
 }
@@ -194,7 +318,7 @@ pub fn two_buffers_that_come_back_serve_two_waiters<C: Kind>() -> Model {
 /// A wait is given up while a buffer comes back.
 pub fn a_wait_that_is_given_up_loses_nothing<C: Kind>() -> Model {
     Model::new(2..=3, &[Fault::CancelStores], || {
-        let (shelf, held) = taken::<C>(1);
+        let (shelf, held) = taken_strictly::<C>(1);
         let waiter = Arc::clone(&shelf);
         let thread = spawn(move || {
             run_on(1);
@@ -211,19 +335,22 @@ pub fn a_wait_that_is_given_up_loses_nothing<C: Kind>() -> Model {
     })
 }
 
-/// One wait ends, and opens the lists; another begins, and shuts them.
+/// Somebody has waited, so that the lists are shut. Two buffers come back, of which the
+/// first finds nobody; another thread may take that one, and waits for the other.
 pub fn a_wait_that_begins_while_another_ends_is_served<C: Kind>() -> Model {
-    Model::new(1..=1, &[Fault::UnshutAnyway], || {
-        let (shelf, held) = taken::<C>(1);
-        let mut early = shelf.stand(false);
-        shelf.look(&mut early);
+    Model::new(1..=2, &[Fault::UnshutAnyway], || {
+        let (shelf, held) = taken::<C>(2);
+        shelf.wait_a_moment();
         let waiter = Arc::clone(&shelf);
         let thread = spawn(move || {
             run_on(1);
+            let quick = waiter.lists.take_from_class(waiter.class);
+            quick.inspect(|&index| waiter.buffers.take(index));
             served(&waiter);
         });
-        assert!(shelf.end(early).is_none(), "nothing came back");
-        assert_eq!(shelf.give(held[0]), Given::Home);
+        for index in held {
+            assert_eq!(shelf.give(index), Given::Home);
+        }
         thread.join().unwrap();
         shelf.audit();
     })
@@ -246,7 +373,7 @@ pub fn an_abort_ends_a_wait_whenever_it_comes<C: Kind>() -> Model {
 /// Two buffers come back while one thread waits for one of them; the other one is
 /// free, or on its way.
 pub fn what_a_waiter_finds_for_others_is_announced<C: Kind>() -> Model {
-    Model::new(2..=2, &[Fault::NoAnnounce], || {
+    Model::new(C::pick(2, 1)..=2, &[Fault::NoAnnounce], || {
         let (shelf, held) = taken::<C>(2);
         let waiter = Arc::clone(&shelf);
         let thread = spawn(move || {
@@ -274,7 +401,7 @@ impl Wake for Idle {
 /// A task stands in line, then another thread wants both of two buffers.
 pub fn who_gathers_wakes_nobody_while_it_holds_anything<C: Kind>() -> Model {
     Model::new(1..=2, &[Fault::WakeEarly], || {
-        let shelf = Arc::new(Shelf::new(C::make(2), 2, 2));
+        let shelf = Arc::new(Shelf::strict(C::make(2), 2, 2));
         run_on(0);
         let mut wait = shelf.stand(true);
         let waker = Waker::from(Arc::new(Idle));
