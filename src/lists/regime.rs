@@ -153,6 +153,9 @@ impl<C: CpuCaches> FreeLists<C> {
     fn drain(&self, class: ClassId, owed: &mut Owed) {
         let quiet = || self.is_shared(class);
         for cpu in 0..self.caches.cpus() {
+            if fault!(NoSteal, cpu != self.caches.current(), false) {
+                continue;
+            }
             let held = self.caches.len(&self.tables, cpu, class);
             for _ in 0..held {
                 let mut carry = None;

@@ -79,7 +79,7 @@ fn move_one<C: Kind>(shelf: &Shelf<C>, from: usize, to: usize) {
 
 /// Processor 1 gives back the only other buffer while processor 0 looks for one.
 pub fn the_last_buffer_is_found_in_another_processors_cache<C: Kind>() -> Model {
-    Model::new(C::pick(3, 2)..=4, &[Fault::NoSteal], || {
+    Model::new(C::pick(2, 1)..=4, &[Fault::NoSteal], || {
         let shelf = shelf::<C>(2, 2, 2, 2, 1);
         race(
             &shelf,
@@ -218,6 +218,7 @@ pub fn a_gatherer_that_gives_up_refuses_nobody_else<C: Kind>() -> Model {
 pub fn one_of_two_gatherers_gets_what_both_want<C: Kind>() -> Model {
     Model::new(PATIENCE..=PATIENCE, &[Fault::NoAnnounce], || {
         let shelf = shelf::<C>(2, 2, 2, 0, 0);
+        shelf.lists.prepare_to_wait(&[shelf.class]);
         let other = Arc::clone(&shelf);
         let thread = spawn(move || {
             run_on(1);
