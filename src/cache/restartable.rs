@@ -93,14 +93,16 @@ impl CpuCaches for Restartable {
         rseq::push(line, index)
     }
 
-    fn pop_again(&self, _tables: &Tables, class: ClassId) -> Option<Index> {
-        // What is in the slot stays in reach while somebody waits.
-        let line = self.slots.past_the_limit(class);
+    fn pop_again(&self, tables: &Tables, class: ClassId) -> Option<Index> {
+        // Not past the limit: whoever finds the class shared relies on it that no
+        // section begins (`Slots::rob`).
+        let line = tables.classes.line(class);
         for _ in 0..TRIES {
-            if let Some(index) = rseq::pop(&line) {
+            if let Some(index) = rseq::pop(line) {
                 return Some(index);
             }
-            if !self.may_succeed(class, |count, _| count > 0) {
+            let ready = |count, _| count > 0;
+            if self.is_shut(tables, class) || !self.may_succeed(class, ready) {
                 break;
             }
         }

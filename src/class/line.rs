@@ -73,17 +73,6 @@ impl Line {
         self.size.store(geometry.size() as u64, Ordering::Relaxed);
     }
 
-    /// A line of class `id` that serves no request, and leads to `slots` on every
-    /// processor below `limit`, a `Limit`.
-    pub fn to_slots(id: ClassId, slots: *mut (), limit: u64) -> Self {
-        Self {
-            slots: AtomicPtr::new(slots),
-            limit: AtomicU64::new(limit),
-            id: AtomicU64::new(id.index() as u64),
-            ..Self::default()
-        }
-    }
-
     /// The class.
     #[inline]
     pub fn id(&self) -> ClassId {

@@ -112,9 +112,38 @@ impl<C: CpuCaches> FreeLists<C> {
     /// before. What it moves out of the caches may be wanted: see `owed`. Lock-free.
     pub(super) fn share(&self, class: ClassId, owed: &mut Owed) -> bool {
         let regime = self.regime(class);
+        while let Some(begun) = self.begin_to_share(class) {
+            self.linger(class);
+            let stopped = self.caches.shut(&self.tables, &[class]).is_some();
+            self.depot(class).shut(&self.tables.batches);
+            let now = match stopped {
+                // If somebody changed it meanwhile, that one does this, too, and says so.
+                true => regime
+                    .advance(begun, State::Shared)
+                    .unwrap_or_else(|now| now),
+                false => regime.mode(),
+            };
+            if now.state() == State::Open {
+                // It was opened, perhaps before we shut the last of its lists, which
+                // nobody would open then.
+                continue;
+            }
+            if !stopped {
+                // Whoever comes next tries again.
+                return false;
+            }
+            self.drain(class, owed);
+            return true;
+        }
+        true
+    }
+
+    /// Says that a class is about to be shared. `None`: it is shared.
+    fn begin_to_share(&self, class: ClassId) -> Option<Mode> {
+        let regime = self.regime(class);
         let mut mode = regime.mode();
         let mut spins = 0;
-        let begun = loop {
+        loop {
             let next = match mode.state() {
                 State::Shared => State::Shared,
                 State::Open => State::Sharing,
@@ -127,25 +156,14 @@ impl<C: CpuCaches> FreeLists<C> {
                 State::Sharing => State::Sharing,
             };
             if fault!(ShareOnce, next == State::Shared, false) {
-                return true;
+                return None;
             }
             match regime.advance(mode, next) {
-                Ok(_) if next == State::Shared => return true,
-                Ok(mode) => break mode,
+                Ok(_) if next == State::Shared => return None,
+                Ok(mode) => return Some(mode),
                 Err(now) => mode = now,
             }
-        };
-        self.linger(class);
-        let stopped = self.caches.shut(&self.tables, &[class]).is_some();
-        self.depot(class).shut(&self.tables.batches);
-        if !stopped {
-            // Whoever comes next tries again.
-            return false;
         }
-        // If somebody changed it meanwhile, that one does this, too, and says so.
-        let _ = regime.advance(begun, State::Shared);
-        self.drain(class, owed);
-        true
     }
 
     /// Moves what is in the caches of a class, which the caller has shut, to the loose
@@ -173,7 +191,8 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// Lets buffers of a shared class come and go by the caches again if nobody has
-    /// needed it shared for a while. The caller holds a handle.
+    /// needed it shared for a while; also of one that somebody has been sharing all that
+    /// time, to whom the kernel refused it. The caller holds a handle.
     pub(super) fn reopen_if_idle(&self, class: ClassId) {
         let regime = self.regime(class);
         // Relaxed: a hint.
@@ -188,7 +207,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let regime = self.regime(class);
         let mode = regime.mode();
         let line = self.classes().line(class);
-        if mode.state() != State::Shared
+        if mode.state() == State::Open
             || self.loose(class).is_shut(self.caches.cpus())
             || fault!(OpenAnyway, false, self.line.is_waited_for(line))
         {

@@ -476,7 +476,8 @@ impl<C: CpuCaches> FreeLists<C> {
         owed: &mut Owed,
     ) -> Option<Index> {
         let held = self.caches.len(&self.tables, cpu, class) > 0;
-        if held && !self.is_shared(class) && !self.may_steal(class) {
+        let disturbs = held && cpu != self.caches.current() && !self.is_shared(class);
+        if disturbs && !self.may_steal(class) {
             // That moves what is there to the loose list.
             self.share(class, owed);
             if let Some(index) = self.pop_loose(class, &mut Evidence::default(), owed) {

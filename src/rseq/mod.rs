@@ -166,6 +166,20 @@ impl Slots {
         current().filter(|&cpu| cpu < self.cpus)
     }
 
+    /// Whether the caller runs on `cpu` at one moment within the call. Then no section
+    /// that began there before the call commits after it: whoever was inside one was
+    /// preempted, and is aborted when it goes on.
+    #[cfg(not(hugepool_loom))]
+    fn is_here(&self, cpu: usize) -> bool {
+        self.current() == Some(cpu)
+    }
+
+    /// In a model, threads of one processor run side by side.
+    #[cfg(hugepool_loom)]
+    fn is_here(&self, _cpu: usize) -> bool {
+        false
+    }
+
     fn slot(&self, cpu: usize, class: ClassId) -> &Slot {
         self.slots.get(cpu * MAX_CLASSES + class.index())
     }
@@ -231,7 +245,8 @@ impl Slots {
         Self::change_gate(slot, Gate::entered).ok_or(Barred)?;
         // Asked when the gate is shut: sections that began before the class was diverted
         // have ended then, and one that begins if it is let in again finds the gate.
-        let stopped = quiet() || fault!(NoRestart, true, self.restart(Some(cpu)));
+        let stopped =
+            quiet() || self.is_here(cpu) || fault!(NoRestart, true, self.restart(Some(cpu)));
         let robbed = if stopped {
             Ok(self.take_shut(slot, &mut share, &mut take))
         } else {
@@ -302,13 +317,6 @@ impl Slots {
     pub fn attach(&self, line: &Line) {
         // Release: see `unshut`.
         line.slots.store(self.first(line.id()), Ordering::Release);
-    }
-
-    /// A line that leads to the slots of `class` although it may be shut. For
-    /// those who hold a handle, and only to take.
-    pub fn past_the_limit(&self, class: ClassId) -> Line {
-        let limit = Limit::default().with_cpus(self.cpus as u32);
-        Line::to_slots(class, self.first(class), limit.word())
     }
 
     /// Whether sections of a class are diverted on `cpu`.
