@@ -4,6 +4,7 @@
 //! setting. Each form of output is a module of its own. Uses the rows of `bench`; `run` drives it.
 
 mod chart;
+mod dry;
 mod html;
 mod lines;
 mod table;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use hugepool::Machine;
 
-use crate::bench::{Group, Measured, Plan, Request, Row, TimerCost};
+use crate::bench::{Group, Measured, Pattern, Plan, Request, Row, TimerCost};
 use crate::failure::Failure;
 use crate::rival::Name;
 use crate::units;
@@ -97,6 +98,13 @@ impl Setting {
              lost: missing at the end"
                 .to_owned(),
         ));
+        if plan
+            .groups
+            .iter()
+            .any(|group| group.pattern == Pattern::Exhausted)
+        {
+            facts.push(("exhausted", dry::EXPLAINED.to_owned()));
+        }
         Setting {
             facts,
             skipped: plan.skipped.clone(),
