@@ -44,7 +44,7 @@ pub fn cells(row: &Row, missing: &str) -> [String; COLUMNS.len()] {
     let calls = |pick: fn(CallsPerTake) -> f64| ratio(dry.and_then(|dry| dry.calls).map(pick));
     [
         row.rival.to_string(),
-        row.throughput()
+        dry.and_then(|dry| dry.takes_per_s)
             .map_or_else(|| missing.to_owned(), |rate| format!("{rate:.0}")),
         in_units(row.cpu_ns_per_op, 1e3),
         in_units(dry.and_then(|dry| dry.beyond_ns), 1e3),
@@ -81,14 +81,15 @@ fn against(rows: &[&Row], own: Name, patient: Name) -> Option<String> {
                 && row.rival.is_for_tasks() == own.rival.is_for_tasks()
         })
     };
+    let takes = |row: &Row| row.dry.as_ref()?.takes_per_s;
     let beyond = |row: &Row| row.dry.as_ref()?.beyond_ns;
     let longest = |row: &Row| row.dry.as_ref()?.longest_ns;
 
     let mut parts = Vec::new();
     let fastest = rivals()
-        .filter_map(|row| Some((row.rival, row.throughput()?)))
+        .filter_map(|row| Some((row.rival, takes(row)?)))
         .max_by(|a, b| a.1.total_cmp(&b.1));
-    if let Some((part, (rival, _))) = ratio(own.throughput(), fastest) {
+    if let Some((part, (rival, _))) = ratio(takes(own), fastest) {
         parts.push(format!("takes a second {part} of {rival}'s"));
     }
     let cheapest = rivals()

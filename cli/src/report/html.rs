@@ -193,7 +193,11 @@ fn dry_charts(body: &mut String, shape: DryShape, group: &[&Row]) {
     figure(
         body,
         &caption,
-        &bars(&caption, &values(&Row::throughput), per_second),
+        &bars(
+            &caption,
+            &values(&|row| row.dry.as_ref()?.takes_per_s),
+            per_second,
+        ),
     );
     let caption = format!("Processor time of a take beyond the work, {shape}");
     let beyond = values(&|row| row.dry.as_ref()?.beyond_ns);

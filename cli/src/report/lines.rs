@@ -64,7 +64,7 @@ fn cells(row: &Row) -> [Cell; COLUMNS.len()] {
         Cell::Count(row.wrongs.refused),
         Cell::Count(row.lost as u64),
         dry.map_or(Cell::Missing, |dry| Cell::Text(dry.shape.to_string())),
-        decimal(dry.and(row.throughput())),
+        decimal(dry.and_then(|dry| dry.takes_per_s)),
         decimal(dry.and_then(|dry| dry.beyond_ns)),
         decimal(dry.and_then(|dry| dry.longest_ns)),
         decimal(dry.and_then(|dry| dry.least_share)),

@@ -18,6 +18,8 @@ use crate::rival::{Name, SystemCalls};
 #[derive(Debug)]
 pub struct Dry {
     pub shape: DryShape,
+    /// Takes a second, median of the rounds; `None` without any round.
+    pub takes_per_s: Option<f64>,
     /// Processor time of a take beyond that of the row without a pool; `None` if that row was not asked for.
     pub beyond_ns: Option<f64>,
     /// The longest wait of a round, in nanoseconds, median of the rounds.
@@ -39,7 +41,7 @@ pub struct CallsPerTake {
 /// A rival's visits so far.
 #[derive(Debug)]
 pub struct Tallies {
-    ns_per_take: Vec<f64>,
+    takes_per_s: Vec<f64>,
     cpu_ns_per_take: Vec<f64>,
     longest_ns: Vec<f64>,
     least_share: Vec<f64>,
@@ -54,7 +56,7 @@ pub struct Tallies {
 impl Default for Tallies {
     fn default() -> Tallies {
         Tallies {
-            ns_per_take: Vec::new(),
+            takes_per_s: Vec::new(),
             cpu_ns_per_take: Vec::new(),
             longest_ns: Vec::new(),
             least_share: Vec::new(),
@@ -70,7 +72,7 @@ impl Default for Tallies {
 impl Tallies {
     /// Adds one visit.
     pub fn add(&mut self, visit: Visit) {
-        self.ns_per_take.extend(visit.ns_per_take);
+        self.takes_per_s.push(visit.takes_per_s);
         self.cpu_ns_per_take.extend(visit.cpu_ns_per_take);
         self.least_share.extend(visit.least_share);
         if !visit.waits.is_empty() {
@@ -102,13 +104,16 @@ impl Tallies {
     /// Sums up; [`compare`] fills in what needs another row.
     pub fn row(self, rival: Name, group: &Group, shape: DryShape) -> Row {
         let calls = self.calls.filter(|(_, takes)| *takes > 0);
+        let takes_per_s = median(self.takes_per_s);
         Row {
             rival,
             pattern: Pattern::Exhausted,
             threads: shape.workers(),
             size: group.shape.size,
             alignment: group.shape.alignment,
-            ns_per_op: median(self.ns_per_take),
+            ns_per_op: takes_per_s
+                .filter(|takes| *takes > 0.0)
+                .map(|takes| 1e9 / takes),
             cpu_ns_per_op: median(self.cpu_ns_per_take),
             latencies: self.waits,
             ops: self.takes,
@@ -116,6 +121,7 @@ impl Tallies {
             lost: self.lost,
             dry: Some(Dry {
                 shape,
+                takes_per_s,
                 beyond_ns: None,
                 longest_ns: median(self.longest_ns),
                 least_share: median(self.least_share),

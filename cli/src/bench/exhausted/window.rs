@@ -256,8 +256,8 @@ pub struct Tally {
 pub struct Visit {
     /// Takes that ended between the beginning and the closing.
     pub takes: u64,
-    /// Wall time of the window over them, if there was one.
-    pub ns_per_take: Option<f64>,
+    /// The same in a second, as the length of the window says.
+    pub takes_per_s: f64,
     /// Processor time of all workers over their takes, those after the closing included.
     pub cpu_ns_per_take: Option<f64>,
     /// The takes of the worker that had the fewest, over the mean of all that take.
@@ -294,7 +294,7 @@ impl Visit {
         let least = shares.into_iter().min();
         Visit {
             takes,
-            ns_per_take: over(clock::nanoseconds(lengths.window), takes),
+            takes_per_s: takes as f64 / lengths.window.as_secs_f64(),
             cpu_ns_per_take: match cpu_ns {
                 Some(cpu_ns) => over(cpu_ns, all),
                 None => over(workers_ns, counted),
