@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use hugepool::Machine;
 
-use crate::bench::{Group, Measured, Pattern, Plan, Request, Row, TimerCost};
+use crate::bench::{Group, Measured, Plan, Request, Row, TimerCost};
 use crate::failure::Failure;
 use crate::rival::Name;
 use crate::units;
@@ -84,25 +84,24 @@ impl Setting {
             "method",
             format!(
                 "rounds: {}, each visiting every rival once in an order of seed {}; per visit a warm-up, {} ms timed in \
-                 batches, then single takes timed; medians of the rounds; longer windows from {} threads on",
+                 batches, then single takes timed; medians of the rounds; longer windows from {} threads on \
+                 and in exhausted",
                 request.rounds,
                 request.seed,
                 request.window.as_millis(),
                 16 * machine.online_cpus.unwrap_or(1)
             ),
         ));
-        facts.push((
+        if plan.groups.iter().any(|group| group.dry.is_none()) {
+            facts.push((
             "columns",
             "ns/op: wall time over the operations of all threads; cpu/op: their processor time over the same; \
              ratio: ns/op over hugepool's; p50 to max: ns of a single take; refused: although a buffer was free; \
              lost: missing at the end"
                 .to_owned(),
         ));
-        if plan
-            .groups
-            .iter()
-            .any(|group| group.pattern == Pattern::Exhausted)
-        {
+        }
+        if plan.groups.iter().any(|group| group.dry.is_some()) {
             facts.push(("exhausted", dry::EXPLAINED.to_owned()));
         }
         Setting {

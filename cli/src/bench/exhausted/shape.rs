@@ -67,21 +67,21 @@ impl DryShape {
             form: Form::Crowd { workers: 256 },
             buffers: 64,
             hold: computing(200),
-            windows: 16,
+            windows: 12,
         },
         DryShape {
             name: "128-on-64-asleep",
             form: Form::Crowd { workers: 128 },
             buffers: 64,
             hold: Hold::Asleep(Duration::from_micros(50)),
-            windows: 6,
+            windows: 5,
         },
         DryShape {
             name: "64-on-8-held-0",
             form: Form::Crowd { workers: 64 },
             buffers: 8,
             hold: Hold::Nothing,
-            windows: 6,
+            windows: 5,
         },
         DryShape {
             name: "pipeline-1-1",
@@ -111,7 +111,7 @@ impl DryShape {
             },
             buffers: 16,
             hold: computing(5),
-            windows: 6,
+            windows: 5,
         },
     ];
 
@@ -203,6 +203,12 @@ mod tests {
         let error = DryShape::parse("16-on-17").expect_err("no such shape");
         assert!(error.contains("`16-on-17`"), "{error}");
         assert!(error.contains("17-on-16"), "{error}");
+    }
+
+    #[test]
+    fn windows_are_as_long_as_the_help_says() {
+        let windows = || DryShape::ALL.into_iter().map(|shape| shape.windows);
+        assert_eq!((windows().min(), windows().max()), (Some(3), Some(12)));
     }
 
     #[test]
