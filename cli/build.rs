@@ -5,13 +5,15 @@ use std::fs;
 use std::path::PathBuf;
 
 /// The crates a report names; `RIVAL_<NAME>` in upper case, dashes as underscores, holds each version.
-const CRATES: [&str; 6] = [
+const CRATES: [&str; 8] = [
+    "crossbeam-channel",
     "crossbeam-queue",
     "mimalloc",
     "rpmalloc",
     "snmalloc-rs",
     "store-io-buf",
     "tikv-jemallocator",
+    "tokio",
 ];
 
 fn main() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::bench::{Pattern, Request};
+use crate::bench::{DryShape, Pattern, Request};
 use crate::demo::{self, Inherited};
 use crate::failure::Failure;
 use crate::report::Outputs;
@@ -47,7 +47,12 @@ pub struct BenchOptions {
           default_values_t = Pattern::ALL)]
     patterns: Vec<Pattern>,
 
-    /// Buffer sizes, such as 4K,64K,1M
+    /// Shapes of the pattern exhausted, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = DryShape::parse,
+          default_values_t = DryShape::ALL)]
+    shapes: Vec<DryShape>,
+
+    /// Buffer sizes, such as 4K,64K,1M; exhausted runs with the first
     #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = size, default_value = "64K,1M")]
     sizes: Vec<usize>,
 
@@ -72,7 +77,8 @@ pub struct BenchOptions {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
-    /// Milliseconds of one timed window
+    /// Milliseconds of one timed window; those of exhausted last 3 to 12 times as long, for
+    /// tasks half of that
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     millis: u64,
 
@@ -197,6 +203,7 @@ impl From<Box<BenchOptions>> for BenchArgs {
         BenchArgs {
             request: Request {
                 patterns: once_each(options.patterns),
+                shapes: once_each(options.shapes),
                 sizes: once_each(options.sizes),
                 alignment: options.alignment,
                 threads: once_each(options.threads),
@@ -272,10 +279,15 @@ fn threads(text: &str) -> Result<usize, String> {
 }
 
 fn after_help() -> String {
+    let shapes: Vec<String> = DryShape::ALL
+        .into_iter()
+        .map(|shape| format!("  {:<18}{}", shape.name, shape.explained()))
+        .collect();
     format!(
-        "Patterns: {}\nRivals:   {}\n\nOne operation is one take and one give. Exit code 1: the pool refused, lost or doubled a buffer.\nExit code 2: an option is wrong.",
+        "Patterns: {}\nRivals:   {}\nShapes of exhausted:\n{}\n\nOne operation is one take and one give. Exit code 1: the pool refused, lost or doubled a buffer.\nExit code 2: an option is wrong.",
         names(Pattern::ALL),
-        names(Name::built())
+        names(Name::built()),
+        shapes.join("\n")
     )
 }
 

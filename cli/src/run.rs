@@ -51,10 +51,9 @@ fn verdict(rows: &[Row]) -> ExitCode {
         // Where stderr is closed, the exit code has to say it alone.
         let _ = writeln!(
             io::stderr(),
-            "{word}: {}, pattern {}, {} threads, {} bytes: {fault}",
+            "{word}: {}, pattern {}, {} bytes: {fault}",
             row.rival,
-            row.pattern,
-            row.threads,
+            row.title(),
             row.size
         );
     }

@@ -8,7 +8,7 @@ use std::fs;
 
 use common::{Directory, Json, hugepool, parse_json};
 
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 23] = [
     "rival",
     "pattern",
     "threads",
@@ -24,9 +24,20 @@ const FIELDS: [&str; 15] = [
     "ops",
     "refused",
     "lost",
+    "shape",
+    "takes_per_s",
+    "beyond_work_ns",
+    "longest_wait_ns",
+    "least_share",
+    "sleeps_per_take",
+    "wakes_per_take",
+    "barriers_per_take",
 ];
 
-const RIVALS: [&str; 14] = [
+/// From here on the fields belong to the pattern `exhausted` alone.
+const FIRST_OF_EXHAUSTED: usize = 15;
+
+const RIVALS: [&str; 20] = [
     "hugepool",
     "hugepool-class",
     "hugepool-raw",
@@ -41,6 +52,34 @@ const RIVALS: [&str; 14] = [
     "limit",
     "hand-off",
     "no-allocator",
+    "mutex-condvar",
+    "channel",
+    "no-pool",
+    "hugepool-tasks",
+    "semaphore",
+    "no-pool-tasks",
+];
+
+/// Those that take part in `exhausted`.
+const PATIENT: [&str; 7] = [
+    "hugepool",
+    "mutex-condvar",
+    "channel",
+    "no-pool",
+    "hugepool-tasks",
+    "semaphore",
+    "no-pool-tasks",
+];
+
+const SHAPES: [&str; 8] = [
+    "17-on-16",
+    "64-on-8",
+    "256-on-64",
+    "128-on-64-asleep",
+    "64-on-8-held-0",
+    "pipeline-1-1",
+    "pipeline-4-2",
+    "pipeline-64-2",
 ];
 
 /// A run that is over soon; what is added must not name these options again.
@@ -80,11 +119,15 @@ fn every_output_has_the_same_rows_and_exactly_the_fields() {
         let [Json::Text(rival), Json::Text(pattern)] = [&fields[0].1, &fields[1].1] else {
             panic!("rival and pattern are names: {line}")
         };
-        for (name, value) in &fields[2..] {
-            assert!(
-                matches!(value, Json::Number(_) | Json::Null),
-                "{name}: {line}"
-            );
+        let is_exhausted = pattern == "exhausted";
+        for (place, (name, value)) in fields.iter().enumerate().skip(2) {
+            let is_right = match value {
+                Json::Null => true,
+                Json::Text(_) => is_exhausted && name == "shape",
+                Json::Number(_) => is_exhausted || place < FIRST_OF_EXHAUSTED,
+                _ => false,
+            };
+            assert!(is_right, "{name}: {line}");
         }
         if rival.starts_with("hugepool") {
             for field in ["refused", "lost"] {
@@ -96,7 +139,7 @@ fn every_output_has_the_same_rows_and_exactly_the_fields() {
         patterns.insert(pattern.clone());
     }
     assert_eq!(rivals, RIVALS.map(str::to_owned).into());
-    assert_eq!(patterns.len(), 6, "{patterns:?}");
+    assert_eq!(patterns.len(), 7, "{patterns:?}");
 
     let csv = fs::read_to_string(csv).expect("the CSV file was written");
     let mut lines = csv.lines();
@@ -171,7 +214,7 @@ fn the_table_says_what_it_ran_on_and_compares_to_the_pool() {
 
 #[test]
 fn wrong_options_exit_with_2_and_name_the_value_and_what_is_valid() {
-    let cases: [(&[&str], &[&str]); 13] = [
+    let cases: [(&[&str], &[&str]); 14] = [
         (
             &["--patterns", "zigzag"],
             &["zigzag", "same", "pipeline", "fill"],
@@ -181,6 +224,10 @@ fn wrong_options_exit_with_2_and_name_the_value_and_what_is_valid() {
             &["tcmalloc", "hugepool-raw", "mutex-vec"],
         ),
         (&["--rivals", "snmalloc2"], &["snmalloc2", "rpmalloc"]),
+        (
+            &["--shapes", "64-on-8,8-on-64"],
+            &["8-on-64", "17-on-16", "pipeline-64-2"],
+        ),
         (&["--sizes", "64Q"], &["64Q"]),
         (&["--sizes", "100"], &["100", "512 B", "64 MiB"]),
         (&["--sizes", "65M"], &["65M", "64 MiB"]),
@@ -237,8 +284,25 @@ fn a_request_that_leaves_nothing_to_run_is_an_error_with_the_reason() {
     assert_eq!(run.code, 2, "{}", run.stderr);
     assert!(run.stderr.contains("1 MiB"), "{}", run.stderr);
 
-    let run = quick(&["--patterns", "same", "--rivals", "hand-off"]);
+    for (pattern, rival) in [
+        ("same", "hand-off"),
+        ("same", "channel"),
+        ("exhausted", "glibc"),
+    ] {
+        let run = quick(&["--patterns", pattern, "--rivals", rival]);
+        assert_eq!(run.code, 2, "{pattern}, {rival}: {}", run.stderr);
+    }
+
+    let run = quick(&[
+        "--patterns",
+        "exhausted",
+        "--shapes",
+        "256-on-64",
+        "--memory",
+        "1M",
+    ]);
     assert_eq!(run.code, 2, "{}", run.stderr);
+    assert!(run.stderr.contains("64 buffers"), "{}", run.stderr);
 }
 
 #[test]
@@ -278,7 +342,121 @@ fn the_pool_refuses_and_loses_nothing_with_more_threads_than_processors() {
     let json = fs::read_to_string(json).expect("the JSON file was written");
     assert_eq!(json.lines().count(), 3 * 2 * 2 * 3);
     for line in json.lines() {
-        assert!(line.ends_with("\"refused\":0,\"lost\":0}"), "{line}");
+        assert!(line.contains("\"refused\":0,\"lost\":0,"), "{line}");
+    }
+}
+
+#[test]
+fn a_pool_that_runs_dry_has_a_row_for_each_rival_in_every_shape() {
+    let directory = Directory::new("dry");
+    let json = directory.path("out.json");
+    let run = quick(&[
+        "--patterns",
+        "exhausted",
+        "--sizes",
+        "4K,64M",
+        "--json",
+        &json,
+    ]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(!run.stdout.contains("skipped"), "{}", run.stdout);
+    let json = fs::read_to_string(json).expect("the JSON file was written");
+    let mut rows = Vec::new();
+    for line in json.lines() {
+        let Json::Object(fields) = parse_json(line) else {
+            panic!("no object: {line}")
+        };
+        let field = |wanted: &str| {
+            let found = fields.iter().find(|(name, _)| name == wanted);
+            found.expect("all fields are there").1.clone()
+        };
+        let [Json::Text(rival), Json::Text(shape)] = [field("rival"), field("shape")] else {
+            panic!("rival and shape are names: {line}")
+        };
+        assert_eq!(field("size"), Json::Number(4096.0), "the first: {line}");
+        for count in ["refused", "lost"] {
+            assert_eq!(field(count), Json::Number(0.0), "{count}: {line}");
+        }
+        for measured in ["takes_per_s", "cpu_ns_per_op", "longest_wait_ns"] {
+            assert!(
+                matches!(field(measured), Json::Number(_)),
+                "{measured}: {line}"
+            );
+        }
+        assert_eq!(
+            matches!(field("beyond_work_ns"), Json::Number(_)),
+            !rival.starts_with("no-pool"),
+            "beyond its own work a baseline has nothing: {line}"
+        );
+        rows.push((shape, rival));
+    }
+    let expected: Vec<(String, String)> = SHAPES
+        .into_iter()
+        .flat_map(|shape| PATIENT.map(|rival| (shape.to_owned(), rival.to_owned())))
+        .collect();
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn a_shape_is_compared_with_the_best_of_its_rivals() {
+    let directory = Directory::new("compared");
+    let html = directory.path("out.html");
+    let run = quick(&[
+        "--patterns",
+        "exhausted",
+        "--shapes",
+        "64-on-8,pipeline-4-2",
+        "--html",
+        &html,
+    ]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let html = fs::read_to_string(html).expect("the HTML file was written");
+    for rival in ["hugepool", "hugepool-tasks"] {
+        let sentences = run.stdout.lines().filter(|line| {
+            line.starts_with(&format!("  {rival}: ")) && line.contains("longest wait")
+        });
+        assert_eq!(sentences.count(), 2, "{rival}: {}", run.stdout);
+        assert!(html.contains(&format!(">{rival}: ")), "{rival}");
+    }
+    for words in [
+        "of mutex-condvar&#39;s",
+        "of semaphore&#39;s",
+        "64-on-8",
+        "pipeline-4-2",
+    ] {
+        assert!(html.contains(words), "{words}");
+    }
+    assert!(
+        !html.contains("All numbers<"),
+        "no row has the other columns"
+    );
+}
+
+#[test]
+fn without_its_baseline_a_row_has_no_time_beyond_the_work() {
+    let directory = Directory::new("baseline");
+    let csv = directory.path("out.csv");
+    let run = quick(&[
+        "--patterns",
+        "exhausted",
+        "--shapes",
+        "pipeline-1-1",
+        "--rivals",
+        "hugepool,mutex-condvar,arrayqueue",
+        "--csv",
+        &csv,
+    ]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let csv = fs::read_to_string(csv).expect("the CSV file was written");
+    let beyond = FIELDS.iter().position(|name| *name == "beyond_work_ns");
+    let rows: Vec<Vec<&str>> = csv
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').collect())
+        .collect();
+    assert_eq!(rows.len(), 2, "arrayqueue has no takes that wait: {csv}");
+    for row in rows {
+        assert_eq!(row[beyond.expect("a field")], "", "{csv}");
     }
 }
 

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use hugepool::{Pages, Pool, Stats};
 
+use super::exhausted::{self, Tasks, Threads};
+use super::pattern::Pattern;
 use super::window::{Contestant, Entry};
 use crate::rival::general::{General, Glibc};
 use crate::rival::mapped::Mmap;
-use crate::rival::{Mapping, Name, Rival, Shape, hugepool as pool, preset, shared, store};
+use crate::rival::{Mapping, Name, Rival, Shape, hugepool as pool, preset, shared, store, waiting};
 use crate::units;
 
 /// The memory behind the pool rivals of one group. Each kind is made when the first rival needs it, is shared by
@@ -58,6 +60,36 @@ impl Arenas {
             Name::StoreIoBuf => entry(store::Store::new(shape)?),
             Name::Limit => entry(preset::Limit::new(self.need_mapping()?)),
             Name::HandOff => entry(preset::HandOff::new(self.need_mapping()?)),
+            Name::MutexCondvar
+            | Name::Channel
+            | Name::NoPool
+            | Name::HugepoolTasks
+            | Name::Semaphore
+            | Name::NoPoolTasks => {
+                return Err(format!("it takes part in {} only", Pattern::Exhausted));
+            }
+        })
+    }
+
+    /// As [`enter`](Self::enter), for the pattern `exhausted`.
+    pub fn enter_exhausted(
+        &mut self,
+        name: Name,
+    ) -> Result<Box<dyn exhausted::Contestant>, String> {
+        let shape = self.shape;
+        Ok(match name {
+            Name::Hugepool => {
+                Box::new(Threads::new(pool::ByClass::new(&self.need_pool()?, shape)?))
+            }
+            Name::MutexCondvar => Box::new(Threads::new(waiting::condvar(self.need_mapping()?))),
+            Name::Channel => Box::new(Threads::new(waiting::channel(self.need_mapping()?))),
+            Name::NoPool => Box::new(Threads::new(preset::NoPool)),
+            Name::HugepoolTasks => {
+                Box::new(Tasks::new(pool::ByClass::new(&self.need_pool()?, shape)?))
+            }
+            Name::Semaphore => Box::new(Tasks::new(waiting::semaphore(self.need_mapping()?))),
+            Name::NoPoolTasks => Box::new(Tasks::new(preset::NoPool)),
+            _ => return Err(format!("it takes no part in {}", Pattern::Exhausted)),
         })
     }
 

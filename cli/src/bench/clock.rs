@@ -1,6 +1,6 @@
-//! Time: the processor time of a thread, and what reading the clock costs.
+//! Time: the processor time of a thread and of the process, and what reading the clock costs.
 //!
-//! Owns the one clock call that std lacks and the histogram's bounds; the windows use both, the report prints the
+//! Owns the clock calls that std lacks and the histogram's bounds; the windows use both, the report prints the
 //! timer's cost.
 
 use std::hint::black_box;
@@ -11,9 +11,19 @@ use hdrhistogram::Histogram;
 
 /// Nanoseconds of processor time the calling thread has used; 0 where the system does not tell.
 pub fn thread_cpu_ns() -> u64 {
+    cpu_ns(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// Nanoseconds of processor time that all threads of the process have used; 0 where the system does not tell. Of
+/// threads that run at this moment on other processors the kernel may leave out the last milliseconds.
+pub fn process_cpu_ns() -> u64 {
+    cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn cpu_ns(clock: libc::clockid_t) -> u64 {
     let mut time = MaybeUninit::<libc::timespec>::uninit();
     // SAFETY: `time` is writable and as large as the `timespec` the call fills in.
-    let outcome = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, time.as_mut_ptr()) };
+    let outcome = unsafe { libc::clock_gettime(clock, time.as_mut_ptr()) };
     if outcome != 0 {
         return 0;
     }

@@ -1,7 +1,7 @@
 //! The worker threads, started once for the whole run.
 //!
 //! Owns the threads and the channels to them. A window gives the crew one job; each worker runs it with its own
-//! seat number and reports a tally. The threads outlive the rivals, so an allocator that keeps something per thread
+//! seat number and reports what comes of it. The threads outlive the rivals, so an allocator that keeps something per thread
 //! neither pays for new threads inside a measurement nor leaves caches behind in dead ones.
 
 use std::io;
@@ -11,34 +11,36 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
-use super::window::Tally;
+/// What every worker of a window runs, given its seat; it reports a tally.
+pub type Job<T> = Arc<dyn Fn(usize) -> T + Send + Sync>;
 
-/// What every worker of a window runs, given its seat.
-pub type Job = Arc<dyn Fn(usize) -> Tally + Send + Sync>;
+/// A job whose tallies go to whoever gave it.
+type Errand = Arc<dyn Fn(usize) + Send + Sync>;
 
 /// Threads waiting for jobs.
 pub struct Crew {
-    seats: Vec<Sender<Job>>,
-    tallies: Receiver<Tally>,
+    seats: Vec<Sender<Errand>>,
+    /// One message for each errand that a worker has done and let go of.
+    done: Receiver<()>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Crew {
     /// Starts `workers` threads.
     pub fn hire(workers: usize) -> io::Result<Crew> {
-        let (report, tallies) = mpsc::channel();
+        let (report, done) = mpsc::channel();
         let mut crew = Crew {
             seats: Vec::with_capacity(workers),
-            tallies,
+            done,
             threads: Vec::with_capacity(workers),
         };
         for seat in 0..workers {
-            let (sender, jobs) = mpsc::channel();
-            let report = report.clone();
+            let (sender, errands) = mpsc::channel();
+            let done = report.clone();
             let thread = thread::Builder::new()
                 .name(format!("worker-{seat}"))
                 .stack_size(256 << 10)
-                .spawn(move || serve(seat, &jobs, &report))?;
+                .spawn(move || serve(seat, &errands, &done))?;
             crew.seats.push(sender);
             crew.threads.push(thread);
         }
@@ -46,12 +48,20 @@ impl Crew {
     }
 
     /// Runs the job on the first `workers` threads and waits for their tallies.
-    pub fn run(&self, workers: usize, job: &Job) -> Vec<Tally> {
+    pub fn run<T: Send + 'static>(&self, workers: usize, job: Job<T>) -> Vec<T> {
+        let (report, tallies) = mpsc::channel();
+        let errand: Errand = Arc::new(move |seat| {
+            // The receiver waits below.
+            let _ = report.send(job(seat));
+        });
         for seat in &self.seats[..workers] {
             // A worker ends only with the crew.
-            let _ = seat.send(Arc::clone(job));
+            let _ = seat.send(Arc::clone(&errand));
         }
-        self.tallies.iter().take(workers).collect()
+        drop(errand);
+        // Rivals end when their group ends, not when a worker wakes up next: each has let go of the job by then.
+        self.done.iter().take(workers).for_each(drop);
+        tallies.iter().collect()
     }
 }
 
@@ -64,16 +74,15 @@ impl Drop for Crew {
     }
 }
 
-fn serve(seat: usize, jobs: &Receiver<Job>, report: &Sender<Tally>) {
-    while let Ok(job) = jobs.recv() {
+fn serve(seat: usize, errands: &Receiver<Errand>, done: &Sender<()>) {
+    while let Ok(errand) = errands.recv() {
         // The others of a window wait for each other at its start; a worker that unwound would leave them there for
         // good. The panic's own message has been printed.
-        let Ok(tally) = catch_unwind(AssertUnwindSafe(|| job(seat))) else {
+        if catch_unwind(AssertUnwindSafe(|| errand(seat))).is_err() {
             process::exit(101);
-        };
-        // Rivals end when their group ends, not when a worker wakes up next.
-        drop(job);
-        if report.send(tally).is_err() {
+        }
+        drop(errand);
+        if done.send(()).is_err() {
             return;
         }
     }

@@ -1,7 +1,8 @@
 //! The measuring itself.
 //!
 //! Owns a group's rounds. Uses `arenas` for the rivals, `crew` for the worker threads, `pattern` and `pipeline` for
-//! the timed loops, `window` for one measurement and `row` for what came of it. `run` draws a [`Plan`], measures its
+//! the timed loops, `window` for one measurement and `row` for what came of it. `exhausted` has rounds, loops and
+//! windows of its own, because its takes wait. `run` draws a [`Plan`], measures its
 //! groups one after the other and hands the rows to `report`.
 //!
 //! ```text
@@ -14,6 +15,7 @@
 mod arenas;
 mod clock;
 mod crew;
+mod exhausted;
 mod pattern;
 mod pipeline;
 mod plan;
@@ -25,6 +27,7 @@ mod wrongs;
 
 pub use clock::TimerCost;
 pub use crew::Crew;
+pub use exhausted::{CallsPerTake, DryShape};
 pub use pattern::Pattern;
 pub use plan::{Group, Plan, Request, draw};
 pub use random::Random;
@@ -54,6 +57,9 @@ pub fn measure(
     random: &mut Random,
     mut step: impl FnMut(),
 ) -> Result<Measured, Failure> {
+    if let Some(shape) = group.dry {
+        return exhausted::measure(request, group, shape, crew, random, step);
+    }
     let mut notes = group.notes.clone();
     let mut arenas = Arenas::new(group.shape);
     let mut entered: Vec<(Name, Box<dyn Contestant>, Tallies)> = Vec::new();

@@ -1,4 +1,4 @@
-//! The patterns of taking and giving, and the timed loops of all but the pipeline.
+//! The patterns of taking and giving, and the timed loops of all but the pipeline and the pool that runs dry.
 //!
 //! Owns [`Pattern`] and its loops, each compiled once for each rival. Uses the worker's take and give; the windows
 //! run the jobs made here.
@@ -11,6 +11,7 @@
 //! | `pipeline` | half of the threads take, the other half give | buffers that come home elsewhere |
 //! | `burst` | drains its share of the pool, then gives all back | exhaustion |
 //! | `fill` | take, write the whole buffer, give back | whether the buffer is warm |
+//! | `exhausted` | waits for a buffer, holds it, gives back | handing over to who waits |
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,17 +33,19 @@ pub enum Pattern {
     Pipeline,
     Burst,
     Fill,
+    Exhausted,
 }
 
 impl Pattern {
     /// All of them, in the order of a report.
-    pub const ALL: [Pattern; 6] = [
+    pub const ALL: [Pattern; 7] = [
         Pattern::Same,
         Pattern::Ring,
         Pattern::Threads,
         Pattern::Pipeline,
         Pattern::Burst,
         Pattern::Fill,
+        Pattern::Exhausted,
     ];
 
     /// The name as it is typed and printed.
@@ -54,6 +57,7 @@ impl Pattern {
             Pattern::Pipeline => "pipeline",
             Pattern::Burst => "burst",
             Pattern::Fill => "fill",
+            Pattern::Exhausted => "exhausted",
         }
     }
 
@@ -74,6 +78,9 @@ impl Pattern {
                 "Each thread drains its share of the pool, then gives all of it back."
             }
             Pattern::Fill => "One thread takes a buffer, writes all of it and gives it back.",
+            Pattern::Exhausted => {
+                "There are fewer buffers than threads or tasks that want one: each waits for a buffer, holds it and gives it back."
+            }
         }
     }
 
@@ -97,8 +104,8 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// What the workers of a window run, for every pattern but the pipeline.
-pub fn job<R: Rival, P: Probe>(rival: Arc<R>, window: Arc<Window>, group: &Group) -> Job {
+/// What the workers of a window run, for every pattern but the pipeline and `exhausted`, whose loops are elsewhere.
+pub fn job<R: Rival, P: Probe>(rival: Arc<R>, window: Arc<Window>, group: &Group) -> Job<Tally> {
     let pattern = group.pattern;
     let takers = group.threads;
     let depth = group.depth;
@@ -113,7 +120,7 @@ pub fn job<R: Rival, P: Probe>(rival: Arc<R>, window: Arc<Window>, group: &Group
             Pattern::Fill => fill(worker),
             Pattern::Burst => burst(worker, share),
             Pattern::Ring | Pattern::Threads => ring(worker, depth),
-            Pattern::Same | Pattern::Pipeline => same(worker),
+            Pattern::Same | Pattern::Pipeline | Pattern::Exhausted => same(worker),
         }
     })
 }

@@ -31,7 +31,7 @@ enum End<T> {
 }
 
 /// What the workers of a window run: even seats produce, odd seats consume.
-pub fn job<R: Rival, P: Probe>(rival: Arc<R>, window: Arc<Window>, workers: usize) -> Job {
+pub fn job<R: Rival, P: Probe>(rival: Arc<R>, window: Arc<Window>, workers: usize) -> Job<Tally> {
     let pairs = workers / 2;
     let mut ends: Vec<Mutex<Option<End<_>>>> = Vec::with_capacity(workers);
     for _ in 0..pairs {

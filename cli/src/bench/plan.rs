@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use hugepool::Machine;
 
+use super::exhausted::DryShape;
 use super::pattern::{self, Pattern};
 use super::pipeline;
 use crate::failure::Failure;
@@ -22,7 +23,9 @@ const THREADS: [usize; 4] = [1, 2, 32, 256];
 #[derive(Debug, Clone)]
 pub struct Request {
     pub patterns: Vec<Pattern>,
-    /// Bytes of a buffer.
+    /// The shapes of `exhausted`.
+    pub shapes: Vec<DryShape>,
+    /// Bytes of a buffer. `exhausted` runs with the first.
     pub sizes: Vec<usize>,
     /// Bytes, a power of two.
     pub alignment: usize,
@@ -46,6 +49,8 @@ pub struct Group {
     /// Buffers a worker of a ring holds at most.
     pub depth: usize,
     pub rivals: Vec<Name>,
+    /// The shape of `exhausted`; no other pattern has one.
+    pub dry: Option<DryShape>,
     /// What differs from the usual.
     pub notes: Vec<String>,
 }
@@ -58,6 +63,15 @@ impl fmt::Display for Group {
             shape,
             ..
         } = self;
+        if let Some(dry) = self.dry {
+            return write!(
+                f,
+                "{pattern} {dry}: {}, each of {} at {}",
+                dry.explained(),
+                units::bytes(shape.size),
+                shape.alignment
+            );
+        }
         let plural = if *threads == 1 { "" } else { "s" };
         write!(
             f,
@@ -108,6 +122,15 @@ fn draw_within(request: &Request, memory: usize) -> Result<Plan, Failure> {
         skipped: Vec::new(),
     };
     for pattern in request.patterns.iter().copied() {
+        if pattern == Pattern::Exhausted {
+            for shape in request.shapes.iter().copied() {
+                match dry_group(request, shape, memory) {
+                    Ok(group) => plan.groups.push(group),
+                    Err(reason) => plan.skipped.push(format!("{pattern}, {shape}: {reason}")),
+                }
+            }
+            continue;
+        }
         for size in request.sizes.iter().copied() {
             for threads in threads(request, pattern) {
                 match group(request, pattern, size, threads, memory) {
@@ -139,7 +162,7 @@ fn threads(request: &Request, pattern: Pattern) -> Vec<usize> {
         }
     };
     match pattern {
-        Pattern::Same | Pattern::Ring | Pattern::Fill => vec![1],
+        Pattern::Same | Pattern::Ring | Pattern::Fill | Pattern::Exhausted => vec![1],
         Pattern::Threads => asked(&THREADS),
         Pattern::Pipeline => asked(&[2]),
         Pattern::Burst => asked(&[1]),
@@ -153,15 +176,7 @@ fn group(
     threads: usize,
     memory: usize,
 ) -> Result<Group, String> {
-    let rivals: Vec<Name> = request
-        .rivals
-        .iter()
-        .copied()
-        .filter(|rival| fits(*rival, pattern))
-        .collect();
-    if rivals.is_empty() {
-        return Err("none of the rivals takes part in this pattern".to_owned());
-    }
+    let rivals = rivals(request, pattern)?;
     if pattern == Pattern::Pipeline && !threads.is_multiple_of(2) {
         return Err("a pipeline needs an even number of threads".to_owned());
     }
@@ -182,20 +197,12 @@ fn group(
             let buffers = usual(stride).min(most);
             (buffers, ring_depth(pattern::RING, buffers))
         }
-        Pattern::Same | Pattern::Fill | Pattern::Burst => (usual(stride).min(most), 1),
+        Pattern::Same | Pattern::Fill | Pattern::Burst | Pattern::Exhausted => {
+            (usual(stride).min(most), 1)
+        }
     };
     if buffers > most || buffers < threads {
-        return Err(format!(
-            "it needs {} buffers in {} arenas, {} in all, and may use {}",
-            buffers.max(threads),
-            arenas.len(),
-            units::bytes(
-                stride
-                    .saturating_mul(buffers.max(threads))
-                    .saturating_mul(arenas.len())
-            ),
-            units::bytes(memory)
-        ));
+        return Err(too_much(buffers.max(threads), arenas.len(), stride, memory));
     }
     if depth < pattern::RING && matches!(pattern, Pattern::Ring | Pattern::Threads) {
         notes.push(format!(
@@ -216,8 +223,58 @@ fn group(
         },
         depth,
         rivals,
+        dry: None,
         notes,
     })
+}
+
+/// A shape of `exhausted`, with the first size.
+fn dry_group(request: &Request, dry: DryShape, memory: usize) -> Result<Group, String> {
+    let rivals = rivals(request, Pattern::Exhausted)?;
+    let arenas: HashSet<_> = rivals.iter().filter_map(|rival| rival.arena()).collect();
+    let Some(size) = request.sizes.first().copied() else {
+        return Err("no size was asked for".to_owned());
+    };
+    let shape = Shape {
+        size,
+        alignment: request.alignment,
+        buffers: dry.buffers,
+    };
+    if memory / arenas.len().max(1) / shape.stride() < dry.buffers {
+        return Err(too_much(dry.buffers, arenas.len(), shape.stride(), memory));
+    }
+    Ok(Group {
+        pattern: Pattern::Exhausted,
+        threads: dry.workers(),
+        shape,
+        depth: 1,
+        rivals,
+        dry: Some(dry),
+        notes: Vec::new(),
+    })
+}
+
+/// Those of the rivals that take part.
+fn rivals(request: &Request, pattern: Pattern) -> Result<Vec<Name>, String> {
+    let rivals: Vec<Name> = request
+        .rivals
+        .iter()
+        .copied()
+        .filter(|rival| fits(*rival, pattern))
+        .collect();
+    if rivals.is_empty() {
+        return Err("none of the rivals takes part in this pattern".to_owned());
+    }
+    Ok(rivals)
+}
+
+fn too_much(buffers: usize, arenas: usize, stride: usize, memory: usize) -> String {
+    let bytes = stride.saturating_mul(buffers).saturating_mul(arenas);
+    format!(
+        "it needs {buffers} buffers in {arenas} arenas, {} in all, and may use {}",
+        units::bytes(bytes),
+        units::bytes(memory)
+    )
 }
 
 /// Whether a rival means anything in a pattern. The baselines fit only what they are the floor of.
@@ -226,7 +283,9 @@ fn fits(rival: Name, pattern: Pattern) -> bool {
         Name::Limit => matches!(pattern, Pattern::Same | Pattern::Ring | Pattern::Fill),
         Name::HandOff => pattern == Pattern::Pipeline,
         Name::NoAllocator => pattern == Pattern::Fill,
-        _ => true,
+        Name::Hugepool => true,
+        // Takes that wait are another interface than takes that do not.
+        _ => rival.is_only_for_exhausted() == (pattern == Pattern::Exhausted),
     }
 }
 
@@ -251,6 +310,7 @@ mod tests {
     fn request() -> Request {
         Request {
             patterns: Pattern::ALL.to_vec(),
+            shapes: DryShape::ALL.to_vec(),
             sizes: vec![64 * KIB, MIB],
             alignment: 4096,
             threads: Vec::new(),

@@ -5,6 +5,7 @@
 use hdrhistogram::Histogram;
 
 use super::clock;
+use super::exhausted::Dry;
 use super::pattern::Pattern;
 use super::plan::Group;
 use super::window::{Visit, Wrongs};
@@ -71,6 +72,8 @@ pub struct Row {
     pub ops: u64,
     pub wrongs: Wrongs,
     pub lost: usize,
+    /// What only a pool that runs dry has.
+    pub dry: Option<Dry>,
 }
 
 impl Row {
@@ -88,6 +91,7 @@ impl Row {
             ops: tallies.ops,
             wrongs: tallies.wrongs,
             lost: tallies.lost,
+            dry: None,
         }
     }
 
@@ -106,6 +110,15 @@ impl Row {
         self.ns_per_op.map(|ns| 1e9 / ns)
     }
 
+    /// Its pattern, and the shape or the number of threads.
+    pub fn title(&self) -> String {
+        if let Some(dry) = &self.dry {
+            return format!("{} {}", self.pattern, dry.shape);
+        }
+        let plural = if self.threads == 1 { "" } else { "s" };
+        format!("{}, {} thread{plural}", self.pattern, self.threads)
+    }
+
     /// What went wrong, in words.
     pub fn fault(&self) -> Option<String> {
         let Wrongs {
@@ -115,7 +128,9 @@ impl Row {
             stalled,
         } = self.wrongs;
         let mut parts = Vec::new();
-        if refused > 0 {
+        if refused > 0 && self.dry.is_some() {
+            parts.push(format!("let {refused} waits end without a buffer"));
+        } else if refused > 0 {
             parts.push(format!(
                 "refused {refused} times although a buffer was free"
             ));
@@ -140,7 +155,7 @@ impl Row {
 }
 
 /// The middle value, or the mean of the middle two.
-fn median(mut values: Vec<f64>) -> Option<f64> {
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let upper = *values.get(values.len() / 2)?;
     if values.len().is_multiple_of(2) {

@@ -116,36 +116,36 @@ impl<R: Rival> Entry<R> {
     fn window<P: Probe>(&self, crew: &Crew, group: &Group, length: Duration) -> Vec<Tally> {
         let workers = group.threads;
         let window = Arc::new(Window::new(workers, length));
-        let job: Job = match group.pattern {
+        let job: Job<Tally> = match group.pattern {
             Pattern::Pipeline => {
                 pipeline::job::<R, P>(Arc::clone(&self.0), Arc::clone(&window), workers)
             }
             _ => pattern::job::<R, P>(Arc::clone(&self.0), Arc::clone(&window), group),
         };
-        crew.run(workers, &job)
+        crew.run(workers, job)
     }
+}
 
-    /// Takes all there is, once nobody holds anything, and gives it back.
-    fn missing(&self) -> usize {
-        let Some(capacity) = self.0.capacity() else {
-            return 0;
-        };
-        let mut hand = self.0.hand(Seat {
-            taker: 0,
-            takers: 1,
-        });
-        let mut held = Vec::with_capacity(capacity);
-        while held.len() < capacity {
-            let Some(buffer) = hand.take() else { break };
-            held.push(buffer);
-        }
-        let missing = capacity - held.len();
-        // Last in, first out: a pool that remembers the order is left as it was found.
-        while let Some(buffer) = held.pop() {
-            hand.give(buffer);
-        }
-        missing
+/// Takes all there is, once nobody holds anything, and gives it back: how many buffers are not there.
+pub fn missing<R: Rival>(rival: &R) -> usize {
+    let Some(capacity) = rival.capacity() else {
+        return 0;
+    };
+    let mut hand = rival.hand(Seat {
+        taker: 0,
+        takers: 1,
+    });
+    let mut held = Vec::with_capacity(capacity);
+    while held.len() < capacity {
+        let Some(buffer) = hand.take() else { break };
+        held.push(buffer);
     }
+    let missing = capacity - held.len();
+    // Last in, first out: a pool that remembers the order is left as it was found.
+    while let Some(buffer) = held.pop() {
+        hand.give(buffer);
+    }
+    missing
 }
 
 impl<R: Rival> Contestant for Entry<R> {
@@ -188,7 +188,7 @@ impl<R: Rival> Contestant for Entry<R> {
             ops,
             latencies,
             wrongs,
-            lost: self.missing(),
+            lost: missing(&*self.0),
         }
     }
 }
@@ -460,7 +460,7 @@ impl Pause {
 }
 
 #[inline(always)]
-fn write_stamp(bytes: &mut [u8], stamp: u64) {
+pub fn write_stamp(bytes: &mut [u8], stamp: u64) {
     if let Some(start) = bytes.first_chunk_mut() {
         *start = stamp.to_ne_bytes();
     }
@@ -469,7 +469,7 @@ fn write_stamp(bytes: &mut [u8], stamp: u64) {
 }
 
 #[inline(always)]
-fn read_stamp(bytes: &mut [u8]) -> u64 {
+pub fn read_stamp(bytes: &mut [u8]) -> u64 {
     bytes
         .first_chunk()
         .map_or(0, |start| u64::from_ne_bytes(*start))

@@ -3,10 +3,10 @@
 //! Owns the page's structure and the choice of charts; the drawing is `chart`'s and the look is `style.css`'s. The
 //! report writes it to a file.
 
-use super::Setting;
 use super::chart::{Lines, Series, bars};
 use super::table::reference;
-use crate::bench::{Pattern, Row};
+use super::{Setting, dry};
+use crate::bench::{DryShape, Pattern, Row};
 use crate::units;
 
 const STYLE: &str = include_str!("style.css");
@@ -36,6 +36,7 @@ pub fn page(setting: &Setting, rows: &[Row]) -> String {
         patterns(&mut body, pattern, rows);
     }
     table(&mut body, rows);
+    dry_table(&mut body, rows);
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -146,13 +147,17 @@ fn patterns(body: &mut String, pattern: Pattern, rows: &[Row]) {
         "<h2>Pattern <code>{pattern}</code></h2>\n<p>{}</p>\n<div class=\"charts\">\n",
         pattern.explained()
     ));
-    for (size, threads) in distinct(rows.iter().map(|row| (row.size, row.threads))) {
+    for wanted in distinct(rows.iter().map(|row| key(row))) {
         let group: Vec<&Row> = rows
             .iter()
             .copied()
-            .filter(|row| (row.size, row.threads) == (size, threads))
+            .filter(|row| key(row) == wanted)
             .collect();
         let Some(first) = group.first() else { continue };
+        if let Some(dry) = &first.dry {
+            dry_charts(body, dry.shape, &group);
+            continue;
+        }
         let values: Vec<(String, f64)> = group
             .iter()
             .filter_map(|row| Some((row.rival.to_string(), row.ns_per_op?)))
@@ -163,6 +168,45 @@ fn patterns(body: &mut String, pattern: Pattern, rows: &[Row]) {
         figure(body, &caption, &curves(&caption, &group));
     }
     body.push_str("</div>\n");
+}
+
+/// What makes a row one of its group, within a pattern.
+fn key(row: &Row) -> (Option<DryShape>, usize, usize) {
+    (shape(row), row.size, row.threads)
+}
+
+fn shape(row: &Row) -> Option<DryShape> {
+    row.dry.as_ref().map(|dry| dry.shape)
+}
+
+/// Bars and waits of one shape of a pool that runs dry, and how this pool compares.
+fn dry_charts(body: &mut String, shape: DryShape, group: &[&Row]) {
+    let values = |pick: &dyn Fn(&Row) -> Option<f64>| -> Vec<(String, f64)> {
+        // A baseline's noise may leave less than nothing, which no logarithm shows.
+        group
+            .iter()
+            .filter_map(|row| Some((row.rival.to_string(), pick(row)?)))
+            .filter(|(_, value)| *value > 0.0)
+            .collect()
+    };
+    let caption = format!("Takes a second, {shape}: {}", shape.explained());
+    figure(
+        body,
+        &caption,
+        &bars(
+            &caption,
+            &values(&|row| row.dry.as_ref()?.takes_per_s),
+            per_second,
+        ),
+    );
+    let caption = format!("Processor time of a take beyond the work, {shape}");
+    let beyond = values(&|row| row.dry.as_ref()?.beyond_ns);
+    figure(body, &caption, &bars(&caption, &beyond, units::time));
+    let caption = format!("Longest wait, {shape}");
+    let longest = values(&|row| row.dry.as_ref()?.longest_ns);
+    figure(body, &caption, &bars(&caption, &longest, units::time));
+    let caption = format!("Time from asking to having, {shape}");
+    figure(body, &caption, &curves(&caption, group));
 }
 
 /// Latency over the share of takes, with room for the nines.
@@ -222,6 +266,10 @@ fn table(body: &mut String, rows: &[Row]) {
         "refused",
         "lost",
     ];
+    let rows: Vec<&Row> = rows.iter().filter(|row| row.dry.is_none()).collect();
+    if rows.is_empty() {
+        return;
+    }
     let header: String = COLUMNS.map(|name| format!("<th>{name}</th>")).concat();
     body.push_str(&format!(
         "<h2>All numbers</h2>\n<p>Times in ns.</p>\n<div class=\"wide\"><table>\n<thead><tr>{header}</tr></thead>\n"
@@ -230,7 +278,7 @@ fn table(body: &mut String, rows: &[Row]) {
         distinct(rows.iter().map(|row| (row.pattern, row.size, row.threads)))
     {
         let same = |row: &&Row| (row.pattern, row.size, row.threads) == (pattern, size, threads);
-        let group = || rows.iter().filter(same);
+        let group = || rows.iter().copied().filter(same);
         let pool = reference(group());
         body.push_str("<tbody>\n");
         for row in group() {
@@ -245,12 +293,6 @@ fn line(row: &Row, reference: Option<f64>) -> String {
     let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), units::digits);
     let whole = |value: Option<u64>| value.map_or_else(|| "–".to_owned(), |ns| ns.to_string());
     let ratio = row.ns_per_op.zip(reference).map(|(own, pool)| own / pool);
-    let class = match (row.rival.is_hugepool(), row.fault().is_some()) {
-        (true, true) => " class=\"own failed\"",
-        (true, false) => " class=\"own\"",
-        (false, true) => " class=\"failed\"",
-        (false, false) => "",
-    };
     let cells = [
         escape(row.rival.as_str()),
         escape(row.pattern.as_str()),
@@ -269,8 +311,61 @@ fn line(row: &Row, reference: Option<f64>) -> String {
         row.wrongs.refused.to_string(),
         row.lost.to_string(),
     ];
-    let cells: String = cells.map(|cell| format!("<td>{cell}</td>")).concat();
+    table_row(row, &cells)
+}
+
+fn table_row(row: &Row, cells: &[String]) -> String {
+    let class = match (row.rival.is_hugepool(), row.fault().is_some()) {
+        (true, true) => " class=\"own failed\"",
+        (true, false) => " class=\"own\"",
+        (false, true) => " class=\"failed\"",
+        (false, false) => "",
+    };
+    let cells: String = cells
+        .iter()
+        .map(|cell| format!("<td>{cell}</td>"))
+        .collect();
     format!("<tr{class}>{cells}</tr>\n")
+}
+
+/// The numbers of the pools that ran dry, and below each shape the ratios.
+fn dry_table(body: &mut String, rows: &[Row]) {
+    let rows: Vec<&Row> = rows.iter().filter(|row| row.dry.is_some()).collect();
+    if rows.is_empty() {
+        return;
+    }
+    let [rival, others @ ..] = dry::COLUMNS;
+    let header: String = [rival, "shape"]
+        .into_iter()
+        .chain(others)
+        .map(|name| format!("<th>{name}</th>"))
+        .collect();
+    body.push_str(&format!(
+        "<h2>All numbers of pools that ran dry</h2>\n<div class=\"wide\"><table>\n<thead><tr>{header}</tr></thead>\n"
+    ));
+    for shape in distinct(rows.iter().filter_map(|row| shape(row))) {
+        let group: Vec<&Row> = rows
+            .iter()
+            .copied()
+            .filter(|row| row.dry.as_ref().is_some_and(|dry| dry.shape == shape))
+            .collect();
+        body.push_str("<tbody>\n");
+        for row in &group {
+            let mut cells = dry::cells(row, "–").to_vec();
+            cells.insert(1, shape.to_string());
+            let cells: Vec<String> = cells.iter().map(|cell| escape(cell)).collect();
+            body.push_str(&table_row(row, &cells));
+        }
+        for sentence in dry::ratios(&group) {
+            body.push_str(&format!(
+                "<tr><td colspan=\"{}\">{}</td></tr>\n",
+                dry::COLUMNS.len() + 1,
+                escape(&sentence)
+            ));
+        }
+        body.push_str("</tbody>\n");
+    }
+    body.push_str("</table></div>\n");
 }
 
 fn figure(body: &mut String, caption: &str, svg: &str) {
@@ -284,13 +379,7 @@ fn figure(body: &mut String, caption: &str, svg: &str) {
 
 /// What a row's group is, in words.
 fn title(row: &Row) -> String {
-    let plural = if row.threads == 1 { "" } else { "s" };
-    format!(
-        "{}, {} thread{plural}, {}",
-        row.pattern,
-        row.threads,
-        units::bytes(row.size)
-    )
+    format!("{}, {}", row.title(), units::bytes(row.size))
 }
 
 /// The different values in the order of their first appearance.

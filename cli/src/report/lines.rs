@@ -4,18 +4,19 @@
 
 use std::fmt::Write;
 
-use crate::bench::Row;
+use crate::bench::{CallsPerTake, Row};
 
 /// A cell: a name, a number, or nothing where nothing was measured.
 enum Cell {
     Text(String),
     Count(u64),
-    Time(f64),
+    Decimal(f64),
     Missing,
 }
 
-/// The columns of both forms, in their order.
-const COLUMNS: [&str; 15] = [
+/// The columns of both forms, in their order. Those from the shape on are of a pool that runs dry; a row of another
+/// pattern has nothing there.
+const COLUMNS: [&str; 23] = [
     "rival",
     "pattern",
     "threads",
@@ -31,19 +32,29 @@ const COLUMNS: [&str; 15] = [
     "ops",
     "refused",
     "lost",
+    "shape",
+    "takes_per_s",
+    "beyond_work_ns",
+    "longest_wait_ns",
+    "least_share",
+    "sleeps_per_take",
+    "wakes_per_take",
+    "barriers_per_take",
 ];
 
 fn cells(row: &Row) -> [Cell; COLUMNS.len()] {
-    let time = |ns: Option<f64>| ns.map_or(Cell::Missing, Cell::Time);
+    let decimal = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Decimal);
     let count = |ns: Option<u64>| ns.map_or(Cell::Missing, Cell::Count);
+    let dry = row.dry.as_ref();
+    let calls = |pick: fn(CallsPerTake) -> f64| decimal(dry.and_then(|dry| dry.calls).map(pick));
     [
         Cell::Text(row.rival.to_string()),
         Cell::Text(row.pattern.to_string()),
         Cell::Count(row.threads as u64),
         Cell::Count(row.size as u64),
         Cell::Count(row.alignment as u64),
-        time(row.ns_per_op),
-        time(row.cpu_ns_per_op),
+        decimal(row.ns_per_op),
+        decimal(row.cpu_ns_per_op),
         count(row.latency(0.5)),
         count(row.latency(0.99)),
         count(row.latency(0.999)),
@@ -52,6 +63,14 @@ fn cells(row: &Row) -> [Cell; COLUMNS.len()] {
         Cell::Count(row.ops),
         Cell::Count(row.wrongs.refused),
         Cell::Count(row.lost as u64),
+        dry.map_or(Cell::Missing, |dry| Cell::Text(dry.shape.to_string())),
+        decimal(dry.and_then(|dry| dry.takes_per_s)),
+        decimal(dry.and_then(|dry| dry.beyond_ns)),
+        decimal(dry.and_then(|dry| dry.longest_ns)),
+        decimal(dry.and_then(|dry| dry.least_share)),
+        calls(|calls| calls.sleeps),
+        calls(|calls| calls.wakes),
+        calls(|calls| calls.barriers),
     ]
 }
 
@@ -66,7 +85,7 @@ pub fn json(rows: &[Row]) -> String {
                 let value = match cell {
                     Cell::Text(text) => json_string(&text),
                     Cell::Count(count) => count.to_string(),
-                    Cell::Time(ns) => format!("{ns:.3}"),
+                    Cell::Decimal(value) => format!("{value:.3}"),
                     Cell::Missing => "null".to_owned(),
                 };
                 format!("{}:{value}", json_string(name))
@@ -85,7 +104,7 @@ pub fn csv(rows: &[Row]) -> String {
         let values = cells(row).map(|cell| match cell {
             Cell::Text(text) => csv_string(&text),
             Cell::Count(count) => count.to_string(),
-            Cell::Time(ns) => format!("{ns:.3}"),
+            Cell::Decimal(value) => format!("{value:.3}"),
             Cell::Missing => String::new(),
         });
         out.push_str(&values.join(","));

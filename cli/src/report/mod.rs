@@ -4,6 +4,7 @@
 //! setting. Each form of output is a module of its own. Uses the rows of `bench`; `run` drives it.
 
 mod chart;
+mod dry;
 mod html;
 mod lines;
 mod table;
@@ -83,20 +84,26 @@ impl Setting {
             "method",
             format!(
                 "rounds: {}, each visiting every rival once in an order of seed {}; per visit a warm-up, {} ms timed in \
-                 batches, then single takes timed; medians of the rounds; longer windows from {} threads on",
+                 batches, then single takes timed; medians of the rounds; longer windows from {} threads on \
+                 and in exhausted",
                 request.rounds,
                 request.seed,
                 request.window.as_millis(),
                 16 * machine.online_cpus.unwrap_or(1)
             ),
         ));
-        facts.push((
+        if plan.groups.iter().any(|group| group.dry.is_none()) {
+            facts.push((
             "columns",
             "ns/op: wall time over the operations of all threads; cpu/op: their processor time over the same; \
              ratio: ns/op over hugepool's; p50 to max: ns of a single take; refused: although a buffer was free; \
              lost: missing at the end"
                 .to_owned(),
         ));
+        }
+        if plan.groups.iter().any(|group| group.dry.is_some()) {
+            facts.push(("exhausted", dry::EXPLAINED.to_owned()));
+        }
         Setting {
             facts,
             skipped: plan.skipped.clone(),

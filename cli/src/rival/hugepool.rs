@@ -1,12 +1,14 @@
-//! The pool itself, in the three ways a program can call it.
+//! The pool itself, in the ways a program can call it.
 //!
 //! Owns the building of the measured pool and its three hands; uses the library's public face alone. The arenas
 //! make them.
 
+use std::time::Duration;
+
 use ::hugepool::{Buffer, Class, Pool};
 
 use super::block::Block;
-use super::{Hand, Rival, Seat, Shape};
+use super::{Awaits, Hand, Rival, Seat, Shape, SystemCalls, Waits};
 use crate::units;
 
 /// Builds the pool that a group measures: one class, prefaulted, whatever pages the machine grants.
@@ -78,7 +80,8 @@ impl Hand for BySizeHand {
     }
 }
 
-/// `Class::allocate` through a class resolved once.
+/// `Class::allocate` through a class resolved once; `Class::allocate_timeout` and `Class::allocate_async` for those
+/// who wait.
 pub struct ByClass {
     class: Class,
     buffers: usize,
@@ -106,6 +109,12 @@ impl Rival for ByClass {
     fn capacity(&self) -> Option<usize> {
         Some(self.buffers)
     }
+
+    /// The pool does not tell yet. Once its statistics have these counts, this is the place to read them: the table,
+    /// the files and the page print whatever comes back here.
+    fn system_calls(&self) -> Option<SystemCalls> {
+        None
+    }
 }
 
 pub struct ByClassHand(Class);
@@ -127,6 +136,20 @@ impl Hand for ByClassHand {
     #[inline(always)]
     fn bytes<'h>(&self, held: &'h mut Buffer) -> &'h mut [u8] {
         held
+    }
+}
+
+impl Waits for ByClassHand {
+    #[inline]
+    fn wait(&mut self, limit: Duration) -> Option<Buffer> {
+        self.0.allocate_timeout(limit).ok()
+    }
+}
+
+impl Awaits for ByClassHand {
+    #[inline]
+    async fn wait(&mut self) -> Option<Buffer> {
+        self.0.allocate_async().await.ok()
     }
 }
 

@@ -13,6 +13,10 @@ mod name;
 pub mod preset;
 pub mod shared;
 pub mod store;
+pub mod waiting;
+
+use std::future::Future;
+use std::time::Duration;
 
 pub use mapping::Mapping;
 pub use name::{Name, names};
@@ -27,6 +31,11 @@ pub trait Rival: Send + Sync + 'static {
 
     /// How many buffers can be held at once; `None` for a general allocator, which has no such number.
     fn capacity(&self) -> Option<usize>;
+
+    /// The system calls that it made so far for those who wait; `None` if it does not count them.
+    fn system_calls(&self) -> Option<SystemCalls> {
+        None
+    }
 }
 
 /// One worker's way to a rival.
@@ -42,6 +51,50 @@ pub trait Hand {
 
     /// The whole buffer.
     fn bytes<'h>(&self, held: &'h mut Self::Held) -> &'h mut [u8];
+}
+
+/// A hand at which a thread waits for a buffer.
+pub trait Waits: Hand {
+    /// Takes a buffer; sleeps up to `limit` until there is one.
+    fn wait(&mut self, limit: Duration) -> Option<Self::Held>;
+}
+
+/// A hand at which a task waits for a buffer.
+pub trait Awaits: Hand + Send + 'static {
+    /// Takes a buffer once there is one.
+    fn wait(&mut self) -> impl Future<Output = Option<Self::Held>> + Send;
+}
+
+/// System calls that a rival made for those who wait, by kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SystemCalls {
+    /// Threads put to sleep.
+    pub sleeps: u64,
+    /// Threads woken.
+    pub wakes: u64,
+    /// Barriers on other processors (`membarrier`).
+    pub barriers: u64,
+}
+
+impl SystemCalls {
+    pub fn add(&mut self, other: SystemCalls) {
+        self.sleeps += other.sleeps;
+        self.wakes += other.wakes;
+        self.barriers += other.barriers;
+    }
+
+    /// What was made from one count to a later one.
+    pub fn between(
+        earlier: Option<SystemCalls>,
+        later: Option<SystemCalls>,
+    ) -> Option<SystemCalls> {
+        let (earlier, later) = earlier.zip(later)?;
+        Some(SystemCalls {
+            sleeps: later.sleeps.saturating_sub(earlier.sleeps),
+            wakes: later.wakes.saturating_sub(earlier.wakes),
+            barriers: later.barriers.saturating_sub(earlier.barriers),
+        })
+    }
 }
 
 /// Which worker a hand is for.

@@ -39,11 +39,23 @@ pub enum Name {
     HandOff,
     /// Baseline of `fill`: the pool's own memory filled without taking or giving.
     NoAllocator,
+    /// A vector of free buffers in a mutex, and a condition variable for who waits.
+    MutexCondvar,
+    /// crossbeam's bounded channel of free buffers.
+    Channel,
+    /// Baseline of `exhausted`: threads that need no pool.
+    NoPool,
+    /// The pool, for tasks.
+    HugepoolTasks,
+    /// tokio's semaphore in front of crossbeam's bounded queue, for tasks.
+    Semaphore,
+    /// Baseline of `exhausted`: tasks that need no pool.
+    NoPoolTasks,
 }
 
 impl Name {
     /// All of them, in the order of a report.
-    pub const ALL: [Name; 15] = [
+    pub const ALL: [Name; 21] = [
         Name::Hugepool,
         Name::HugepoolClass,
         Name::HugepoolRaw,
@@ -59,6 +71,12 @@ impl Name {
         Name::Limit,
         Name::HandOff,
         Name::NoAllocator,
+        Name::MutexCondvar,
+        Name::Channel,
+        Name::NoPool,
+        Name::HugepoolTasks,
+        Name::Semaphore,
+        Name::NoPoolTasks,
     ];
 
     /// Those that this build can run.
@@ -86,6 +104,12 @@ impl Name {
             Name::Limit => "limit",
             Name::HandOff => "hand-off",
             Name::NoAllocator => "no-allocator",
+            Name::MutexCondvar => "mutex-condvar",
+            Name::Channel => "channel",
+            Name::NoPool => "no-pool",
+            Name::HugepoolTasks => "hugepool-tasks",
+            Name::Semaphore => "semaphore",
+            Name::NoPoolTasks => "no-pool-tasks",
         }
     }
 
@@ -108,24 +132,52 @@ impl Name {
     pub fn is_hugepool(self) -> bool {
         matches!(
             self,
-            Name::Hugepool | Name::HugepoolClass | Name::HugepoolRaw
+            Name::Hugepool | Name::HugepoolClass | Name::HugepoolRaw | Name::HugepoolTasks
         )
+    }
+
+    /// Whether its takes wait, or stand for takes that do. (This pool under its plain name does both.)
+    pub fn is_only_for_exhausted(self) -> bool {
+        self.is_for_tasks() || matches!(self, Name::MutexCondvar | Name::Channel | Name::NoPool)
+    }
+
+    /// Whether tasks wait there, not threads.
+    pub fn is_for_tasks(self) -> bool {
+        matches!(
+            self,
+            Name::HugepoolTasks | Name::Semaphore | Name::NoPoolTasks
+        )
+    }
+
+    /// Whether it is what `exhausted` takes without a pool.
+    pub fn is_without_a_pool(self) -> bool {
+        matches!(self, Name::NoPool | Name::NoPoolTasks)
     }
 
     /// Which array of buffers stands behind it; rivals with the same one share it.
     pub fn arena(self) -> Option<Arena> {
         match self {
-            Name::Hugepool | Name::HugepoolClass | Name::HugepoolRaw | Name::NoAllocator => {
-                Some(Arena::Pool)
-            }
-            Name::ArrayQueue | Name::MutexVec | Name::Limit | Name::HandOff => Some(Arena::Mapping),
+            Name::Hugepool
+            | Name::HugepoolClass
+            | Name::HugepoolRaw
+            | Name::NoAllocator
+            | Name::HugepoolTasks => Some(Arena::Pool),
+            Name::ArrayQueue
+            | Name::MutexVec
+            | Name::Limit
+            | Name::HandOff
+            | Name::MutexCondvar
+            | Name::Channel
+            | Name::Semaphore => Some(Arena::Mapping),
             Name::StoreIoBuf => Some(Arena::Store),
             Name::Glibc
             | Name::Mmap
             | Name::Jemalloc
             | Name::Mimalloc
             | Name::Rpmalloc
-            | Name::Snmalloc => None,
+            | Name::Snmalloc
+            | Name::NoPool
+            | Name::NoPoolTasks => None,
         }
     }
 
@@ -140,9 +192,15 @@ impl Name {
             Name::Snmalloc => built("snmalloc-rs", env!("RIVAL_SNMALLOC_RS")),
             Name::ArrayQueue => built("crossbeam-queue", env!("RIVAL_CROSSBEAM_QUEUE")),
             Name::StoreIoBuf => built("store-io-buf", env!("RIVAL_STORE_IO_BUF")),
+            Name::Channel => built("crossbeam-channel", env!("RIVAL_CROSSBEAM_CHANNEL")),
+            Name::Semaphore => built("tokio", env!("RIVAL_TOKIO")),
             Name::Hugepool
             | Name::HugepoolClass
             | Name::HugepoolRaw
+            | Name::HugepoolTasks
+            | Name::MutexCondvar
+            | Name::NoPool
+            | Name::NoPoolTasks
             | Name::Mmap
             | Name::MutexVec
             | Name::Limit

@@ -1,7 +1,7 @@
 //! Baselines: buffers that were dealt out before the clock started.
 //!
 //! Owns `limit` (an unchecked stack of buffers in thread-local storage), `hand-off` (the pipeline's own cost) and
-//! `no-allocator` (the pool's memory filled in the pool's own order). They show what the harness and the memory
+//! `no-allocator` (the pool's memory filled in the pool's own order) and `no-pool` (nobody waits for a buffer). They show what the harness and the memory
 //! cost by themselves; none of them could serve a program. The arenas make them.
 
 use std::cell::{Cell, UnsafeCell};
@@ -9,11 +9,12 @@ use std::hint::black_box;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::hugepool::{Buffer, Pool};
 
 use super::block::Block;
-use super::{Hand, Mapping, Rival, Seat, Shape};
+use super::{Awaits, Hand, Mapping, Rival, Seat, Shape, Waits};
 
 /// What `limit` keeps in a thread at most; the rings of the patterns need no more.
 const STACK: usize = 64;
@@ -269,5 +270,54 @@ impl Drop for NoAllocatorHand {
     /// Gives back in the reverse order of taking, so that the pool's order is as it was.
     fn drop(&mut self) {
         while self.owned.pop().is_some() {}
+    }
+}
+
+/// What `exhausted` does without a pool: a buffer of eight bytes is there whenever somebody asks for one.
+#[derive(Clone, Copy)]
+pub struct NoPool;
+
+impl Rival for NoPool {
+    type Hand = NoPool;
+
+    fn hand(&self, _: Seat) -> NoPool {
+        NoPool
+    }
+
+    fn capacity(&self) -> Option<usize> {
+        None
+    }
+}
+
+impl Hand for NoPool {
+    type Held = [u8; 8];
+
+    #[inline(always)]
+    fn take(&mut self) -> Option<Self::Held> {
+        Some([0; 8])
+    }
+
+    #[inline(always)]
+    fn give(&mut self, _: Self::Held) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn bytes<'h>(&self, held: &'h mut Self::Held) -> &'h mut [u8] {
+        held
+    }
+}
+
+impl Waits for NoPool {
+    #[inline(always)]
+    fn wait(&mut self, _: Duration) -> Option<Self::Held> {
+        self.take()
+    }
+}
+
+impl Awaits for NoPool {
+    #[inline(always)]
+    async fn wait(&mut self) -> Option<Self::Held> {
+        self.take()
     }
 }

@@ -72,7 +72,8 @@ impl Locked {
 }
 
 impl<F: FreeList> Shared<F> {
-    fn filled(mapping: Arc<Mapping>, free: F) -> Shared<F> {
+    /// Puts all buffers of the mapping into an empty list.
+    pub fn filled(mapping: Arc<Mapping>, free: F) -> Shared<F> {
         for index in (0_u32..).take(mapping.shape().buffers) {
             free.push(index);
         }
@@ -96,6 +97,22 @@ impl<F: FreeList> Rival for Shared<F> {
 
 pub struct SharedHand<F>(Arc<Inner<F>>);
 
+impl<F> SharedHand<F> {
+    /// The list of free buffers.
+    #[inline(always)]
+    pub fn free(&self) -> &F {
+        &self.0.free
+    }
+
+    /// The buffer whose index the list has just given.
+    #[inline(always)]
+    pub fn held(&self, index: u32) -> Held {
+        // SAFETY: the free list gives an index to one taker at a time; a defect there shows as a wrong stamp.
+        let block = unsafe { Block::new(self.0.mapping.start_of(index as usize)) };
+        Held { block, index }
+    }
+}
+
 /// A buffer and its place in the free list.
 pub struct Held {
     block: Block,
@@ -108,9 +125,7 @@ impl<F: FreeList> Hand for SharedHand<F> {
     #[inline(always)]
     fn take(&mut self) -> Option<Held> {
         let index = self.0.free.pop()?;
-        // SAFETY: the free list gives an index to one taker at a time; a defect there shows as a wrong stamp.
-        let block = unsafe { Block::new(self.0.mapping.start_of(index as usize)) };
-        Some(Held { block, index })
+        Some(self.held(index))
     }
 
     #[inline(always)]

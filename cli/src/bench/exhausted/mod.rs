@@ -1,0 +1,161 @@
+//! The pattern `exhausted`: a pool that runs dry, where every buffer passes from one who gives to one who waits.
+//!
+//! Owns the rounds of a group of this pattern. Uses `shape` for who takes and gives, `threads` and `tasks` for the
+//! loops, `work` for the holding, `window` for one measurement and `outcome` for what came of it. `bench` measures
+//! groups of this pattern with it; `Arenas` makes the contestants.
+//!
+//! All takes wait. The rivals are pools at which threads wait, and pools at which tasks wait; beside each kind runs a
+//! baseline without a pool, with no more workers than there are buffers. It tells how much processor time the shape
+//! itself takes and what the processors allow.
+
+mod outcome;
+mod shape;
+mod tasks;
+mod threads;
+mod window;
+mod work;
+#[cfg(test)]
+mod wrongs;
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::arenas::Arenas;
+use super::crew::Crew;
+use super::plan::{Group, Request};
+use super::random::Random;
+use super::{Measured, row::Row};
+use crate::failure::Failure;
+use crate::rival::Name;
+use outcome::Tallies;
+use window::{Lengths, Visit};
+
+pub use outcome::{CallsPerTake, Dry};
+pub use shape::DryShape;
+pub use tasks::Tasks;
+pub use threads::Threads;
+
+/// How long a wait may outlast its window before its rival counts as stalled.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What all rivals run on.
+pub struct Stage<'s> {
+    crew: &'s Crew,
+    runtime: Runtime,
+}
+
+impl Stage<'_> {
+    /// Starts a runtime with as many workers as there are processors. They sleep while threads are measured.
+    fn new(crew: &Crew) -> io::Result<Stage<'_>> {
+        let workers = thread::available_parallelism().map_or(1, usize::from);
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(workers)
+            .thread_name("task-worker")
+            .enable_time()
+            .build()?;
+        Ok(Stage { crew, runtime })
+    }
+}
+
+/// A rival that a group of this pattern can visit.
+pub trait Contestant {
+    /// Measures one window and counts what came home.
+    fn visit(&self, stage: &Stage<'_>, shape: DryShape, lengths: Lengths) -> Visit;
+}
+
+struct Entered {
+    name: Name,
+    rival: Box<dyn Contestant>,
+    shape: DryShape,
+    tallies: Tallies,
+}
+
+/// Measures one group; calls `step` after each visit. Fails only if this pool itself cannot be built: a rival that
+/// cannot take part is left out with a note.
+pub fn measure(
+    request: &Request,
+    group: &Group,
+    shape: DryShape,
+    crew: &Crew,
+    random: &mut Random,
+    mut step: impl FnMut(),
+) -> Result<Measured, Failure> {
+    let stage = Stage::new(crew)
+        .map_err(|error| Failure::run(format!("cannot start tokio's runtime: {error}")))?;
+    let mut notes = group.notes.clone();
+    let mut arenas = Arenas::new(group.shape);
+    let mut entered = Vec::with_capacity(group.rivals.len());
+    for name in group.rivals.iter().copied() {
+        match arenas.enter_exhausted(name) {
+            Ok(rival) => entered.push(Entered {
+                name,
+                rival,
+                shape: if name.is_without_a_pool() {
+                    shape.without_a_pool()
+                } else {
+                    shape
+                },
+                tallies: Tallies::default(),
+            }),
+            Err(error) if name.is_hugepool() => {
+                return Err(Failure::run(format!("{name}: {error}")));
+            }
+            Err(error) => notes.push(format!("{name} left out: {error}")),
+        }
+    }
+    notes.extend(arenas.pages());
+    let lengths = Lengths {
+        window: request.window * shape.windows,
+        patience: PATIENCE,
+    };
+    // Tasks take turns in microseconds, so half of the time is enough for them.
+    let lengths_for = |name: Name| Lengths {
+        window: if name.is_for_tasks() {
+            lengths.window / 2
+        } else {
+            lengths.window
+        },
+        ..lengths
+    };
+    // The first visits of all find cold lists and cold memory.
+    for Entered {
+        name,
+        rival,
+        shape,
+        tallies,
+    } in &mut entered
+    {
+        let lengths = lengths_for(*name);
+        let warm_up = Lengths {
+            window: lengths.window / 4,
+            ..lengths
+        };
+        let visit = rival.visit(&stage, *shape, warm_up);
+        tallies.blame(visit.wrongs, visit.lost);
+    }
+    let mut order: Vec<usize> = (0..entered.len()).collect();
+    for _ in 0..request.rounds {
+        random.shuffle(&mut order);
+        for index in order.iter().copied() {
+            let Entered {
+                name,
+                rival,
+                shape,
+                tallies,
+            } = &mut entered[index];
+            if !tallies.stalled() {
+                tallies.add(rival.visit(&stage, *shape, lengths_for(*name)));
+            }
+            step();
+        }
+    }
+    let mut rows: Vec<Row> = entered
+        .into_iter()
+        .map(|Entered { name, tallies, .. }| tallies.row(name, group, shape))
+        .collect();
+    outcome::compare(&mut rows);
+    Ok(Measured { rows, notes })
+}
