@@ -19,6 +19,7 @@ use support::{cpus, on_cpu, pin, skipped};
 both_kinds! {
     a_child_that_inherits_the_buffers_takes_and_gives_every_one,
     a_child_of_a_process_full_of_thieves_takes_all_but_what_was_in_their_hands,
+    a_child_serves_nobody_who_waited_in_its_parent,
 }
 
 const SIZE: usize = 4096;
@@ -447,5 +448,51 @@ fn a_child_of_a_process_full_of_thieves_takes_all_but_what_was_in_their_hands(ki
         assert!(pool.allocate(SIZE, SIZE).is_err());
         drop(all);
         println!("{} steals in the parent", pool.stats().classes[0].steals);
+    });
+}
+
+/// Threads wait in the parent, in turn and in strict order. A child does not have them:
+/// what is given back there can all be taken there, by caches that are in use.
+fn a_child_serves_nobody_who_waited_in_its_parent(kind: Kind) {
+    const COUNT: usize = 8;
+    const WAITERS: u64 = 3;
+    let name = "a_child_serves_nobody_who_waited_in_its_parent";
+    everywhere(kind, name, || {
+        for strict in [false, true] {
+            let builder = Pool::builder().reserve(SIZE, SIZE, COUNT).fork(true);
+            let builder = builder.strict_order(strict);
+            let pool = kind.build(builder.prefault(false));
+            let held: Vec<Buffer> = (0..COUNT)
+                .map(|_| pool.allocate(SIZE, SIZE).unwrap())
+                .collect();
+            std::thread::scope(|scope| {
+                for _ in 0..WAITERS {
+                    let wait = || pool.allocate_timeout(SIZE, SIZE, std::time::Duration::MAX);
+                    scope.spawn(move || wait().map(drop).expect("a buffer came back"));
+                }
+                while pool.stats().waiting < WAITERS {
+                    std::thread::yield_now();
+                }
+                let code = in_fork(|| {
+                    assert_eq!(pool.stats().waiting, 0, "somebody waits who is not there");
+                    for buffer in &held {
+                        // SAFETY: the child's copy of a buffer that the parent keeps.
+                        drop(unsafe { std::ptr::read(buffer) });
+                    }
+                    let again: Vec<Buffer> = (0..COUNT)
+                        .map_while(|_| pool.allocate(SIZE, SIZE).ok())
+                        .collect();
+                    assert_eq!(again.len(), COUNT, "one went to who is not there");
+                    drop(again);
+                    // A class stays shared for a while after somebody waited.
+                    while pool.stats().classes[0].cached == 0 {
+                        drop(pool.allocate(SIZE, SIZE).unwrap());
+                    }
+                    0
+                });
+                assert_eq!(code, 0);
+                drop(held);
+            });
+        }
     });
 }

@@ -7,6 +7,7 @@
 #[cfg(hugepool_loom)]
 use crate::sync::note_announcement;
 use crate::sync::{AtomicU64, Ordering, fault};
+use crate::sys::fork;
 use crate::table::Zeroed;
 use crate::word::Moving;
 
@@ -63,7 +64,15 @@ impl<'a> Carry<'a> {
     pub(super) fn begin(ledger: &'a Ledger) -> Self {
         let moving = fault!(NoAnnounce, None, Some(&ledger.moving));
         if let Some(moving) = moving {
-            // Relaxed: published by the Release of the taking swaps.
+            // Relaxed, here and below: published by the Release of the taking swaps.
+            let seen = Moving::from_word(moving.load(Ordering::Relaxed));
+            if !seen.is_of(fork::forks()) {
+                // Its carriers are threads of a parent. If it has changed meanwhile,
+                // another thread did this.
+                let none = seen.inherited(fork::forks());
+                let (relaxed, none) = (Ordering::Relaxed, none.word());
+                let _ = moving.compare_exchange(seen.word(), none, relaxed, relaxed);
+            }
             moving.fetch_add(Moving::BEGIN, Ordering::Relaxed);
             #[cfg(hugepool_loom)]
             note_announcement(1);

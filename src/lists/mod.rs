@@ -114,7 +114,8 @@ pub struct FreeLists<C> {
     line: WaitLine,
     /// How many threads may be called at once of those who wait for a class.
     callers: u32,
-    /// 1 while some thread is the first of those that gather several buffers.
+    /// While some thread is the first of those that gather several buffers, the count of
+    /// forks and 1.
     gatherer: AtomicU64,
 }
 

@@ -11,6 +11,7 @@ use crate::cache::{CpuCaches, Refilled, Robbed, Share};
 use crate::class::ClassId;
 use crate::loose::Popped;
 use crate::sync::{Ordering, Patience, fault, spin_loop, yield_now};
+use crate::sys::fork;
 use crate::wait::Wake;
 use crate::word::{Batch, Index, Moving};
 
@@ -239,12 +240,7 @@ impl<C: CpuCaches> FreeLists<C> {
     ) -> Result<Vec<(ClassId, Index)>, Exhausted> {
         let mut patience = Patience::new();
         loop {
-            // Relaxed here and below: it only chooses who waits; no data depends
-            // on it.
-            let is_first = self
-                .gatherer
-                .compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
+            let is_first = self.begin_to_gather();
             let mut owed = Owed::default();
             let mut wake = None;
             let announced = Announced::begin(self, ladder);
@@ -268,12 +264,28 @@ impl<C: CpuCaches> FreeLists<C> {
                     if !patience.wait() {
                         return Err(self.refused(ladder, others));
                     }
-                    if self.gatherer.load(Ordering::Relaxed) == 0 {
+                    if !self.is_gathering(self.gatherer.load(Ordering::Relaxed)) {
                         break;
                     }
                 },
             }
         }
+    }
+
+    /// Whether the word of the first gatherer says that there is one. (One of another
+    /// count of forks is a thread of a parent.)
+    fn is_gathering(&self, gatherer: u64) -> bool {
+        gatherer == u64::from(fork::forks()) << 1 | 1
+    }
+
+    /// Makes the caller the first gatherer, if there is none.
+    fn begin_to_gather(&self) -> bool {
+        // Relaxed, wherever it is read or written: it only chooses who waits; no data
+        // depends on it.
+        let (word, relaxed) = (&self.gatherer, Ordering::Relaxed);
+        let now = word.load(relaxed);
+        let own = u64::from(fork::forks()) << 1 | 1;
+        !self.is_gathering(now) && word.compare_exchange(now, own, relaxed, relaxed).is_ok()
     }
 
     /// One attempt to take `many` buffers of the classes on `ladder`, which the caller
@@ -416,7 +428,7 @@ impl<C: CpuCaches> FreeLists<C> {
             // pairs with the Release that ends a carry.
             let moving = Moving::from_word(self.ledger(cpu, class).moving.load(Ordering::Acquire));
             seen.add(moving.version());
-            seen.carrying += u64::from(moving.carrying());
+            seen.carrying += u64::from(moving.carrying(fork::forks()));
             if step > 0 && fault!(NoSteal, true, false) {
                 continue;
             }

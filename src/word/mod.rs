@@ -99,11 +99,18 @@ mod tests {
         }
 
         #[test]
-        fn an_announcement_counts_carriers_and_versions(begun in 0u64..1000, ended in 0u64..1000) {
+        fn an_announcement_counts_carriers_and_versions(
+            begun in 0u64..1000, ended in 0u64..1000, forks in 0u32..100_000,
+        ) {
             let ended = ended.min(begun);
-            let moving = Moving::from_word(begun * Moving::BEGIN - ended * Moving::END);
+            let none = Moving::from_word(0).inherited(forks);
+            let moving = Moving::from_word(none.word() + begun * Moving::BEGIN - ended * Moving::END);
             prop_assert_eq!(u64::from(moving.version()), begun);
-            prop_assert_eq!(u64::from(moving.carrying()), begun - ended);
+            prop_assert_eq!(u64::from(moving.carrying(forks)), begun - ended);
+            prop_assert_eq!(moving.carrying(forks + 1), 0);
+            let inherited = moving.inherited(forks + 1);
+            prop_assert!(inherited.is_of(forks + 1) && inherited.carrying(forks + 1) == 0);
+            prop_assert_eq!(inherited.version(), moving.version());
         }
 
         #[test]
