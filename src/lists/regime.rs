@@ -66,6 +66,8 @@ pub(super) struct Regime {
     until: AtomicU64,
     /// When the steals so far are paid for. Relaxed: it only bounds how many there are.
     paid: AtomicU64,
+    /// How often processors were disturbed. Relaxed: statistics.
+    barriers: AtomicU64,
 }
 
 // SAFETY: integer atomics alone; all-zero bytes are an open class.
@@ -114,6 +116,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let regime = self.regime(class);
         while let Some(begun) = self.begin_to_share(class) {
             self.linger(class);
+            self.note_barrier(class);
             let stopped = self.caches.shut(&self.tables, &[class]).is_some();
             self.depot(class).shut(&self.tables.batches);
             let now = match stopped {
@@ -237,6 +240,19 @@ impl<C: CpuCaches> FreeLists<C> {
         if mode.state() == State::Open {
             self.open_lists(class, mode);
         }
+    }
+
+    /// A `membarrier(2)` is about to be made for `class`, if the caches need any.
+    pub(super) fn note_barrier(&self, class: ClassId) {
+        if self.caches.disturbs() {
+            let barriers = &self.regime(class).barriers;
+            barriers.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many there were.
+    pub fn barriers(&self, class: ClassId) -> u64 {
+        self.regime(class).barriers.load(Ordering::Relaxed)
     }
 
     /// Whether a thread may disturb another processor for a buffer of `class`, which is

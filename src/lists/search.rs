@@ -496,6 +496,9 @@ impl<C: CpuCaches> FreeLists<C> {
                 return Some(index);
             }
         }
+        if disturbs {
+            self.note_barrier(class);
+        }
         let mut carry = None;
         let mut announce = || {
             carry.get_or_insert_with(|| Carry::begin(self.own_ledger(class)));

@@ -134,8 +134,11 @@ impl<C: CpuCaches> FreeLists<C> {
     pub fn look(&self, wait: &mut Wait, ladder: &Ladder) {
         let (classes, records) = (ladder.classes(), &self.tables.records);
         let mut owed = Owed::default();
-        if matches!(self.line.turn(&wait.seat), Turn::Called(_)) {
+        if let Turn::Called(class) = self.line.turn(&wait.seat) {
             wait.found = self.find(classes, &mut owed);
+            if wait.found.is_none() {
+                self.line.service(class).note_in_vain();
+            }
         }
         if wait.found.is_none() {
             self.line.uncall(&wait.seat);

@@ -50,9 +50,11 @@
 
 mod occupied;
 mod service;
+mod tally;
 mod waker;
 
-pub use service::Service;
+pub use service::{Served, Service};
+pub use tally::{BINS, Outcome, Tally};
 
 use crate::class::{ClassId, Line as Class, MAX_CLASSES};
 #[cfg(hugepool_loom)]
@@ -67,6 +69,7 @@ use occupied::Occupied;
 use std::io;
 #[cfg(any(feature = "async", hugepool_loom))]
 use std::task::Waker;
+use tally::Tallies;
 use waker::WakerCell;
 
 /// How many can wait at once.
@@ -226,6 +229,7 @@ pub struct Line {
     occupied: Occupied,
     /// One a class.
     services: Table<Service>,
+    tallies: Tallies,
     /// The next ticket. Relaxed: the read-modify-write makes them unique.
     tickets: CachePadded<AtomicU64>,
     /// 1 once every wait is to end. Never taken back.
@@ -244,6 +248,7 @@ impl Line {
             places: Table::new(MAX_WAITERS)?,
             occupied: Occupied::new()?,
             services: Table::new(MAX_CLASSES)?,
+            tallies: Tallies::new()?,
             tickets: CachePadded::new(AtomicU64::new(0)),
             aborted: AtomicU64::new(0),
             strict,
@@ -257,6 +262,21 @@ impl Line {
     /// How those who wait for `class` are being served.
     pub fn service(&self, class: ClassId) -> &Service {
         self.services.get(class.index())
+    }
+
+    /// The wait at `seat` ends so, after so many nanoseconds. For statistics.
+    pub fn note_ended(&self, seat: &Seat, outcome: Outcome, nanoseconds: u64) {
+        self.tallies.note_ended(seat.id, outcome, nanoseconds);
+    }
+
+    /// How waits went so far.
+    pub fn tally(&self) -> Tally {
+        self.tallies.read()
+    }
+
+    /// Forgets the longest wait so far.
+    pub fn reset_longest(&self) {
+        self.tallies.reset_longest();
     }
 
     /// Whether who comes first is served first.
@@ -279,6 +299,7 @@ impl Line {
         let one = fault!(SameTicket, 0, 1);
         let ticket = self.tickets.fetch_add(one, Ordering::Relaxed) & !FORKS | Self::stamp();
         let ticket = ticket & Standing::MAX_TICKET;
+        self.tallies.note_begun(id);
         let seat = Seat {
             id,
             ticket,
@@ -374,6 +395,9 @@ impl Line {
             if self.place(id).advance(standing, called) {
                 service.note_called(task);
                 service.move_to(id);
+                if !task {
+                    service.note_wake();
+                }
                 return Some(self.wake(id, task));
             }
         }
@@ -410,6 +434,10 @@ impl Line {
                 _ => false,
             };
             service.move_to(id);
+            service.note_hand_over();
+            if !task {
+                service.note_wake();
+            }
             return Some(self.wake(id, task));
         }
     }
@@ -576,6 +604,7 @@ impl Line {
     pub fn resident(&self) -> io::Result<usize> {
         Ok(self.places.resident(MAX_WAITERS)?
             + self.occupied.resident()?
-            + self.services.resident(MAX_CLASSES)?)
+            + self.services.resident(MAX_CLASSES)?
+            + self.tallies.resident()?)
     }
 }

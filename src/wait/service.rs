@@ -78,6 +78,28 @@ pub struct Service {
     /// When that was, in nanoseconds; in a model, how often it was asked. Relaxed,
     /// and changed by compare-and-swap, so that a turn comes once.
     turn: AtomicU64,
+    /// Counts, for statistics alone: Relaxed. Calls, and those that found nothing;
+    /// hand-overs; threads woken, by a system call each, and put to sleep, by another.
+    calls: AtomicU64,
+    in_vain: AtomicU64,
+    hand_overs: AtomicU64,
+    wakes: AtomicU64,
+    sleeps: AtomicU64,
+}
+
+/// What was counted of a class's waits since the pool was built.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Served {
+    /// Waiters woken because a buffer was free.
+    pub calls: u64,
+    /// Those of them who found that somebody else had taken it.
+    pub in_vain: u64,
+    /// Buffers handed to a waiter.
+    pub hand_overs: u64,
+    /// `futex(2)` calls that woke a thread.
+    pub wakes: u64,
+    /// `futex(2)` calls in which a thread slept.
+    pub sleeps: u64,
 }
 
 // SAFETY: integer atomics alone; all-zero bytes are nobody called, in the process that
@@ -103,12 +125,45 @@ impl Service {
 
     /// Somebody has been called.
     pub fn note_called(&self, task: bool) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         self.change(task, 1);
     }
 
     /// Somebody who had been called looks now, or leaves.
     pub fn note_settled(&self, task: bool) {
         self.change(task, fault!(NeverSettled, 0, -1));
+    }
+
+    /// Somebody is handed a buffer.
+    pub fn note_hand_over(&self) {
+        self.hand_overs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A thread is woken.
+    pub fn note_wake(&self) {
+        self.wakes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A thread goes to sleep.
+    pub fn note_sleep(&self) {
+        self.sleeps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Somebody who was called found nothing.
+    pub fn note_in_vain(&self) {
+        self.in_vain.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What was counted.
+    pub fn served(&self) -> Served {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Served {
+            calls: read(&self.calls),
+            in_vain: read(&self.in_vain),
+            hand_overs: read(&self.hand_overs),
+            wakes: read(&self.wakes),
+            sleeps: read(&self.sleeps),
+        }
     }
 
     /// The place whose turn it was last.
