@@ -76,7 +76,7 @@ pub use pages::{Pages, Rung};
 #[cfg(all(feature = "async", not(hugepool_loom)))]
 pub use pool::Allocate;
 #[cfg(not(hugepool_loom))]
-pub use pool::{Builder, Class, Pool, Region, Trimmed};
+pub use pool::{Builder, CancelToken, Class, Pool, Region, Trimmed};
 #[cfg(not(hugepool_loom))]
 pub use stats::{ClassStats, SegmentStats, Stats};
 
@@ -102,6 +102,6 @@ pub mod model {
     pub use crate::sync::{Fault, plant};
     pub use crate::sys::cpu::run_on;
     pub use crate::vdi::{Call, Refusal, Stage, State};
-    pub use crate::wait::{Line as WaitLine, Request, Seat, Turn};
+    pub use crate::wait::{Cancel, Line as WaitLine, Request, Seat, Turn};
     pub use crate::word::{Batch, Index};
 }

@@ -5,7 +5,7 @@
 //!
 //! # How long a pool lives
 //!
-//! Handles (`Pool`, `Class`) are counted; buffers are not. The drop of the last
+//! Handles (`Pool`, `Class`, `CancelToken`) are counted; buffers are not. The drop of the last
 //! handle closes every free list, which counts the buffers that are home, and
 //! from then on a buffer that comes home finds its list closed and counts
 //! itself (`home`). Whoever brings the last one tears the pool down: the last
@@ -14,6 +14,7 @@
 //! for.
 
 mod builder;
+mod cancel;
 mod class;
 mod raw;
 mod shared;
@@ -23,6 +24,7 @@ mod wait;
 
 pub use builder::Builder;
 pub(crate) use builder::{check_prefix, geometry};
+pub use cancel::CancelToken;
 pub use class::Class;
 #[cfg(feature = "async")]
 pub use task::Allocate;
@@ -224,6 +226,17 @@ impl Handle {
         // SAFETY: the pool lives at least as long as this handle.
         unsafe { self.0.as_ref() }
     }
+
+    fn allocate_many(
+        &self,
+        size: usize,
+        alignment: usize,
+        count: usize,
+    ) -> Result<Vec<Buffer>, AllocError> {
+        let taken = self.shared().catalog.take_many(size, alignment, count)?;
+        let taken = taken.into_iter();
+        Ok(taken.map(|taken| Buffer::new(taken, size)).collect())
+    }
 }
 
 impl Clone for Handle {
@@ -362,12 +375,7 @@ impl Pool {
         alignment: usize,
         count: usize,
     ) -> Result<Vec<Buffer>, AllocError> {
-        let catalog = &self.shared().catalog;
-        let taken = catalog.take_many(size, alignment, count)?;
-        Ok(taken
-            .into_iter()
-            .map(|taken| Buffer::new(taken, size))
-            .collect())
+        self.handle.allocate_many(size, alignment, count)
     }
 
     /// The class that serves `size` bytes at `alignment`, resolved once: the
