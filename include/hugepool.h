@@ -5,15 +5,17 @@
  * Made from capi/src by `HUGEPOOL_UPDATE_HEADER=1 cargo test -p hugepool-capi --test header`.
  *
  * Every call may be made by any thread at any time, but where it says otherwise. A call
- * that returns a code returns HP_NOERROR or one of HP_VD_E_*; unless it is HP_NOERROR
- * nothing has changed, but places for results, which are null or zero then, and where it
- * says otherwise. hp_last_error says more. A null pointer, or one that is not aligned, is
- * HP_VD_E_INVALID wherever an object or a place for a result is expected.
+ * that returns a code returns HP_NOERROR or one of HP_VD_E_* (where it says so, HP_PENDING
+ * or HP_E_CANCELLED); unless it is HP_NOERROR nothing has changed, but places for results,
+ * which are null or zero then, and where it says otherwise. hp_last_error says more. A null
+ * pointer, or one that is not aligned, is HP_VD_E_INVALID wherever an object or a place for
+ * a result is expected.
  *
  * In a child of a fork a set, and a pool whose buffers it did not inherit, are
  * HP_VD_E_NOTOPEN; clients, builders and the numbers of a pool are not for it to use. What C
- * cannot check: an object must not be used after its *_release, and must be one that a call
- * of this header gave; two threads must not free one buffer at a time.
+ * cannot check: an object must not be used after its *_release (a wait: after hp_wait_end),
+ * and must be one that a call of this header gave; two threads must not free one buffer at
+ * a time.
  */
 
 #ifndef HUGEPOOL_H
@@ -78,6 +80,16 @@
  The call was carried out.
  */
 #define HP_NOERROR 0
+
+/*
+ Not an error: a wait goes on.
+ */
+#define HP_PENDING 1
+
+/*
+ A token ended the wait. (The code that Windows has for what its user cancelled.)
+ */
+#define HP_E_CANCELLED 0x800704C7u
 
 /*
  The set is not open in this process.
@@ -170,9 +182,20 @@ typedef struct hp_pool hp_pool;
 typedef struct hp_publication hp_publication;
 
 /*
+ Ends waits of a pool, while others go on. Any number of waits may have one, one after
+ another or at once.
+ */
+typedef struct hp_token hp_token;
+
+/*
  A virtual device set.
  */
 typedef struct hp_vdi hp_vdi;
+
+/*
+ A wait that nobody sleeps for: of an event loop.
+ */
+typedef struct hp_wait hp_wait;
 
 /*
  Who may be at the other end, besides this process's own user.
@@ -683,18 +706,20 @@ uint32_t hp_pool_allocate(const hp_pool *pool,
                           void **buffer);
 
 /*
- As hp_pool_allocate, and waits up to `milliseconds` (0xffffffff: for ever) for a buffer
- if none is free: then HP_VD_E_TIMEOUT.
+ Takes `count` buffers, or none, each as hp_pool_allocate, and writes them to `buffers`,
+ which has `count` places: all null if it fails. HP_VD_E_INVALID, too, if the pool has
+ fewer that could do. Two threads at once cannot each keep half of what both need. With
+ `count` 0 `buffers` may be null. Never waits; allocates memory.
 
  # Safety
 
- As hp_pool_allocate.
+ `pool` points to a pool, `buffers` to `count` places for pointers, or they are null.
  */
-uint32_t hp_pool_allocate_timeout(const hp_pool *pool,
-                                  size_t size,
-                                  size_t alignment,
-                                  uint32_t milliseconds,
-                                  void **buffer);
+uint32_t hp_pool_allocate_many(const hp_pool *pool,
+                               size_t size,
+                               size_t alignment,
+                               size_t count,
+                               void **buffers);
 
 /*
  Takes back a buffer that was allocated for `size` bytes.
@@ -749,13 +774,23 @@ uint32_t hp_pool_request(const hp_pool *pool,
 uint32_t hp_pool_trim(const hp_pool *pool);
 
 /*
- Ends every wait, and every one to come, with HP_VD_E_ABORT.
+ Ends every wait, and every one to come, with HP_VD_E_ABORT. Requests that find a buffer
+ free are served as before. There is no way back.
 
  # Safety
 
  `pool` points to a pool, or is null.
  */
 uint32_t hp_pool_abort(const hp_pool *pool);
+
+/*
+ Whether hp_pool_abort was called. Never blocks.
+
+ # Safety
+
+ `pool` points to a pool, or is null.
+ */
+bool hp_pool_is_aborted(const hp_pool *pool);
 
 /*
  What the pool has and holds. Reads the kernel's view; not for the data path.
@@ -829,6 +864,45 @@ uint32_t hp_pool_exports(const hp_pool *pool,
                          hp_export *exports,
                          size_t room,
                          size_t *count);
+
+/*
+ Makes a token for waits of `pool`, which keeps the pool's memory until it is released.
+
+ # Safety
+
+ `pool` points to a pool, `token` to a place for a pointer, or they are null.
+ */
+uint32_t hp_token_new(const hp_pool *pool, hp_token **token);
+
+/*
+ Ends every wait that has this token, and every one that will, with HP_E_CANCELLED,
+ whenever it comes: before the wait, that takes a buffer if one is free, and ends at once
+ otherwise; who has been given a buffer keeps it. There is no way back. Never blocks;
+ allocates nothing.
+
+ # Safety
+
+ `token` points to a token, or is null.
+ */
+uint32_t hp_token_cancel(const hp_token *token);
+
+/*
+ Whether hp_token_cancel was called. Never blocks.
+
+ # Safety
+
+ `token` points to a token, or is null.
+ */
+bool hp_token_is_cancelled(const hp_token *token);
+
+/*
+ Drops a token, which no wait has any more. Null is nothing.
+
+ # Safety
+
+ `token` came from hp_token_new, and is not used after this.
+ */
+void hp_token_release(hp_token *token);
 
 /*
  Makes a set that is not open, and whose buffers clients may read and write. Release it
@@ -1019,6 +1093,110 @@ uint32_t hp_vdi_is_shared_buffer(const hp_vdi *set, const void *address);
  `set` points to a set, `stats` to a place for the numbers, or they are null.
  */
 uint32_t hp_vdi_stats(const hp_vdi *set, hp_stats *stats);
+
+/*
+ As hp_pool_allocate, and waits up to `milliseconds` (0xffffffff: for ever) for a buffer
+ if none is free: then HP_VD_E_TIMEOUT, or HP_VD_E_ABORT after hp_pool_abort.
+ HP_VD_E_BUSY if 65536 wait already.
+
+ # Safety
+
+ As hp_pool_allocate.
+ */
+uint32_t hp_pool_allocate_timeout(const hp_pool *pool,
+                                  size_t size,
+                                  size_t alignment,
+                                  uint32_t milliseconds,
+                                  void **buffer);
+
+/*
+ As hp_pool_allocate_timeout, and waits until `deadline`: nanoseconds on CLOCK_MONOTONIC
+ (UINT64_MAX: for ever). One in the past: a buffer that is free is taken, otherwise it
+ is HP_VD_E_TIMEOUT at once.
+
+ # Safety
+
+ As hp_pool_allocate.
+ */
+uint32_t hp_pool_allocate_deadline(const hp_pool *pool,
+                                   size_t size,
+                                   size_t alignment,
+                                   uint64_t deadline,
+                                   void **buffer);
+
+/*
+ As hp_pool_allocate_timeout, and waits no longer than until hp_token_cancel ends the
+ waits of `token`, one of this pool: then HP_E_CANCELLED. With one that was cancelled
+ before, a buffer that is free is taken, otherwise it is HP_E_CANCELLED at once.
+ HP_VD_E_INVALID if the token is that of another pool.
+
+ # Safety
+
+ As hp_pool_allocate; `token` points to a token, or is null.
+ */
+uint32_t hp_pool_allocate_cancellable(const hp_pool *pool,
+                                      size_t size,
+                                      size_t alignment,
+                                      uint32_t milliseconds,
+                                      const hp_token *token,
+                                      void **buffer);
+
+/*
+ Begins a wait for a buffer of `size` bytes at `alignment`, and does not block: a poll
+ is next, at once or when its descriptor is readable. It ends with hp_wait_end, and
+ counts as one that waits for a buffer, with its turn, until then. `*wait` is null if
+ it fails: as hp_pool_allocate_timeout, and HP_VD_E_UNEXPECTED if the system has no
+ descriptor for it. It keeps the pool's memory; end it before hp_pool_release, after
+ which nothing that it gives could be freed.
+
+ # Safety
+
+ `pool` points to a pool, `wait` to a place for a pointer, or they are null.
+ */
+uint32_t hp_wait_begin(const hp_pool *pool,
+                       size_t size,
+                       size_t alignment,
+                       hp_wait **wait);
+
+/*
+ The descriptor of a wait, for poll(2), epoll(7) and the like, level-triggered or
+ edge-triggered: readable when the wait may have got on, and hp_wait_poll is to be
+ called. It is one of eventfd(2), closed on exec and non-blocking. It is the wait's: the
+ caller neither reads, writes nor closes it, and forgets it before hp_wait_end. -1 if it
+ fails.
+
+ # Safety
+
+ `wait` points to a wait, `descriptor` to a place for a number, or they are null.
+ */
+uint32_t hp_wait_descriptor(const hp_wait *wait, int32_t *descriptor);
+
+/*
+ Gets on with a wait, and does not block. HP_NOERROR: `*buffer` is the caller's, as one
+ of hp_pool_allocate. HP_PENDING: `*buffer` is null, and the descriptor is not readable
+ until it is time for another poll. Any other code is that of hp_pool_allocate_timeout, and
+ the wait is over; once it is, it is HP_VD_E_PROTOCOL. A null `buffer` is
+ HP_VD_E_INVALID, and two polls at once HP_VD_E_BUSY; both change nothing.
+ HP_VD_E_NOTOPEN in a child of a fork.
+
+ # Safety
+
+ `wait` points to a wait, `buffer` to a place for a pointer, or they are null.
+ */
+uint32_t hp_wait_poll(const hp_wait *wait,
+                      void **buffer);
+
+/*
+ Ends a wait, whatever has become of it, and closes its descriptor. A buffer that came
+ and was not given by hp_wait_poll goes back, to who waits next if anybody does. Never
+ blocks. Null is nothing; nor is it anything in a child of a fork, where the wait is the
+ parent's.
+
+ # Safety
+
+ `wait` came from hp_wait_begin, nobody polls it, and it is not used after this.
+ */
+void hp_wait_end(hp_wait *wait);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -228,6 +228,14 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         }
     }
 
+    /// Whoever waits goes to sleep. For statistics.
+    pub fn note_sleep(&self, wait: &Wait) {
+        let request = wait.seat().request();
+        if let Some(line) = self.classes().find(request.size, request.alignment) {
+            self.lists.line().service(line.id()).note_sleep();
+        }
+    }
+
     /// The classes that may serve a request, and the largest that ever may while
     /// there are these.
     fn reach(&self, size: usize, alignment: usize) -> Result<(Ladder, usize), AllocError> {

@@ -328,6 +328,10 @@ pub enum AllocError {
     },
     /// [`Pool::abort`](crate::Pool::abort) ended the wait.
     Aborted,
+    /// [`CancelToken::cancel`](crate::CancelToken::cancel) ended the wait.
+    Cancelled,
+    /// The [`CancelToken`](crate::CancelToken) is that of another pool.
+    ForeignToken,
     /// There is no place left in the line.
     TooManyWaiters {
         /// How many that is.
@@ -402,6 +406,8 @@ impl fmt::Display for AllocError {
                 Bytes(size)
             ),
             Self::Aborted => write!(f, "the pool was told to end every wait"),
+            Self::Cancelled => write!(f, "the wait was cancelled by its token"),
+            Self::ForeignToken => write!(f, "the token is that of another pool"),
             Self::TooManyWaiters { limit } => {
                 write!(f, "the line has {limit} places, and all are taken")
             }

@@ -54,6 +54,8 @@ mod share;
 #[cfg(not(hugepool_loom))]
 mod buffer;
 #[cfg(not(hugepool_loom))]
+mod counters;
+#[cfg(not(hugepool_loom))]
 mod machine;
 #[cfg(not(hugepool_loom))]
 mod pool;
@@ -67,6 +69,8 @@ mod vdi;
 
 #[cfg(not(hugepool_loom))]
 pub use buffer::Buffer;
+#[cfg(not(hugepool_loom))]
+pub use counters::Counters;
 pub use error::{AllocError, BuildError, FreeError, OsError};
 #[cfg(not(hugepool_loom))]
 pub use machine::{
@@ -76,7 +80,7 @@ pub use pages::{Pages, Rung};
 #[cfg(all(feature = "async", not(hugepool_loom)))]
 pub use pool::Allocate;
 #[cfg(not(hugepool_loom))]
-pub use pool::{Builder, Class, Pool, Region, Trimmed};
+pub use pool::{Builder, CancelToken, Class, Pool, Region, Trimmed};
 #[cfg(not(hugepool_loom))]
 pub use stats::{ClassStats, SegmentStats, Stats};
 
@@ -102,6 +106,6 @@ pub mod model {
     pub use crate::sync::{Fault, plant};
     pub use crate::sys::cpu::run_on;
     pub use crate::vdi::{Call, Refusal, Stage, State};
-    pub use crate::wait::{Line as WaitLine, Request, Seat, Turn};
+    pub use crate::wait::{Cancel, Line as WaitLine, Request, Seat, Turn};
     pub use crate::word::{Batch, Index};
 }

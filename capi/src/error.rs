@@ -4,7 +4,7 @@
 
 use ::pool::share::ShareError;
 use ::pool::vdi::{self, Error};
-use ::pool::{AllocError, BuildError, FreeError};
+use ::pool::{AllocError, BuildError, FreeError, OsError};
 use std::cell::RefCell;
 use std::ffi::c_char;
 use std::fmt::{self, Display};
@@ -12,6 +12,10 @@ use std::time::Duration;
 
 /// The call was carried out.
 pub const HP_NOERROR: u32 = 0;
+/// Not an error: a wait goes on.
+pub const HP_PENDING: u32 = 1;
+/// A token ended the wait. (The code that Windows has for what its user cancelled.)
+pub const HP_E_CANCELLED: u32 = 0x8007_04c7;
 /// The set is not open in this process.
 pub const HP_VD_E_NOTOPEN: u32 = 0x8077_0002;
 /// Time is up.
@@ -83,6 +87,12 @@ pub enum Failure {
     },
     /// A descriptor is none.
     Descriptor { name: &'static str, given: i32 },
+    /// A wait has ended.
+    Over,
+    /// Another thread polls the wait.
+    Polled,
+    /// The system refused.
+    System(OsError),
 }
 
 impl Failure {
@@ -90,6 +100,7 @@ impl Failure {
         match self {
             Self::Pointer(_) => HP_VD_E_INVALID,
             Self::Alloc(AllocError::Aborted) => HP_VD_E_ABORT,
+            Self::Alloc(AllocError::Cancelled) => HP_E_CANCELLED,
             Self::Alloc(error) => Error::Alloc(*error).code(),
             Self::Build(error) => Error::Build(error.clone()).code(),
             Self::Free(error) => Error::Free(*error).code(),
@@ -97,6 +108,9 @@ impl Failure {
             Self::Text(_) | Self::Number { .. } | Self::Descriptor { .. } => HP_VD_E_INVALID,
             Self::Share(error) => error.code(),
             Self::Forked => HP_VD_E_NOTOPEN,
+            Self::Over => HP_VD_E_PROTOCOL,
+            Self::Polled => HP_VD_E_BUSY,
+            Self::System(_) => HP_VD_E_UNEXPECTED,
         }
     }
 }
@@ -116,6 +130,9 @@ impl Display for Failure {
                 write!(f, "{name} {given}: must be below {limit}")
             }
             Self::Descriptor { name, given } => write!(f, "{name}: {given} is no descriptor"),
+            Self::Over => write!(f, "the wait has ended"),
+            Self::Polled => write!(f, "another thread polls the wait"),
+            Self::System(error) => error.fmt(f),
         }
     }
 }

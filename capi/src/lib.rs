@@ -11,11 +11,14 @@
 mod builder;
 mod client;
 mod error;
+mod event;
 mod handle;
 mod peers;
 mod pool;
 mod publish;
+mod token;
 mod vdi;
+mod wait;
 
 /// The version of this interface: a program that was built against another one must not
 /// use it.

@@ -2,7 +2,7 @@
 //!
 //! Owns: its calls in C. Uses: `error`, the library. Used by: C and C++ programs.
 
-use crate::error::{Failure, HP_NOERROR, done, is_good, limit, object, put, release};
+use crate::error::{Failure, HP_NOERROR, done, is_good, object, put, release};
 use ::pool::Pool;
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn hp_pool_release(pool: *mut hp_pool) {
 }
 
 /// The pool, unless this is a child of a fork that does not have its buffers.
-fn here(pool: &hp_pool) -> Result<&hp_pool, Failure> {
+pub fn here(pool: &hp_pool) -> Result<&hp_pool, Failure> {
     match pool.0.is_left_behind() {
         true => Err(Failure::Forked),
         false => Ok(pool),
@@ -119,33 +119,46 @@ unsafe extern "C" fn allocate_slow(
     done(start.and_then(|start| unsafe { put(buffer, start.as_ptr().cast(), "buffer") }))
 }
 
-/// As hp_pool_allocate, and waits up to `milliseconds` (0xffffffff: for ever) for a buffer
-/// if none is free: then HP_VD_E_TIMEOUT.
+/// Takes `count` buffers, or none, each as hp_pool_allocate, and writes them to `buffers`,
+/// which has `count` places: all null if it fails. HP_VD_E_INVALID, too, if the pool has
+/// fewer that could do. Two threads at once cannot each keep half of what both need. With
+/// `count` 0 `buffers` may be null. Never waits; allocates memory.
 ///
 /// # Safety
 ///
-/// As hp_pool_allocate.
+/// `pool` points to a pool, `buffers` to `count` places for pointers, or they are null.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn hp_pool_allocate_timeout(
+pub unsafe extern "C" fn hp_pool_allocate_many(
     pool: *const hp_pool,
     size: usize,
     alignment: usize,
-    milliseconds: u32,
-    buffer: *mut *mut c_void,
+    count: usize,
+    buffers: *mut *mut c_void,
 ) -> u32 {
+    let room = count == 0 || is_good(buffers);
+    if room {
+        // SAFETY: the caller says so.
+        (0..count).for_each(|at| unsafe { buffers.add(at).write(null_mut()) });
+    }
     // SAFETY: the caller says so.
-    let (pool, clear) = unsafe { (object(pool, "pool"), put(buffer, null_mut(), "buffer")) };
-    let start = pool.and_then(here).and_then(|pool| {
-        clear?;
-        let taken = pool
-            .0
-            .allocate_timeout(size, alignment, limit(milliseconds));
-        // It is of this pool.
-        let raw = pool.0.into_raw(taken.map_err(Failure::Alloc)?);
-        raw.map_err(|_| Failure::Pointer("pool"))
-    });
-    // SAFETY: the caller says so.
-    done(start.and_then(|start| unsafe { put(buffer, start.as_ptr().cast(), "buffer") }))
+    let taken = unsafe { object(pool, "pool") }
+        .and_then(here)
+        .and_then(|pool| {
+            if !room {
+                return Err(Failure::Pointer("buffers"));
+            }
+            let taken = pool.0.allocate_many(size, alignment, count);
+            taken.map(|taken| (pool, taken)).map_err(Failure::Alloc)
+        });
+    done(taken.map(|(pool, taken)| {
+        for (at, buffer) in taken.into_iter().enumerate() {
+            // It is of this pool.
+            if let Ok(start) = pool.0.into_raw(buffer) {
+                // SAFETY: the caller says so: there are no more than `count`.
+                unsafe { buffers.add(at).write(start.as_ptr().cast()) };
+            }
+        }
+    }))
 }
 
 /// Takes back a buffer that was allocated for `size` bytes.
@@ -255,7 +268,8 @@ pub unsafe extern "C" fn hp_pool_trim(pool: *const hp_pool) -> u32 {
     }))
 }
 
-/// Ends every wait, and every one to come, with HP_VD_E_ABORT.
+/// Ends every wait, and every one to come, with HP_VD_E_ABORT. Requests that find a buffer
+/// free are served as before. There is no way back.
 ///
 /// # Safety
 ///
@@ -265,6 +279,18 @@ pub unsafe extern "C" fn hp_pool_abort(pool: *const hp_pool) -> u32 {
     // SAFETY: the caller says so.
     let pool = unsafe { object(pool, "pool") };
     done(pool.map(|pool| pool.0.abort()))
+}
+
+/// Whether hp_pool_abort was called. Never blocks.
+///
+/// # Safety
+///
+/// `pool` points to a pool, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_pool_is_aborted(pool: *const hp_pool) -> bool {
+    // SAFETY: the caller says so.
+    let pool = unsafe { object(pool, "pool") };
+    pool.is_ok_and(|pool| pool.0.is_aborted())
 }
 
 /// What the pool has and holds. Reads the kernel's view; not for the data path.

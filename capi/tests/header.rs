@@ -33,11 +33,12 @@ fn the_header_is_that_of_the_source() {
 fn in_hexadecimal(header: &str) -> String {
     let lines = header.lines().map(|line| {
         let code = line
-            .strip_prefix("#define HP_VD_E_")
+            .strip_prefix("#define HP_")
             .and_then(|rest| rest.split_once(' '))
+            .filter(|(name, _)| name.starts_with("VD_E_") || name.starts_with("E_"))
             .and_then(|(name, number)| Some((name, number.parse::<u32>().ok()?)));
         match code {
-            Some((name, number)) => format!("#define HP_VD_E_{name} {number:#010X}u\n"),
+            Some((name, number)) => format!("#define HP_{name} {number:#010X}u\n"),
             None => format!("{line}\n"),
         }
     });

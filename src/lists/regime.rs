@@ -244,10 +244,16 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// A `membarrier(2)` is about to be made for `class`, if the caches need any.
     pub(super) fn note_barrier(&self, class: ClassId) {
-        if self.caches.disturbs() {
+        if !cfg!(hugepool_loom) && self.caches.disturbs() {
             let barriers = &self.regime(class).barriers;
             barriers.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// How many requests for `class` were refused.
+    pub fn refusals(&self, class: ClassId) -> u64 {
+        let of = |cpu| self.ledger(cpu, class).failures.load(Ordering::Relaxed);
+        (0..self.caches.cpus()).map(of).sum()
     }
 
     /// How many there were.

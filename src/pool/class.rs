@@ -3,7 +3,7 @@
 //! Owns: the shortest way to a buffer of one size and alignment. Uses: the
 //! pool's shared part. Used by: callers.
 
-use super::{Handle, Shared};
+use super::{Handle, Pool, Shared};
 use crate::buffer::Buffer;
 use crate::catalog::Taken;
 use crate::class::Line;
@@ -69,9 +69,32 @@ impl Class {
         self.alignment
     }
 
+    /// Another handle of the pool, for what is not the matter of one class. Never blocks.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+    /// let class = pool.class(4096, 4096)?;
+    /// assert_eq!(class.pool().stats().capacity(), 4);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn pool(&self) -> Pool {
+        Pool {
+            handle: self.handle.clone(),
+        }
+    }
+
     #[inline]
-    fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &Shared {
         self.handle.shared()
+    }
+
+    #[inline(always)]
+    pub(super) fn line(&self) -> &Line {
+        // SAFETY: the pool, of which the line is a part, lives as long as the
+        // handle.
+        unsafe { self.line.as_ref() }
     }
 
     /// Takes a buffer of [`size`](Self::size) bytes. As
@@ -84,10 +107,7 @@ impl Class {
     /// away and no other fits.
     #[inline(always)]
     pub fn allocate(&self) -> Result<Buffer, AllocError> {
-        // SAFETY: the pool, of which the line is a part, lives as long as the
-        // handle.
-        let line = unsafe { self.line.as_ref() };
-        let catalog = &self.shared().catalog;
+        let (line, catalog) = (self.line(), &self.shared().catalog);
         let taken = match catalog.lists().take_cached(line) {
             Some(index) => Taken { line, index },
             None => catalog.take_slow(self.size, self.alignment)?,
@@ -95,8 +115,37 @@ impl Class {
         Ok(Buffer::new(taken, self.size))
     }
 
+    /// Takes `count` buffers of [`size`](Self::size) bytes, or none: see
+    /// [`Pool::allocate_many`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::allocate_many`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+    /// let class = pool.class(4096, 4096)?;
+    /// let buffers = class.allocate_many(3)?;
+    /// assert!(class.allocate_many(2).is_err());
+    /// assert_eq!(class.available(), 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn allocate_many(&self, count: usize) -> Result<Vec<Buffer>, AllocError> {
+        self.handle.allocate_many(self.size, self.alignment, count)
+    }
+
     /// How many buffers one caller could take now; see
     /// [`Pool::available`](crate::Pool::available).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+    /// let class = pool.class(4096, 4096)?;
+    /// let buffer = class.allocate()?;
+    /// assert_eq!(class.available(), 3);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn available(&self) -> usize {
         let catalog = &self.shared().catalog;

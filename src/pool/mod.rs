@@ -5,7 +5,7 @@
 //!
 //! # How long a pool lives
 //!
-//! Handles (`Pool`, `Class`) are counted; buffers are not. The drop of the last
+//! Handles (`Pool`, `Class`, `CancelToken`) are counted; buffers are not. The drop of the last
 //! handle closes every free list, which counts the buffers that are home, and
 //! from then on a buffer that comes home finds its list closed and counts
 //! itself (`home`). Whoever brings the last one tears the pool down: the last
@@ -14,6 +14,7 @@
 //! for.
 
 mod builder;
+mod cancel;
 mod class;
 mod raw;
 mod shared;
@@ -23,6 +24,7 @@ mod wait;
 
 pub use builder::Builder;
 pub(crate) use builder::{check_prefix, geometry};
+pub use cancel::CancelToken;
 pub use class::Class;
 #[cfg(feature = "async")]
 pub use task::Allocate;
@@ -32,6 +34,7 @@ use crate::buffer::Buffer;
 use crate::cache::Kind;
 use crate::catalog::{Catalog, Holder};
 use crate::class::Geometry;
+use crate::counters::Counters;
 use crate::error::{AllocError, BuildError};
 use crate::lists::Given;
 use crate::record::{State, States};
@@ -224,6 +227,17 @@ impl Handle {
         // SAFETY: the pool lives at least as long as this handle.
         unsafe { self.0.as_ref() }
     }
+
+    fn allocate_many(
+        &self,
+        size: usize,
+        alignment: usize,
+        count: usize,
+    ) -> Result<Vec<Buffer>, AllocError> {
+        let taken = self.shared().catalog.take_many(size, alignment, count)?;
+        let taken = taken.into_iter();
+        Ok(taken.map(|taken| Buffer::new(taken, size)).collect())
+    }
 }
 
 impl Clone for Handle {
@@ -362,12 +376,7 @@ impl Pool {
         alignment: usize,
         count: usize,
     ) -> Result<Vec<Buffer>, AllocError> {
-        let catalog = &self.shared().catalog;
-        let taken = catalog.take_many(size, alignment, count)?;
-        Ok(taken
-            .into_iter()
-            .map(|taken| Buffer::new(taken, size))
-            .collect())
+        self.handle.allocate_many(size, alignment, count)
     }
 
     /// The class that serves `size` bytes at `alignment`, resolved once: the
@@ -491,6 +500,31 @@ impl Pool {
                 })
                 .collect()
         })
+    }
+
+    /// What the pool has counted: waits and how they ended, refusals, system calls. Enters
+    /// no kernel, allocates nothing, looks at no segment: some loads for each class and
+    /// processor. Lock-free.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 1).prefault(false).build()?;
+    /// let buffer = pool.allocate(4096, 4096)?;
+    /// let limit = std::time::Duration::from_millis(1);
+    /// assert!(pool.allocate_timeout(4096, 4096, limit).is_err());
+    /// let counters = pool.counters();
+    /// assert_eq!((counters.waits, counters.timed_out), (1, 1));
+    /// assert!(counters.longest_wait >= limit);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters::of(self.shared())
+    }
+
+    /// Forgets the longest wait so far. Lock-free.
+    pub fn reset_marks(&self) {
+        self.shared().catalog.lists().line().reset_longest();
     }
 
     /// What the pool has, holds and has done. Reads the kernel's view of every

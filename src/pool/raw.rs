@@ -11,7 +11,7 @@
 //!
 //! Whatever is wrong with it is found out by a slower look-up.
 
-use super::Pool;
+use super::{Class, Pool, Shared};
 use crate::buffer::Buffer;
 use crate::catalog::Taken;
 use crate::error::{AllocError, FreeError};
@@ -44,7 +44,7 @@ impl Pool {
             return Ok(start);
         }
         let taken = self.shared().catalog.take_slow(size, alignment)?;
-        Ok(self.mark_raw(taken, size))
+        Ok(self.shared().mark_raw(taken, size))
     }
 
     /// As `allocate_raw` from this processor's cache alone: `None` proves nothing. For
@@ -53,14 +53,7 @@ impl Pool {
     #[inline(always)]
     pub fn allocate_raw_cached(&self, size: usize, alignment: usize) -> Option<NonNull<u8>> {
         let taken = self.shared().catalog.take_cached(size, alignment)?;
-        Some(self.mark_raw(taken, size))
-    }
-
-    #[inline(always)]
-    fn mark_raw(&self, taken: Taken<'_>, size: usize) -> NonNull<u8> {
-        // A class is at most 1 GiB, so the size fits.
-        self.shared().state(taken.index).go_out(size as u32);
-        taken.data()
+        Some(self.shared().mark_raw(taken, size))
     }
 
     /// Takes back a buffer that [`allocate_raw`](Self::allocate_raw) gave for
@@ -84,7 +77,7 @@ impl Pool {
         // SAFETY: the caller says so.
         match unsafe { self.free_raw_if_right(start, size) } {
             true => Ok(()),
-            false => Err(self.fault(start.addr(), size)),
+            false => Err(self.shared().fault(start.addr(), size)),
         }
     }
 
@@ -96,14 +89,8 @@ impl Pool {
     #[doc(hidden)]
     #[inline(always)]
     pub unsafe fn free_raw_if_right(&self, start: *mut u8, size: usize) -> bool {
-        let Some(taken) = self.unmark_raw(start, size) else {
-            return false;
-        };
-        // Our handle keeps the pool open, so this is not its last buffer and no
-        // other handle its last.
-        let lists = self.shared().catalog.lists();
-        let _home = lists.give(taken.line, taken.index);
-        true
+        // SAFETY: the caller says so; this is a handle.
+        unsafe { self.shared().free_raw_if_right(start, size) }
     }
 
     /// Makes a buffer's owner a raw pointer: as if it had come from
@@ -114,7 +101,9 @@ impl Pool {
             return Err(buffer);
         }
         let len = buffer.len();
-        Ok(self.mark_raw(buffer.forget(self.shared().catalog.classes()), len))
+        Ok(self
+            .shared()
+            .mark_raw(buffer.forget(self.shared().catalog.classes()), len))
     }
 
     /// Makes a raw pointer a [`Buffer`] of `size` bytes.
@@ -128,20 +117,108 @@ impl Pool {
     /// As [`free_raw`](Self::free_raw): `start` must be the caller's own, and if
     /// it succeeds the pointer must not be used any more.
     pub unsafe fn from_raw(&self, start: *mut u8, size: usize) -> Result<Buffer, FreeError> {
-        match self.unmark_raw(start, size) {
+        match self.shared().unmark_raw(start, size) {
             Some(taken) => Ok(Buffer::new(taken, size)),
-            None => Err(self.fault(start.addr(), size)),
+            None => Err(self.shared().fault(start.addr(), size)),
         }
+    }
+}
+
+impl Class {
+    /// Takes a buffer of [`size`](Self::size) bytes as a raw pointer; otherwise as
+    /// [`allocate`](Self::allocate). It goes back by [`free_raw`](Self::free_raw), or by
+    /// [`Pool::free_raw`] with that size: see [`Pool::allocate_raw`].
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate`](Self::allocate).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+    /// let class = pool.class(4096, 4096)?;
+    /// let start = class.allocate_raw()?;
+    /// // SAFETY: allocated just now by this class, and freed once.
+    /// unsafe { class.free_raw(start.as_ptr())? };
+    /// # Ok(()) }
+    /// ```
+    #[inline(always)]
+    pub fn allocate_raw(&self) -> Result<NonNull<u8>, AllocError> {
+        let (line, catalog) = (self.line(), &self.shared().catalog);
+        let taken = match catalog.lists().take_cached(line) {
+            Some(index) => Taken { line, index },
+            None => catalog.take_slow(self.size, self.alignment)?,
+        };
+        Ok(self.shared().mark_raw(taken, self.size))
+    }
+
+    /// Takes back a buffer that [`allocate_raw`](Self::allocate_raw) gave, or that
+    /// [`Pool::allocate_raw`] gave for this class's [`size`](Self::size). Lock-free; never
+    /// blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::free_raw`]; nothing has changed then.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+    /// use hugepool::FreeError;
+    ///
+    /// let class = pool.class(4096, 4096)?;
+    /// let start = class.allocate_raw()?.as_ptr();
+    /// // SAFETY: allocated just now; refused the second time, which changes nothing.
+    /// let (freed, again) = unsafe { (class.free_raw(start), class.free_raw(start)) };
+    /// assert!(freed.is_ok());
+    /// assert!(matches!(again, Err(FreeError::NotAllocated { .. })));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Safety
+    ///
+    /// As [`Pool::free_raw`].
+    #[inline(always)]
+    pub unsafe fn free_raw(&self, start: *mut u8) -> Result<(), FreeError> {
+        // SAFETY: the caller says so; this is a handle.
+        match unsafe { self.shared().free_raw_if_right(start, self.size) } {
+            true => Ok(()),
+            false => Err(self.shared().fault(start.addr(), self.size)),
+        }
+    }
+}
+
+/// What a buffer's record says of it as a raw pointer.
+impl Shared {
+    #[inline(always)]
+    fn mark_raw(&self, taken: Taken<'_>, size: usize) -> NonNull<u8> {
+        // A class is at most 1 GiB, so the size fits.
+        self.state(taken.index).go_out(size as u32);
+        taken.data()
+    }
+
+    /// Takes back a buffer that is out as `start` with `size` bytes. False: it is refused.
+    ///
+    /// # Safety
+    ///
+    /// As for `Pool::free_raw`. The caller has a handle.
+    #[inline(always)]
+    unsafe fn free_raw_if_right(&self, start: *mut u8, size: usize) -> bool {
+        let Some(taken) = self.unmark_raw(start, size) else {
+            return false;
+        };
+        // The caller's handle keeps the pool open, so this is not its last buffer and no
+        // other handle its last.
+        let _home = self.catalog.lists().give(taken.line, taken.index);
+        true
     }
 
     /// The buffer that is out as `start` with `size` bytes, and is no longer. `None`: there
     /// is none, and nothing has changed.
     #[inline(always)]
     fn unmark_raw(&self, start: *mut u8, size: usize) -> Option<Taken<'_>> {
-        let shared = self.shared();
-        let classes = shared.catalog.classes();
-        if let Some((line, index)) = shared.arena.buffer_at(classes, start.addr()) {
-            let state = shared.state(index);
+        let classes = self.catalog.classes();
+        if let Some((line, index)) = self.arena.buffer_at(classes, start.addr()) {
+            let state = self.state(index);
             // Relaxed: the caller got the pointer from whoever wrote it, and says
             // that the buffer is its own. 0 says that it is not out, and is no
             // size.
@@ -157,8 +234,7 @@ impl Pool {
     #[cold]
     #[inline(never)]
     fn fault(&self, address: usize, given: usize) -> FreeError {
-        let shared = self.shared();
-        let Some(place) = shared.arena.place(shared.catalog.classes(), address) else {
+        let Some(place) = self.arena.place(self.catalog.classes(), address) else {
             return FreeError::Foreign { address };
         };
         let start = place.start;
@@ -166,7 +242,7 @@ impl Pool {
             return FreeError::Interior { address, start };
         }
         // Relaxed: as above.
-        match shared.state(place.index).size.load(Ordering::Relaxed) as usize {
+        match self.state(place.index).size.load(Ordering::Relaxed) as usize {
             0 => FreeError::NotAllocated { address },
             allocated => FreeError::WrongSize {
                 address,

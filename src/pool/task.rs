@@ -58,7 +58,7 @@ impl Allocate {
             return Ok(None);
         };
         waiter.register(cx.waker());
-        match waiter.advance()? {
+        match waiter.advance(None)? {
             Next::Buffer(buffer) => return Ok(Some(buffer)),
             Next::Sleep if waiter.is_sure() => {}
             // Nobody may wake it: it is polled again and again.
@@ -125,7 +125,25 @@ impl Pool {
 }
 
 impl Class {
+    /// Takes a buffer as [`allocate`](Self::allocate) does, once one is free: see
+    /// [`Pool::allocate_async`].
+    ///
+    /// # Errors
+    ///
     /// As [`Pool::allocate_async`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 1).prefault(false).build()?;
+    /// use std::future::Future;
+    /// use std::pin::pin;
+    /// use std::task::{Context, Waker};
+    ///
+    /// let class = pool.class(4096, 4096)?;
+    /// let mut context = Context::from_waker(Waker::noop());
+    /// assert!(pin!(class.allocate_async()).poll(&mut context).is_ready());
+    /// # Ok(()) }
+    /// ```
     pub fn allocate_async(&self) -> Allocate {
         Allocate::new(self.handle.clone(), self.size, self.alignment)
     }

@@ -7,14 +7,15 @@
 //!   try ──▶ look a while ──▶ stand in line ──▶ look ──▶ sleep ─┐
 //!                                               ▲              │
 //!                                               └──────────────┤
-//!           buffer, time is up, aborted, no such class ◀───────┘
+//!      buffer, time is up, aborted, cancelled, no such class ◀─┘
 //! ```
 
 use super::{Class, Handle, Pool};
 use crate::buffer::Buffer;
 use crate::error::AllocError;
 use crate::lists::Wait;
-use crate::wait::{Line, Turn};
+use crate::sys::clock;
+use crate::wait::{Cancel, Line, Outcome, Turn};
 use std::time::{Duration, Instant};
 
 /// How long a thread sleeps that cannot be sure to be woken (`Wait::is_sure`)
@@ -31,6 +32,8 @@ pub struct Waiter {
     size: usize,
     /// Until it ends.
     wait: Option<Wait>,
+    /// When it began, in nanoseconds.
+    since: u64,
 }
 
 /// What a waiter is to do next.
@@ -50,8 +53,17 @@ pub enum Begun {
 }
 
 impl Handle {
-    fn line(&self) -> &Line {
+    pub(super) fn line(&self) -> &Line {
         self.shared().catalog.lists().line()
+    }
+
+    /// Who told every wait to end, or those of `cancel`; `None`: nobody.
+    fn ended(&self, cancel: Option<&Cancel>) -> Option<AllocError> {
+        if self.line().is_aborted() {
+            return Some(AllocError::Aborted);
+        }
+        let cancelled = cancel.is_some_and(Cancel::is_cancelled);
+        cancelled.then_some(AllocError::Cancelled)
     }
 
     /// Takes a buffer, or stands in line for one, as a `task` that is polled or a
@@ -78,14 +90,15 @@ impl Handle {
             handle: self.clone(),
             size,
             wait: Some(wait),
+            since: clock::now(),
         }))
     }
 }
 
 impl Waiter {
     /// Gets on as far as is possible without sleeping. Whatever would wake it is
-    /// set up before.
-    pub fn advance(&mut self) -> Result<Next, AllocError> {
+    /// set up before. It ends if `cancel` says so, which its place is marked with.
+    pub fn advance(&mut self, cancel: Option<&Cancel>) -> Result<Next, AllocError> {
         let catalog = &self.handle.shared().catalog;
         let line = catalog.lists().line();
         let Some(wait) = &mut self.wait else {
@@ -94,23 +107,33 @@ impl Waiter {
         let looked = catalog.look(wait);
         let goes_on = !wait.is_over()
             && !matches!(line.turn(wait.seat()), Turn::Given(..) | Turn::Aborted)
-            && !line.is_aborted();
+            && self.handle.ended(cancel).is_none();
         if goes_on && looked.is_ok() {
             return Ok(Next::Sleep);
         }
         // A buffer may have come whatever else happened.
-        if let Some(buffer) = self.end() {
-            return Ok(Next::Buffer(buffer));
-        }
-        looked?;
-        Err(AllocError::Aborted)
+        let error = match looked {
+            Ok(()) => self.handle.ended(cancel).unwrap_or(AllocError::Aborted),
+            Err(error) => error,
+        };
+        let outcome = match error {
+            AllocError::Aborted => Outcome::Aborted,
+            AllocError::Cancelled => Outcome::Cancelled,
+            _ => Outcome::Failed,
+        };
+        self.end(outcome).map(Next::Buffer).ok_or(error)
     }
 
-    /// Leaves the line, with what came meanwhile.
-    fn end(&mut self) -> Option<Buffer> {
+    /// Leaves the line, with what came meanwhile, or in vain because of `outcome`.
+    fn end(&mut self, outcome: Outcome) -> Option<Buffer> {
         let wait = self.wait.take()?;
         let catalog = &self.handle.shared().catalog;
-        let given = catalog.lists().end_wait(wait)?;
+        let lists = catalog.lists();
+        let served = wait.is_over() || matches!(lists.line().turn(wait.seat()), Turn::Given(..));
+        let outcome = if served { Outcome::Served } else { outcome };
+        let waited = clock::now().saturating_sub(self.since);
+        lists.line().note_ended(wait.seat(), outcome, waited);
+        let given = lists.end_wait(wait)?;
         Some(Buffer::new(catalog.taken(given), self.size))
     }
 
@@ -127,22 +150,31 @@ impl Waiter {
         let Some(wait) = &self.wait else { return };
         let soon = Instant::now() + if wait.is_sure() { SURE } else { UNSURE };
         let until = deadline.map_or(soon, |deadline| deadline.min(soon));
+        self.handle.shared().catalog.note_sleep(wait);
         self.handle
             .line()
             .bell(wait.seat())
             .sleep(rings, Some(until));
     }
 
-    /// Waits until `deadline`, for ever without one. `None`: it has passed.
-    fn block(mut self, deadline: Option<Instant>) -> Result<Option<Buffer>, AllocError> {
+    /// Waits until `deadline`, for ever without one, or until `cancel` says that it is to
+    /// end. `None`: the deadline has passed.
+    fn block(
+        mut self,
+        deadline: Option<Instant>,
+        cancel: Option<&Cancel>,
+    ) -> Result<Option<Buffer>, AllocError> {
+        if let (Some(wait), Some(cancel)) = (&self.wait, cancel) {
+            self.handle.line().mark(wait.seat(), cancel);
+        }
         loop {
             // Before the look at what it rings for.
             let rings = self.rings();
-            match self.advance()? {
+            match self.advance(cancel)? {
                 Next::Buffer(buffer) => return Ok(Some(buffer)),
                 Next::Sleep if deadline.is_some_and(has_passed) => {
                     // One may have come in the last moment.
-                    return Ok(self.end());
+                    return Ok(self.end(Outcome::TimedOut));
                 }
                 Next::Sleep => self.sleep(rings, deadline),
             }
@@ -172,19 +204,20 @@ fn has_passed(deadline: Instant) -> bool {
 impl Drop for Waiter {
     fn drop(&mut self) {
         // A buffer that came meanwhile is dropped, and goes to the next in line.
-        drop(self.end());
+        drop(self.end(Outcome::Cancelled));
     }
 }
 
 impl Handle {
     /// `until` says when the wait ends: `None` is never. It is asked when there is
-    /// nothing to be had at once.
+    /// nothing to be had at once. `cancel` may end the wait before that.
     fn allocate_deadline(
         &self,
         size: usize,
         alignment: usize,
         until: impl FnOnce() -> Option<Instant>,
         limit: Duration,
+        cancel: Option<&Cancel>,
     ) -> Result<Buffer, AllocError> {
         let catalog = &self.shared().catalog;
         if let Some(taken) = catalog.take_cached(size, alignment) {
@@ -199,32 +232,40 @@ impl Handle {
             alignment,
             limit,
         };
-        if deadline.is_some_and(has_passed) {
+        if deadline.is_some_and(has_passed) || cancel.is_some_and(Cancel::is_cancelled) {
             // Nobody stands in line for nothing.
             return match catalog.take_slow(size, alignment) {
                 Ok(taken) => Ok(Buffer::new(taken, size)),
-                Err(AllocError::Exhausted { .. }) if self.line().is_aborted() => {
-                    Err(AllocError::Aborted)
-                }
-                Err(AllocError::Exhausted { .. }) => Err(timed_out),
+                Err(AllocError::Exhausted { .. }) => Err(self.ended(cancel).unwrap_or(timed_out)),
                 Err(other) => Err(other),
             };
         }
         match self.begin_wait(size, alignment, false)? {
             Begun::Buffer(buffer) => Ok(buffer),
-            Begun::Waiter(waiter) => waiter.block(deadline)?.ok_or(timed_out),
+            Begun::Waiter(waiter) => waiter.block(deadline, cancel)?.ok_or(timed_out),
         }
     }
 
-    fn allocate_timeout(
+    pub(super) fn allocate_timeout(
         &self,
         size: usize,
         alignment: usize,
         limit: Duration,
+        cancel: Option<&Cancel>,
     ) -> Result<Buffer, AllocError> {
         // A limit that is too far away to be named is none.
         let until = || Instant::now().checked_add(limit);
-        self.allocate_deadline(size, alignment, until, limit)
+        self.allocate_deadline(size, alignment, until, limit, cancel)
+    }
+
+    fn allocate_until(
+        &self,
+        size: usize,
+        alignment: usize,
+        deadline: Instant,
+    ) -> Result<Buffer, AllocError> {
+        let limit = deadline.saturating_duration_since(Instant::now());
+        self.allocate_deadline(size, alignment, || Some(deadline), limit, None)
     }
 }
 
@@ -279,7 +320,7 @@ impl Pool {
         alignment: usize,
         limit: Duration,
     ) -> Result<Buffer, AllocError> {
-        self.handle.allocate_timeout(size, alignment, limit)
+        self.handle.allocate_timeout(size, alignment, limit, None)
     }
 
     /// As [`allocate_timeout`](Self::allocate_timeout), waiting until `deadline`.
@@ -289,20 +330,31 @@ impl Pool {
     /// # Errors
     ///
     /// As [`allocate_timeout`](Self::allocate_timeout).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 1).prefault(false).build()?;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let deadline = Instant::now() + Duration::from_millis(1);
+    /// let buffer = pool.allocate_deadline(4096, 4096, deadline)?;
+    /// assert!(pool.allocate_deadline(4096, 4096, deadline).is_err());
+    /// # Ok(()) }
+    /// ```
     pub fn allocate_deadline(
         &self,
         size: usize,
         alignment: usize,
         deadline: Instant,
     ) -> Result<Buffer, AllocError> {
-        let limit = deadline.saturating_duration_since(Instant::now());
-        self.handle
-            .allocate_deadline(size, alignment, || Some(deadline), limit)
+        self.handle.allocate_until(size, alignment, deadline)
     }
 
     /// Ends every wait that is under way, and every one to come, with
     /// [`AllocError::Aborted`]. Requests that find a buffer free are served as
     /// before. There is no way back. Lock-free; wakes whoever waits.
+    /// [`CancelToken::cancel`](super::CancelToken::cancel) ends some waits, and not the
+    /// others.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -319,6 +371,22 @@ impl Pool {
     pub fn abort(&self) {
         self.handle.line().abort();
     }
+
+    /// Whether [`abort`](Self::abort) was called: who waits, on whatever thread, is told to
+    /// end. One load; never blocks.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 1).prefault(false).build()?;
+    /// assert!(!pool.is_aborted());
+    /// pool.abort();
+    /// assert!(pool.is_aborted());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn is_aborted(&self) -> bool {
+        self.handle.line().is_aborted()
+    }
 }
 
 impl Class {
@@ -328,8 +396,38 @@ impl Class {
     /// # Errors
     ///
     /// As [`Pool::allocate_timeout`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 1).prefault(false).build()?;
+    /// use std::time::Duration;
+    ///
+    /// let class = pool.class(4096, 4096)?;
+    /// let buffer = class.allocate_timeout(Duration::from_secs(1))?;
+    /// assert!(class.allocate_timeout(Duration::from_millis(1)).is_err());
+    /// # Ok(()) }
+    /// ```
     pub fn allocate_timeout(&self, limit: Duration) -> Result<Buffer, AllocError> {
-        self.handle
-            .allocate_timeout(self.size, self.alignment, limit)
+        (self.handle).allocate_timeout(self.size, self.alignment, limit, None)
+    }
+
+    /// As [`allocate_timeout`](Self::allocate_timeout), waiting until `deadline`: see
+    /// [`Pool::allocate_deadline`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::allocate_timeout`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 1).prefault(false).build()?;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let class = pool.class(4096, 4096)?;
+    /// let buffer = class.allocate_deadline(Instant::now() + Duration::from_secs(1))?;
+    /// # Ok(()) }
+    /// ```
+    pub fn allocate_deadline(&self, deadline: Instant) -> Result<Buffer, AllocError> {
+        (self.handle).allocate_until(self.size, self.alignment, deadline)
     }
 }

@@ -310,6 +310,11 @@ pub enum Fault {
     LeaveCalled,
     /// A section that puts a buffer in commits with `Relaxed` instead of `Release`.
     SectionRelaxed,
+    /// No full fence between marking a wait that can be cancelled and looking whether it
+    /// is.
+    NoMarkFence,
+    /// No full fence between cancelling waits and looking for them.
+    NoCancelFence,
 }
 
 impl Fault {
@@ -372,6 +377,8 @@ impl Fault {
         Self::NoArm,
         Self::LeaveCalled,
         Self::SectionRelaxed,
+        Self::NoMarkFence,
+        Self::NoCancelFence,
     ];
 }
 

@@ -137,7 +137,9 @@ impl Error {
         match self {
             Self::Protocol { .. } => VD_E_PROTOCOL,
             Self::Forked { .. } => VD_E_NOTOPEN,
-            Self::Aborted { .. } | Self::Alloc(AllocError::Aborted) => VD_E_ABORT,
+            Self::Aborted { .. } | Self::Alloc(AllocError::Aborted | AllocError::Cancelled) => {
+                VD_E_ABORT
+            }
             Self::BlockSize { .. }
             | Self::Alignment { .. }
             | Self::TransferSize { .. }

@@ -48,18 +48,20 @@
 //! A child of a fork has the places of threads that it does not have. Tickets carry the
 //! count of forks, and those of another count are nobody's.
 
+mod cancel;
 mod occupied;
 mod service;
 mod tally;
 mod waker;
 
-pub use service::{Served, Service};
+pub use cancel::Cancel;
+pub use service::Service;
 pub use tally::{BINS, Outcome, Tally};
 
 use crate::class::{ClassId, Line as Class, MAX_CLASSES};
 #[cfg(hugepool_loom)]
 use crate::sync::announces_nothing;
-use crate::sync::{AtomicU64, Ordering, fault, fence, shield};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fault, fence, shield};
 use crate::sys::bell::Bell;
 use crate::sys::fork;
 use crate::table::{Table, Zeroed};
@@ -111,6 +113,8 @@ struct Place {
     reach: AtomicU64,
     /// How a thread is woken.
     bell: Bell,
+    /// Who may end this wait alone; 0: nobody. See `cancel`.
+    mark: AtomicU32,
     /// How a task is woken.
     waker: WakerCell,
 }
@@ -486,6 +490,8 @@ impl Line {
     /// Ends the wait at `seat`.
     pub fn leave(&self, seat: Seat) -> Left {
         let place = self.place(seat.id);
+        // Relaxed: read with the standing that the next owner of the place releases.
+        place.mark.store(0, Ordering::Relaxed);
         let mut left = Left {
             given: None,
             called: None,

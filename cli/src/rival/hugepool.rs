@@ -110,10 +110,13 @@ impl Rival for ByClass {
         Some(self.buffers)
     }
 
-    /// The pool does not tell yet. Once its statistics have these counts, this is the place to read them: the table,
-    /// the files and the page print whatever comes back here.
     fn system_calls(&self) -> Option<SystemCalls> {
-        None
+        let counters = self.class.pool().counters();
+        Some(SystemCalls {
+            sleeps: counters.sleeps,
+            wakes: counters.wakes,
+            barriers: counters.barriers,
+        })
     }
 }
 

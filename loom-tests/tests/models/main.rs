@@ -18,6 +18,7 @@
 //! | `line` | a place in the line is served once, and its owner is woken |
 //! | `waiting` | whoever waits is served, in order, whatever happens beside it |
 //! | `changing` | so are those who wait while classes come and go |
+//! | `cancelling` | who cancels a wait ends it, and no other |
 //!
 //! Run with
 //! `RUSTFLAGS="--cfg hugepool_loom --cfg crossbeam_loom" cargo test --release
@@ -27,6 +28,7 @@
 
 mod append;
 mod cache;
+mod cancelling;
 mod changing;
 mod depot;
 mod exactness;
@@ -49,9 +51,10 @@ use hugepool_loom_tests::Model;
 /// it does is checked by that model's own test.
 #[test]
 fn every_fault_has_a_twin() {
-    let models: [&[fn() -> Model]; 16] = [
+    let models: [&[fn() -> Model]; 17] = [
         append::MODELS,
         cache::MODELS,
+        cancelling::MODELS,
         depot::MODELS,
         exactness::MODELS,
         growth::MODELS,

@@ -1,0 +1,68 @@
+//! What ends some waits.
+//!
+//! Owns: tokens, and their calls in C. Uses: `error`, `pool`, the library. Used by: C and
+//! C++ programs, `wait`.
+
+use crate::error::{Failure, done, object, put, release};
+use crate::pool::hp_pool;
+use ::pool::CancelToken;
+use std::ptr::null_mut;
+
+/// Ends waits of a pool, while others go on. Any number of waits may have one, one after
+/// another or at once.
+pub struct hp_token(pub(crate) CancelToken);
+
+/// Makes a token for waits of `pool`, which keeps the pool's memory until it is released.
+///
+/// # Safety
+///
+/// `pool` points to a pool, `token` to a place for a pointer, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_token_new(pool: *const hp_pool, token: *mut *mut hp_token) -> u32 {
+    // SAFETY: the caller says so.
+    let (pool, clear) = unsafe { (object(pool, "pool"), put(token, null_mut(), "token")) };
+    done(pool.and_then(|pool| {
+        clear?;
+        let made = Box::into_raw(Box::new(hp_token(pool.0.cancel_token())));
+        // SAFETY: the caller says so.
+        unsafe { put(token, made, "token") }
+    }))
+}
+
+/// Ends every wait that has this token, and every one that will, with HP_E_CANCELLED,
+/// whenever it comes: before the wait, that takes a buffer if one is free, and ends at once
+/// otherwise; who has been given a buffer keeps it. There is no way back. Never blocks;
+/// allocates nothing.
+///
+/// # Safety
+///
+/// `token` points to a token, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_token_cancel(token: *const hp_token) -> u32 {
+    // SAFETY: the caller says so.
+    let token = unsafe { object(token, "token") };
+    done(token.map(|token| token.0.cancel()))
+}
+
+/// Whether hp_token_cancel was called. Never blocks.
+///
+/// # Safety
+///
+/// `token` points to a token, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_token_is_cancelled(token: *const hp_token) -> bool {
+    // SAFETY: the caller says so.
+    let token: Result<&hp_token, Failure> = unsafe { object(token, "token") };
+    token.is_ok_and(|token| token.0.is_cancelled())
+}
+
+/// Drops a token, which no wait has any more. Null is nothing.
+///
+/// # Safety
+///
+/// `token` came from hp_token_new, and is not used after this.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_token_release(token: *mut hp_token) {
+    // SAFETY: the caller says so.
+    unsafe { release(token) };
+}

@@ -1,0 +1,338 @@
+//! Waiting for a buffer.
+//!
+//! Owns: its calls in C, those that block and those of an event loop. Uses: `error`,
+//! `event`, `pool`, `token`, the library. Used by: C and C++ programs.
+//!
+//! # A wait in an event loop
+//!
+//! ```text
+//!   hp_wait_begin ──▶ waiting ──── hp_wait_poll: buffer, error ───▶ over
+//!        │               │                                            │
+//!        └──▶ found ─────│──────── hp_wait_poll: buffer ──────────────┤
+//!               │        │                                            │
+//!               └────────┴───────────── hp_wait_end ──────────────────┴──▶ gone
+//! ```
+//!
+//! The descriptor is lowered before the future is polled. So whoever gives a buffer
+//! either raises it after that, and it is readable; or did so before that, and the poll
+//! finds the buffer.
+
+use crate::error::{
+    Failure, HP_NOERROR, HP_PENDING, done, failed, is_good, limit, object, put, release,
+};
+use crate::event::Event;
+use crate::pool::{here, hp_pool};
+use crate::token::hp_token;
+use ::pool::{AllocError, Allocate, Buffer, Pool};
+use std::cell::UnsafeCell;
+use std::ffi::c_void;
+use std::future::Future;
+use std::pin::Pin;
+use std::ptr::null_mut;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// Makes a call that takes a buffer of a pool, and writes it, or null, to its place.
+///
+/// # Safety
+///
+/// `pool` points to a pool, `buffer` to a place for a pointer, or they are null.
+unsafe fn taking(
+    pool: *const hp_pool,
+    buffer: *mut *mut c_void,
+    take: impl FnOnce(&Pool) -> Result<Buffer, Failure>,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let (pool, clear) = unsafe { (object(pool, "pool"), put(buffer, null_mut(), "buffer")) };
+    let start = pool.and_then(here).and_then(|pool| {
+        clear?;
+        raw(&pool.0, take(&pool.0)?)
+    });
+    // SAFETY: the caller says so.
+    done(start.and_then(|start| unsafe { put(buffer, start, "buffer") }))
+}
+
+/// A buffer as a raw pointer.
+fn raw(pool: &Pool, buffer: Buffer) -> Result<*mut c_void, Failure> {
+    // It is of this pool.
+    let start = pool.into_raw(buffer);
+    let start = start.map_err(|_| Failure::Pointer("pool"))?;
+    Ok(start.as_ptr().cast())
+}
+
+/// As hp_pool_allocate, and waits up to `milliseconds` (0xffffffff: for ever) for a buffer
+/// if none is free: then HP_VD_E_TIMEOUT, or HP_VD_E_ABORT after hp_pool_abort.
+/// HP_VD_E_BUSY if 65536 wait already.
+///
+/// # Safety
+///
+/// As hp_pool_allocate.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_pool_allocate_timeout(
+    pool: *const hp_pool,
+    size: usize,
+    alignment: usize,
+    milliseconds: u32,
+    buffer: *mut *mut c_void,
+) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe {
+        taking(pool, buffer, |pool| {
+            let taken = pool.allocate_timeout(size, alignment, limit(milliseconds));
+            taken.map_err(Failure::Alloc)
+        })
+    }
+}
+
+/// As hp_pool_allocate_timeout, and waits until `deadline`: nanoseconds on CLOCK_MONOTONIC
+/// (UINT64_MAX: for ever). One in the past: a buffer that is free is taken, otherwise it
+/// is HP_VD_E_TIMEOUT at once.
+///
+/// # Safety
+///
+/// As hp_pool_allocate.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_pool_allocate_deadline(
+    pool: *const hp_pool,
+    size: usize,
+    alignment: usize,
+    deadline: u64,
+    buffer: *mut *mut c_void,
+) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe {
+        taking(pool, buffer, |pool| {
+            let left = Duration::from_nanos(deadline.saturating_sub(monotonic()));
+            // The clock of both is the same. (In five hundred years' time.)
+            let taken = match Instant::now().checked_add(left) {
+                Some(deadline) => pool.allocate_deadline(size, alignment, deadline),
+                None => pool.allocate_timeout(size, alignment, left),
+            };
+            taken.map_err(Failure::Alloc)
+        })
+    }
+}
+
+/// CLOCK_MONOTONIC in nanoseconds.
+fn monotonic() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the time can be written. Every Linux has this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// As hp_pool_allocate_timeout, and waits no longer than until hp_token_cancel ends the
+/// waits of `token`, one of this pool: then HP_E_CANCELLED. With one that was cancelled
+/// before, a buffer that is free is taken, otherwise it is HP_E_CANCELLED at once.
+/// HP_VD_E_INVALID if the token is that of another pool.
+///
+/// # Safety
+///
+/// As hp_pool_allocate; `token` points to a token, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_pool_allocate_cancellable(
+    pool: *const hp_pool,
+    size: usize,
+    alignment: usize,
+    milliseconds: u32,
+    token: *const hp_token,
+    buffer: *mut *mut c_void,
+) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe {
+        taking(pool, buffer, |pool| {
+            let token = &object(token, "token")?.0;
+            let limit = limit(milliseconds);
+            let taken = pool.allocate_cancellable(size, alignment, limit, token);
+            taken.map_err(Failure::Alloc)
+        })
+    }
+}
+
+/// A wait that nobody sleeps for: of an event loop.
+pub struct hp_wait {
+    pool: Pool,
+    event: Arc<Event>,
+    /// The process that began it.
+    process: u32,
+    /// True while a thread has `state`. Acquire and Release.
+    polled: AtomicBool,
+    state: UnsafeCell<State>,
+}
+
+enum State {
+    Waiting(Allocate),
+    /// This came when it began.
+    Found(Buffer),
+    Over,
+}
+
+/// Polls the future of a wait.
+fn poll(future: &mut Allocate, event: &Arc<Event>) -> Poll<Result<Buffer, AllocError>> {
+    let waker = Waker::from(Arc::clone(event));
+    Pin::new(future).poll(&mut Context::from_waker(&waker))
+}
+
+impl hp_wait {
+    fn begin(pool: &Pool, size: usize, alignment: usize) -> Result<Self, Failure> {
+        let event = Arc::new(Event::new()?);
+        let mut future = pool.allocate_async(size, alignment);
+        let state = match poll(&mut future, &event) {
+            Poll::Pending => State::Waiting(future),
+            Poll::Ready(found) => {
+                let found = found.map_err(Failure::Alloc)?;
+                event.raise();
+                State::Found(found)
+            }
+        };
+        Ok(Self {
+            pool: pool.clone(),
+            event,
+            process: std::process::id(),
+            polled: AtomicBool::new(false),
+            state: UnsafeCell::new(state),
+        })
+    }
+
+    /// What has come. `None`: nothing yet.
+    fn poll(&self) -> Result<Option<*mut c_void>, Failure> {
+        if self.is_inherited() {
+            return Err(Failure::Forked);
+        }
+        if self.polled.swap(true, Ordering::Acquire) {
+            return Err(Failure::Polled);
+        }
+        // SAFETY: nobody else has it until the store below.
+        let state = unsafe { &mut *self.state.get() };
+        let polled = self.step(state);
+        self.polled.store(false, Ordering::Release);
+        polled
+    }
+
+    fn step(&self, state: &mut State) -> Result<Option<*mut c_void>, Failure> {
+        if let State::Waiting(future) = state {
+            // Before the look at what it is raised for.
+            self.event.lower();
+            match poll(future, &self.event) {
+                Poll::Pending => return Ok(None),
+                Poll::Ready(Ok(buffer)) => *state = State::Found(buffer),
+                Poll::Ready(Err(error)) => {
+                    *state = State::Over;
+                    return Err(Failure::Alloc(error));
+                }
+            }
+        }
+        match std::mem::replace(state, State::Over) {
+            State::Found(buffer) => raw(&self.pool, buffer).map(Some),
+            _ => Err(Failure::Over),
+        }
+    }
+
+    /// Whether this is a child of a fork, which has neither the wait nor, for itself, the
+    /// descriptor.
+    fn is_inherited(&self) -> bool {
+        self.process != std::process::id()
+    }
+}
+
+/// Begins a wait for a buffer of `size` bytes at `alignment`, and does not block: a poll
+/// is next, at once or when its descriptor is readable. It ends with hp_wait_end, and
+/// counts as one that waits for a buffer, with its turn, until then. `*wait` is null if
+/// it fails: as hp_pool_allocate_timeout, and HP_VD_E_UNEXPECTED if the system has no
+/// descriptor for it. It keeps the pool's memory; end it before hp_pool_release, after
+/// which nothing that it gives could be freed.
+///
+/// # Safety
+///
+/// `pool` points to a pool, `wait` to a place for a pointer, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_wait_begin(
+    pool: *const hp_pool,
+    size: usize,
+    alignment: usize,
+    wait: *mut *mut hp_wait,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let (pool, clear) = unsafe { (object(pool, "pool"), put(wait, null_mut(), "wait")) };
+    done(pool.and_then(here).and_then(|pool| {
+        clear?;
+        let begun = Box::new(hp_wait::begin(&pool.0, size, alignment)?);
+        // SAFETY: the caller says so.
+        unsafe { put(wait, Box::into_raw(begun), "wait") }
+    }))
+}
+
+/// The descriptor of a wait, for poll(2), epoll(7) and the like, level-triggered or
+/// edge-triggered: readable when the wait may have got on, and hp_wait_poll is to be
+/// called. It is one of eventfd(2), closed on exec and non-blocking. It is the wait's: the
+/// caller neither reads, writes nor closes it, and forgets it before hp_wait_end. -1 if it
+/// fails.
+///
+/// # Safety
+///
+/// `wait` points to a wait, `descriptor` to a place for a number, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_wait_descriptor(wait: *const hp_wait, descriptor: *mut i32) -> u32 {
+    // SAFETY: the caller says so.
+    let (wait, clear) = unsafe { (object(wait, "wait"), put(descriptor, -1, "descriptor")) };
+    done(wait.and_then(|wait| {
+        clear?;
+        // SAFETY: the caller says so.
+        unsafe { put(descriptor, wait.event.number(), "descriptor") }
+    }))
+}
+
+/// Gets on with a wait, and does not block. HP_NOERROR: `*buffer` is the caller's, as one
+/// of hp_pool_allocate. HP_PENDING: `*buffer` is null, and the descriptor is not readable
+/// until it is time for another poll. Any other code is that of hp_pool_allocate_timeout, and
+/// the wait is over; once it is, it is HP_VD_E_PROTOCOL. A null `buffer` is
+/// HP_VD_E_INVALID, and two polls at once HP_VD_E_BUSY; both change nothing.
+/// HP_VD_E_NOTOPEN in a child of a fork.
+///
+/// # Safety
+///
+/// `wait` points to a wait, `buffer` to a place for a pointer, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_wait_poll(wait: *const hp_wait, buffer: *mut *mut c_void) -> u32 {
+    // SAFETY: the caller says so.
+    let (wait, clear) = unsafe { (object(wait, "wait"), put(buffer, null_mut(), "buffer")) };
+    let polled = wait.and_then(|wait| {
+        clear?;
+        wait.poll()
+    });
+    match polled {
+        Ok(Some(start)) => {
+            // SAFETY: the caller says so; it was written above.
+            unsafe { buffer.write(start) };
+            HP_NOERROR
+        }
+        Ok(None) => HP_PENDING,
+        Err(failure) => failed(&failure),
+    }
+}
+
+/// Ends a wait, whatever has become of it, and closes its descriptor. A buffer that came
+/// and was not given by hp_wait_poll goes back, to who waits next if anybody does. Never
+/// blocks. Null is nothing; nor is it anything in a child of a fork, where the wait is the
+/// parent's.
+///
+/// # Safety
+///
+/// `wait` came from hp_wait_begin, nobody polls it, and it is not used after this.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_wait_end(wait: *mut hp_wait) {
+    if !is_good(wait) {
+        return;
+    }
+    // SAFETY: the caller says so.
+    let inherited = unsafe { &*wait }.is_inherited();
+    if !inherited {
+        // SAFETY: the caller says so.
+        unsafe { release(wait) };
+    }
+}
