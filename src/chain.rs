@@ -2,7 +2,7 @@
 //!
 //! Owns: the head word of the list. Uses: `sync`, `record`, `word`. Used by:
 //! `cache`, for what comes back to a processor without restartable sequences;
-//! `lists`, for what comes back while a processor's own cache is diverted.
+//! `loose`, for what comes back past the caches.
 //!
 //! ```text
 //!   head {tag, shut, index} ──▶ a ─next─▶ b ─next─▶ c

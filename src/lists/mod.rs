@@ -2,8 +2,8 @@
 //! goes down before it is refused.
 //!
 //! Owns: where every free buffer is, what is counted about it, and the closing
-//! of the lists. Uses: `sync`, `table`, `batch`, `chain`, `depot`, `cache`,
-//! `home`, `class`. Used by: `catalog`.
+//! of the lists. Uses: `sync`, `table`, `batch`, `depot`, `loose`, `cache`, `home`,
+//! `class`, `wait`. Used by: `catalog`.
 //!
 //! # Where a buffer is
 //!
@@ -15,7 +15,8 @@
 //!     │ │                  │            flush (a batch)         │
 //!     │ └──────────────────┴────────────────────────────────────┘
 //!     │                    steal, or one from the depot
-//!     ├─▶ loose: its processor's cache could not be used just then
+//!     ├─▶ loose: its class is shared (`regime`), or its processor's cache could
+//!     │          not be used just then
 //!     └─▶ late (its push met a closed list) ─▶ `Home`
 //! ```
 //!
@@ -25,9 +26,10 @@
 //!
 //! # Why a refusal is exact
 //!
-//! A request is refused only after two sweeps in a row found every list on its
-//! ladder empty and *no list had changed between them*: each list's tag grows
-//! with every change, and the sums of the tags were equal. So at any instant
+//! A request is refused only while the classes on its ladder are shared, and only after
+//! two sweeps in a row found every list on its ladder empty and *no list had changed
+//! between them*: each list's tag moves on with every change, and the sums of the tags
+//! were equal. So at any instant
 //! between the two sweeps every list was empty, and every buffer was taken or
 //! in the hands of a thread carrying a batch between two lists. Threads with
 //! more in their hands than their caller asked for announce it first (`Carry`).
@@ -40,8 +42,18 @@
 //! gives a buffer to one list and then takes one from another must not be seen
 //! to have taken before it gave. So whatever takes is a Release, and every sweep
 //! reads with Acquire: who sees the second list's change sees the first's in its
-//! next sweep. (A restartable sequence commits by a plain store, which is a
-//! Release where there are such sequences: the order of stores is kept.)
+//! next sweep.
+//!
+//! And a free that is over when a request begins must be seen by it, whichever way the
+//! one comes before the other: a thread that frees the only buffer and then finds that
+//! another has not begun to ask has freed it before that one asks. A restartable
+//! sequence commits by a plain store, which may still be on its way then. So nobody is
+//! refused while a class is open. To share it ends, on every processor, what was on its
+//! way (`membarrier`); from then on a free is a read-modify-write of a loose list's word,
+//! and a request changes these words, too, before it looks (`Loose::touch`). If the free's
+//! change comes first, the request finds the buffer. If the request's comes first, then
+//! the free acquired it, with all that the asking thread did before, and so does what
+//! the freeing thread looks at after its free: it finds that the other has begun.
 //!
 //! One sweep would not do: with two buffers always free, one sweep can miss
 //! both if they move behind its back.
