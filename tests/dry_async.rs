@@ -7,11 +7,11 @@ mod support;
 use hugepool::{Buffer, Pool};
 use std::task::Poll;
 use std::time::Duration;
-use support::Random;
 use support::kind::{Kind, both_kinds};
 use support::rival::Rival;
 use support::small::{SIZE, builder, take};
 use support::task::Task;
+use support::{Random, cpus, on_cpu};
 
 both_kinds![
     a_task_is_served_though_another_never_stops,
@@ -259,12 +259,13 @@ fn a_wait_that_times_out_beside_a_task_passes_its_call_on(kind: Kind) {
     });
 }
 
-/// Of the others each gets one.
+/// Of the others each gets one, wherever they come back.
 fn tasks_that_are_woken_and_never_polled_keep_one_buffer_each(kind: Kind) {
     const DEAD: usize = 3;
     const OTHERS: usize = 4;
+    let cpus = cpus();
     in_both_orders(kind, DEAD + OTHERS, |pool| {
-        for round in 0..300 {
+        for round in 0..200 {
             let mut held: Vec<Buffer> = (0..DEAD + OTHERS).map(|_| take(pool)).collect();
             let mut tasks: Vec<_> = (0..DEAD + OTHERS)
                 .map(|_| Waiting::new(pool, SIZE))
@@ -274,7 +275,7 @@ fn tasks_that_are_woken_and_never_polled_keep_one_buffer_each(kind: Kind) {
             tasks.rotate_left(round % (DEAD + OTHERS));
             let mut others = tasks.split_off(DEAD);
             while let Some(buffer) = held.pop() {
-                drop(buffer);
+                on_cpu(cpus[held.len() % cpus.len()], || drop(buffer));
                 settle(&mut others);
             }
             let asleep = others.iter().filter(|task| task.got.is_none()).count();
