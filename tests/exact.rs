@@ -10,6 +10,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use support::kind::{Kind, both_kinds};
+use support::small::until_cached;
 use support::{Random, cpus, on_cpu, two_cpus};
 
 both_kinds! {
@@ -17,6 +18,7 @@ both_kinds! {
     each_way_of_taking_reaches_every_buffer,
     any_mixture_of_threads_takes_exactly_n_whoever_freed_them,
     the_last_buffers_are_found_in_another_processors_cache,
+    however_often_buffers_are_in_another_cache_they_are_found,
     every_buffer_is_found_by_one_thread_whichever_caches_are_full,
     nobody_is_refused_while_a_buffer_is_free,
     hardly_anybody_is_refused_because_another_gathers_in_vain,
@@ -46,6 +48,12 @@ fn take_all(pool: &Pool) -> Vec<Buffer> {
             }
         }
     }
+}
+
+/// Takes `count`, which must be free.
+fn take(pool: &Pool, count: usize) -> Vec<Buffer> {
+    let taken = (0..count).map(|_| pool.allocate(SIZE, SIZE));
+    taken.map(|buffer| buffer.expect("it is free")).collect()
 }
 
 fn assert_distinct(buffers: &[Buffer]) {
@@ -140,7 +148,11 @@ fn the_last_buffers_are_found_in_another_processors_cache(kind: Kind) {
     for n in COUNTS {
         let pool = pool(kind, n);
         for (freer, taker) in [(here, there), (there, here)] {
-            on_cpu(freer, || drop(take_all(&pool)));
+            on_cpu(freer, || {
+                // After a refusal caches are out of use for a while.
+                until_cached(&pool, SIZE);
+                drop(take(&pool, n));
+            });
             let cached = pool.stats().classes[0].cached;
             assert!(cached > 0, "nothing stayed in a cache: this proves nothing");
             let taken = on_cpu(taker, || take_all(&pool));
@@ -149,6 +161,28 @@ fn the_last_buffers_are_found_in_another_processors_cache(kind: Kind) {
         }
         let stolen = pool.stats().classes[0].steals;
         assert!(stolen > 0, "no steal was counted");
+    }
+}
+
+/// Steals are few in a time: beyond that caches are emptied for all.
+fn however_often_buffers_are_in_another_cache_they_are_found(kind: Kind) {
+    let Some((here, there)) = two_cpus("buffers in another CPU's cache, again and again") else {
+        return;
+    };
+    for n in [1, 2, 7, 64] {
+        let pool = pool(kind, n);
+        for round in 0..200 {
+            let (freer, taker) = if round % 2 == 0 {
+                (here, there)
+            } else {
+                (there, here)
+            };
+            on_cpu(freer, || drop(take(&pool, n)));
+            let taken = on_cpu(taker, || take(&pool, n));
+            assert_distinct(&taken);
+            assert_eq!(pool.available(SIZE, SIZE), 0);
+        }
+        assert_eq!(pool.stats().classes[0].failures, 0);
     }
 }
 

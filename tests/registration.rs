@@ -344,7 +344,9 @@ fn membarrier_refused_later(error: libc::c_int) {
     let pools = living_pools();
     let pool = pool(Kind::Restartable, COUNT);
     // Some in the cache of `here`, the rest in the depot.
-    on_cpu(here, || drop(take_all(&pool).0));
+    on_cpu(here, || {
+        drop(pool.allocate_many(SIZE, SIZE, COUNT).unwrap())
+    });
     let cached = pool.stats().classes[0].cached;
     assert!(cached > 1, "too few stayed in a cache: this proves nothing");
     let (tried, tries) = (Barrier::new(2), 2);

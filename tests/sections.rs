@@ -96,15 +96,16 @@ impl Field {
         usize::from(self.kept.borrow().is_some())
     }
 
+    /// Whether sections are in use: they are not for a while after so many steals.
+    fn is_in_use(&self) -> bool {
+        self.pool.stats().classes[0].cached > 0
+    }
+
     /// Takes all there is, and gives it back.
     fn round(&self, held: &mut Vec<Buffer>) {
-        let refusal = loop {
-            match self.take(MAIN) {
-                Ok(buffer) => held.push(buffer),
-                Err(refusal) => break refusal,
-            }
-        };
-        assert_eq!(held.len() + self.keeps(), self.count, "{refusal}");
+        while held.len() + self.keeps() < self.count {
+            held.push(self.take(MAIN).expect("it is free"));
+        }
         for buffer in held.drain(..) {
             self.give(buffer, MAIN);
         }
@@ -139,7 +140,8 @@ impl Field {
             Meanwhile::Rob => {
                 pin(self.there);
                 let mut spoils = self.spoils.borrow_mut();
-                spoils.extend((0..self.count).map_while(|_| self.take(HANDLER).ok()));
+                let free = self.pool.available(SIZE, SIZE);
+                spoils.extend((0..free).map_while(|_| self.take(HANDLER).ok()));
                 for buffer in spoils.drain(..) {
                     self.give(buffer, HANDLER);
                 }
@@ -195,6 +197,9 @@ fn interrupted(
     Some((trap.hits.get(), trap.aborts.get()))
 }
 
+/// What is done while sections are interrupted.
+type Round = fn(&Field, &mut Vec<Buffer>);
+
 fn field(here: usize, there: usize) -> Field {
     let builder = Pool::builder().address_space(256 << 20).prefault(false);
     let pool = Kind::Restartable.build(builder.clone());
@@ -212,23 +217,40 @@ fn field(here: usize, there: usize) -> Field {
     }
 }
 
+/// A new field in place of one whose sections are out of use.
+fn renew(field: &mut Field) {
+    if !field.is_in_use() {
+        *field = self::field(field.here, field.there);
+        field.round(&mut Vec::new());
+    }
+}
+
 /// Interrupts `section` at every byte, of which some begin an instruction, while
 /// `round` runs, and gives at how many it was.
-fn dissect(field: &Field, section: &Section, round: &dyn Fn()) -> usize {
+fn dissect(field: &mut Field, section: &Section, round: Round) -> usize {
     let mut instructions = 0;
+    let mut held = Vec::with_capacity(field.count);
     for at in 0..=section.bytes {
         for meanwhile in Meanwhile::ALL {
             if meanwhile.moves() && field.here == field.there {
                 continue;
             }
-            if meanwhile == Meanwhile::Give {
-                *field.kept.borrow_mut() = field.take(HANDLER).ok();
-            }
             let address = section.start + at;
-            let outcome = interrupted(field, address, meanwhile, round);
-            let (hits, aborts) = outcome.expect("there were breakpoints before");
-            field.disturb(Meanwhile::Give);
-            pin(field.here);
+            let (hits, aborts) = loop {
+                renew(field);
+                if meanwhile == Meanwhile::Give {
+                    *field.kept.borrow_mut() = field.take(HANDLER).ok();
+                }
+                let work = || round(field, &mut held);
+                let outcome = interrupted(field, address, meanwhile, work);
+                field.disturb(Meanwhile::Give);
+                pin(field.here);
+                let (hits, aborts) = outcome.expect("there were breakpoints before");
+                // Unless sections went out of use on the way there.
+                if hits > 0 || field.is_in_use() {
+                    break (hits, aborts);
+                }
+            };
             let place = format!("{meanwhile:?} at byte {at} of {section:x?}");
             assert!(!field.owners.is_wrong(), "{place}: {:?}", field.owners);
             assert_eq!(field.pool.available(SIZE, SIZE), field.count, "{place}");
@@ -243,7 +265,6 @@ fn dissect(field: &Field, section: &Section, round: &dyn Fn()) -> usize {
             instructions += usize::from(meanwhile == Meanwhile::Nothing);
         }
     }
-    round();
     instructions
 }
 
@@ -252,28 +273,28 @@ fn a_section_interrupted_at_any_instruction_has_done_nothing_or_all() {
     Kind::Restartable.run(|_| {
         let cpus = cpus();
         let (here, there) = (cpus[0], cpus[cpus.len() - 1]);
-        let field = field(here, there);
         pin(here);
+        let mut field = field(here, there);
+        field.round(&mut Vec::new());
         handle(libc::SIGTRAP, on_trap);
         if let Err(error) = Breakpoint::new(on_trap as *const () as usize) {
             return skipped(&format!("sections, instruction by instruction: {error}"));
         }
-        let held = RefCell::new(Vec::with_capacity(field.count));
-        let rounds: [&dyn Fn(); 2] = [&|| field.round(&mut held.borrow_mut()), &|| {
-            field.robbing_round(&mut held.borrow_mut())
-        }];
-        let reached = |section: &Section, round| {
-            let outcome = interrupted(&field, section.start, Meanwhile::Nothing, round);
+        let reached = |field: &Field, section: &Section, round: Round| {
+            let work = || round(field, &mut Vec::new());
+            let outcome = interrupted(field, section.start, Meanwhile::Nothing, work);
             outcome.is_some_and(|(hits, _)| hits > 0)
         };
+        let rounds: [Round; 2] = [Field::round, Field::robbing_round];
         let (mut dissected, mut instructions) = (0, 0);
         for section in sections::all() {
             for (at, round) in rounds.into_iter().enumerate() {
-                if at > 0 && here == there || !reached(section, round) {
+                renew(&mut field);
+                if at > 0 && here == there || !reached(&field, section, round) {
                     continue;
                 }
                 dissected += 1;
-                instructions += dissect(&field, section, round);
+                instructions += dissect(&mut field, section, round);
                 break;
             }
         }

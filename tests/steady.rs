@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use support::calls::Watch;
 use support::kind::{Kind, both_kinds};
 use support::process::{NO_REGISTRATION, alone};
+use support::small::until_cached;
 use support::{faults, maps, on_cpu, pin, two_cpus};
 
 both_kinds! {
@@ -226,7 +227,11 @@ fn a_steal_allocates_nothing(kind: Kind) {
     let steals = || pool.stats().classes[0].steals;
     for round in 0..3 {
         let before = steals();
-        on_cpu(here, || drop(pool.allocate_many(SIZE, SIZE, 64).unwrap()));
+        on_cpu(here, || {
+            // So many steals in so short a time put caches out of use for a while.
+            until_cached(&pool, SIZE);
+            drop(pool.allocate_many(SIZE, SIZE, 64).unwrap());
+        });
         let (heap, faulted) = on_cpu(there, || {
             // Code and stack of this thread.
             let first = pool.allocate(SIZE, SIZE).unwrap();

@@ -7,7 +7,10 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::small::{SIZE, builder, take, until_waiting, with_both_kinds};
+use support::small::{
+    SIZE, builder, in_strict_order, take, until_cached, until_waiting, with_both_kinds,
+    with_both_kinds_of,
+};
 use support::{Random, cpus, on_cpu, pin};
 
 const ALIGNMENT: usize = SIZE;
@@ -40,8 +43,8 @@ fn a_buffer_that_comes_back_on_any_cpu_serves_who_waits() {
 }
 
 #[test]
-fn first_come_first_served() {
-    with_both_kinds(1, |pool| {
+fn in_strict_order_first_come_is_first_served() {
+    in_strict_order(1, |pool| {
         let buffer = take(pool);
         let order = AtomicU64::new(0);
         thread::scope(|scope| {
@@ -61,8 +64,8 @@ fn first_come_first_served() {
 }
 
 #[test]
-fn a_request_that_does_not_wait_overtakes_nobody() {
-    with_both_kinds(1, |pool| {
+fn in_strict_order_a_request_that_does_not_wait_overtakes_nobody() {
+    in_strict_order(1, |pool| {
         let buffer = take(pool);
         let held = AtomicBool::new(true);
         thread::scope(|scope| {
@@ -74,10 +77,9 @@ fn a_request_that_does_not_wait_overtakes_nobody() {
                 buffer
             });
             until_waiting(pool, 1);
-            // It stands in line; it has shut the way into the caches when it sleeps.
-            thread::sleep(Duration::from_millis(30));
             drop(buffer);
-            // It is the waiter's from that instant, whether or not that runs.
+            // It is the waiter's from that instant, whether or not that runs; or, if the
+            // waiter has not looked yet, the request hands it on.
             let refused = pool.allocate(SIZE, ALIGNMENT);
             held.store(false, Ordering::Relaxed);
             assert!(refused.unwrap_err().is_exhausted());
@@ -107,9 +109,7 @@ fn a_wait_that_is_over_takes_nothing_with_it() {
         assert_eq!(pool.stats().waiting, 0);
         drop(held);
         assert_eq!(pool.available(SIZE, ALIGNMENT), 2);
-        // The caches are in use again.
-        drop(take(pool));
-        assert!(pool.stats().classes[0].cached > 0, "a cache stayed shut");
+        until_cached(pool, SIZE);
     });
 }
 
@@ -177,50 +177,47 @@ fn abort_ends_every_wait_and_every_later_one() {
 
 #[test]
 fn a_larger_class_serves_who_waits_within_the_climb() {
-    for portable in [false, true] {
-        let pool = builder(1)
-            .reserve(4 * SIZE, ALIGNMENT, 1)
-            .reserve(8 * SIZE, ALIGNMENT, 1)
-            .portable_caches(portable)
-            .build()
-            .unwrap();
-        let _small = take(&pool);
-        let medium = pool.allocate(4 * SIZE, ALIGNMENT).unwrap();
-        let large = pool.allocate(8 * SIZE, ALIGNMENT).unwrap();
-        thread::scope(|scope| {
-            let waiter = scope.spawn(|| wait(&pool));
-            until_waiting(&pool, 1);
-            // Eight times as large is beyond the climb.
-            drop(large);
-            assert_eq!(pool.available(8 * SIZE, ALIGNMENT), 1);
-            drop(medium);
-            let served = waiter.join().unwrap().unwrap();
-            assert_eq!((served.len(), served.capacity()), (SIZE, 4 * SIZE));
+    for strict in [false, true] {
+        let sizes = builder(1)
+            .strict_order(strict)
+            .reserve(4 * SIZE, ALIGNMENT, 1);
+        with_both_kinds_of(&sizes.reserve(8 * SIZE, ALIGNMENT, 1), |pool| {
+            let _small = take(pool);
+            let medium = pool.allocate(4 * SIZE, ALIGNMENT).unwrap();
+            let large = pool.allocate(8 * SIZE, ALIGNMENT).unwrap();
+            thread::scope(|scope| {
+                let waiter = scope.spawn(|| wait(pool));
+                until_waiting(pool, 1);
+                // Eight times as large is beyond the climb.
+                drop(large);
+                assert_eq!(pool.available(8 * SIZE, ALIGNMENT), 1);
+                drop(medium);
+                let served = waiter.join().unwrap().unwrap();
+                assert_eq!((served.len(), served.capacity()), (SIZE, 4 * SIZE));
+            });
         });
     }
 }
 
 #[test]
 fn a_buffer_goes_past_those_whom_it_cannot_serve() {
-    for portable in [false, true] {
-        let pool = builder(1)
-            .reserve(64 * SIZE, ALIGNMENT, 1)
-            .portable_caches(portable)
-            .build()
-            .unwrap();
-        let small = take(&pool);
-        let large = pool.allocate(64 * SIZE, ALIGNMENT).unwrap();
-        thread::scope(|scope| {
-            let wants_large =
-                scope.spawn(|| pool.allocate_timeout(64 * SIZE, ALIGNMENT, LONG).map(drop));
-            until_waiting(&pool, 1);
-            let wants_small = scope.spawn(|| wait(&pool).map(drop));
-            until_waiting(&pool, 2);
-            drop(small);
-            wants_small.join().unwrap().expect("the small one was free");
-            assert_eq!(pool.stats().waiting, 1);
-            drop(large);
-            wants_large.join().unwrap().expect("the large one was free");
+    for strict in [false, true] {
+        let sizes = builder(1).strict_order(strict);
+        with_both_kinds_of(&sizes.reserve(64 * SIZE, ALIGNMENT, 1), |pool| {
+            let small = take(pool);
+            let large = pool.allocate(64 * SIZE, ALIGNMENT).unwrap();
+            thread::scope(|scope| {
+                let wants_large =
+                    scope.spawn(|| pool.allocate_timeout(64 * SIZE, ALIGNMENT, LONG).map(drop));
+                until_waiting(pool, 1);
+                let wants_small = scope.spawn(|| wait(pool).map(drop));
+                until_waiting(pool, 2);
+                drop(small);
+                wants_small.join().unwrap().expect("the small one was free");
+                assert_eq!(pool.stats().waiting, 1);
+                drop(large);
+                wants_large.join().unwrap().expect("the large one was free");
+            });
         });
     }
 }

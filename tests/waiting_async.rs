@@ -13,7 +13,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 use support::process::alone;
-use support::small::{SIZE, builder, take, with_both_kinds};
+use support::small::{
+    SIZE, builder, in_strict_order, take, until_cached, until_waiting, with_both_kinds,
+};
 use support::task::{Task, Wakes};
 use support::{Random, living_pools};
 
@@ -52,8 +54,8 @@ fn a_future_is_ready_at_once_if_a_buffer_is_free() {
 }
 
 #[test]
-fn tasks_are_woken_and_served_in_the_order_they_came() {
-    with_both_kinds(1, |pool| {
+fn in_strict_order_tasks_are_woken_and_served_as_they_came() {
+    in_strict_order(1, |pool| {
         let mut buffer = take(pool);
         let mut tasks: Vec<Task> = (0..5).map(|_| Task::waiting(pool)).collect();
         for served in 0..5 {
@@ -66,19 +68,53 @@ fn tasks_are_woken_and_served_in_the_order_they_came() {
     });
 }
 
+/// One buffer, and each task in its turn.
 #[test]
-fn growth_wakes_as_many_tasks_as_it_serves_in_their_order() {
+fn every_task_is_woken_and_served_once() {
     with_both_kinds(1, |pool| {
-        let _buffer = take(pool);
-        let mut tasks: Vec<Task> = (0..4).map(|_| Task::waiting(pool)).collect();
-        let before: Vec<u64> = tasks.iter().map(Task::wakes).collect();
-        pool.request(SIZE, ALIGNMENT, 3).unwrap();
-        let woken: Vec<u64> = (tasks.iter().zip(before))
-            .map(|(task, before)| task.wakes() - before)
-            .collect();
-        assert!(woken[..3].iter().all(|&wakes| wakes > 0), "{woken:?}");
-        let polls: Vec<_> = tasks.iter_mut().map(Task::poll).collect();
-        let served: Vec<bool> = polls.iter().map(Poll::is_ready).collect();
+        let mut buffer = take(pool);
+        let mut tasks: Vec<Task> = (0..5).map(|_| Task::waiting(pool)).collect();
+        while !tasks.is_empty() {
+            let before: u64 = tasks.iter().map(Task::wakes).sum();
+            drop(buffer);
+            let after: u64 = tasks.iter().map(Task::wakes).sum();
+            assert_eq!(after - before, 1, "one buffer came back");
+            let next = tasks.iter().position(|task| task.wakes() > 0).unwrap();
+            buffer = tasks.remove(next).result().unwrap();
+        }
+        drop(buffer);
+        assert_eq!(pool.available(SIZE, ALIGNMENT), 1);
+    });
+}
+
+/// Which of the tasks growth by three wakes, and which it serves.
+fn grow_by_three(pool: &Pool) -> (Vec<bool>, Vec<bool>) {
+    let _buffer = take(pool);
+    let mut tasks: Vec<Task> = (0..4).map(|_| Task::waiting(pool)).collect();
+    let before: Vec<u64> = tasks.iter().map(Task::wakes).collect();
+    pool.request(SIZE, ALIGNMENT, 3).unwrap();
+    let woken = (tasks.iter().zip(before))
+        .map(|(task, before)| task.wakes() > before)
+        .collect();
+    let polls: Vec<_> = tasks.iter_mut().map(Task::poll).collect();
+    (woken, polls.iter().map(Poll::is_ready).collect())
+}
+
+#[test]
+fn growth_wakes_as_many_tasks_as_it_serves() {
+    with_both_kinds(1, |pool| {
+        let (woken, served) = grow_by_three(pool);
+        let many = |flags: &[bool]| flags.iter().filter(|&&flag| flag).count();
+        assert!(many(&woken) >= 3, "{woken:?}");
+        assert_eq!(many(&served), 3);
+    });
+}
+
+#[test]
+fn in_strict_order_growth_serves_those_who_came_first() {
+    in_strict_order(1, |pool| {
+        let (woken, served) = grow_by_three(pool);
+        assert!(woken[..3].iter().all(|&woken| woken), "{woken:?}");
         assert_eq!(served, [true, true, true, false]);
     });
 }
@@ -146,13 +182,14 @@ fn who_is_served_while_another_is_roused_is_woken_at_once() {
 fn a_future_that_is_dropped_passes_on_what_it_was_given() {
     with_both_kinds(1, |pool| {
         let buffer = take(pool);
-        let first = Task::waiting(pool);
-        let mut second = Task::waiting(pool);
+        let mut tasks = [Task::waiting(pool), Task::waiting(pool)];
         drop(buffer);
-        assert!(first.wakes() > 0 && second.wakes() == 0);
-        drop(first);
-        assert!(second.wakes() > 0, "a wake-up was lost");
-        drop(second.result().unwrap());
+        tasks.sort_by_key(Task::wakes);
+        let [mut other, woken] = tasks;
+        assert_eq!((woken.wakes(), other.wakes()), (1, 0));
+        drop(woken);
+        assert!(other.wakes() > 0, "a wake-up was lost");
+        drop(other.result().unwrap());
         assert_eq!(pool.available(SIZE, ALIGNMENT), 1);
     });
 }
@@ -168,15 +205,15 @@ fn a_future_that_is_dropped_early_leaves_the_line() {
         drop(buffer);
         drop(second.result().unwrap());
         assert_eq!(pool.stats().waiting, 0);
-        drop(take(pool));
-        assert!(pool.stats().classes[0].cached > 0, "a cache stayed shut");
+        until_cached(pool, SIZE);
     });
 }
 
 #[test]
 fn a_future_keeps_its_pool_and_is_served_by_its_last_buffers() {
-    for portable in [false, true] {
-        let pool = builder(1).portable_caches(portable).build().unwrap();
+    for (portable, strict) in [(false, false), (true, false), (false, true), (true, true)] {
+        let pool = builder(1).portable_caches(portable).strict_order(strict);
+        let pool = pool.build().unwrap();
         let mut buffer = take(&pool);
         let mut task = Task::waiting(&pool);
         drop(pool);
@@ -218,32 +255,56 @@ fn a_waker_may_drop_the_future_it_wakes() {
 }
 
 /// Allocates, frees and polls where it is woken.
-struct UsesThePool(Pool, AtomicU64);
+struct UsesThePool {
+    pool: Pool,
+    /// How often it was woken, and how many buffers it found.
+    wakes: AtomicU64,
+    found: AtomicU64,
+}
 
 impl Wake for UsesThePool {
     fn wake(self: Arc<Self>) {
-        let mut future = Box::pin(self.0.allocate_async(SIZE, ALIGNMENT));
+        let mut future = Box::pin(self.pool.allocate_async(SIZE, ALIGNMENT));
         let mut context = Context::from_waker(Waker::noop());
-        assert!(future.as_mut().poll(&mut context).is_pending());
-        assert!(self.0.allocate(SIZE, ALIGNMENT).is_err());
-        self.1.fetch_add(1, Ordering::Relaxed);
+        let polled = future.as_mut().poll(&mut context).is_ready();
+        let taken = self.pool.allocate(SIZE, ALIGNMENT).is_ok();
+        let found = u64::from(polled) + u64::from(taken);
+        self.found.fetch_add(found, Ordering::Relaxed);
+        self.wakes.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Gives back the only buffer while one waits whose waker uses the pool, again and again;
+/// gives how many buffers the waker found.
+fn found_by_a_waker(pool: &Pool) -> u64 {
+    let user = Arc::new(UsesThePool {
+        pool: pool.clone(),
+        wakes: AtomicU64::new(0),
+        found: AtomicU64::new(0),
+    });
+    let waker = Waker::from(Arc::clone(&user));
+    let mut context = Context::from_waker(&waker);
+    for round in 1..=100 {
+        let buffer = take(pool);
+        let mut future = Box::pin(pool.allocate_async(SIZE, ALIGNMENT));
+        assert!(future.as_mut().poll(&mut context).is_pending());
+        drop(buffer);
+        assert_eq!(user.wakes.load(Ordering::Relaxed), round);
+        // The waker gave back what it found.
+        assert!(future.as_mut().poll(&mut context).is_ready());
+        assert_eq!(pool.available(SIZE, ALIGNMENT), 1);
+    }
+    user.found.load(Ordering::Relaxed)
 }
 
 #[test]
 fn a_waker_may_use_the_pool() {
-    with_both_kinds(1, |pool| {
-        let buffer = take(pool);
-        let user = Arc::new(UsesThePool(pool.clone(), AtomicU64::new(0)));
-        let waker = Waker::from(Arc::clone(&user));
-        let mut future = Box::pin(pool.allocate_async(SIZE, ALIGNMENT));
-        let mut context = Context::from_waker(&waker);
-        assert!(future.as_mut().poll(&mut context).is_pending());
-        drop(buffer);
-        assert_eq!(user.1.load(Ordering::Relaxed), 1);
-        assert!(future.as_mut().poll(&mut context).is_ready());
-        assert_eq!(pool.available(SIZE, ALIGNMENT), 1);
-    });
+    with_both_kinds(1, |pool| _ = found_by_a_waker(pool));
+}
+
+#[test]
+fn in_strict_order_a_waker_does_not_overtake_its_task() {
+    in_strict_order(1, |pool| assert_eq!(found_by_a_waker(pool), 0));
 }
 
 struct Panics;
@@ -315,8 +376,8 @@ fn a_future_may_be_polled_on_one_thread_and_finished_on_another() {
 }
 
 #[test]
-fn growth_keeps_the_order_of_the_line() {
-    with_both_kinds(1, |pool| {
+fn in_strict_order_growth_keeps_the_line() {
+    in_strict_order(1, |pool| {
         let _held = take(pool);
         let mut first = Task::waiting(pool);
         let mut second = Task::waiting(pool);
@@ -334,15 +395,32 @@ fn growth_keeps_the_order_of_the_line() {
 fn threads_and_tasks_stand_in_one_line() {
     with_both_kinds(1, |pool| {
         let buffer = take(pool);
+        let first = Task::waiting(pool);
+        thread::scope(|scope| {
+            let second = scope.spawn(|| {
+                let limit = Duration::from_secs(60);
+                pool.allocate_timeout(SIZE, ALIGNMENT, limit).map(drop)
+            });
+            until_waiting(pool, 2);
+            drop(buffer);
+            // Whoever is served gives it back, to the other.
+            drop(block_on(first.future).unwrap());
+            second.join().unwrap().expect("the buffer came back");
+        });
+    });
+}
+
+#[test]
+fn in_strict_order_a_thread_does_not_overtake_a_task() {
+    in_strict_order(1, |pool| {
+        let buffer = take(pool);
         let mut first = Task::waiting(pool);
         thread::scope(|scope| {
             let second = scope.spawn(|| {
                 let limit = Duration::from_secs(60);
                 pool.allocate_timeout(SIZE, ALIGNMENT, limit).map(drop)
             });
-            while pool.stats().waiting < 2 {
-                thread::yield_now();
-            }
+            until_waiting(pool, 2);
             drop(buffer);
             assert_eq!(pool.stats().waiting, 1);
             drop(first.result().unwrap());

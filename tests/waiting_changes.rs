@@ -9,11 +9,12 @@ use std::time::Duration;
 use support::filter::refuse;
 use support::kind::{Kind, both_kinds};
 use support::process::alone;
-use support::small::{SIZE, until_waiting};
+use support::small::{SIZE, until_cached, until_waiting};
 use support::{on_cpu, pin, skipped, two_cpus};
 
 both_kinds![
-    a_new_class_serves_those_who_wait_in_their_order,
+    a_new_class_serves_those_who_wait,
+    in_strict_order_a_new_class_serves_who_came_first,
     what_a_new_class_gave_comes_back_to_the_next_in_line,
     a_class_that_is_beyond_the_climb_serves_nobody_who_waits,
     a_trim_beside_a_wait_leaves_what_is_out,
@@ -32,40 +33,48 @@ fn wait(pool: &Pool) -> Result<Buffer, AllocError> {
     pool.allocate_timeout(SIZE, ALIGNMENT, LONG)
 }
 
-fn a_new_class_serves_those_who_wait_in_their_order(kind: Kind) {
-    let pool = kind.build(builder().reserve(SIZE, ALIGNMENT, 1));
-    let held = pool.allocate(SIZE, ALIGNMENT).unwrap();
+/// Two wait, and two classes come; which class served whom, as they came.
+fn served_by_new_classes(pool: &Pool) -> [usize; 2] {
+    let _held = pool.allocate(SIZE, ALIGNMENT).unwrap();
     let release = AtomicBool::new(false);
-    thread::scope(|scope| {
+    let served = thread::scope(|scope| {
         let hold = || {
-            let buffer = wait(&pool).expect("a class came for it");
+            let buffer = wait(pool).expect("a class came for it");
             while !release.load(Ordering::Relaxed) {
                 thread::yield_now();
             }
             buffer.capacity()
         };
         let first = scope.spawn(hold);
-        until_waiting(&pool, 1);
+        until_waiting(pool, 1);
         let second = scope.spawn(hold);
-        until_waiting(&pool, 2);
+        until_waiting(pool, 2);
         for size in [2 * SIZE, 4 * SIZE] {
             pool.request(size, ALIGNMENT, 1).unwrap();
         }
-        until_waiting(&pool, 0);
+        until_waiting(pool, 0);
         release.store(true, Ordering::Relaxed);
-        assert_eq!(first.join().unwrap(), 2 * SIZE, "it came first");
-        assert_eq!(second.join().unwrap(), 4 * SIZE);
+        [first.join().unwrap(), second.join().unwrap()]
     });
-    drop(held);
-    // No class stayed shut: each is cached again.
+    assert_eq!(pool.stats().classes.len(), 3);
+    served
+}
+
+fn a_new_class_serves_those_who_wait(kind: Kind) {
+    let pool = kind.build(builder().reserve(SIZE, ALIGNMENT, 1));
+    let mut served = served_by_new_classes(&pool);
+    served.sort();
+    assert_eq!(served, [2 * SIZE, 4 * SIZE]);
     for size in [SIZE, 2 * SIZE, 4 * SIZE] {
-        drop(pool.allocate(size, ALIGNMENT).unwrap());
-        drop(pool.allocate(size, ALIGNMENT).unwrap());
+        until_cached(&pool, size);
     }
-    let classes = pool.stats().classes;
-    assert_eq!(classes.len(), 3);
-    for class in classes {
-        assert_eq!(class.cached, 1, "{} B", class.size);
+}
+
+fn in_strict_order_a_new_class_serves_who_came_first(kind: Kind) {
+    let pool = kind.build(builder().reserve(SIZE, ALIGNMENT, 1).strict_order(true));
+    assert_eq!(served_by_new_classes(&pool), [2 * SIZE, 4 * SIZE]);
+    for size in [SIZE, 2 * SIZE, 4 * SIZE] {
+        until_cached(&pool, size);
     }
 }
 

@@ -1,5 +1,5 @@
-//! While somebody waits, lists are shut: for whom, what stays in reach, and when
-//! they are open again.
+//! While a class runs dry its caches are shut: what stays in reach, who gets it, and
+//! that they are in use again afterwards.
 #![cfg(feature = "async")]
 
 mod support;
@@ -11,69 +11,83 @@ use std::time::{Duration, Instant};
 use support::filter::refuse;
 use support::kind::{Kind, both_kinds};
 use support::process::alone;
-use support::small::{SIZE, builder, take, until_waiting};
+use support::small::{SIZE, builder, take, until_cached, until_waiting};
 use support::task::Task;
 use support::{on_cpu, pin, skipped, two_cpus};
 
 both_kinds![
     what_growth_gave_to_a_future_that_is_dropped_goes_to_the_next,
-    a_wait_that_is_over_opens_the_lists_by_itself,
-    the_free_that_serves_the_last_waiter_opens_the_lists,
+    after_a_wait_the_caches_are_in_use_again,
+    after_a_refusal_the_caches_are_in_use_again,
+    when_the_last_waiter_is_served_the_caches_are_in_use_again,
 ];
 
 /// Longer than any wait here.
 const LONG: Duration = Duration::from_secs(40);
 
-/// Growth serves the first, which never looks at the new class.
+/// Growth serves one of two, which never looks at the new class.
 fn what_growth_gave_to_a_future_that_is_dropped_goes_to_the_next(kind: Kind) {
-    let pool = kind.build(builder(1));
-    let _held = take(&pool);
-    let first = Task::waiting(&pool);
-    let mut second = Task::waiting(&pool);
-    pool.request(2 * SIZE, SIZE, 1).unwrap();
-    assert!(first.wakes() > 0 && second.wakes() == 0);
-    drop(first);
-    assert!(second.wakes() > 0, "its wake-up was lost");
-    let Poll::Ready(Ok(buffer)) = second.poll() else {
-        panic!("it still waits")
-    };
-    assert_eq!(buffer.capacity(), 2 * SIZE);
+    for strict in [false, true] {
+        let pool = kind.build(builder(1).strict_order(strict));
+        let _held = take(&pool);
+        let mut tasks = [Task::waiting(&pool), Task::waiting(&pool)];
+        pool.request(2 * SIZE, SIZE, 1).unwrap();
+        if strict {
+            assert!(tasks[0].wakes() > 0, "it came first");
+        }
+        tasks.sort_by_key(Task::wakes);
+        let [mut other, woken] = tasks;
+        assert!(woken.wakes() > 0 && other.wakes() == 0);
+        drop(woken);
+        assert!(other.wakes() > 0, "its wake-up was lost");
+        let Poll::Ready(Ok(buffer)) = other.poll() else {
+            panic!("it still waits")
+        };
+        assert_eq!(buffer.capacity(), 2 * SIZE);
+    }
 }
 
-/// The very first free after it goes to the cache.
-fn a_wait_that_is_over_opens_the_lists_by_itself(kind: Kind) {
+fn after_a_wait_the_caches_are_in_use_again(kind: Kind) {
     let pool = kind.build(builder(1));
     let held = take(&pool);
     let refused = pool.allocate_timeout(SIZE, SIZE, Duration::from_millis(1));
     assert!(matches!(refused, Err(AllocError::TimedOut { .. })));
     drop(held);
-    assert_eq!(pool.stats().classes[0].cached, 1, "the cache stayed shut");
+    until_cached(&pool, SIZE);
+}
+
+fn after_a_refusal_the_caches_are_in_use_again(kind: Kind) {
+    let pool = kind.build(builder(1));
+    let held = take(&pool);
+    assert!(pool.allocate(SIZE, SIZE).is_err());
+    drop(held);
+    until_cached(&pool, SIZE);
 }
 
 /// Even if that one does not come to take what it was given.
-fn the_free_that_serves_the_last_waiter_opens_the_lists(kind: Kind) {
+fn when_the_last_waiter_is_served_the_caches_are_in_use_again(kind: Kind) {
     let pool = kind.build(builder(2));
     let (one, two) = (take(&pool), take(&pool));
     let task = Task::waiting(&pool);
     drop(one);
     assert_eq!(task.wakes(), 1);
     drop(two);
-    assert_eq!(pool.stats().classes[0].cached, 1, "the cache stayed shut");
+    until_cached(&pool, SIZE);
     drop(task);
 }
 
-const PASSED_ON: &str = "a_request_gives_what_it_finds_to_who_waits";
+const PASSED_ON: &str = "in_strict_order_a_request_gives_what_it_finds_to_who_waits";
 
 /// A waiter that `membarrier` is refused to cannot reach another CPU's cache; a
 /// request that can hands the buffer over.
 #[test]
-fn a_request_gives_what_it_finds_to_who_waits() {
+fn in_strict_order_a_request_gives_what_it_finds_to_who_waits() {
     alone(PASSED_ON, &[], || {
         let Some((here, there)) = two_cpus(PASSED_ON) else {
             return;
         };
         Kind::Restartable.run(|kind| {
-            let pool = kind.build(builder(1));
+            let pool = kind.build(builder(1).strict_order(true));
             on_cpu(there, || drop(take(&pool)));
             assert_eq!(pool.stats().classes[0].cached, 1);
             let mut task = on_cpu(here, || {

@@ -355,12 +355,16 @@ impl<C: CpuCaches> FreeLists<C> {
     ) -> Result<(ClassId, Index), Others> {
         let mut before: Option<Evidence> = None;
         let mut changing = 0;
+        // To share a class changes its lists: where the kernel refuses it, once is enough.
+        let mut refused = false;
         loop {
             let mut seen = Evidence::default();
             for &class in ladder {
-                if !self.is_shared(class) {
-                    self.share(class, owed);
+                if !self.is_shared(class) && (!refused || self.is_open(class)) {
+                    refused |= !self.share(class, owed);
                 }
+                // Then some push may be on its way unseen, as if somebody carried it.
+                seen.carrying += u64::from(!self.is_shared(class));
                 if before.is_none() {
                     // Whoever gives a buffer back either comes before this, and it is
                     // found, or sees what the caller did before it asked (`lists`).
@@ -488,7 +492,7 @@ impl<C: CpuCaches> FreeLists<C> {
         owed: &mut Owed,
     ) -> Option<Index> {
         let held = self.caches.len(&self.tables, cpu, class) > 0;
-        let disturbs = held && cpu != self.caches.current() && !self.is_shared(class);
+        let disturbs = held && cpu != self.caches.current() && self.is_open(class);
         if disturbs && !self.may_steal(class) {
             // That moves what is there to the loose list.
             self.share(class, owed);

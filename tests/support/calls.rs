@@ -2,7 +2,7 @@
 //! user dispatch, Linux 5.11): to count them, or to stop the thread at one.
 //!
 //! While a thread is watched each of its system calls becomes a signal, whose
-//! handler counts the call and then lets it be made.
+//! handler counts the call and then lets it be made, or makes it.
 
 use super::skipped;
 use std::cell::Cell;
@@ -50,6 +50,8 @@ pub struct Watch<'a> {
     calls: AtomicU64,
     first: AtomicI64,
     stop: Option<&'a Stop>,
+    /// This call is counted, however many there are of others.
+    only: Option<libc::c_long>,
 }
 
 thread_local! {
@@ -86,23 +88,70 @@ impl<'a> Watch<'a> {
             stop,
             ..Self::default()
         };
+        watch.watched(what, || work(&watch))?;
+        let calls = watch.calls.load(Ordering::Relaxed);
+        Some((calls, watch.first.load(Ordering::Relaxed)))
+    }
+
+    /// How often this thread makes the system call `call` while `work` runs; and what
+    /// that gives. No number, after saying so, where threads cannot be watched.
+    pub fn count<R>(
+        what: &str,
+        call: libc::c_long,
+        work: impl FnOnce() -> R,
+    ) -> (Option<u64>, Option<R>) {
+        let watch = Watch {
+            only: Some(call),
+            ..Watch::default()
+        };
+        let counted = watch.watched(what, || {
+            watch.catch();
+            let result = work();
+            watch.end();
+            result
+        });
+        let calls = watch.calls.load(Ordering::Relaxed);
+        (counted.is_some().then_some(calls), counted)
+    }
+
+    fn watched<R>(&self, what: &str, work: impl FnOnce() -> R) -> Option<R> {
         #[cfg(target_arch = "x86_64")]
         super::timer::handle(libc::SIGSYS, on_call);
-        WATCH.set((&raw const watch).cast());
-        let selector = &raw const watch.selector;
+        WATCH.set((&raw const *self).cast());
+        let selector = &raw const self.selector;
+        // The call that ends a handler is never caught.
+        let (end, bytes) = restorer();
         // SAFETY: the kernel reads the byte until it is told to stop, by `Watched`
         // at the latest, which goes before the byte does.
-        let on = unsafe { libc::prctl(SET_DISPATCH, ON, 0, 0, selector) };
-        let watched = Watched(&watch.selector);
+        let on = unsafe { libc::prctl(SET_DISPATCH, ON, end, bytes, selector) };
+        let watched = Watched(&self.selector);
         if on != 0 || !cfg!(target_arch = "x86_64") {
             skipped(&format!("{what}: this kernel catches no system calls"));
             return None;
         }
-        work(&watch);
+        let result = work();
         drop(watched);
-        let calls = watch.calls.load(Ordering::Relaxed);
-        Some((calls, watch.first.load(Ordering::Relaxed)))
+        Some(result)
     }
+}
+
+/// Where the code begins that ends a signal handler, and how long it is at most.
+fn restorer() -> (usize, usize) {
+    /// What the kernel keeps of a signal.
+    #[derive(Default)]
+    #[repr(C)]
+    struct Action {
+        handler: usize,
+        flags: libc::c_ulong,
+        restorer: usize,
+        mask: u64,
+    }
+    let mut action = Action::default();
+    let (call, none) = (libc::SYS_rt_sigaction, std::ptr::null::<Action>());
+    let (old, bytes) = (&raw mut action, size_of::<u64>());
+    // SAFETY: writes what the kernel keeps of the signal, whose mask has so many bytes.
+    unsafe { libc::syscall(call, libc::SIGSYS, none, old, bytes) };
+    (action.restorer, 16)
 }
 
 /// Ends the watching of this thread when dropped.
@@ -114,6 +163,24 @@ impl Drop for Watched<'_> {
         // SAFETY: takes numbers only.
         unsafe { libc::prctl(SET_DISPATCH, OFF, 0, 0, 0) };
         WATCH.set(std::ptr::null());
+    }
+}
+
+/// Makes the system call that a thread was about to make; gives what the kernel does.
+#[cfg(target_arch = "x86_64")]
+fn make(call: i64, registers: &[i64]) -> i64 {
+    // SAFETY: the thread's own.
+    let number = unsafe { &mut *libc::__errno_location() };
+    let before = *number;
+    let argument = |register: libc::c_int| registers[register as usize];
+    let (first, second) = (argument(libc::REG_RDI), argument(libc::REG_RSI));
+    let (third, fourth) = (argument(libc::REG_RDX), argument(libc::REG_R10));
+    let (fifth, sixth) = (argument(libc::REG_R8), argument(libc::REG_R9));
+    // SAFETY: with the arguments that it was about to be made with.
+    let result = unsafe { libc::syscall(call, first, second, third, fourth, fifth, sixth) };
+    match result {
+        ..0 => -i64::from(std::mem::replace(number, before)),
+        _ => result,
     }
 }
 
@@ -131,22 +198,18 @@ extern "C" fn on_call(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut lib
     // its own.
     let registers = unsafe { &mut (*context).uc_mcontext.gregs };
     let call = registers[libc::REG_RAX as usize];
+    if let Some(only) = watch.only {
+        let counts = call == only;
+        watch.calls.fetch_add(counts.into(), Ordering::Relaxed);
+        registers[libc::REG_RAX as usize] = make(call, registers);
+        return watch.catch();
+    }
     if watch.calls.fetch_add(1, Ordering::Relaxed) == 0 {
         watch.first.store(call, Ordering::Relaxed);
     }
     let stop = watch.stop.filter(|stop| stop.call == call);
     if stop.is_some_and(|stop| stop.after) {
-        let argument = |register: libc::c_int| registers[register as usize];
-        let (first, second) = (argument(libc::REG_RDI), argument(libc::REG_RSI));
-        // SAFETY: the call that the thread was about to make; none of those that
-        // tests stop at has more arguments.
-        let result = unsafe { libc::syscall(call, first, second, argument(libc::REG_RDX)) };
-        let number = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
-        registers[libc::REG_RAX as usize] = if result < 0 {
-            -i64::from(number)
-        } else {
-            result
-        };
+        registers[libc::REG_RAX as usize] = make(call, registers);
     } else {
         // It will be made once more, and served then.
         registers[libc::REG_RIP as usize] -= INSTRUCTION;

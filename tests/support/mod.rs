@@ -9,6 +9,7 @@ pub mod kind;
 pub mod owners;
 pub mod process;
 pub mod published;
+pub mod rival;
 pub mod sections;
 pub mod small;
 pub mod storm;

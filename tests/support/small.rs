@@ -14,10 +14,39 @@ pub fn builder(count: usize) -> Builder {
         .prefault(false)
 }
 
-/// Runs `test` with pools of each kind of caches that this machine has.
+/// Runs `test` with pools of each kind of caches that this machine has, whose lines are
+/// of turns and of strict order.
 pub fn with_both_kinds(count: usize, test: impl Fn(&Pool)) {
+    for strict in [false, true] {
+        with_both_kinds_of(&builder(count).strict_order(strict), &test);
+    }
+}
+
+/// As above, in strict order alone.
+pub fn in_strict_order(count: usize, test: impl Fn(&Pool)) {
+    with_both_kinds_of(&builder(count).strict_order(true), test);
+}
+
+/// Runs `test` with such a pool of each kind of caches that this machine has.
+pub fn with_both_kinds_of(builder: &Builder, test: impl Fn(&Pool)) {
     for kind in Kind::ALL {
-        kind.run(|kind| test(&kind.build(builder(count))));
+        kind.run(|kind| test(&kind.build(builder.clone())));
+    }
+}
+
+/// Returns when caches keep buffers of `size` bytes again, as they do not while that
+/// class runs dry, nor for some time after that. Takes and gives back: one must be free.
+#[track_caller]
+pub fn until_cached(pool: &Pool, size: usize) {
+    let cached = || {
+        let classes = pool.stats().classes;
+        let class = classes.iter().find(|class| class.size == size);
+        class.expect("there is such a class").cached > 0
+    };
+    while !cached() {
+        for _ in 0..64 {
+            drop(pool.allocate(size, SIZE).expect("a buffer is free"));
+        }
     }
 }
 

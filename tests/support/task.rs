@@ -32,13 +32,18 @@ pub struct Task {
 }
 
 impl Task {
+    /// Not polled yet.
+    pub fn new(pool: &Pool, size: usize) -> Self {
+        Self {
+            future: Box::pin(pool.allocate_async(size, SIZE)),
+            wakes: Arc::default(),
+        }
+    }
+
     /// Polled once: it has its place in the line.
     #[track_caller]
     pub fn waiting(pool: &Pool) -> Self {
-        let mut task = Self {
-            future: Box::pin(pool.allocate_async(SIZE, SIZE)),
-            wakes: Arc::default(),
-        };
+        let mut task = Self::new(pool, SIZE);
         assert!(task.poll().is_pending(), "nothing was free");
         task
     }
