@@ -9,6 +9,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
+use support::calls::Watch;
 use support::process::alone;
 use support::small::{SIZE, builder, take, until_waiting, with_both_kinds};
 use support::{Random, cpus, living_pools, on_cpu};
@@ -310,6 +311,43 @@ fn cancelling_allocates_nothing() {
                 is_cancelled(waiter.join().unwrap());
             }
         });
+    });
+}
+
+/// A waiter that nobody wakes finds out in the end, so this looks who is woken.
+#[test]
+fn cancelling_wakes_those_who_have_the_token_and_nobody_else() {
+    with_both_kinds(1, |pool| {
+        let _held = take(pool);
+        let other = pool.cancel_token();
+        let calls = |token: &CancelToken| {
+            Watch::over("who is woken", None, |watch| {
+                watch.catch();
+                token.cancel();
+                watch.end();
+            })
+        };
+        for _ in 0..100 {
+            let token = pool.cancel_token();
+            let (first, second) = thread::scope(|scope| {
+                let waiter = scope.spawn(|| wait(pool, &token));
+                until_waiting(pool, 1);
+                thread::sleep(Duration::from_millis(1));
+                let both = (calls(&other), calls(&token));
+                is_cancelled(waiter.join().unwrap());
+                both
+            });
+            let (Some((none, _)), Some((one, number))) = (first, second) else {
+                return;
+            };
+            assert_eq!(none, 0, "somebody else was woken");
+            // It may have had a place and no mark yet.
+            if one == 1 {
+                assert_eq!(number, libc::SYS_futex);
+                return;
+            }
+        }
+        panic!("nobody was woken");
     });
 }
 
