@@ -183,9 +183,16 @@ const SMALL: [DryShape; 2] = [
     },
 ];
 
+/// A busy machine may let a thread wait long at a pool that is sound.
 const LENGTHS: Lengths = Lengths {
     window: Duration::from_millis(20),
-    patience: Duration::from_millis(500),
+    patience: Duration::from_secs(30),
+};
+
+/// For pools at which somebody waits for ever.
+const HASTY: Lengths = Lengths {
+    patience: Duration::from_millis(300),
+    ..LENGTHS
 };
 
 fn visit(contestant: &dyn Contestant, shape: DryShape, lengths: Lengths) -> Visit {
@@ -196,12 +203,16 @@ fn visit(contestant: &dyn Contestant, shape: DryShape, lengths: Lengths) -> Visi
 
 /// Threads and tasks, in both forms.
 fn visit_all(defect: Defect) -> Vec<(String, Visit)> {
+    let lengths = match defect {
+        Defect::LosesAll | Defect::Deaf => HASTY,
+        _ => LENGTHS,
+    };
     let mut visits = Vec::new();
     for shape in SMALL {
         let wrong = || Wrong::new(defect, shape.buffers);
-        let threads = visit(&Threads::new(wrong()), shape, LENGTHS);
+        let threads = visit(&Threads::new(wrong()), shape, lengths);
         visits.push((format!("threads, {shape}"), threads));
-        let tasks = visit(&Tasks::new(wrong()), shape, LENGTHS);
+        let tasks = visit(&Tasks::new(wrong()), shape, lengths);
         visits.push((format!("tasks, {shape}"), tasks));
     }
     visits
@@ -316,7 +327,7 @@ fn what_went_wrong_is_said_in_words() {
     let lost = visit(
         &Threads::new(Wrong::new(Defect::LosesAll, shape.buffers)),
         shape,
-        LENGTHS,
+        HASTY,
     );
     let fault = row(Name::Hugepool, shape, lost)
         .fault()
