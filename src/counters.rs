@@ -1,9 +1,9 @@
 //! Counts to poll, for a dashboard.
 //!
-//! Owns: their gathering. Uses: `pool`'s shared part, `wait`. Used by: callers.
+//! Owns: their gathering. Uses: `lists`, `wait`. Used by: `pool`, for callers.
 
-use crate::catalog::Catalog;
-use crate::pool::Shared;
+use crate::cache::CpuCaches;
+use crate::lists::FreeLists;
 use crate::wait::BINS;
 use std::time::Duration;
 
@@ -50,8 +50,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn of(shared: &Shared) -> Self {
-        let lists = Catalog::lists(shared.catalog());
+    pub(crate) fn of<C: CpuCaches>(lists: &FreeLists<C>) -> Self {
         let line = lists.line();
         let tally = line.tally();
         let [served, timed_out, aborted, cancelled, failed] = tally.ended;

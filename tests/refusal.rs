@@ -53,7 +53,7 @@ fn what_was_freed_before_a_request_began_is_not_refused_to_it(kind: Kind) {
     let pool = kind.build(Pool::builder().reserve(SIZE, SIZE, 1).prefault(false));
     let (begun, arrived) = (AtomicBool::new(false), AtomicU64::new(0));
     let (early, refused) = (AtomicBool::new(false), AtomicBool::new(false));
-    let mut decided = 0;
+    let (mut decided, mut missed) = (0, 0);
     thread::scope(|scope| {
         scope.spawn(|| {
             pin(second);
@@ -85,12 +85,10 @@ fn what_was_freed_before_a_request_began_is_not_refused_to_it(kind: Kind) {
             meet(&arrived, 3 * round - 1);
             let (early, refused) = (early.load(Ordering::SeqCst), refused.load(Ordering::SeqCst));
             decided += u64::from(early);
-            assert!(
-                !(early && refused),
-                "round {round}: it was free before the request began"
-            );
+            missed += u64::from(early && refused);
             meet(&arrived, 3 * round);
         }
     });
     println!("in {decided} of {ROUNDS} rounds the free came first");
+    assert_eq!(missed, 0, "it was free before the request began");
 }

@@ -55,10 +55,10 @@ impl<C: CpuCaches> FreeLists<C> {
         let records = &self.tables.records;
         let mut head = loose.head();
         loop {
-            if fault!(IgnoreShut, false, head.is_shut()) {
-                if let Some(due) = self.must_be_seen(class, head) {
-                    return self.give_seen(class, index, due);
-                }
+            if fault!(IgnoreShut, false, head.is_shut())
+                && let Some(due) = self.must_be_seen(class, head)
+            {
+                return self.give_seen(class, index, due);
             }
             // See `waiting` for why nobody misses it.
             match loose.push_onto(records, index, head) {

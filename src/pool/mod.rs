@@ -519,7 +519,7 @@ impl Pool {
     /// ```
     #[must_use]
     pub fn counters(&self) -> Counters {
-        Counters::of(self.shared())
+        Counters::of(self.shared().catalog.lists())
     }
 
     /// Forgets the longest wait so far. Lock-free.

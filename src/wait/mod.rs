@@ -49,6 +49,7 @@
 //! count of forks, and those of another count are nobody's.
 
 mod cancel;
+mod ending;
 mod occupied;
 mod service;
 mod tally;
@@ -540,65 +541,6 @@ impl Line {
     pub fn is_aborted(&self) -> bool {
         // Acquire: what was done before the abort.
         self.aborted.load(Ordering::Acquire) != 0
-    }
-
-    /// Ends every wait, and every one to come.
-    pub fn abort(&self) {
-        self.aborted.store(1, Ordering::Release);
-        // SeqCst: see the module.
-        fence(Ordering::SeqCst);
-        for (id, standing) in self.standing(0) {
-            self.end(id, standing);
-        }
-    }
-
-    /// Ends the wait at place `id`.
-    fn end(&self, id: u32, mut standing: Standing) {
-        let word = standing;
-        loop {
-            let (ticket, task, called) = match standing {
-                Standing::Waiting { ticket, task } => (ticket, task, None),
-                Standing::Called {
-                    ticket,
-                    task,
-                    class,
-                } => (ticket, task, ClassId::new(class.into())),
-                _ => return,
-            };
-            if self.place(id).advance(standing, Standing::Aborted) {
-                if let Some(class) = called {
-                    // Nobody is left whom it might be called to instead.
-                    self.service(class).note_settled(task);
-                }
-                drop(self.wake(id, task));
-                return;
-            }
-            // It may have been called, or have gone to sleep again; another wait there
-            // will see the abort on its own.
-            standing = self.place(id).standing();
-            let same = match (standing, word) {
-                (
-                    Standing::Waiting { ticket: now, .. } | Standing::Called { ticket: now, .. },
-                    _,
-                ) => now == ticket,
-                _ => false,
-            };
-            if !same {
-                return;
-            }
-        }
-    }
-
-    /// Makes everybody who waits look again at what could serve them, which the
-    /// caller has changed.
-    pub fn rouse(&self) {
-        // SeqCst: see the module.
-        fence(Ordering::SeqCst);
-        for (id, standing) in self.standing(0) {
-            if let Standing::Waiting { task, .. } | Standing::Called { task, .. } = standing {
-                fault!(NoRouse, (), drop(self.wake(id, task)));
-            }
-        }
     }
 
     /// How many wait.

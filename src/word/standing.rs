@@ -70,7 +70,7 @@ impl Standing {
 
     /// The word to store.
     pub fn word(self) -> u64 {
-        let of = |ticket, task| ticket << Self::TICKET | u64::from(task) * Self::TASK;
+        let of = |ticket, task| (ticket << Self::TICKET) | (u64::from(task) * Self::TASK);
         match self {
             Self::Vacant => 0,
             Self::Waiting { ticket, task } => of(ticket, task) | Self::WAITING,

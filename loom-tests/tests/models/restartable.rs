@@ -226,7 +226,7 @@ pub fn a_thief_that_never_leaves_keeps_nobody_from_the_buffers() -> Model {
 /// A thread gives a class its slots while another has it shared, opens it, and then
 /// looks for them.
 pub fn whoever_is_let_in_finds_the_slots() -> Model {
-    Model::new(6..=9, &[Fault::OpenFirst, Fault::NoSlotFence], || {
+    Model::new(3..=5, &[Fault::OpenFirst, Fault::NoSlotFence], || {
         let classes = Classes::new(0, null_mut()).unwrap();
         let lists = FreeLists::new(Restartable::make(1), classes, 2, 0, false).unwrap();
         let lists = Arc::new(lists);

@@ -181,7 +181,7 @@ pub fn a_visitor_or_the_last_handle_closes_the_lists<C: Kind>() -> Model {
 /// full cache to the depot.
 pub fn a_flush_that_meets_a_waiter_loses_nothing<C: Kind>() -> Model {
     const TWINS: &[Fault] = &[Fault::VisitBlind, Fault::LateTouch];
-    Model::new(2..=4, TWINS, || {
+    Model::new(1..=2, TWINS, || {
         let (pool, held) = Pool::<C>::new(3);
         pool.give(held[0]);
         pool.give(held[1]);
