@@ -177,16 +177,16 @@ pub fn a_visitor_or_the_last_handle_closes_the_lists<C: Kind>() -> Model {
     })
 }
 
-/// The same, but the lists are shut while the other thread brings a batch of a
-/// full cache to the depot.
+/// Somebody is about to wait, so that the class is shared, while the other thread
+/// brings a batch of a full cache to the depot.
 pub fn a_flush_that_meets_a_waiter_loses_nothing<C: Kind>() -> Model {
-    const TWINS: &[Fault] = &[Fault::VisitBlind, Fault::LateTouch];
+    const TWINS: &[Fault] = &[Fault::VisitBlind];
     Model::new(1..=2, TWINS, || {
         let (pool, held) = Pool::<C>::new(3);
         pool.give(held[0]);
         pool.give(held[1]);
         let giver = pool.giver(0, held[2]);
-        pool.shelf().wait_a_moment();
+        pool.shelf().lists.prepare_to_wait(&[pool.shelf().class]);
         pool.leave([giver]);
     })
 }
