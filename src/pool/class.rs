@@ -10,7 +10,7 @@ use crate::class::Line;
 use crate::error::AllocError;
 use std::ptr::NonNull;
 
-/// A size and alignment of a [`Pool`](crate::Pool), resolved to its class: the
+/// A size and alignment of a [`Pool`], resolved to its class: the
 /// fastest way to allocate. Counts as a handle of the pool.
 ///
 /// ```
@@ -98,7 +98,7 @@ impl Class {
     }
 
     /// Takes a buffer of [`size`](Self::size) bytes. As
-    /// [`Pool::allocate`](crate::Pool::allocate), climbing included.
+    /// [`Pool::allocate`], climbing included.
     ///
     /// # Errors
     ///
