@@ -228,8 +228,13 @@ impl<C: CpuCaches> FreeLists<C> {
                 return;
             }
             if self.line.is_strict() {
-                if !self.hand_on(class) {
-                    break;
+                if self.hand_on(class) {
+                    continue;
+                }
+                loose.unshut(self.caches.cpus(), || !self.line.is_wanted(line));
+                // The buffer was in our hand: who came meanwhile has looked in vain.
+                if fault!(HandOnce, true, !self.line.is_wanted(line)) {
+                    return;
                 }
                 continue;
             }

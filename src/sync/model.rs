@@ -302,6 +302,8 @@ pub enum Fault {
     ShareOnce,
     /// A class is opened although somebody waits.
     OpenAnyway,
+    /// Whoever finds nobody to hand a buffer to, and puts it back, does not look again.
+    HandOnce,
     /// Whoever is about to be refused does not change the lists before it looks.
     NoTouch,
     /// A waiter does not shut the lists before it looks and sleeps.
@@ -373,6 +375,7 @@ impl Fault {
         Self::NeverDue,
         Self::ShareOnce,
         Self::OpenAnyway,
+        Self::HandOnce,
         Self::NoTouch,
         Self::NoArm,
         Self::LeaveCalled,

@@ -45,6 +45,7 @@ tests_of_each_kind![
     what_a_waiter_finds_for_others_is_announced,
     the_first_in_line_is_served_first,
     in_strict_order_a_request_that_does_not_wait_overtakes_nobody,
+    in_strict_order_nobody_sleeps_beside_a_buffer_that_was_in_hand,
     who_gathers_wakes_nobody_while_it_holds_anything,
     a_visitor_touches_nothing_once_it_has_left,
 ];
@@ -185,6 +186,23 @@ pub fn in_strict_order_a_request_that_does_not_wait_overtakes_nobody<C: Kind>() 
         shelf.look(&mut wait);
         thread.join().unwrap();
         assert!(shelf.end(wait).is_some(), "nobody has it");
+        shelf.audit();
+    })
+}
+
+/// The lists are shut for somebody who has left. A buffer comes back, and its giver looks
+/// for somebody to hand it to while another thread begins to wait.
+pub fn in_strict_order_nobody_sleeps_beside_a_buffer_that_was_in_hand<C: Kind>() -> Model {
+    Model::new(1..=2, &[Fault::HandOnce], || {
+        let (shelf, held) = taken_strictly::<C>(1);
+        shelf.wait_a_moment();
+        let waiter = Arc::clone(&shelf);
+        let thread = spawn(move || {
+            run_on(1);
+            served(&waiter);
+        });
+        assert_eq!(shelf.give(held[0]), Given::Home);
+        thread.join().unwrap();
         shelf.audit();
     })
 }
