@@ -264,11 +264,6 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     /// proves nothing.
     #[cold]
     pub fn try_take(&self, size: usize, alignment: usize) -> Result<Option<Taken<'_>>, AllocError> {
-        if let Some(line) = self.classes().find(size, alignment)
-            && let Some(index) = self.lists.take_from_class(line.id())
-        {
-            return Ok(Some(Taken { line, index }));
-        }
         let ladder = self.ladder(size, alignment)?;
         let taken = self.lists.try_take(ladder.classes());
         Ok(taken.map(|taken| self.taken(taken)))

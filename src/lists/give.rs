@@ -95,7 +95,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let handed = if due {
             self.line.hand_over(line, index)
         } else {
-            None
+            self.line.hand_to_task(line, index)
         };
         match handed {
             Some(wake) => drop(wake),

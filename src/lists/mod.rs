@@ -65,6 +65,7 @@ mod regime;
 mod search;
 mod supply;
 mod waiting;
+mod watch;
 
 pub use ledger::Counts;
 pub use search::Exhausted;

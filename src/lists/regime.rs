@@ -38,6 +38,7 @@
 use super::FreeLists;
 use super::ledger::Carry;
 use super::waiting::Owed;
+use super::watch::Eagerness;
 use crate::cache::{CpuCaches, Robbed, Share};
 use crate::class::ClassId;
 use crate::sync::{AtomicU64, Ordering, fault, fence, spin_loop};
@@ -68,6 +69,7 @@ pub(super) struct Regime {
     paid: AtomicU64,
     /// How often processors were disturbed. Relaxed: statistics.
     barriers: AtomicU64,
+    eagerness: Eagerness,
 }
 
 // SAFETY: integer atomics alone; all-zero bytes are an open class.
@@ -91,6 +93,10 @@ impl Regime {
 impl<C: CpuCaches> FreeLists<C> {
     pub(super) fn regime(&self, class: ClassId) -> &Regime {
         self.regimes.get(class.index())
+    }
+
+    pub(super) fn eagerness(&self, class: ClassId) -> &Eagerness {
+        &self.regime(class).eagerness
     }
 
     /// Whether buffers of `class` come and go by the caches; a hint.

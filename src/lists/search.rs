@@ -18,19 +18,12 @@ use crate::word::{Batch, Index, Moving};
 /// Sweeps in a row that find changes before the searching thread lets others
 /// run.
 const BUSY_SWEEPS: u32 = 16;
-/// How often a thread looks for a buffer before it stands in line. Between looks it lets
-/// a few instructions pass, each time twice as many, up to `PAUSE`.
-const WATCHES: u32 = 32;
-const PAUSE: u32 = 32;
-/// How often it then lets other threads run, and looks again.
-const YIELDS: u32 = 4;
-
 /// How many changes of a shared list there are from one look at the clock to the next.
 const LOOKS: u32 = 16;
 
 /// What a sweep saw of the lists it found empty.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Evidence {
+pub(super) struct Evidence {
     /// The sum of what counts the changes of each list: tags and versions, modulo their
     /// widths. Each list adds one to the sum with every change and never takes any away,
     /// so two sums are equal exactly when nothing changed between them, but for a
@@ -123,58 +116,6 @@ impl<C: CpuCaches> FreeLists<C> {
         found
     }
 
-    /// Takes a buffer from the lists of `class` that all processors share, if it is
-    /// shared. `None` proves nothing.
-    #[inline]
-    pub fn take_shared(&self, class: ClassId) -> Option<Index> {
-        if self.is_open(class) {
-            return None;
-        }
-        loop {
-            let mut owed = Owed::default();
-            let index = self.pop_loose(class, &mut Evidence::default(), &mut owed);
-            self.settle(owed);
-            let index = index?;
-            if !self.goes_to_the_line(class, index) {
-                return Some(index);
-            }
-        }
-    }
-
-    /// Watches the lists that all processors share for some microseconds, for a caller
-    /// that will wait if that is in vain. `None` proves nothing.
-    pub fn watch(&self, ladder: &[ClassId]) -> Option<(ClassId, Index)> {
-        let (cpu, cpus) = (self.caches.current(), self.caches.cpus());
-        for look in 0..WATCHES + YIELDS {
-            for &class in ladder {
-                if !self.loose(class).is_empty(cpu, cpus)
-                    && let Some(index) = self.take_shared(class)
-                {
-                    self.note_climb(ladder, class);
-                    return Some((class, index));
-                }
-            }
-            if look < WATCHES {
-                (0..PAUSE.min(1 << look.min(31))).for_each(|_| spin_loop());
-            } else {
-                yield_now();
-            }
-        }
-        None
-    }
-
-    /// Has the classes on `ladder` shared: somebody is about to wait.
-    pub fn prepare_to_wait(&self, ladder: &[ClassId]) {
-        let mut owed = Owed::default();
-        for &class in ladder {
-            if !self.is_shared(class) {
-                self.share(class, &mut owed);
-            }
-            self.linger(class);
-        }
-        self.settle(owed);
-    }
-
     /// Takes a buffer of the first class on `ladder` that has one: own cache,
     /// depot, other processors' caches, then the next class. Lock-free; for what
     /// `Err` proves see the module.
@@ -204,7 +145,7 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Counts a climb if a request for the first class on `ladder` got a buffer of
     /// `class`, another one.
-    fn note_climb(&self, ladder: &[ClassId], class: ClassId) {
+    pub(super) fn note_climb(&self, ladder: &[ClassId], class: ClassId) {
         match ladder.first() {
             Some(&first) if first != class => count(&self.own_ledger(first).climbs),
             _ => {}
@@ -449,7 +390,12 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Takes a buffer from the lists of those that are in no cache and no batch.
     #[inline]
-    fn pop_loose(&self, class: ClassId, seen: &mut Evidence, owed: &mut Owed) -> Option<Index> {
+    pub(super) fn pop_loose(
+        &self,
+        class: ClassId,
+        seen: &mut Evidence,
+        owed: &mut Owed,
+    ) -> Option<Index> {
         let (cpu, cpus) = (self.caches.current(), self.caches.cpus());
         let mut carry = None;
         let mut announce = || {

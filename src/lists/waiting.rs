@@ -134,11 +134,15 @@ impl<C: CpuCaches> FreeLists<C> {
     pub fn look(&self, wait: &mut Wait, ladder: &Ladder) {
         let (classes, records) = (ladder.classes(), &self.tables.records);
         let mut owed = Owed::default();
-        if let Turn::Called(class) = self.line.turn(&wait.seat) {
-            wait.found = self.find(classes, &mut owed);
-            if wait.found.is_none() {
-                self.line.service(class).note_in_vain();
+        match self.line.turn(&wait.seat) {
+            Turn::Given(..) | Turn::Aborted => return,
+            Turn::Called(class) => {
+                wait.found = self.find(classes, &mut owed);
+                if wait.found.is_none() {
+                    self.line.service(class).note_in_vain();
+                }
             }
+            Turn::Waiting => {}
         }
         if wait.found.is_none() {
             self.line.uncall(&wait.seat);

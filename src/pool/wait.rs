@@ -81,9 +81,11 @@ impl Handle {
         if self.line().is_aborted() {
             return Err(AllocError::Aborted);
         }
-        let ladder = catalog.prepare_to_wait(size, alignment)?;
-        if !task && let Some(taken) = catalog.lists().watch(ladder.classes()) {
-            return Ok(Begun::Buffer(Buffer::new(catalog.taken(taken), size)));
+        if !task {
+            let ladder = catalog.prepare_to_wait(size, alignment)?;
+            if let Some(taken) = catalog.lists().watch(ladder.classes()) {
+                return Ok(Begun::Buffer(Buffer::new(catalog.taken(taken), size)));
+            }
         }
         let wait = catalog.begin_wait(size, alignment, task)?;
         Ok(Begun::Waiter(Waiter {
@@ -104,9 +106,13 @@ impl Waiter {
         let Some(wait) = &mut self.wait else {
             return Ok(Next::Sleep);
         };
-        let looked = catalog.look(wait);
+        let is_served = |turn| matches!(turn, Turn::Given(..) | Turn::Aborted);
+        let looked = match is_served(line.turn(wait.seat())) {
+            true => Ok(()),
+            false => catalog.look(wait),
+        };
         let goes_on = !wait.is_over()
-            && !matches!(line.turn(wait.seat()), Turn::Given(..) | Turn::Aborted)
+            && !is_served(line.turn(wait.seat()))
             && self.handle.ended(cancel).is_none();
         if goes_on && looked.is_ok() {
             return Ok(Next::Sleep);

@@ -408,6 +408,16 @@ impl Line {
         }
     }
 
+    /// As `hand_over`, if the next in turn is a task and has not been called: to be handed
+    /// a buffer costs a task no more than to be called, for it waits for no processor.
+    pub fn hand_to_task(&self, class: &Class, index: Index) -> Option<Wake<'_>> {
+        let sleeps = |standing| matches!(standing, Standing::Waiting { .. });
+        match self.next(class, sleeps)?.1 {
+            Standing::Waiting { task: true, .. } => self.hand_over(class, index),
+            _ => None,
+        }
+    }
+
     /// Gives `index`, which the caller holds, to the next in turn whom `class` can
     /// serve; whoever drops what this gives wakes him. `None`: there was nobody, and it
     /// is still the caller's. The caller holds a handle, and looks at the class's
