@@ -5,15 +5,13 @@
 mod support;
 
 use hugepool::{Buffer, Class, Pool};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use support::calls::Watch;
 use support::kind::{Kind, both_kinds};
 use support::process::{NO_REGISTRATION, alone};
 use support::small::until_cached;
-use support::{faults, maps, on_cpu, pin, two_cpus};
+use support::{faults, heap, maps, on_cpu, pin, two_cpus};
 
 both_kinds! {
     a_million_taken_and_given_back_fault_no_page_and_map_nothing,
@@ -36,48 +34,15 @@ mod tasks {
     both_kinds! { waking_a_task_allocates_and_frees_nothing }
 }
 
-/// Counts what each thread allocates.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count() {
-    // A thread that is ending may allocate without being counted.
-    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-}
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(start, layout) }
-    }
-
-    unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise.
-        unsafe { System.realloc(start, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: heap::Counting = heap::Counting;
 
 /// Heap calls and page faults of this thread while `work` runs.
 fn cost(work: impl FnOnce()) -> (usize, i64) {
-    let heap = ALLOCATIONS.get();
+    let called = heap::calls();
     let faulted = faults();
     work();
-    (ALLOCATIONS.get() - heap, faults() - faulted)
+    (heap::calls() - called, faults() - faulted)
 }
 
 /// The same of work that is done again and again: the heap calls of all runs, and the

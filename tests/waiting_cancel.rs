@@ -3,8 +3,6 @@
 mod support;
 
 use hugepool::{AllocError, Buffer, CancelToken, Pool};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -12,40 +10,13 @@ use std::time::Duration;
 use support::calls::Watch;
 use support::process::alone;
 use support::small::{SIZE, builder, take, until_waiting, with_both_kinds};
-use support::{Random, cpus, living_pools, on_cpu};
+use support::{Random, cpus, heap, living_pools, on_cpu};
 
 const ALIGNMENT: usize = SIZE;
 const FOR_EVER: Duration = Duration::MAX;
 
-/// Counts what each thread allocates and gives back.
-struct Counting;
-
-thread_local! {
-    static HEAP_CALLS: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count() {
-    // A thread that is ending may allocate without being counted.
-    let _ = HEAP_CALLS.try_with(|calls| calls.set(calls.get() + 1));
-}
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(start, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: heap::Counting = heap::Counting;
 
 fn wait(pool: &Pool, token: &CancelToken) -> Result<Buffer, AllocError> {
     pool.allocate_cancellable(SIZE, ALIGNMENT, FOR_EVER, token)
@@ -303,10 +274,10 @@ fn cancelling_allocates_nothing() {
         thread::scope(|scope| {
             let waiters = [(); 3].map(|()| scope.spawn(|| wait(pool, &token)));
             until_waiting(pool, 3);
-            let before = HEAP_CALLS.get();
+            let before = heap::calls();
             token.cancel();
             let _ = token.is_cancelled();
-            assert_eq!(HEAP_CALLS.get(), before);
+            assert_eq!(heap::calls(), before);
             for waiter in waiters {
                 is_cancelled(waiter.join().unwrap());
             }

@@ -16,7 +16,8 @@
 //!   looks through all their lists             it is shut:
 //!   sleeps                                      visits the pool, puts the buffer there,
 //!   is called: looks; finds one and leaves,     and calls one more; or, every so often,
-//!     or is no longer called, and starts over   hands it to the one whose turn it is
+//!     or is no longer called, and starts over   hands it to the one whose turn it is,
+//!                                               as it does whenever that is a task
 //! ```
 //!
 //! While somebody waits, his classes are shared (`regime`), and their loose lists are
@@ -54,6 +55,11 @@
 //! next buffer that comes back to a shut list is handed to whoever's turn it is: one of
 //! the next eight, if enough have been called. Turns go round (`wait`). So a waiter
 //! with n others in the line is handed a buffer by the (n + 1)th of these at the latest.
+//!
+//! A task whose turn is next is handed every buffer that comes back. To call it would
+//! cost as much, for either way its waker is run; and while a thread that was called may
+//! have to wait for a processor, with the buffer in its hands, a task that was handed one
+//! waits where it waited before, in its executor.
 //!
 //! In a line of strict order every buffer that comes back is handed to who came first,
 //! and a request that finds one while somebody waits hands it on.

@@ -177,7 +177,7 @@ impl Builder {
     /// false).
     ///
     /// By default a buffer that comes back may be taken by whoever asks for it first, and
-    /// one waiter is woken for it; so that nobody is passed over for ever, every half
+    /// one thread that waits is woken for it (a task that waits is handed it); so that nobody is passed over for ever, every half
     /// millisecond the next buffer that comes back is handed to one of those who wait,
     /// each in turn. In strict order every buffer is handed to the first in line, and a
     /// request that comes later takes none while somebody waits. That is fairer from one

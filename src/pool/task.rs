@@ -88,9 +88,9 @@ impl Future for Allocate {
 
 impl Pool {
     /// Takes a buffer as [`allocate`](Self::allocate) does, once one is free:
-    /// a future for any executor. Fair with
-    /// [`allocate_timeout`](Self::allocate_timeout), in one line. It may be
-    /// dropped at any time; neither a buffer nor anybody's turn is lost. One that
+    /// a future for any executor. It stands in one line with threads that wait
+    /// ([`allocate_timeout`](Self::allocate_timeout)), where turns go round: when it is
+    /// next, the buffer that comes back is handed to it. It may be dropped at any time; neither a buffer nor anybody's turn is lost. One that
     /// is forgotten, or never polled again, keeps its place, and a buffer if one
     /// has come. Lock-free: its waker is run by whoever gives it a buffer, on that
     /// thread, and may use the pool, or drop the future (wakers that do that to each

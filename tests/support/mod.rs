@@ -5,6 +5,7 @@ pub mod area;
 pub mod breakpoint;
 pub mod calls;
 pub mod filter;
+pub mod heap;
 pub mod kind;
 pub mod owners;
 pub mod process;

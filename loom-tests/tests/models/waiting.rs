@@ -7,7 +7,8 @@
 //! free buffer for which nobody was woken; nobody is passed over for ever; a class that is
 //! opened while somebody begins to wait for it is shared again; in strict order the
 //! first in line is served first, before requests that do not wait; a wait that is
-//! given up at the instant at which it is served loses nothing; one that begins
+//! given up at the instant at which it is served loses nothing; a task is handed what
+//! comes back; a take beside the sharing of its class has what it takes alone; one that begins
 //! while another ends is served all the same; an abort ends a wait whenever it
 //! comes; what a thread holds for another moment is announced, and nothing is when
 //! somebody is woken; and a thread that serves somebody else with the last buffer touches
@@ -26,6 +27,7 @@
 
 use hugepool::model::{CpuCaches, Fault, Given, Index, Turn, run_on};
 use hugepool_loom_tests::{Guarded, Kind, Model, Shelf, spawn, tests_of_each_kind};
+use loom::sync::Notify;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Wake, Waker};
@@ -46,6 +48,8 @@ tests_of_each_kind![
     the_first_in_line_is_served_first,
     in_strict_order_a_request_that_does_not_wait_overtakes_nobody,
     in_strict_order_nobody_sleeps_beside_a_buffer_that_was_in_hand,
+    a_task_is_handed_a_buffer_that_comes_back,
+    a_take_beside_the_sharing_of_its_class_has_what_it_takes_alone,
     who_gathers_wakes_nobody_while_it_holds_anything,
     a_visitor_touches_nothing_once_it_has_left,
 ];
@@ -409,6 +413,77 @@ pub fn what_a_waiter_finds_for_others_is_announced<C: Kind>() -> Model {
         }
         thread.join().unwrap();
     })
+}
+
+/// What a task sleeps on.
+struct Alarm(Notify);
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.0.notify();
+    }
+}
+
+/// A task waits, and another thread gives the only buffer back.
+pub fn a_task_is_handed_a_buffer_that_comes_back<C: Kind>() -> Model {
+    Model::new(1..=2, &[Fault::NoWake, Fault::NoArm], || {
+        let (shelf, held) = taken::<C>(1);
+        let mut wait = shelf.stand(true);
+        let giver = Arc::clone(&shelf);
+        let thread = spawn(move || {
+            run_on(1);
+            assert_eq!(giver.give(held[0]), Given::Home);
+        });
+        let line = shelf.lists.line();
+        let alarm = Arc::new(Alarm(Notify::new()));
+        let waker = Waker::from(Arc::clone(&alarm));
+        loop {
+            line.register(wait.seat(), &waker);
+            shelf.look(&mut wait);
+            if wait.is_over() || matches!(line.turn(wait.seat()), Turn::Given(..)) {
+                break;
+            }
+            alarm.0.wait();
+            // Whoever wakes may be in the middle of that still.
+            loom::thread::yield_now();
+        }
+        assert!(shelf.end(wait).is_some(), "nobody has it");
+        thread.join().unwrap();
+        shelf.audit();
+    })
+}
+
+/// Two buffers lie in a processor's cache. A thread takes one there while another has the
+/// class shared, which moves what is in the cache, and takes what it finds.
+pub fn a_take_beside_the_sharing_of_its_class_has_what_it_takes_alone<C: Kind>() -> Model {
+    Model::new(
+        C::pick(1, 3)..=3,
+        C::pick(&[], &[Fault::IgnoreShut]),
+        || {
+            let shelf = Shelf::new(C::make(2), 2, 2);
+            run_on(0);
+            let held: Vec<Index> = (0..2).map(|_| shelf.take().unwrap()).collect();
+            for index in held {
+                assert_eq!(shelf.give(index), Given::Home);
+            }
+            let shelf = Arc::new(shelf);
+            let taker = Arc::clone(&shelf);
+            let thread = spawn(move || {
+                run_on(0);
+                let taken = taker.lists.take_from_class(taker.class);
+                taken.inspect(|&index| taker.buffers.take(index));
+            });
+            run_on(1);
+            // The other is first, until it is interrupted.
+            loom::thread::yield_now();
+            shelf.lists.prepare_to_wait(&[shelf.class]);
+            while let Some(index) = shelf.lists.take_from_class(shelf.class) {
+                shelf.buffers.take(index);
+            }
+            thread.join().unwrap();
+            shelf.audit();
+        },
+    )
 }
 
 /// A task that does nothing when it is woken.
