@@ -4,7 +4,7 @@
 //! shared part. Used by: callers.
 
 use crate::catalog::Taken;
-use crate::class::{Classes, Line};
+use crate::class::{Classes, Line, OfStream};
 use crate::lists::Given;
 use crate::pool::Shared;
 use crate::rseq;
@@ -83,6 +83,11 @@ impl Buffer {
             line: classes.line(buffer.line().id()),
             index: buffer.index,
         }
+    }
+
+    /// The stream that it counts against.
+    pub(crate) fn stream(&self) -> Option<OfStream> {
+        self.line().stream()
     }
 
     /// The pool it belongs to.
@@ -188,7 +193,10 @@ impl Buffer {
         let shared = unsafe { NonNull::new_unchecked(line.owner().cast::<Shared>()) };
         // SAFETY: as for the line.
         let lists = unsafe { shared.as_ref() }.catalog().lists();
-        let given = lists.give_slow(line.id(), index);
+        let given = match line.stream() {
+            None => lists.give_slow(line.id(), index),
+            Some(stream) => lists.give_of(stream, index),
+        };
         if given != Given::Home {
             // SAFETY: it was given just now.
             unsafe { Shared::heed(shared, given) };

@@ -207,8 +207,21 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
             size,
             alignment,
             reach,
+            stream: 0,
         };
         let wait = self.lists.begin_wait(request, task);
+        wait.ok_or(AllocError::TooManyWaiters { limit: MAX_WAITERS })
+    }
+
+    /// As `begin_wait`, for the stream of quota `number`.
+    pub fn begin_wait_of(
+        &self,
+        number: u32,
+        size: usize,
+        alignment: usize,
+        task: bool,
+    ) -> Result<Wait, AllocError> {
+        let wait = self.lists.begin_wait_of(number, size, alignment, task);
         wait.ok_or(AllocError::TooManyWaiters { limit: MAX_WAITERS })
     }
 
@@ -216,6 +229,15 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     /// that come: after the wait has begun, and whenever it is woken. Fails if no class
     /// ever will serve it.
     pub fn look(&self, wait: &mut Wait) -> Result<(), AllocError> {
+        let request = wait.seat().request();
+        if let Some(limits) = self.lists.limits_of(request.stream) {
+            // The class may have been trimmed away.
+            if self.lists.capacity(limits.class) == 0 {
+                self.ladder(request.size, request.alignment)?;
+            }
+            self.lists.look(wait, &Ladder::default());
+            return Ok(());
+        }
         loop {
             let request = wait.seat().request();
             let (ladder, reach) = self.reach(request.size, request.alignment)?;
@@ -281,7 +303,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         let capacity = ladder
             .classes()
             .iter()
-            .map(|&class| self.lists.capacity(class) as usize)
+            .map(|&class| self.lists.attainable(class) as usize)
             .sum();
         if count > capacity {
             return Err(AllocError::NeverEnough { count, capacity });
@@ -331,7 +353,8 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         })
     }
 
-    fn exhausted(
+    /// What a caller is told whom the lists refused a buffer.
+    pub fn exhausted(
         &self,
         size: usize,
         alignment: usize,

@@ -332,6 +332,23 @@ pub enum AllocError {
     Cancelled,
     /// The [`CancelToken`](crate::CancelToken) is that of another pool.
     ForeignToken,
+    /// The stream has as many buffers as it may, or no claim to so many more.
+    AtMaximum {
+        /// Buffers asked for.
+        count: usize,
+        /// Buffers of the class that the stream may have at once.
+        maximum: usize,
+    },
+    /// The stream has no share of a class that could serve the request.
+    NoShare {
+        /// Bytes asked for.
+        size: usize,
+        /// Alignment asked for, in bytes.
+        alignment: usize,
+        /// Size in bytes of the largest class of that alignment that it has a share of; 0
+        /// if there is none.
+        largest: usize,
+    },
     /// There is no place left in the line.
     TooManyWaiters {
         /// How many that is.
@@ -344,7 +361,10 @@ impl AllocError {
     /// after a wait, so that it may succeed later.
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
-        matches!(self, Self::Exhausted { .. } | Self::TimedOut { .. })
+        matches!(
+            self,
+            Self::Exhausted { .. } | Self::TimedOut { .. } | Self::AtMaximum { .. }
+        )
     }
 }
 
@@ -404,6 +424,22 @@ impl fmt::Display for AllocError {
                 f,
                 "{} at alignment {alignment}: no buffer came back within {limit:?}",
                 Bytes(size)
+            ),
+            Self::AtMaximum { count, maximum } => write!(
+                f,
+                "{count} more for a stream that may have {maximum} of these, and has them, or \
+                 too many of them"
+            ),
+            Self::NoShare {
+                size,
+                alignment,
+                largest,
+            } => write!(
+                f,
+                "{} at alignment {alignment}: the largest class of that alignment that the \
+                 stream has a share of is {}",
+                Bytes(size),
+                Bytes(largest)
             ),
             Self::Aborted => write!(f, "the pool was told to end every wait"),
             Self::Cancelled => write!(f, "the wait was cancelled by its token"),

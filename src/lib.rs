@@ -80,7 +80,9 @@ pub use pages::{Pages, Rung};
 #[cfg(all(feature = "async", not(hugepool_loom)))]
 pub use pool::Allocate;
 #[cfg(not(hugepool_loom))]
-pub use pool::{Builder, CancelToken, Class, Pool, Region, Trimmed};
+pub use pool::{
+    Builder, CancelToken, Class, Pool, Region, Stream, StreamBuilder, StreamError, Trimmed,
+};
 #[cfg(not(hugepool_loom))]
 pub use stats::{ClassStats, SegmentStats, Stats};
 

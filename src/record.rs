@@ -78,6 +78,11 @@ pub struct State {
     /// returns it, after `size` went to 0: who reads a generation, with Acquire, does not
     /// read the size of an earlier owner after it.
     pub generation: AtomicU32,
+    /// As `size`, of a buffer that counts against a stream, whose `size` is 0: so it comes
+    /// back another way.
+    pub size_of_stream: AtomicU32,
+    /// Which stream that is. Relaxed: written and read by whoever has the buffer.
+    pub stream: AtomicU32,
 }
 
 // SAFETY: integer atomics alone; all-zero bytes are a buffer that was never out.
@@ -89,6 +94,31 @@ impl State {
     pub fn go_out(&self, size: u32) {
         // Release: see the type.
         self.size.store(size, Ordering::Release);
+    }
+
+    /// The buffer, which counts against `stream`, goes out for `size` bytes. The caller
+    /// holds it.
+    pub fn go_out_of(&self, stream: u32, size: u32) {
+        self.stream.store(stream, Ordering::Relaxed);
+        // Release: see the type.
+        self.size_of_stream.store(size, Ordering::Release);
+    }
+
+    /// How many bytes the buffer is out with, as a raw pointer; 0 if it is not.
+    pub fn bytes(&self) -> u32 {
+        // Acquire: see the type. One of them is 0, unless the buffer came back and went
+        // out again in between.
+        match self.size.load(Ordering::Acquire) {
+            0 => self.size_of_stream.load(Ordering::Acquire),
+            size => size,
+        }
+    }
+
+    /// The buffer, which counts against a stream and which the caller holds, comes back.
+    pub fn come_back_of(&self) {
+        // Release: see the type.
+        self.size_of_stream.store(0, Ordering::Release);
+        self.come_back();
     }
 
     /// The buffer, which the caller holds, comes back.

@@ -1,7 +1,7 @@
 //! What the hot path reads of a class: one cache line, named by every buffer.
 //!
 //! Owns: the layout of the line. Uses: `sync`, `table`, `word`, `geometry`. Used
-//! by: `lookup`, which keeps a table of them; `rseq`, whose assembly reads the
+//! by: `lookup`, which keeps a table of them; `lists`, which has those of streams; `rseq`, whose assembly reads the
 //! first two words; `pool` and `buffer`.
 //!
 //! A line is written in two ways. Its constants are written, always with the
@@ -10,6 +10,9 @@
 //! names it (Release all) or the first of its buffers is in a free list; they are read
 //! after an Acquire of one of these, so `Relaxed` is enough. The other two words, `slots`
 //! and `limit`, belong to `rseq`.
+//!
+//! A stream has lines of its own (`lists::quota`), by which its buffers know that they
+//! count against it. Their limit is 0 for ever.
 
 use super::ClassId;
 use super::geometry::{Geometry, offset_of};
@@ -33,9 +36,23 @@ pub struct Line {
     size: AtomicU64,
     /// Who made the pool.
     owner: AtomicPtr<()>,
-    /// The class's number.
+    /// The class's number, and `STREAM`.
     id: AtomicU64,
     alignment: AtomicU64,
+}
+
+/// Where a line of a stream says which: `{stream: 32, own: 1, class: 31}`.
+const STREAM: u32 = 32;
+/// Says that the line's buffers are the stream's own.
+const OWN: u64 = 1 << 31;
+
+/// Of which stream a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfStream {
+    /// The number of its quota, counted from 1.
+    pub quota: u32,
+    /// Whether its buffers are the stream's own; or else, the pool's.
+    pub own: bool,
 }
 
 impl Default for Line {
@@ -73,10 +90,37 @@ impl Line {
         self.size.store(geometry.size() as u64, Ordering::Relaxed);
     }
 
+    /// Writes the constants of a line of a stream, for buffers of the class of `line`. It
+    /// has no slots: whatever is to be done with one of its buffers goes past the caches.
+    pub fn define_for(&self, line: &Self, stream: OfStream) {
+        let copy = |from: &AtomicU64, to: &AtomicU64| {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        };
+        self.origin
+            .store(line.origin.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.owner
+            .store(line.owner.load(Ordering::Relaxed), Ordering::Relaxed);
+        copy(&line.stride, &self.stride);
+        copy(&line.size, &self.size);
+        copy(&line.alignment, &self.alignment);
+        let own = if stream.own { OWN } else { 0 };
+        let id = u64::from(stream.quota) << STREAM | own | line.id().index() as u64;
+        self.id.store(id, Ordering::Relaxed);
+    }
+
+    /// The stream whose line this is. `None`: it is a class's own.
+    #[inline]
+    pub fn stream(&self) -> Option<OfStream> {
+        let id = self.id.load(Ordering::Relaxed);
+        let quota = (id >> STREAM) as u32;
+        let own = id & OWN != 0;
+        (quota > 0).then_some(OfStream { quota, own })
+    }
+
     /// The class.
     #[inline]
     pub fn id(&self) -> ClassId {
-        let id = self.id.load(Ordering::Relaxed) as usize;
+        let id = (self.id.load(Ordering::Relaxed) & (OWN - 1)) as usize;
         ClassId::new(id).unwrap_or(ClassId::FIRST)
     }
 

@@ -11,10 +11,8 @@ mod line;
 mod lookup;
 
 pub use geometry::{GRANULE, Geometry, MAX_ALIGNMENT, MAX_SIZE, Reciprocal};
-pub use ladder::Ladder;
-#[cfg(hugepool_loom)]
-pub use ladder::Rung;
-pub use line::Line;
+pub use ladder::{Ladder, Rung};
+pub use line::{Line, OfStream};
 pub use lookup::Classes;
 
 /// How many classes a pool can have over its life.

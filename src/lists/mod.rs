@@ -1,8 +1,8 @@
 //! The free lists of every class: caches over depots, and the ladder a request
 //! goes down before it is refused.
 //!
-//! Owns: where every free buffer is, what is counted about it, and the closing
-//! of the lists. Uses: `sync`, `table`, `batch`, `depot`, `loose`, `cache`, `home`,
+//! Owns: where every free buffer is, those of streams included, what is counted about it,
+//! and the closing of the lists. Uses: `sync`, `table`, `batch`, `depot`, `loose`, `cache`, `home`,
 //! `class`, `wait`. Used by: `catalog`.
 //!
 //! # Where a buffer is
@@ -63,12 +63,14 @@ mod give;
 mod ledger;
 mod regime;
 mod search;
+mod streams;
 mod supply;
 mod waiting;
 mod watch;
 
 pub use ledger::Counts;
 pub use search::Exhausted;
+pub use streams::{Denied, Found, Limits, MAX_NAME, MAX_QUOTAS};
 pub use waiting::Wait;
 
 use crate::cache::{CpuCaches, Tables};
@@ -84,6 +86,7 @@ use crossbeam_utils::CachePadded;
 use ledger::{Ledger, Totals};
 use regime::Regime;
 use std::io;
+use streams::Quotas;
 
 /// What the caller must do who gave back a buffer or a handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +128,7 @@ pub struct FreeLists<C> {
     regimes: Table<Regime>,
     home: Home,
     line: WaitLine,
+    quotas: Quotas,
     /// How many threads may be called at once of those who wait for a class.
     callers: u32,
     /// While some thread is the first of those that gather several buffers, the count of
@@ -158,6 +162,7 @@ impl<C: CpuCaches> FreeLists<C> {
             caches,
             home: Home::default(),
             line: WaitLine::new(strict)?,
+            quotas: Quotas::new()?,
             gatherer: AtomicU64::new(0),
         })
     }
@@ -328,6 +333,7 @@ impl<C: CpuCaches> FreeLists<C> {
             + self.sides.resident(usize::MAX)?
             + self.depots.resident(usize::MAX)?
             + self.line.resident()?
+            + self.quotas.resident()?
             + self.ledgers.resident(usize::MAX)?
             + self.spent.resident(usize::MAX)?
             + self.regimes.resident(usize::MAX)?

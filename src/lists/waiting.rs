@@ -66,21 +66,26 @@
 
 use super::FreeLists;
 use super::ledger::Carry;
+use super::streams::{Ended, Found};
 use crate::cache::CpuCaches;
 use crate::class::{ClassId, Ladder};
 use crate::loose::Popped;
 use crate::sync::fault;
-use crate::wait::{Line, Request, Seat, Turn, Wake};
+use crate::wait::{By, Line, Request, Seat, Turn, Wake};
 use crate::word::Index;
 
 /// A wait for a buffer. Whoever has it must end it.
 #[must_use = "a wait that nobody ends keeps its place in the line"]
 pub struct Wait {
-    seat: Seat,
+    pub(super) seat: Seat,
     /// What it found.
-    found: Option<(ClassId, Index)>,
+    pub(super) found: Option<(ClassId, Index)>,
     /// False if some free may still be on its way into a list unseen.
-    sure: bool,
+    pub(super) sure: bool,
+    /// Of a wait for a stream: claims that it has, and whether what it found is one of the
+    /// stream's own.
+    pub(super) claims: u32,
+    pub(super) own: bool,
 }
 
 impl Wait {
@@ -126,6 +131,8 @@ impl<C: CpuCaches> FreeLists<C> {
             seat: self.line.stand(request, task)?,
             found: None,
             sure: true,
+            claims: 0,
+            own: false,
         })
     }
 
@@ -138,7 +145,10 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Looks through the classes on `ladder`, those that could serve who waits, and
     /// sees to it that the waiter is called for what comes later.
     pub fn look(&self, wait: &mut Wait, ladder: &Ladder) {
-        let (classes, records) = (ladder.classes(), &self.tables.records);
+        if wait.seat.request().stream != 0 {
+            return self.look_of(wait);
+        }
+        let classes = ladder.classes();
         let mut owed = Owed::default();
         match self.line.turn(&wait.seat) {
             Turn::Given(..) | Turn::Aborted => return,
@@ -148,22 +158,24 @@ impl<C: CpuCaches> FreeLists<C> {
                     self.line.service(class).note_in_vain();
                 }
             }
-            Turn::Waiting => {}
+            Turn::Waiting | Turn::CalledByStream => {}
         }
         if wait.found.is_none() {
             self.line.uncall(&wait.seat);
             wait.sure = true;
-            for &class in classes {
-                wait.sure &= self.share(class, &mut owed);
-                fault!(
-                    NoArm,
-                    0,
-                    self.loose(class).shut(records, self.caches.cpus())
-                );
-            }
-            wait.found = self.find_in_turn(classes, &wait.seat, &mut owed);
+            self.look_through(wait, classes, &mut owed);
         }
         self.settle(owed);
+    }
+
+    /// Shows that `wait` waits for buffers of `classes`, and looks through their lists.
+    pub(super) fn look_through(&self, wait: &mut Wait, classes: &[ClassId], owed: &mut Owed) {
+        let (records, cpus) = (&self.tables.records, self.caches.cpus());
+        for &class in classes {
+            wait.sure &= self.share(class, owed);
+            fault!(NoArm, 0, self.loose(class).shut(records, cpus));
+        }
+        wait.found = self.find_in_turn(classes, &wait.seat, owed);
     }
 
     /// Looks through `classes` for somebody who waits at `seat`. In a line of strict
@@ -193,16 +205,26 @@ impl<C: CpuCaches> FreeLists<C> {
         }
     }
 
-    /// Ends a wait; gives the buffer that came meanwhile, if one did.
-    pub fn end_wait(&self, wait: Wait) -> Option<(ClassId, Index)> {
+    /// Ends a wait; gives the buffer that came meanwhile, if one did, and the line that it
+    /// knows.
+    pub fn end_wait(&self, wait: Wait) -> Option<Found<'_>> {
         let request = wait.seat.request();
+        let ended = Ended {
+            request,
+            task: wait.seat.is_task(),
+            claims: wait.claims,
+            found: wait.found.map(|(_, index)| (wait.own, index)),
+        };
         let left = self.line.leave(wait.seat);
+        if request.stream != 0 {
+            return self.end_wait_of(ended, left);
+        }
         let mut owed = Owed::default();
         if let (Some(_), Some((class, index))) = (left.given, wait.found) {
             // One is enough.
             self.put_loose(class, index, &mut owed);
         }
-        if let Some(class) = left.called {
+        if let Some(By::Class(class)) = left.called {
             fault!(LeaveCalled, (), owed.add(class));
         }
         self.settle(owed);
@@ -212,7 +234,8 @@ impl<C: CpuCaches> FreeLists<C> {
                 self.linger(class);
             }
         }
-        left.given.or(wait.found)
+        let (class, index) = left.given.or(wait.found)?;
+        Some((self.classes().line(class), index))
     }
 
     /// Attends to every class that is owed that. The caller announces nothing, and holds

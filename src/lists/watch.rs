@@ -47,6 +47,25 @@ impl Eagerness {
         LOOKS.saturating_sub(self.withheld.load(Ordering::Relaxed))
     }
 
+    /// Looks as often as a thread may.
+    pub(super) fn watch<T>(&self, look: impl Fn() -> Option<T>) -> Option<T> {
+        let looks = self.looks();
+        let yields = if looks == LOOKS { YIELDS } else { 0 };
+        for at in 0..looks + yields {
+            if let Some(found) = look() {
+                self.learn(looks, Some(at));
+                return Some(found);
+            }
+            if at < looks {
+                (0..PAUSE.min(1 << at.min(31))).for_each(|_| spin_loop());
+            } else {
+                yield_now();
+            }
+        }
+        self.learn(looks, None);
+        None
+    }
+
     /// A thread that had so many `looks` found a buffer when it looked for the `at`th time
     /// (beginning with none), or did not.
     fn learn(&self, looks: u64, at: Option<u64>) {
@@ -81,27 +100,15 @@ impl<C: CpuCaches> FreeLists<C> {
     /// caller that will wait if that is in vain. `None` proves nothing.
     pub fn watch(&self, ladder: &[ClassId]) -> Option<(ClassId, Index)> {
         let (cpu, cpus) = (self.caches.current(), self.caches.cpus());
-        let eagerness = self.eagerness(*ladder.first()?);
-        let looks = eagerness.looks();
-        let yields = if looks == LOOKS { YIELDS } else { 0 };
-        for look in 0..looks + yields {
-            for &class in ladder {
-                if !self.loose(class).is_empty(cpu, cpus)
-                    && let Some(index) = self.take_shared(class)
-                {
-                    eagerness.learn(looks, Some(look));
-                    self.note_climb(ladder, class);
-                    return Some((class, index));
-                }
-            }
-            if look < looks {
-                (0..PAUSE.min(1 << look.min(31))).for_each(|_| spin_loop());
-            } else {
-                yield_now();
-            }
-        }
-        eagerness.learn(looks, None);
-        None
+        let found = self.eagerness(*ladder.first()?).watch(|| {
+            ladder.iter().find_map(|&class| {
+                let empty = self.loose(class).is_empty(cpu, cpus);
+                let index = if empty { None } else { self.take_shared(class) }?;
+                Some((class, index))
+            })
+        })?;
+        self.note_climb(ladder, found.0);
+        Some(found)
     }
 
     /// Has the classes on `ladder` shared: somebody is about to wait.

@@ -2,6 +2,7 @@
 //!
 //! Owns: the token. Uses: `wait`, the pool's shared part. Used by: callers.
 
+use super::wait::Limit;
 use super::{Class, Handle, Pool};
 use crate::buffer::Buffer;
 use crate::error::AllocError;
@@ -71,6 +72,14 @@ impl CancelToken {
         self.inner.handle.line().cancel(&self.inner.cancel);
     }
 
+    /// What ends the waits of it, if it is one of the pool of `handle`.
+    pub(super) fn of(&self, handle: &Handle) -> Result<&Cancel, AllocError> {
+        if self.inner.handle.0 != handle.0 {
+            return Err(AllocError::ForeignToken);
+        }
+        Ok(&self.inner.cancel)
+    }
+
     /// Whether [`cancel`](Self::cancel) was called. One load; never blocks.
     ///
     /// ```
@@ -96,10 +105,8 @@ impl Handle {
         limit: Duration,
         token: &CancelToken,
     ) -> Result<Buffer, AllocError> {
-        if token.inner.handle.0 != self.0 {
-            return Err(AllocError::ForeignToken);
-        }
-        self.allocate_timeout(size, alignment, limit, Some(&token.inner.cancel))
+        let cancel = token.of(self)?;
+        self.allocate_limit(size, alignment, Limit::Within(limit), Some(cancel))
     }
 }
 

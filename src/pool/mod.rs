@@ -18,6 +18,7 @@ mod cancel;
 mod class;
 mod raw;
 mod shared;
+mod stream;
 #[cfg(feature = "async")]
 mod task;
 mod wait;
@@ -26,6 +27,7 @@ pub use builder::Builder;
 pub(crate) use builder::{check_prefix, geometry};
 pub use cancel::CancelToken;
 pub use class::Class;
+pub use stream::{Stream, StreamBuilder, StreamError};
 #[cfg(feature = "async")]
 pub use task::Allocate;
 
@@ -159,10 +161,10 @@ impl Shared {
                         break;
                     };
                     let state = self.state(index);
-                    // Relaxed: the last handle's drop ordered every raw call,
-                    // each made through a handle, before this.
-                    if state.size.load(Ordering::Relaxed) != 0 {
-                        state.come_back();
+                    // The last handle's drop ordered every raw call, each made through
+                    // a handle, before this.
+                    if state.bytes() != 0 {
+                        state.come_back_of();
                         out += 1;
                     }
                 }

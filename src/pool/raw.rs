@@ -14,6 +14,7 @@
 use super::{Class, Pool, Shared};
 use crate::buffer::Buffer;
 use crate::catalog::Taken;
+use crate::class::OfStream;
 use crate::error::{AllocError, FreeError};
 use crate::sync::Ordering;
 use std::ptr::NonNull;
@@ -100,10 +101,12 @@ impl Pool {
         if buffer.shared() != self.handle.0 {
             return Err(buffer);
         }
-        let len = buffer.len();
-        Ok(self
-            .shared()
-            .mark_raw(buffer.forget(self.shared().catalog.classes()), len))
+        let (len, stream) = (buffer.len(), buffer.stream());
+        let taken = buffer.forget(self.shared().catalog.classes());
+        Ok(match stream {
+            None => self.shared().mark_raw(taken, len),
+            Some(stream) => self.shared().mark_raw_of(stream, taken, len),
+        })
     }
 
     /// Makes a raw pointer a [`Buffer`] of `size` bytes.
@@ -117,7 +120,9 @@ impl Pool {
     /// As [`free_raw`](Self::free_raw): `start` must be the caller's own, and if
     /// it succeeds the pointer must not be used any more.
     pub unsafe fn from_raw(&self, start: *mut u8, size: usize) -> Result<Buffer, FreeError> {
-        match self.shared().unmark_raw(start, size) {
+        let shared = self.shared();
+        let taken = shared.unmark_raw(start, size);
+        match taken.or_else(|| shared.unmark_raw_of_stream(start, size)) {
             Some(taken) => Ok(Buffer::new(taken, size)),
             None => Err(self.shared().fault(start.addr(), size)),
         }
@@ -204,7 +209,7 @@ impl Shared {
     #[inline(always)]
     unsafe fn free_raw_if_right(&self, start: *mut u8, size: usize) -> bool {
         let Some(taken) = self.unmark_raw(start, size) else {
-            return false;
+            return self.free_raw_of_stream(start, size);
         };
         // The caller's handle keeps the pool open, so this is not its last buffer and no
         // other handle its last.
@@ -230,6 +235,45 @@ impl Shared {
         None
     }
 
+    /// As `mark_raw`, for a buffer that counts against a stream.
+    fn mark_raw_of(&self, stream: OfStream, taken: Taken<'_>, size: usize) -> NonNull<u8> {
+        let state = self.state(taken.index);
+        // A class is at most 1 GiB, so the size fits.
+        state.go_out_of(stream.quota << 1 | u32::from(stream.own), size as u32);
+        taken.data()
+    }
+
+    /// As `unmark_raw`, for a buffer that counts against a stream.
+    #[cold]
+    fn unmark_raw_of_stream(&self, start: *mut u8, size: usize) -> Option<Taken<'_>> {
+        let classes = self.catalog.classes();
+        let (_, index) = self.arena.buffer_at(classes, start.addr())?;
+        let state = self.state(index);
+        // Relaxed: as above.
+        if state.size_of_stream.load(Ordering::Relaxed) as usize != size || size == 0 {
+            return None;
+        }
+        let word = state.stream.load(Ordering::Relaxed);
+        state.come_back_of();
+        let stream = OfStream {
+            quota: word >> 1,
+            own: word & 1 != 0,
+        };
+        let line = self.catalog.lists().line_of(stream);
+        Some(Taken { line, index })
+    }
+
+    /// As `free_raw_if_right`, for a buffer that counts against a stream.
+    #[cold]
+    #[inline(never)]
+    fn free_raw_of_stream(&self, start: *mut u8, size: usize) -> bool {
+        let Some(taken) = self.unmark_raw_of_stream(start, size) else {
+            return false;
+        };
+        drop(Buffer::new(taken, size));
+        true
+    }
+
     /// What is wrong with an address and a size that were given back.
     #[cold]
     #[inline(never)]
@@ -241,8 +285,7 @@ impl Shared {
         if start != address {
             return FreeError::Interior { address, start };
         }
-        // Relaxed: as above.
-        match self.state(place.index).size.load(Ordering::Relaxed) as usize {
+        match self.state(place.index).bytes() as usize {
             0 => FreeError::NotAllocated { address },
             allocated => FreeError::WrongSize {
                 address,

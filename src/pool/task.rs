@@ -3,7 +3,7 @@
 //! Owns: the polling of a waiter. Uses: `wait`. Used by: callers.
 
 use super::wait::{Begun, Next, Waiter};
-use super::{Class, Handle, Pool};
+use super::{Class, Handle, Pool, Stream};
 use crate::buffer::Buffer;
 use crate::error::AllocError;
 use std::fmt;
@@ -21,15 +21,20 @@ pub struct Allocate {
 
 enum State {
     New(Handle, usize, usize),
-    Waiting(Waiter),
+    NewOf(Stream, usize, usize),
+    /// Leaves the line before it lets go of its stream.
+    Waiting(
+        Waiter,
+        #[expect(dead_code, reason = "the waiter needs it to be there")] Option<Stream>,
+    ),
     Done,
 }
 
 impl fmt::Debug for Allocate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
-            State::New(..) => "new",
-            State::Waiting(_) => "waiting",
+            State::New(..) | State::NewOf(..) => "new",
+            State::Waiting(..) => "waiting",
             State::Done => "done",
         };
         f.debug_struct("Allocate").field("state", &state).finish()
@@ -43,18 +48,36 @@ impl Allocate {
         }
     }
 
-    fn step(&mut self, cx: &mut Context<'_>) -> Result<Option<Buffer>, AllocError> {
-        if let State::New(handle, size, alignment) = &self.state {
-            let (size, alignment) = (*size, *alignment);
-            if let Some(taken) = handle.shared().catalog.take_cached(size, alignment) {
-                return Ok(Some(Buffer::new(taken, size)));
-            }
-            match handle.begin_wait(size, alignment, true)? {
-                Begun::Buffer(buffer) => return Ok(Some(buffer)),
-                Begun::Waiter(waiter) => self.state = State::Waiting(waiter),
-            }
+    /// As `new`, in the share of `stream`.
+    pub(super) fn of(stream: Stream, size: usize, alignment: usize) -> Self {
+        Self {
+            state: State::NewOf(stream, size, alignment),
         }
-        let State::Waiting(waiter) = &mut self.state else {
+    }
+
+    fn step(&mut self, cx: &mut Context<'_>) -> Result<Option<Buffer>, AllocError> {
+        let begun = match &self.state {
+            State::New(handle, size, alignment) => {
+                let (size, alignment) = (*size, *alignment);
+                if let Some(taken) = handle.shared().catalog.take_cached(size, alignment) {
+                    return Ok(Some(Buffer::new(taken, size)));
+                }
+                Some((handle.begin_wait(size, alignment, true)?, None))
+            }
+            State::NewOf(stream, size, alignment) => {
+                let begun = stream.begin_task(*size, *alignment)?;
+                Some((begun, Some(stream.clone())))
+            }
+            State::Waiting(..) | State::Done => None,
+        };
+        match begun {
+            Some((Begun::Buffer(buffer), _)) => return Ok(Some(buffer)),
+            Some((Begun::Waiter(waiter), stream)) => {
+                self.state = State::Waiting(waiter, stream);
+            }
+            None => {}
+        }
+        let State::Waiting(waiter, _) = &mut self.state else {
             return Ok(None);
         };
         waiter.register(cx.waker());
@@ -146,5 +169,32 @@ impl Class {
     /// ```
     pub fn allocate_async(&self) -> Allocate {
         Allocate::new(self.handle.clone(), self.size, self.alignment)
+    }
+}
+
+impl Stream {
+    /// Takes a buffer as [`allocate`](Self::allocate) does, once the stream may have one: a
+    /// future, as [`Pool::allocate_async`], which stands in line as
+    /// [`allocate_timeout`](Self::allocate_timeout) does. It counts as a clone of the
+    /// stream.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate_timeout`](Self::allocate_timeout), except that it never times out.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 1).prefault(false).build()?;
+    /// use std::future::Future;
+    /// use std::pin::pin;
+    /// use std::task::{Context, Waker};
+    ///
+    /// let stream = pool.stream("disk 7").minimum(4096, 4096, 1).build()?;
+    /// let mut context = Context::from_waker(Waker::noop());
+    /// assert!(pin!(stream.allocate_async(4096, 4096)).poll(&mut context).is_ready());
+    /// # Ok(()) }
+    /// ```
+    pub fn allocate_async(&self, size: usize, alignment: usize) -> Allocate {
+        Allocate::of(self.clone(), size, alignment)
     }
 }

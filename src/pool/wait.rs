@@ -12,6 +12,7 @@
 
 use super::{Class, Handle, Pool};
 use crate::buffer::Buffer;
+use crate::catalog::Taken;
 use crate::error::AllocError;
 use crate::lists::Wait;
 use crate::sys::clock;
@@ -36,6 +37,26 @@ pub struct Waiter {
     since: u64,
 }
 
+/// How long somebody would wait.
+pub enum Limit {
+    /// So long, from when there is nothing to be had at once.
+    Within(Duration),
+    /// Until then.
+    Until(Instant),
+}
+
+impl Limit {
+    /// When the wait ends that begins now, `None` is never; and how long that is.
+    pub fn begin(self) -> (Option<Instant>, Duration) {
+        let now = Instant::now();
+        match self {
+            // A limit that is too far away to be named is none.
+            Self::Within(limit) => (now.checked_add(limit), limit),
+            Self::Until(deadline) => (Some(deadline), deadline.saturating_duration_since(now)),
+        }
+    }
+}
+
 /// What a waiter is to do next.
 pub enum Next {
     /// Take this.
@@ -58,7 +79,7 @@ impl Handle {
     }
 
     /// Who told every wait to end, or those of `cancel`; `None`: nobody.
-    fn ended(&self, cancel: Option<&Cancel>) -> Option<AllocError> {
+    pub(super) fn ended(&self, cancel: Option<&Cancel>) -> Option<AllocError> {
         if self.line().is_aborted() {
             return Some(AllocError::Aborted);
         }
@@ -88,12 +109,17 @@ impl Handle {
             }
         }
         let wait = catalog.begin_wait(size, alignment, task)?;
-        Ok(Begun::Waiter(Waiter {
+        Ok(Begun::Waiter(self.waiter(wait, size)))
+    }
+
+    /// Who has begun to `wait` for `size` bytes.
+    pub(super) fn waiter(&self, wait: Wait, size: usize) -> Waiter {
+        Waiter {
             handle: self.clone(),
             size,
             wait: Some(wait),
             since: clock::now(),
-        }))
+        }
     }
 }
 
@@ -139,8 +165,8 @@ impl Waiter {
         let outcome = if served { Outcome::Served } else { outcome };
         let waited = clock::now().saturating_sub(self.since);
         lists.line().note_ended(wait.seat(), outcome, waited);
-        let given = lists.end_wait(wait)?;
-        Some(Buffer::new(catalog.taken(given), self.size))
+        let (line, index) = lists.end_wait(wait)?;
+        Some(Buffer::new(Taken { line, index }, self.size))
     }
 
     /// How often the bell rang for which a thread listens.
@@ -165,7 +191,7 @@ impl Waiter {
 
     /// Waits until `deadline`, for ever without one, or until `cancel` says that it is to
     /// end. `None`: the deadline has passed.
-    fn block(
+    pub fn block(
         mut self,
         deadline: Option<Instant>,
         cancel: Option<&Cancel>,
@@ -215,14 +241,13 @@ impl Drop for Waiter {
 }
 
 impl Handle {
-    /// `until` says when the wait ends: `None` is never. It is asked when there is
-    /// nothing to be had at once. `cancel` may end the wait before that.
-    fn allocate_deadline(
+    /// `limit` begins when there is nothing to be had at once. `cancel` may end the wait
+    /// before that.
+    pub(super) fn allocate_limit(
         &self,
         size: usize,
         alignment: usize,
-        until: impl FnOnce() -> Option<Instant>,
-        limit: Duration,
+        limit: Limit,
         cancel: Option<&Cancel>,
     ) -> Result<Buffer, AllocError> {
         let catalog = &self.shared().catalog;
@@ -232,7 +257,7 @@ impl Handle {
         if let Some(taken) = catalog.take_shared(size, alignment) {
             return Ok(Buffer::new(taken, size));
         }
-        let deadline = until();
+        let (deadline, limit) = limit.begin();
         let timed_out = AllocError::TimedOut {
             size,
             alignment,
@@ -250,28 +275,6 @@ impl Handle {
             Begun::Buffer(buffer) => Ok(buffer),
             Begun::Waiter(waiter) => waiter.block(deadline, cancel)?.ok_or(timed_out),
         }
-    }
-
-    pub(super) fn allocate_timeout(
-        &self,
-        size: usize,
-        alignment: usize,
-        limit: Duration,
-        cancel: Option<&Cancel>,
-    ) -> Result<Buffer, AllocError> {
-        // A limit that is too far away to be named is none.
-        let until = || Instant::now().checked_add(limit);
-        self.allocate_deadline(size, alignment, until, limit, cancel)
-    }
-
-    fn allocate_until(
-        &self,
-        size: usize,
-        alignment: usize,
-        deadline: Instant,
-    ) -> Result<Buffer, AllocError> {
-        let limit = deadline.saturating_duration_since(Instant::now());
-        self.allocate_deadline(size, alignment, || Some(deadline), limit, None)
     }
 }
 
@@ -326,7 +329,7 @@ impl Pool {
         alignment: usize,
         limit: Duration,
     ) -> Result<Buffer, AllocError> {
-        self.handle.allocate_timeout(size, alignment, limit, None)
+        (self.handle).allocate_limit(size, alignment, Limit::Within(limit), None)
     }
 
     /// As [`allocate_timeout`](Self::allocate_timeout), waiting until `deadline`.
@@ -353,7 +356,7 @@ impl Pool {
         alignment: usize,
         deadline: Instant,
     ) -> Result<Buffer, AllocError> {
-        self.handle.allocate_until(size, alignment, deadline)
+        (self.handle).allocate_limit(size, alignment, Limit::Until(deadline), None)
     }
 
     /// Ends every wait that is under way, and every one to come, with
@@ -414,7 +417,8 @@ impl Class {
     /// # Ok(()) }
     /// ```
     pub fn allocate_timeout(&self, limit: Duration) -> Result<Buffer, AllocError> {
-        (self.handle).allocate_timeout(self.size, self.alignment, limit, None)
+        let limit = Limit::Within(limit);
+        (self.handle).allocate_limit(self.size, self.alignment, limit, None)
     }
 
     /// As [`allocate_timeout`](Self::allocate_timeout), waiting until `deadline`: see
@@ -434,6 +438,7 @@ impl Class {
     /// # Ok(()) }
     /// ```
     pub fn allocate_deadline(&self, deadline: Instant) -> Result<Buffer, AllocError> {
-        (self.handle).allocate_until(self.size, self.alignment, deadline)
+        let limit = Limit::Until(deadline);
+        (self.handle).allocate_limit(self.size, self.alignment, limit, None)
     }
 }

@@ -47,12 +47,12 @@ impl Handle {
         let (generation, size) = fault!(
             PairReversed,
             {
-                let size = state.size.load(Ordering::Acquire);
+                let size = state.bytes();
                 (state.generation.load(Ordering::Acquire), size)
             },
             {
                 let generation = state.generation.load(Ordering::Acquire);
-                (generation, state.size.load(Ordering::Acquire))
+                (generation, state.bytes())
             }
         );
         (size != 0).then_some(Self(generation << Self::SLOT_BITS | slot))
@@ -67,10 +67,10 @@ impl Handle {
             PairReversed,
             {
                 let generation = state.generation.load(Ordering::Acquire);
-                (state.size.load(Ordering::Acquire), generation)
+                (state.bytes(), generation)
             },
             {
-                let size = state.size.load(Ordering::Acquire);
+                let size = state.bytes();
                 (size, state.generation.load(Ordering::Acquire))
             }
         );

@@ -317,6 +317,18 @@ pub enum Fault {
     NoMarkFence,
     /// No full fence between cancelling waits and looking for them.
     NoCancelFence,
+    /// A stream takes claims without regard to how many there are.
+    NoMaximum,
+    /// A stream refuses a request although its own buffers changed meanwhile.
+    OneLook,
+    /// Nobody attends to those who wait for a stream.
+    NoServeOfStream,
+    /// What comes back to a stream goes into its list, whatever that says.
+    IgnoreShutOfStream,
+    /// A stream's number is put back while buffers know it.
+    VacateEarly,
+    /// Who ends a wait for a stream keeps its claim.
+    KeepClaim,
 }
 
 impl Fault {
@@ -382,6 +394,12 @@ impl Fault {
         Self::SectionRelaxed,
         Self::NoMarkFence,
         Self::NoCancelFence,
+        Self::NoMaximum,
+        Self::OneLook,
+        Self::NoServeOfStream,
+        Self::IgnoreShutOfStream,
+        Self::VacateEarly,
+        Self::KeepClaim,
     ];
 }
 

@@ -86,7 +86,9 @@ impl Line {
             // waiter's.
             let mark = self.place(id).mark.load(Ordering::Relaxed);
             if mark == cancel.mark()
-                && let Standing::Waiting { task, .. } | Standing::Called { task, .. } = standing
+                && let Standing::Waiting { task, .. }
+                | Standing::Called { task, .. }
+                | Standing::Entitled { task, .. } = standing
             {
                 drop(self.wake(id, task));
             }

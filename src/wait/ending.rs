@@ -22,6 +22,12 @@ impl Line {
     fn end(&self, id: u32, mut standing: Standing) {
         let word = standing;
         loop {
+            if let Standing::Entitled { task, .. } = standing {
+                // It has a claim, which it gives up itself, for it looks now, and finds
+                // that it is to end.
+                drop(self.wake(id, task));
+                return;
+            }
             let (ticket, task, called) = match standing {
                 Standing::Waiting { ticket, task } => (ticket, task, None),
                 Standing::Called {
@@ -44,7 +50,9 @@ impl Line {
             standing = self.place(id).standing();
             let same = match (standing, word) {
                 (
-                    Standing::Waiting { ticket: now, .. } | Standing::Called { ticket: now, .. },
+                    Standing::Waiting { ticket: now, .. }
+                    | Standing::Called { ticket: now, .. }
+                    | Standing::Entitled { ticket: now, .. },
                     _,
                 ) => now == ticket,
                 _ => false,
@@ -61,7 +69,10 @@ impl Line {
         // SeqCst: see the module.
         fence(Ordering::SeqCst);
         for (id, standing) in self.standing(0) {
-            if let Standing::Waiting { task, .. } | Standing::Called { task, .. } = standing {
+            if let Standing::Waiting { task, .. }
+            | Standing::Called { task, .. }
+            | Standing::Entitled { task, .. } = standing
+            {
                 fault!(NoRouse, (), drop(self.wake(id, task)));
             }
         }

@@ -18,6 +18,8 @@
 //!      └─── leave ────┴──────── aborted ─────────────┘
 //! ```
 //!
+//! (For those who wait for their own stream there are two more, `stream`.)
+//!
 //! Each arrow is one compare-and-swap of the place's word, or a store by the only
 //! thread that may make it. A *call* wakes whoever waits: a buffer is free, and it may
 //! take it if nobody else is faster. A *hand-over* makes a buffer its own at that
@@ -52,11 +54,13 @@ mod cancel;
 mod ending;
 mod occupied;
 mod service;
+mod stream;
 mod tally;
 mod waker;
 
 pub use cancel::Cancel;
 pub use service::Service;
+pub use stream::Lacking;
 pub use tally::{BINS, Outcome, Tally};
 
 use crate::class::{ClassId, Line as Class, MAX_CLASSES};
@@ -86,8 +90,10 @@ pub struct Request {
     pub size: usize,
     /// Bytes, a power of two.
     pub alignment: usize,
-    /// The largest buffer it may have, in bytes.
+    /// The largest buffer it may have, in bytes; 0 while it waits for its stream alone.
     pub reach: usize,
+    /// The number of its stream's quota, counted from 1; 0: it is of no stream.
+    pub stream: u32,
 }
 
 impl Request {
@@ -110,6 +116,7 @@ struct Place {
     /// thread that reads what a later owner wrote then sees that `standing` has
     /// changed since (`takers`).
     size: AtomicU64,
+    /// {stream: 32, alignment: 32}
     alignment: AtomicU64,
     reach: AtomicU64,
     /// How a thread is woken.
@@ -126,17 +133,21 @@ unsafe impl Zeroed for Place {}
 impl Place {
     fn request(&self) -> Request {
         let read = |field: &AtomicU64| field.load(Ordering::Acquire) as usize;
+        let alignment = read(&self.alignment) as u64;
         Request {
             size: read(&self.size),
-            alignment: read(&self.alignment),
+            alignment: alignment as u32 as usize,
             reach: read(&self.reach),
+            stream: (alignment >> 32) as u32,
         }
     }
 
     fn ask_for(&self, request: Request) {
         let write = |field: &AtomicU64, value| field.store(value as u64, Ordering::Release);
         write(&self.size, request.size);
-        write(&self.alignment, request.alignment);
+        // No class has an alignment that needs more bits.
+        let alignment = request.alignment as u64 | u64::from(request.stream) << 32;
+        write(&self.alignment, alignment as usize);
         write(&self.reach, request.reach);
     }
 
@@ -169,6 +180,11 @@ impl Seat {
         self.request
     }
 
+    /// Whether by a task.
+    pub fn is_task(&self) -> bool {
+        self.task
+    }
+
     fn waiting(&self) -> Standing {
         let (ticket, task) = (self.ticket, self.task);
         Standing::Waiting { ticket, task }
@@ -182,6 +198,8 @@ pub enum Turn {
     Waiting,
     /// It goes on; a buffer of this class was free.
     Called(ClassId),
+    /// It goes on; its stream has one free, or a claim, or has given it a claim.
+    CalledByStream,
     /// It is over, with this buffer.
     Given(ClassId, Index),
     /// It is over, without one.
@@ -189,13 +207,40 @@ pub enum Turn {
 }
 
 /// How a wait ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Left {
     /// The buffer that came, which is the caller's now.
     pub given: Option<(ClassId, Index)>,
-    /// The class whose free buffer the waiter was called for, and may not have
-    /// taken: the caller sees to the others who wait for it.
-    pub called: Option<ClassId>,
+    /// Whether that is one of its stream's own.
+    pub own: bool,
+    /// By whom it was called, for what it may not have taken: the caller sees to the
+    /// others who wait for that.
+    pub called: Option<By>,
+}
+
+/// Who called somebody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum By {
+    /// A class, for a free buffer.
+    Class(ClassId),
+    /// His stream, for a free buffer of its own or a claim.
+    Stream,
+    /// His stream, which gave him a claim.
+    Entitled,
+}
+
+impl By {
+    fn of(standing: Standing) -> Option<Self> {
+        match standing {
+            Standing::Called {
+                class: Standing::STREAM,
+                ..
+            } => Some(Self::Stream),
+            Standing::Called { class, .. } => ClassId::new(class.into()).map(Self::Class),
+            Standing::Entitled { .. } => Some(Self::Entitled),
+            _ => None,
+        }
+    }
 }
 
 /// Somebody to be woken, and woken when this is dropped. A task is woken by somebody
@@ -334,7 +379,9 @@ impl Line {
             .iter_from(from)
             .map(|id| (id, self.place(id).standing()))
             .filter(move |(_, standing)| match standing {
-                Standing::Waiting { ticket, .. } | Standing::Called { ticket, .. } => {
+                Standing::Waiting { ticket, .. }
+                | Standing::Called { ticket, .. }
+                | Standing::Entitled { ticket, .. } => {
                     // A child of a fork does not have those who waited in its parent.
                     ticket & FORKS == stamp
                 }
@@ -342,24 +389,22 @@ impl Line {
             })
     }
 
-    /// Whether whoever stands at `id`, as `standing` says, could be served by a class
-    /// of `size` and `alignment`.
-    fn accepts(&self, id: u32, standing: Standing, size: usize, alignment: usize) -> bool {
-        let place = self.place(id);
-        place.request().accepts(size, alignment)
-            // The request was that of one wait. A call in between changes none.
-            && fault!(TornRequest, true, place.standing() == standing)
-    }
-
-    /// The next in turn whom `class` could serve and who may be `eligible`.
-    fn next(&self, class: &Class, eligible: impl Fn(Standing) -> bool) -> Option<(u32, Standing)> {
-        let (size, alignment) = (class.size(), class.alignment());
+    /// The next in turn behind place `hand` whose request `fits` and who may be
+    /// `eligible`.
+    fn next_behind(
+        &self,
+        hand: u32,
+        fits: impl Fn(&Request) -> bool,
+        eligible: impl Fn(Standing) -> bool,
+    ) -> Option<(u32, Standing)> {
         let from = match self.strict {
             true => 0,
-            false => self.service(class.id()).hand().wrapping_add(1) % MAX_WAITERS as u32,
+            false => hand.wrapping_add(1) % MAX_WAITERS as u32,
         };
         let mut takers = self.standing(from).filter(|&(id, standing)| {
-            eligible(standing) && self.accepts(id, standing, size, alignment)
+            eligible(standing) && fits(&self.place(id).request())
+            // The request was that of one wait. A call in between changes none.
+            && fault!(TornRequest, true, self.place(id).standing() == standing)
         });
         if !self.strict {
             return takers.next();
@@ -371,6 +416,13 @@ impl Line {
         takers.min_by_key(|&(_, standing)| ticket(standing))
     }
 
+    /// The next in turn whom `class` could serve and who may be `eligible`.
+    fn next(&self, class: &Class, eligible: impl Fn(Standing) -> bool) -> Option<(u32, Standing)> {
+        let (size, alignment) = (class.size(), class.alignment());
+        let fits = |request: &Request| request.accepts(size, alignment);
+        self.next_behind(self.service(class.id()).hand(), fits, eligible)
+    }
+
     /// Whether anybody waits whom `class` could serve, and has not been called.
     pub fn is_wanted(&self, class: &Class) -> bool {
         let sleeps = |standing| matches!(standing, Standing::Waiting { .. });
@@ -379,7 +431,8 @@ impl Line {
 
     /// Whether anybody waits whom `class` could serve, called or not.
     pub fn is_waited_for(&self, class: &Class) -> bool {
-        self.next(class, |_| true).is_some()
+        let waits = |standing| !matches!(standing, Standing::Entitled { .. });
+        self.next(class, waits).is_some()
     }
 
     /// Calls the next in turn whom `class` can serve and who has not been called:
@@ -473,7 +526,14 @@ impl Line {
     pub fn turn(&self, seat: &Seat) -> Turn {
         let class = |number: u8| ClassId::new(number.into()).unwrap_or(ClassId::FIRST);
         match self.place(seat.id).standing() {
-            Standing::Given { class: of, index } => Turn::Given(class(of), index),
+            Standing::Given { class: of, index } | Standing::Own { class: of, index } => {
+                Turn::Given(class(of), index)
+            }
+            Standing::Called {
+                class: Standing::STREAM,
+                ..
+            }
+            | Standing::Entitled { .. } => Turn::CalledByStream,
             Standing::Called { class: of, .. } => Turn::Called(class(of)),
             Standing::Aborted => Turn::Aborted,
             Standing::Vacant | Standing::Waiting { .. } => Turn::Waiting,
@@ -486,16 +546,19 @@ impl Line {
     }
 
     /// Who waits at `seat` is no longer called, if he was: he looks at the lists
-    /// afterwards, when he has shown that he waits.
-    pub fn uncall(&self, seat: &Seat) {
+    /// afterwards, when he has shown that he waits. Gives by whom he was; what his stream
+    /// counts, the caller settles.
+    pub fn uncall(&self, seat: &Seat) -> Option<By> {
         let place = self.place(seat.id);
         let standing = place.standing();
-        if let Standing::Called { class, task, .. } = standing
-            && place.advance(standing, seat.waiting())
-            && let Some(class) = ClassId::new(class.into())
-        {
-            self.service(class).note_settled(task);
+        let by = By::of(standing)?;
+        if !place.advance(standing, seat.waiting()) {
+            return None;
         }
+        if let By::Class(class) = by {
+            self.service(class).note_settled(seat.task);
+        }
+        Some(by)
     }
 
     /// Ends the wait at `seat`.
@@ -503,14 +566,11 @@ impl Line {
         let place = self.place(seat.id);
         // Relaxed: read with the standing that the next owner of the place releases.
         place.mark.store(0, Ordering::Relaxed);
-        let mut left = Left {
-            given: None,
-            called: None,
-        };
+        let mut left = Left::default();
         loop {
             let standing = place.standing();
             match standing {
-                Standing::Waiting { .. } | Standing::Called { .. } => {
+                Standing::Waiting { .. } | Standing::Called { .. } | Standing::Entitled { .. } => {
                     let gone = fault!(
                         CancelStores,
                         {
@@ -522,16 +582,15 @@ impl Line {
                     if !gone {
                         continue;
                     }
-                    if let Standing::Called { class, task, .. } = standing {
-                        left.called = ClassId::new(class.into());
-                        if let Some(class) = left.called {
-                            self.service(class).note_settled(task);
-                        }
+                    left.called = By::of(standing);
+                    if let Some(By::Class(class)) = left.called {
+                        self.service(class).note_settled(seat.task);
                     }
                 }
-                Standing::Given { class, index } => {
+                Standing::Given { class, index } | Standing::Own { class, index } => {
                     let class = ClassId::new(class.into()).unwrap_or(ClassId::FIRST);
                     left.given = Some((class, index));
+                    left.own = matches!(standing, Standing::Own { .. });
                     // Nobody else moves a place on from there.
                     (place.standing).store(Standing::Vacant.word(), Ordering::Release);
                 }

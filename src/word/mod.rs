@@ -1,10 +1,11 @@
 //! The packed words of the library, as types.
 //!
 //! Owns: the bit layouts of indices, list heads, batches, slots of per-CPU
-//! caches, announcements, granules, and places in the line of those who wait. Uses:
+//! caches, announcements, granules, quotas of streams, and places in the line of those who wait. Uses:
 //! `sync`, for the faults of broken twins. Used by: every module that shares a word.
 
 mod chunk;
+mod extra;
 mod index;
 mod list;
 mod mode;
@@ -13,6 +14,7 @@ mod slot;
 mod standing;
 
 pub use chunk::Chunk;
+pub use extra::Extra;
 pub use index::{Index, link};
 pub use list::{Batch, Head, Pile, Stack};
 pub use mode::{Mode, State};
@@ -148,9 +150,32 @@ mod tests {
                 Standing::Waiting { ticket, task },
                 Standing::Called { ticket, task, class },
                 Standing::Given { class, index },
+                Standing::Own { class, index },
+                Standing::Entitled { ticket, task },
                 Standing::Aborted,
             ] {
                 prop_assert_eq!(Standing::from_word(standing.word()), standing);
+            }
+        }
+
+        #[test]
+        fn every_change_of_a_quota_is_a_new_tag_and_keeps_the_rest(word: u64, more: u8) {
+            let extra = Extra::from_word(word & !(1 << 31));
+            let tag = |extra: Extra| extra.word() >> 34;
+            let next_tag = tag(extra).wrapping_add(1) & (u64::MAX >> 34);
+            let (fewer, more) = (extra.count().min(more.into()), u32::from(more));
+            for (next, count, shut, closed) in [
+                (extra.plus(more), extra.count() + more, extra.is_shut(), extra.is_closed()),
+                (extra.minus(fewer), extra.count() - fewer, extra.is_shut(), extra.is_closed()),
+                (extra.with_shut(true), extra.count(), true, extra.is_closed()),
+                (extra.with_shut(false), extra.count(), false, extra.is_closed()),
+                (extra.closed(), extra.count(), extra.is_shut(), true),
+            ] {
+                prop_assert_eq!(tag(next), next_tag);
+                prop_assert_eq!(
+                    (next.count(), next.is_shut(), next.is_closed()),
+                    (count, shut, closed)
+                );
             }
         }
 

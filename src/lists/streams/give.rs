@@ -1,0 +1,244 @@
+//! The way home for a buffer of a stream, and the serving of those who wait for one.
+//!
+//! Owns: what is done with it, and with the claim to it. Uses: `quota`, the lists, `wait`.
+//! Used by: `streams`, which has the protocol; `buffer`.
+
+use super::super::{FreeLists, Given};
+use crate::cache::CpuCaches;
+use crate::chain::Chain;
+use crate::class::{ClassId, OfStream};
+use crate::sync::{Ordering, fault, fence};
+use crate::wait::Lacking;
+use crate::word::Index;
+
+impl<C: CpuCaches> FreeLists<C> {
+    /// Gives up claims that the caller has, who has a handle of the stream and announces
+    /// nothing.
+    pub(super) fn unclaim(&self, number: u32, count: u32) {
+        if self.quotas.get(number).release(count).is_shut() {
+            fault!(NoServeOfStream, (), self.attend_to_stream(number));
+        }
+    }
+
+    /// Gives back a buffer, which the caller holds, of the quota that `stream` names. As
+    /// `give`.
+    #[cold]
+    pub fn give_of(&self, stream: OfStream, index: Index) -> Given {
+        match stream.own {
+            true => self.give_own(stream.quota, index),
+            false => self.give_extra(stream.quota, index),
+        }
+    }
+
+    pub(super) fn give_own(&self, number: u32, index: Index) -> Given {
+        let own = self.quotas.get(number).own();
+        let mut head = own.head();
+        while !fault!(IgnoreShutOfStream, false, head.is_shut()) {
+            // See the module for why nobody misses it.
+            match own.push_onto(&self.tables.records, index, head) {
+                Ok(()) => return Given::Home,
+                Err(now) => head = now,
+            }
+        }
+        self.give_own_seen(number, index)
+    }
+
+    /// Gives back one of its own buffers to a stream of which somebody waits, or that has
+    /// ended.
+    #[cold]
+    fn give_own_seen(&self, number: u32, index: Index) -> Given {
+        let quota = self.quotas.get(number);
+        if !self.home.visit() {
+            // Acquire: the last handle was given up after that of the stream, which had
+            // closed it. So the change below finds it closed.
+            fence(Ordering::Acquire);
+            return self.give_closed(number, index);
+        }
+        let service = quota.service();
+        let due =
+            self.line.is_strict() || service.is_due() || self.line.is_task_next_of(number, service);
+        let wake = match due && !quota.extra().is_closed() {
+            true => (self.line).hand_over_own(number, service, quota.class(), index),
+            false => None,
+        };
+        match wake {
+            Some(wake) => drop(wake),
+            None => self.put_own(number, index),
+        }
+        fault!(NoServeOfStream, (), self.attend_to_stream(number));
+        self.leave()
+    }
+
+    /// Puts one of its own buffers, which the caller holds, where requests of its stream
+    /// find it. The caller holds a handle of the pool, and attends to the stream if it was
+    /// shut.
+    pub(super) fn put_own(&self, number: u32, index: Index) {
+        let own = self.quotas.get(number).own();
+        loop {
+            let head = own.head();
+            if head.is_shut() && self.quotas.get(number).extra().is_closed() {
+                // The caller holds a handle.
+                let _home = self.give_closed(number, index);
+                return;
+            }
+            // If it is closed by now, the head has changed.
+            if own.push_onto(&self.tables.records, index, head).is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Gives back a buffer of a stream that has ended.
+    fn give_closed(&self, number: u32, index: Index) -> Given {
+        let class = self.quotas.get(number).class();
+        self.release_closed(number);
+        self.give(self.classes().line(class), index)
+    }
+
+    /// Gives up the claim to a buffer, which the caller still holds.
+    fn release_closed(&self, number: u32) -> bool {
+        let now = self.quotas.get(number).release(1);
+        if now.is_closed() && fault!(VacateEarly, true, now.count() == 0) {
+            self.quotas.vacate(number);
+        }
+        now.is_shut() && !now.is_closed()
+    }
+
+    /// Gives back one of the pool's buffers, and the claim to it.
+    fn give_extra(&self, number: u32, index: Index) -> Given {
+        let quota = self.quotas.get(number);
+        let (extra, class) = (quota.extra(), quota.class());
+        if extra.is_shut() && !extra.is_closed() && self.home.visit() {
+            return self.give_extra_seen(number, class, index);
+        }
+        if fault!(
+            IgnoreShutOfStream,
+            {
+                self.release_closed(number);
+                false
+            },
+            self.release_closed(number)
+        ) {
+            // Somebody has come to wait. (The stream may have ended since, and another
+            // may have its number; to attend to that does no harm.)
+            self.attend_to_stream(number);
+        }
+        self.give(self.classes().line(class), index)
+    }
+
+    /// Gives back one of the pool's buffers, and the claim to it, to a stream of which
+    /// somebody waits. The caller has a handle, which this gives up.
+    #[cold]
+    fn give_extra_seen(&self, number: u32, class: ClassId, index: Index) -> Given {
+        let service = self.quotas.get(number).service();
+        let wake = match self.line.is_strict() || service.is_due() {
+            true => self.line.entitle(number, service),
+            false => None,
+        };
+        if wake.is_none() {
+            self.release_closed(number);
+        }
+        // We hold a handle.
+        let _home = self.give(self.classes().line(class), index);
+        drop(wake);
+        fault!(NoServeOfStream, (), self.attend_to_stream(number));
+        self.leave()
+    }
+
+    /// Ends the stream of quota `number`, whose last handle the caller gives up. Nobody
+    /// waits for it, and the caller holds a handle of the pool until this has returned.
+    pub fn close_quota(&self, number: u32) {
+        let quota = self.quotas.get(number);
+        // One more claim, ours, so that nobody puts the number back meanwhile.
+        quota.close();
+        let home = quota.own().shut(&self.tables.records);
+        for _ in 0..home {
+            if let Ok(index) = quota.own().pop(&self.tables.records) {
+                let _home = self.give_closed(number, index);
+            }
+        }
+        self.release_closed(number);
+    }
+
+    /// Calls those who wait for the stream of quota `number`, as many as there are buffers
+    /// of its own and claims, or says that nobody waits. The caller announces nothing, and
+    /// holds a handle, or a buffer.
+    pub(super) fn attend_to_stream(&self, number: u32) {
+        let quota = self.quotas.get(number);
+        let service = quota.service();
+        loop {
+            let (own, extra) = (quota.own().touch(), quota.touch());
+            let (mut free, mut claims) = (0, 0);
+            if own.is_shut() {
+                free = Chain::depth(own, &self.tables.records);
+            }
+            if extra.is_shut() && !extra.is_closed() {
+                claims = quota.limit().saturating_sub(extra.count());
+            }
+            if free == 0 && claims == 0 {
+                return;
+            }
+            let lacking = match free > 0 {
+                true => Lacking::Anything,
+                false => Lacking::Claim,
+            };
+            if self.line.is_strict() {
+                if self.hand_on_of(number, lacking) {
+                    continue;
+                }
+                self.unshut_quota(number);
+                // It was in our hand: who came meanwhile has looked in vain.
+                if !self.line.is_wanted_of(number, service, lacking) {
+                    return;
+                }
+                continue;
+            }
+            let called = service.called();
+            if called.all() >= free + claims || called.threads() >= self.callers {
+                return;
+            }
+            match self.line.call_of(number, service, lacking) {
+                Some(wake) => drop(wake),
+                None => break,
+            }
+        }
+        self.unshut_quota(number);
+    }
+
+    /// Says that nobody waits, if that is so.
+    fn unshut_quota(&self, number: u32) {
+        let quota = self.quotas.get(number);
+        let idle = |lacking| {
+            let wanted = self.line.is_wanted_of(number, quota.service(), lacking);
+            fault!(UnshutAnyway, true, !wanted)
+        };
+        quota.own().unshut(|| idle(Lacking::Anything));
+        quota.unshut_claims(|| idle(Lacking::Claim));
+    }
+
+    /// In a line of strict order: hands one of the stream's own, or a claim, to the first
+    /// who waits for it. False: there is nobody.
+    fn hand_on_of(&self, number: u32, what: Lacking) -> bool {
+        let quota = self.quotas.get(number);
+        let service = quota.service();
+        if what == Lacking::Claim {
+            // If there is none any more, there is nothing to hand on.
+            if !quota.claim(1) {
+                return true;
+            }
+            let entitled = self.line.entitle(number, service);
+            if entitled.is_none() {
+                quota.release(1);
+            }
+            return entitled.is_some();
+        }
+        let Ok(index) = quota.own().pop(&self.tables.records) else {
+            return true;
+        };
+        let wake = (self.line).hand_over_own(number, service, quota.class(), index);
+        if wake.is_none() {
+            self.put_own(number, index);
+        }
+        wake.is_some()
+    }
+}

@@ -1,0 +1,302 @@
+//! What one stream may have of one class.
+//!
+//! Owns: the stream's own buffers, how many it has of the pool's, and the lines by which
+//! its buffers know it. Uses: `sync`, `table`, `chain`, `class`, `wait`, `word`. Used by:
+//! `streams`, which says what is done with them.
+//!
+//! ```text
+//!   own    {tag, shut, top} ──▶ a ──▶ b       its minimum: the pool's lists do not have
+//!                                             them; whoever takes one takes it from here,
+//!                                             and it comes back here
+//!   extra  {tag, closed, shut, claims}        how many of the pool's it has, or waits
+//!                                             for: no more than its maximum allows beyond
+//!                                             its minimum
+//! ```
+//!
+//! # Numbers
+//!
+//! A quota is in use from `take` to `vacate`. Its constants are written in between by the
+//! one thread that took it, before any other can know of it: by the handle of the stream,
+//! which publishes them, or by a line, which it gives its buffers.
+
+use super::super::watch::Eagerness;
+use crate::chain::Chain;
+use crate::class::{ClassId, Line, MAX_CLASSES, OfStream};
+use crate::record::Records;
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fault};
+use crate::table::{Table, Zeroed};
+use crate::wait::Service;
+use crate::word::Extra;
+use std::io;
+
+/// Shares that a pool's streams can have at once, one a stream and class.
+pub const MAX_QUOTAS: usize = if cfg!(hugepool_loom) { 2 } else { 1 << 12 };
+
+/// Bytes of a stream's name.
+pub const MAX_NAME: usize = 64;
+
+/// What a stream may have of a class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The class.
+    pub class: ClassId,
+    /// Buffers that it has for itself.
+    pub minimum: u32,
+    /// Buffers that it may have at once.
+    pub maximum: u32,
+}
+
+#[derive(Default)]
+#[repr(C, align(64))]
+struct Own(Chain);
+
+#[derive(Default)]
+#[repr(C, align(64))]
+struct Claims(AtomicU64);
+
+/// See the module.
+#[derive(Default)]
+#[repr(C)]
+pub struct Quota {
+    /// That of its own buffers, and that of the pool's.
+    lines: [Line; 2],
+    own: Own,
+    /// An `Extra`. AcqRel on every change: who finds a claim free, or the stream ended,
+    /// finds what was done before.
+    claims: Claims,
+    service: Service,
+    eagerness: Eagerness,
+    /// Constants. Relaxed: see the module.
+    class: AtomicU32,
+    minimum: AtomicU32,
+    /// Claims that there can be.
+    limit: AtomicU32,
+    name_len: AtomicU32,
+    name: [AtomicU64; MAX_NAME / 8],
+}
+
+// SAFETY: integer and pointer atomics alone; all-zero bytes are a quota of nothing.
+unsafe impl Zeroed for Quota {}
+
+impl Quota {
+    /// Its own buffers.
+    pub fn own(&self) -> &Chain {
+        &self.own.0
+    }
+
+    /// How those who wait for it are being served.
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// How long its threads look for a buffer before they sleep.
+    pub fn eagerness(&self) -> &Eagerness {
+        &self.eagerness
+    }
+
+    /// The class.
+    pub fn class(&self) -> ClassId {
+        let class = self.class.load(Ordering::Relaxed) as usize;
+        ClassId::new(class).unwrap_or(ClassId::FIRST)
+    }
+
+    /// What the stream may have.
+    pub fn limits(&self) -> Limits {
+        let minimum = self.minimum.load(Ordering::Relaxed);
+        Limits {
+            class: self.class(),
+            minimum,
+            maximum: minimum.saturating_add(self.limit()),
+        }
+    }
+
+    /// Claims that there can be.
+    pub fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// The line of its own buffers, or of the pool's that it has.
+    pub fn line(&self, own: bool) -> &Line {
+        &self.lines[usize::from(!own)]
+    }
+
+    /// Claims that are taken, and what else there is to say.
+    pub fn extra(&self) -> Extra {
+        Extra::from_word(self.claims.0.load(Ordering::Acquire))
+    }
+
+    /// Changes the claims; `None` from `change` leaves them. Gives what they are then, or
+    /// else what they are.
+    fn change(&self, change: impl Fn(Extra) -> Option<Extra>) -> Result<Extra, Extra> {
+        let next = |word| change(Extra::from_word(word)).map(Extra::word);
+        (self.claims.0)
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, next)
+            .map(|word| change(Extra::from_word(word)).unwrap_or(Extra::from_word(word)))
+            .map_err(Extra::from_word)
+    }
+
+    /// Takes `count` claims, if there are so many. The word is changed if there are not,
+    /// too: who gave one up before that is seen, and who does so after that sees the
+    /// caller.
+    pub fn claim(&self, count: u32) -> bool {
+        let limit = self.limit();
+        let fits = |extra: Extra| {
+            let more = extra.count().saturating_add(count);
+            fault!(NoMaximum, true, more <= limit)
+        };
+        let mut claimed = false;
+        let _ = self
+            .claims
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+                let extra = Extra::from_word(word);
+                claimed = fits(extra);
+                Some(extra.plus(if claimed { count } else { 0 }).word())
+            });
+        claimed
+    }
+
+    /// Gives up `count` claims that the caller has. Gives what they are then.
+    pub fn release(&self, count: u32) -> Extra {
+        let change = Extra::from_word(0).minus(count).word();
+        let before = self.claims.0.fetch_add(change, Ordering::AcqRel);
+        Extra::from_word(before.wrapping_add(change))
+    }
+
+    /// Changes the word, and nothing that it says.
+    pub fn touch(&self) -> Extra {
+        self.change(|extra| Some(extra.plus(0)))
+            .unwrap_or_else(|same| same)
+    }
+
+    /// Says that somebody waits: who gives one of its own buffers back, or a claim, looks
+    /// at the line from now on. Changes both words even if they say so.
+    pub fn shut(&self, records: &Records) {
+        self.own().shut(records);
+        let _ = self.change(|extra| Some(extra.with_shut(true)));
+    }
+
+    /// Says of claims that nobody waits, if `idle` still holds after the word was read: as
+    /// `Chain::unshut`.
+    pub fn unshut_claims(&self, idle: impl Fn() -> bool) {
+        let mut extra = self.extra();
+        while extra.is_shut() && idle() {
+            let open = extra.with_shut(false).word();
+            match self.claims.0.compare_exchange_weak(
+                extra.word(),
+                open,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return,
+                Err(now) => extra = Extra::from_word(now),
+            }
+        }
+    }
+
+    /// Says that the stream has ended, and counts all its own buffers as claims from now
+    /// on, which are given up when they come back; and one more, which is the caller's.
+    pub fn close(&self) {
+        let own = self.minimum.load(Ordering::Relaxed);
+        let _ = self.change(|extra| Some(extra.plus(own + 1).closed()));
+    }
+}
+
+/// The quotas of a pool.
+pub struct Quotas {
+    quotas: Table<Quota>,
+    /// A bit each, set while it is in use. Set with Acquire, cleared with Release: what
+    /// was done with it comes before what its next owner does.
+    used: Table<AtomicU64>,
+    /// How many buffers of each class are the own ones of streams, or are about to be.
+    promised: Table<AtomicU64>,
+}
+
+impl Quotas {
+    /// None in use. Fails as `mmap` does.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            quotas: Table::new(MAX_QUOTAS)?,
+            used: Table::new(MAX_QUOTAS.div_ceil(64))?,
+            promised: Table::new(MAX_CLASSES)?,
+        })
+    }
+
+    /// How many buffers of `class` are the own ones of streams.
+    pub fn promised(&self, class: ClassId) -> &AtomicU64 {
+        self.promised.get(class.index())
+    }
+
+    /// The quota numbered `number`, counted from 1.
+    pub fn get(&self, number: u32) -> &Quota {
+        self.quotas.get(number.wrapping_sub(1) as usize)
+    }
+
+    /// A quota that is in nobody's use, for buffers of the class of `line`, for the
+    /// stream `name`. None of its own buffers are there yet. `None`: each was in use at a
+    /// moment of its own.
+    pub fn take(&self, line: &Line, limits: Limits, name: &str) -> Option<u32> {
+        let number = (0..MAX_QUOTAS.div_ceil(64)).find_map(|at| {
+            let word = self.used.get(at);
+            let mut bits = word.load(Ordering::Relaxed);
+            while bits != u64::MAX {
+                let bit = bits.trailing_ones();
+                if at * 64 + bit as usize >= MAX_QUOTAS {
+                    return None;
+                }
+                bits = word.fetch_or(1 << bit, Ordering::Acquire);
+                if bits >> bit & 1 == 0 {
+                    return Some((at * 64) as u32 + bit + 1);
+                }
+            }
+            None
+        })?;
+        let quota = self.get(number);
+        for own in [true, false] {
+            let stream = OfStream { quota: number, own };
+            quota.line(own).define_for(line, stream);
+        }
+        let set = |word: &AtomicU32, value| word.store(value, Ordering::Relaxed);
+        set(&quota.class, limits.class.index() as u32);
+        set(&quota.minimum, limits.minimum);
+        set(&quota.limit, limits.maximum.saturating_sub(limits.minimum));
+        let mut bytes = [0; MAX_NAME];
+        let len = name.len().min(MAX_NAME);
+        bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
+        set(&quota.name_len, len as u32);
+        for (word, eight) in quota.name.iter().zip(bytes.chunks_exact(8)) {
+            let eight = eight.try_into().unwrap_or_default();
+            word.store(u64::from_ne_bytes(eight), Ordering::Relaxed);
+        }
+        // Nobody waits for it, and what it had is gone. The tags go on.
+        quota.own().unshut(|| true);
+        let _ = quota.change(|extra| Some(extra.renewed()));
+        Some(number)
+    }
+
+    /// The name of the stream of quota `number`; of another one, or of parts of two, if
+    /// that stream has ended.
+    pub fn name(&self, number: u32) -> String {
+        let quota = self.get(number);
+        let mut bytes = [0; MAX_NAME];
+        for (word, eight) in quota.name.iter().zip(bytes.chunks_exact_mut(8)) {
+            eight.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        let len = quota.name_len.load(Ordering::Relaxed) as usize;
+        String::from_utf8_lossy(&bytes[..len.min(MAX_NAME)]).into_owned()
+    }
+
+    /// Puts back quota `number`, all of whose buffers have come home.
+    pub fn vacate(&self, number: u32) {
+        let at = number.wrapping_sub(1) as usize;
+        let word = self.used.get(at / 64);
+        word.fetch_and(!(1 << (at % 64)), Ordering::Release);
+    }
+
+    /// Bytes of memory the quotas occupy, read from the kernel.
+    pub fn resident(&self) -> io::Result<usize> {
+        Ok(self.quotas.resident(usize::MAX)?
+            + self.used.resident(usize::MAX)?
+            + self.promised.resident(usize::MAX)?)
+    }
+}

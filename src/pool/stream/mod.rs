@@ -1,0 +1,258 @@
+//! Streams: handles that allocate within a share of a pool.
+//!
+//! Owns: the shares of a stream, and its calls. Uses: the pool's shared part, `lists`,
+//! which has the protocol (`lists::streams`). Used by: callers.
+
+mod builder;
+mod error;
+mod wait;
+
+pub use builder::StreamBuilder;
+pub use error::StreamError;
+
+use super::Handle;
+use crate::buffer::Buffer;
+use crate::catalog::Taken;
+use crate::class::ClassId;
+use crate::error::AllocError;
+use crate::lists::{Denied, Found};
+use crate::sync::Arc;
+use std::fmt;
+
+/// A stream of a [`Pool`](crate::Pool): what one backup, or one part of an engine, takes
+/// its buffers by. Made by [`Pool::stream`](crate::Pool::stream). Clones are the same
+/// stream. It counts as a handle of the pool.
+///
+/// Of each class that it has a share of
+///
+/// - its *minimum* is set aside for it when it is made: nobody else can take these
+///   buffers, however dry the pool runs, and they count as in use;
+/// - it has no more than its *maximum* at once.
+///
+/// A request is served by the smallest class of these that fits, and by no other: a stream
+/// does not climb. It takes one of the stream's own buffers, or else one of the pool's, if
+/// the maximum allows. What it takes counts until it is dropped, wherever that is, or comes
+/// back as a raw pointer. One of the stream's own comes back to the stream, and any other to
+/// the pool.
+///
+/// Who waits inside a stream is woken by what the stream gives back, and, while the stream
+/// is below its maximum, by what comes back to the pool, where it stands in line as
+/// everybody does.
+///
+/// A take costs a compare-and-swap, which replaces or goes before what the pool does; so
+/// does a drop. When the last clone is dropped, the stream ends: its own buffers go back to
+/// the pool, those that are out as soon as they come home.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 8).prefault(false).build()?;
+/// use hugepool::AllocError;
+///
+/// let stream = pool.stream("disk 7").maximum(4096, 4096, 2).build()?;
+/// let first = stream.allocate(4096, 4096)?;
+/// let second = stream.allocate(4096, 4096)?;
+/// let refused = stream.allocate(4096, 4096).unwrap_err();
+/// assert_eq!(refused, AllocError::AtMaximum { count: 1, maximum: 2 });
+/// drop(first);
+/// assert!(stream.allocate(4096, 4096).is_ok());
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Stream {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// By size, then alignment.
+    shares: Vec<Share>,
+    name: Box<str>,
+    handle: Handle,
+}
+
+/// What a stream may have of a class.
+struct Share {
+    /// That of the quota.
+    number: u32,
+    size: usize,
+    alignment: usize,
+    class: ClassId,
+    minimum: usize,
+    maximum: Option<usize>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let lists = self.handle.shared().catalog.lists();
+        for share in &self.shares {
+            lists.close_quota(share.number);
+            lists.unpromise(share.class, share.minimum as u64);
+        }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("name", &self.name())
+            .field("shared", &self.inner.handle)
+            .finish()
+    }
+}
+
+impl Inner {
+    /// The share that serves a request.
+    #[inline]
+    fn share(&self, size: usize, alignment: usize) -> Result<&Share, AllocError> {
+        let serves = |share: &&Share| share.size >= size && share.alignment >= alignment;
+        match self.shares.iter().find(serves) {
+            Some(share) if size > 0 && alignment.is_power_of_two() => Ok(share),
+            _ => Err(self.unserved(size, alignment)),
+        }
+    }
+
+    #[cold]
+    fn unserved(&self, size: usize, alignment: usize) -> AllocError {
+        if size == 0 {
+            return AllocError::ZeroSize;
+        }
+        if !alignment.is_power_of_two() {
+            return AllocError::BadAlignment { alignment };
+        }
+        let aligned = self
+            .shares
+            .iter()
+            .filter(|share| share.alignment >= alignment);
+        AllocError::NoShare {
+            size,
+            alignment,
+            largest: aligned.map(|share| share.size).max().unwrap_or(0),
+        }
+    }
+
+    /// What a caller is told who asked `share` for `count` buffers.
+    fn denied(
+        &self,
+        share: &Share,
+        (size, alignment, count): (usize, usize, usize),
+        denied: Denied,
+    ) -> AllocError {
+        let catalog = &self.handle.shared().catalog;
+        let exhausted = match denied {
+            Denied::Exhausted(exhausted) => exhausted,
+            Denied::AtMaximum => {
+                let maximum = self.maximum(share);
+                return AllocError::AtMaximum { count, maximum };
+            }
+        };
+        match catalog.ladder(share.size, share.alignment) {
+            Ok(ladder) => {
+                let ladder = ladder.up_to(share.size);
+                catalog.exhausted(size, alignment, &ladder, exhausted)
+            }
+            // The class was trimmed away.
+            Err(gone) => gone,
+        }
+    }
+
+    /// Buffers that `share` allows.
+    fn maximum(&self, share: &Share) -> usize {
+        let capacity = self.handle.shared().catalog.lists().capacity(share.class);
+        share.maximum.unwrap_or(capacity as usize)
+    }
+
+    #[cold]
+    fn allocate_slow(
+        &self,
+        share: &Share,
+        size: usize,
+        alignment: usize,
+    ) -> Result<Buffer, AllocError> {
+        let lists = self.handle.shared().catalog.lists();
+        match lists.take_of(share.number) {
+            Ok(found) => Ok(buffer(found, size)),
+            Err(denied) => Err(self.denied(share, (size, alignment, 1), denied)),
+        }
+    }
+}
+
+/// The owner of what a stream took for `size` bytes.
+fn buffer((line, index): Found<'_>, size: usize) -> Buffer {
+    Buffer::new(Taken { line, index }, size)
+}
+
+impl Stream {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Takes a buffer of `size` bytes whose address is a multiple of `alignment` (bytes, a
+    /// power of two), within the stream's share. Lock-free; never blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::ZeroSize`], [`AllocError::BadAlignment`]; [`AllocError::NoShare`] if
+    /// the stream has no share of a class that fits; [`AllocError::AtMaximum`] if at one
+    /// moment within the call it had as many as it may, those included that other calls
+    /// were about to take; [`AllocError::Exhausted`] if at one moment none of its own was
+    /// free, nor any of the pool's: see [`Pool::allocate`](crate::Pool::allocate).
+    #[inline]
+    pub fn allocate(&self, size: usize, alignment: usize) -> Result<Buffer, AllocError> {
+        let share = self.inner.share(size, alignment)?;
+        let lists = self.inner.handle.shared().catalog.lists();
+        match lists.take_of_cached(share.number) {
+            Some(found) => Ok(buffer(found, size)),
+            None => self.inner.allocate_slow(share, size, alignment),
+        }
+    }
+
+    /// Takes `count` buffers, or none: as [`allocate`](Self::allocate), except that the
+    /// list of them is allocated. While it looks it holds what it has found, so other
+    /// calls of the stream may be refused for its sake.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate`](Self::allocate), and [`AllocError::NeverEnough`] if `count` is more
+    /// than the stream's maximum, or than there are that it could ever have.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 8).prefault(false).build()?;
+    /// let stream = pool.stream("disk 7").minimum(4096, 4096, 1).maximum(4096, 4096, 3).build()?;
+    /// let buffers = stream.allocate_many(4096, 4096, 2)?;
+    /// assert_eq!(buffers.len(), 2);
+    /// assert!(stream.allocate_many(4096, 4096, 2).is_err());
+    /// assert_eq!(stream.in_use(4096, 4096), 2);
+    /// # Ok(()) }
+    /// ```
+    pub fn allocate_many(
+        &self,
+        size: usize,
+        alignment: usize,
+        count: usize,
+    ) -> Result<Vec<Buffer>, AllocError> {
+        let share = self.inner.share(size, alignment)?;
+        let lists = self.inner.handle.shared().catalog.lists();
+        let pool = lists.attainable(share.class) as usize;
+        let capacity = self.inner.maximum(share).min(share.minimum + pool);
+        if count > capacity {
+            return Err(AllocError::NeverEnough { count, capacity });
+        }
+        // It fits: there are no more buffers than indices.
+        match lists.take_many_of(share.number, count as u32) {
+            Ok(found) => Ok(found.into_iter().map(|found| buffer(found, size)).collect()),
+            Err(denied) => Err(self.inner.denied(share, (size, alignment, count), denied)),
+        }
+    }
+
+    /// How many buffers the stream has of the class that serves `size` bytes at
+    /// `alignment`, those included that its calls are about to take or wait for. 0 if it
+    /// has no share of one. Exact while nobody of the stream takes or gives. Lock-free.
+    #[must_use]
+    pub fn in_use(&self, size: usize, alignment: usize) -> usize {
+        let lists = self.inner.handle.shared().catalog.lists();
+        let share = self.inner.share(size, alignment);
+        share.map_or(0, |share| lists.held(share.number) as usize)
+    }
+}

@@ -1,0 +1,163 @@
+//! Requests of a stream that wait.
+//!
+//! Owns: what is tried before one stands in line. Uses: `pool::wait`, which sleeps. Used
+//! by: callers.
+
+use super::{Inner, Share, Stream, buffer};
+use crate::buffer::Buffer;
+use crate::error::AllocError;
+use crate::pool::CancelToken;
+use crate::pool::wait::{Begun, Limit};
+use crate::wait::Cancel;
+use std::time::{Duration, Instant};
+
+impl Inner {
+    /// Takes a buffer, or stands in line for one, as a `task` that is polled or a thread
+    /// that sleeps.
+    fn begin_wait(
+        &self,
+        share: &Share,
+        (size, alignment): (usize, usize),
+        task: bool,
+    ) -> Result<Begun, AllocError> {
+        let catalog = &self.handle.shared().catalog;
+        let lists = catalog.lists();
+        if let Some(found) = lists.try_take_of(share.number) {
+            return Ok(Begun::Buffer(buffer(found, size)));
+        }
+        if lists.line().is_aborted() {
+            return Err(AllocError::Aborted);
+        }
+        if !task && let Some(found) = lists.watch_of(share.number) {
+            return Ok(Begun::Buffer(buffer(found, size)));
+        }
+        let wait = catalog.begin_wait_of(share.number, size, alignment, task)?;
+        Ok(Begun::Waiter(self.handle.waiter(wait, size)))
+    }
+
+    /// As `Handle::allocate_deadline`.
+    fn allocate_deadline(
+        &self,
+        (size, alignment): (usize, usize),
+        limit: Limit,
+        cancel: Option<&Cancel>,
+    ) -> Result<Buffer, AllocError> {
+        let share = self.share(size, alignment)?;
+        let lists = self.handle.shared().catalog.lists();
+        if let Some(found) = lists.take_of_cached(share.number) {
+            return Ok(buffer(found, size));
+        }
+        let (deadline, limit) = limit.begin();
+        let timed_out = AllocError::TimedOut {
+            size,
+            alignment,
+            limit,
+        };
+        if deadline.is_some_and(|deadline| deadline <= Instant::now())
+            || cancel.is_some_and(Cancel::is_cancelled)
+        {
+            // Nobody stands in line for nothing.
+            let taken = self.allocate_slow(share, size, alignment);
+            return taken.map_err(|error| match error {
+                AllocError::Exhausted { .. } | AllocError::AtMaximum { .. } => {
+                    self.handle.ended(cancel).unwrap_or(timed_out)
+                }
+                other => other,
+            });
+        }
+        match self.begin_wait(share, (size, alignment), false)? {
+            Begun::Buffer(buffer) => Ok(buffer),
+            Begun::Waiter(waiter) => waiter.block(deadline, cancel)?.ok_or(timed_out),
+        }
+    }
+}
+
+#[cfg(feature = "async")]
+impl Stream {
+    /// Takes a buffer, or stands in line for one, as a task that is polled.
+    pub(in crate::pool) fn begin_task(
+        &self,
+        size: usize,
+        alignment: usize,
+    ) -> Result<Begun, AllocError> {
+        let share = self.inner.share(size, alignment)?;
+        self.inner.begin_wait(share, (size, alignment), true)
+    }
+}
+
+impl Stream {
+    /// Takes a buffer as [`allocate`](Self::allocate) does, and waits up to `limit` for one
+    /// to come back, to the stream or, while it is below its maximum, to the pool. A limit
+    /// too long for the clock is for ever. It stands in line as
+    /// [`Pool::allocate_timeout`](crate::Pool::allocate_timeout) does, and those of one
+    /// stream who wait for what it gives back have their turns as well: every half
+    /// millisecond what comes back next, a buffer of its own or the right to one more of
+    /// the pool's, is given to the next of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of `allocate` that waiting cannot cure, at once;
+    /// [`AllocError::TimedOut`], if `limit` is zero as soon as `allocate` would refuse;
+    /// [`AllocError::Aborted`] after [`Pool::abort`](crate::Pool::abort);
+    /// [`AllocError::TooManyWaiters`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 8).prefault(false).build()?;
+    /// use std::time::Duration;
+    ///
+    /// let stream = pool.stream("disk 7").maximum(4096, 4096, 1).build()?;
+    /// let buffer = stream.allocate_timeout(4096, 4096, Duration::from_secs(1))?;
+    /// let other = stream.clone();
+    /// let waiter =
+    ///     std::thread::spawn(move || other.allocate_timeout(4096, 4096, Duration::MAX).is_ok());
+    /// drop(buffer); // goes to the pool, and the right to another one to the waiter
+    /// assert!(waiter.join().unwrap());
+    /// # Ok(()) }
+    /// ```
+    pub fn allocate_timeout(
+        &self,
+        size: usize,
+        alignment: usize,
+        limit: Duration,
+    ) -> Result<Buffer, AllocError> {
+        let limit = Limit::Within(limit);
+        self.inner.allocate_deadline((size, alignment), limit, None)
+    }
+
+    /// As [`allocate_timeout`](Self::allocate_timeout), waiting until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate_timeout`](Self::allocate_timeout).
+    pub fn allocate_deadline(
+        &self,
+        size: usize,
+        alignment: usize,
+        deadline: Instant,
+    ) -> Result<Buffer, AllocError> {
+        let limit = Limit::Until(deadline);
+        self.inner.allocate_deadline((size, alignment), limit, None)
+    }
+
+    /// As [`allocate_timeout`](Self::allocate_timeout), waiting up to `limit` or until
+    /// `token`, one of the stream's pool, is cancelled: see
+    /// [`Pool::allocate_cancellable`](crate::Pool::allocate_cancellable).
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate_timeout`](Self::allocate_timeout); [`AllocError::Cancelled`];
+    /// [`AllocError::ForeignToken`].
+    pub fn allocate_cancellable(
+        &self,
+        size: usize,
+        alignment: usize,
+        limit: Duration,
+        token: &CancelToken,
+    ) -> Result<Buffer, AllocError> {
+        let cancel = token.of(&self.inner.handle)?;
+        let limit = Limit::Within(limit);
+        self.inner
+            .allocate_deadline((size, alignment), limit, Some(cancel))
+    }
+}
