@@ -97,10 +97,10 @@ pub mod model {
     pub use crate::cache::{CpuCaches, Empty, Refilled, Refused, Robbed, Share, Tables};
     pub use crate::catalog::{Catalog, Holder};
     pub use crate::chain::Chain;
-    pub use crate::class::{ClassId, Classes, Geometry, Ladder, Line, Rung};
+    pub use crate::class::{ClassId, Classes, Geometry, Ladder, Line, OfStream, Rung};
     pub use crate::depot::Depot;
     pub use crate::home::Home;
-    pub use crate::lists::{FreeLists, Given, Wait};
+    pub use crate::lists::{Denied, FreeLists, Given, Limits, Wait};
     pub use crate::record::{Records, State as RawState};
     pub use crate::rseq::Slots;
     pub use crate::share::{Handle, Slots as HandleSlots};

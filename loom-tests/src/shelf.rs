@@ -82,6 +82,7 @@ impl<C: CpuCaches> Shelf<C> {
             size: SIZE,
             alignment: SIZE,
             reach: SIZE,
+            ..Request::default()
         };
         let wait = self.lists.begin_wait(request, task);
         wait.expect("there is a place for everybody")

@@ -89,8 +89,8 @@ pub fn what_growth_gave_to_the_first_comes_back_to_the_second<C: Kind>() -> Mode
         thread.join().unwrap();
         let line = pool.lists().line();
         assert_eq!(line.turn(second.seat()), Turn::Waiting, "it overtook");
-        let (class, index) = pool.lists().end_wait(first).expect("it came first");
-        let home = pool.lists().give(pool.classes().line(class), index);
+        let (line, index) = pool.lists().end_wait(first).expect("it came first");
+        let home = pool.lists().give(line, index);
         assert_eq!(home, Given::Home);
         assert_eq!(end(&pool, second), Some(index), "it went past who waits");
     })
@@ -108,11 +108,11 @@ pub fn growth_beside_a_wait_that_ends_leaves_nothing_shut<C: Kind>() -> Model {
         yield_now();
         let given = pool.lists().end_wait(wait);
         thread.join().unwrap();
-        let (class, index) = given.unwrap_or_else(|| {
+        let (line, index) = given.unwrap_or_else(|| {
             let taken = pool.take(SIZES[1], ALIGNMENT).expect("nobody has it");
-            (taken.line.id(), taken.index)
+            (taken.line, taken.index)
         });
-        let line = pool.classes().line(class);
+        let class = line.id();
         // The first free finds nobody, and opens the list that was shut.
         assert_eq!(pool.lists().give(line, index), Given::Home);
         pool.lists().reopen(class);

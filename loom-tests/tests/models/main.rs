@@ -18,6 +18,7 @@
 //! | `line` | a place in the line is served once, and its owner is woken |
 //! | `waiting` | whoever waits is served, in order, whatever happens beside it |
 //! | `changing` | so are those who wait while classes come and go |
+//! | `streams` | a stream keeps to its share, and whoever waits for it is served |
 //! | `cancelling` | who cancels a wait ends it, and no other |
 //!
 //! Run with
@@ -41,6 +42,7 @@ mod restartable;
 mod shutting;
 mod snapshot;
 mod stage;
+mod streams;
 mod teardown;
 mod waiting;
 
@@ -51,7 +53,7 @@ use hugepool_loom_tests::Model;
 /// it does is checked by that model's own test.
 #[test]
 fn every_fault_has_a_twin() {
-    let models: [&[fn() -> Model]; 17] = [
+    let models: [&[fn() -> Model]; 18] = [
         append::MODELS,
         cache::MODELS,
         cancelling::MODELS,
@@ -67,6 +69,7 @@ fn every_fault_has_a_twin() {
         shutting::MODELS,
         snapshot::MODELS,
         stage::MODELS,
+        streams::MODELS,
         teardown::MODELS,
         waiting::MODELS,
     ];

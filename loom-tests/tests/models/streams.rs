@@ -1,0 +1,353 @@
+//! The buffers of streams.
+//!
+//! Proves: what is a stream's own nobody else takes; it never has more than its maximum; a
+//! request is refused only if nothing was to be had at one moment; whoever waits for a
+//! stream is served by what comes back to it, a buffer of its own or a claim, by what
+//! comes back to the pool, and by the claim of one who gives up waiting; nobody of a stream
+//! is passed over for ever; and a stream that ends while its buffers come back loses none,
+//! and its number is nobody else's before they are home.
+//!
+//! The twins: claims are taken without regard to how many there are; a refusal does not
+//! look twice; who gives to a stream does not look whether anybody waits, or sees to
+//! nobody; nobody's turn comes; who stops waiting keeps his claim; a number is put back too
+//! early.
+
+use hugepool::model::{CpuCaches, Denied, Fault, Given, Index, Limits, OfStream, Turn, run_on};
+use hugepool_loom_tests::{Kind, Model, Portable, Restartable, Shelf, spawn, tests};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+tests![
+    a_buffer_of_its_own_that_comes_back_serves_who_waits,
+    a_claim_that_comes_back_serves_who_waits,
+    two_claims_that_come_back_call_two_who_wait,
+    in_strict_order_a_claim_that_comes_back_serves_who_waits,
+    what_comes_back_to_the_pool_serves_who_has_a_claim,
+    a_stream_has_no_more_than_its_maximum,
+    a_refusal_beside_a_give_is_exact,
+    who_stops_waiting_gives_its_claim_on,
+    nobody_of_a_stream_is_passed_over_for_ever,
+    a_stream_that_ends_loses_nothing,
+];
+
+/// A shelf with a stream.
+struct Streamed<C> {
+    shelf: Shelf<C>,
+    number: u32,
+}
+
+/// What a stream took.
+#[derive(Clone, Copy)]
+struct Taken {
+    stream: OfStream,
+    index: Index,
+}
+
+impl<C: Kind> Streamed<C> {
+    /// `count` buffers, of which a stream has so many of its own, and so many at most.
+    fn new(count: u32, minimum: u32, maximum: u32, strict: bool) -> Arc<Self> {
+        run_on(0);
+        let caches = C::make(C::pick(1, 2));
+        let shelf = match strict {
+            true => Shelf::strict(caches, 2, count),
+            false => Shelf::new(caches, 2, count),
+        };
+        let number = begin(&shelf, minimum, maximum);
+        Arc::new(Self { shelf, number })
+    }
+}
+
+/// Makes a stream.
+fn begin<C: CpuCaches>(shelf: &Shelf<C>, minimum: u32, maximum: u32) -> u32 {
+    let limits = Limits {
+        class: shelf.class,
+        minimum,
+        maximum,
+    };
+    let number = shelf
+        .lists
+        .begin_quota(limits, "")
+        .expect("there is a number");
+    let own = (0..minimum).map(|_| {
+        let (_, index) = shelf.lists.take(&[shelf.class]).expect("there are enough");
+        index
+    });
+    shelf
+        .lists
+        .endow(number, own.collect::<Vec<_>>().into_iter());
+    number
+}
+
+impl<C: CpuCaches> Streamed<C> {
+    fn take(&self) -> Result<Taken, Denied> {
+        let (line, index) = self.shelf.lists.take_of(self.number)?;
+        self.shelf.buffers.take(index);
+        let stream = line.stream().expect("it knows its stream");
+        Ok(Taken { stream, index })
+    }
+
+    fn give(&self, taken: Taken) {
+        self.shelf.buffers.give(taken.index);
+        let given = self.shelf.lists.give_of(taken.stream, taken.index);
+        assert_eq!(given, Given::Home);
+    }
+
+    fn stand(&self) -> hugepool::model::Wait {
+        let (lists, size) = (&self.shelf.lists, 512);
+        let wait = lists.begin_wait_of(self.number, size, size, false);
+        wait.expect("there is a place")
+    }
+
+    fn end(&self, wait: hugepool::model::Wait) -> Option<Taken> {
+        let (line, index) = self.shelf.lists.end_wait(wait)?;
+        self.shelf.buffers.take(index);
+        let stream = line.stream().expect("it knows its stream");
+        Some(Taken { stream, index })
+    }
+
+    /// What a thread does that waits for ever.
+    fn served(&self) -> Taken {
+        let line = self.shelf.lists.line();
+        let mut wait = self.stand();
+        loop {
+            let bell = line.bell(wait.seat());
+            let rings = bell.rings();
+            self.shelf.look(&mut wait);
+            if wait.is_over() || matches!(line.turn(wait.seat()), Turn::Given(..)) {
+                return self.end(wait).expect("it came");
+            }
+            bell.sleep(rings, None);
+        }
+    }
+
+    /// Ends the stream, and asserts that nothing was lost.
+    fn audit(&self) {
+        assert_eq!(
+            self.shelf.lists.held(self.number),
+            0,
+            "something still counts"
+        );
+        self.shelf.lists.close_quota(self.number);
+        self.shelf.audit();
+    }
+}
+
+/// A stream has one of the two buffers there are, and no more. A thread waits for it.
+pub fn a_buffer_of_its_own_that_comes_back_serves_who_waits() -> Model {
+    let twins = &[Fault::IgnoreShutOfStream, Fault::NoServeOfStream];
+    Model::new(2..=3, twins, || {
+        let streamed = Streamed::<Portable>::new(2, 1, 1, false);
+        let held = streamed.take().unwrap();
+        let other = streamed.shelf.take().unwrap();
+        assert!(streamed.shelf.take().is_none(), "it is the stream's own");
+        let waiter = Arc::clone(&streamed);
+        let thread = spawn(move || {
+            run_on(1);
+            let served = waiter.served();
+            waiter.give(served);
+        });
+        streamed.give(held);
+        thread.join().unwrap();
+        assert_eq!(streamed.shelf.give(other), Given::Home);
+        streamed.audit();
+    })
+}
+
+fn a_claim_serves<C: Kind>(strict: bool) {
+    let streamed = Streamed::<C>::new(2, 0, 1, strict);
+    let held = streamed.take().unwrap();
+    let waiter = Arc::clone(&streamed);
+    let thread = spawn(move || {
+        run_on(1);
+        let served = waiter.served();
+        waiter.give(served);
+    });
+    streamed.give(held);
+    thread.join().unwrap();
+    streamed.audit();
+}
+
+/// A stream may have one of the pool's two buffers, and has it. A thread waits for that.
+pub fn a_claim_that_comes_back_serves_who_waits() -> Model {
+    let twins = &[Fault::IgnoreShutOfStream];
+    Model::new(1..=2, twins, || a_claim_serves::<Restartable>(false))
+}
+
+/// Two of a stream wait that may have two of the pool's, and has them: both come back.
+pub fn two_claims_that_come_back_call_two_who_wait() -> Model {
+    Model::new(1..=2, &[Fault::NoServeOfStream], || {
+        let streamed = Streamed::<Portable>::new(2, 0, 2, false);
+        let (mine, theirs) = (streamed.take().unwrap(), streamed.take().unwrap());
+        let waits = [(); 2].map(|()| {
+            let mut wait = streamed.stand();
+            streamed.shelf.look(&mut wait);
+            wait
+        });
+        let giver = Arc::clone(&streamed);
+        let thread = spawn(move || {
+            run_on(1);
+            giver.give(theirs);
+        });
+        streamed.give(mine);
+        thread.join().unwrap();
+        for mut wait in waits {
+            let turn = streamed.shelf.lists.line().turn(wait.seat());
+            assert_ne!(turn, Turn::Waiting, "he sleeps beside a claim");
+            streamed.shelf.look(&mut wait);
+            let served = streamed.end(wait).expect("there is one for him");
+            streamed.give(served);
+        }
+        streamed.audit();
+    })
+}
+
+/// As `a_claim_that_comes_back_serves_who_waits`, in strict order.
+pub fn in_strict_order_a_claim_that_comes_back_serves_who_waits() -> Model {
+    let twins = &[Fault::IgnoreShutOfStream];
+    Model::new(1..=2, twins, || a_claim_serves::<Portable>(true))
+}
+
+/// A stream may have what the pool has, which somebody else has. A thread waits.
+pub fn what_comes_back_to_the_pool_serves_who_has_a_claim() -> Model {
+    Model::new(1..=2, &[Fault::NoArm, Fault::NoServe], || {
+        let streamed = Streamed::<Portable>::new(1, 0, 1, false);
+        let held = streamed.shelf.take().unwrap();
+        let waiter = Arc::clone(&streamed);
+        let thread = spawn(move || {
+            run_on(1);
+            let served = waiter.served();
+            waiter.give(served);
+        });
+        assert_eq!(streamed.shelf.give(held), Given::Home);
+        thread.join().unwrap();
+        streamed.audit();
+    })
+}
+
+/// Two threads ask a stream that may have one of two.
+pub fn a_stream_has_no_more_than_its_maximum() -> Model {
+    Model::new(2..=3, &[Fault::NoMaximum], || {
+        let streamed = Streamed::<Portable>::new(2, 0, 1, false);
+        let out = Arc::new(AtomicU32::new(0));
+        let ask = |streamed: &Streamed<Portable>, out: &AtomicU32| {
+            if let Ok(taken) = streamed.take() {
+                // std's atomic: loom does not see it.
+                assert_eq!(out.fetch_add(1, Ordering::Relaxed), 0, "it has two");
+                loom::thread::yield_now();
+                out.fetch_sub(1, Ordering::Relaxed);
+                streamed.give(taken);
+            }
+        };
+        let (other, theirs) = (Arc::clone(&streamed), Arc::clone(&out));
+        let thread = spawn(move || {
+            run_on(1);
+            ask(&other, &theirs);
+        });
+        ask(&streamed, &out);
+        thread.join().unwrap();
+        streamed.audit();
+    })
+}
+
+/// A thread gives the stream's own buffer back, and then takes the pool's, which is the
+/// only other one. The stream asks meanwhile.
+pub fn a_refusal_beside_a_give_is_exact() -> Model {
+    Model::new(1..=2, &[Fault::OneLook], || {
+        let streamed = Streamed::<Portable>::new(2, 1, 2, false);
+        let held = streamed.take().unwrap();
+        let other = Arc::clone(&streamed);
+        let thread = spawn(move || {
+            run_on(1);
+            other.give(held);
+            other.shelf.take()
+        });
+        let taken = streamed.take().expect("one was free at every moment");
+        let theirs = thread.join().unwrap();
+        streamed.give(taken);
+        if let Some(index) = theirs {
+            assert_eq!(streamed.shelf.give(index), Given::Home);
+        }
+        streamed.audit();
+    })
+}
+
+/// One of two who wait has the only claim, and gives up; then the pool's buffer comes back.
+pub fn who_stops_waiting_gives_its_claim_on() -> Model {
+    Model::new(1..=2, &[Fault::KeepClaim], || {
+        let streamed = Streamed::<Portable>::new(1, 0, 1, false);
+        let held = streamed.shelf.take().unwrap();
+        let mut early = streamed.stand();
+        streamed.shelf.look(&mut early);
+        assert_eq!(streamed.shelf.lists.held(streamed.number), 1);
+        let waiter = Arc::clone(&streamed);
+        let thread = spawn(move || {
+            run_on(1);
+            let served = waiter.served();
+            waiter.give(served);
+        });
+        assert!(streamed.end(early).is_none());
+        assert_eq!(streamed.shelf.give(held), Given::Home);
+        thread.join().unwrap();
+        streamed.audit();
+    })
+}
+
+/// One waits; another of the stream gives the only claim up and takes it again, over and
+/// over.
+pub fn nobody_of_a_stream_is_passed_over_for_ever() -> Model {
+    /// A turn comes every second time somebody looks, and somebody looks each time.
+    const PASSES: usize = 3;
+    Model::new(1..=2, &[Fault::NeverDue], || {
+        let streamed = Streamed::<Portable>::new(2, 0, 1, false);
+        let mut held = Some(streamed.take().unwrap());
+        let mut wait = streamed.stand();
+        streamed.shelf.look(&mut wait);
+        let passer = Arc::clone(&streamed);
+        let thread = spawn(move || {
+            run_on(1);
+            for _ in 0..PASSES {
+                let Some(taken) = held.take() else { break };
+                passer.give(taken);
+                held = passer.take().ok();
+            }
+            held
+        });
+        let held = thread.join().unwrap();
+        assert!(held.is_none(), "it was passed over");
+        streamed.shelf.look(&mut wait);
+        let served = streamed.end(wait).expect("it has the claim");
+        streamed.give(served);
+        streamed.audit();
+    })
+}
+
+/// A stream ends while what it has comes back; another one begins.
+pub fn a_stream_that_ends_loses_nothing() -> Model {
+    Model::new(2..=3, &[Fault::VacateEarly], || {
+        let streamed = Streamed::<Portable>::new(3, 1, 2, false);
+        let held = [streamed.take().unwrap(), streamed.take().unwrap()];
+        let giver = Arc::clone(&streamed);
+        let thread = spawn(move || {
+            run_on(1);
+            held.into_iter().for_each(|taken| giver.give(taken));
+        });
+        let shelf = &streamed.shelf;
+        shelf.lists.close_quota(streamed.number);
+        let numbers = [begin(shelf, 0, 1), begin_if_any(shelf).unwrap_or(0)];
+        thread.join().unwrap();
+        for number in numbers.into_iter().filter(|&number| number > 0) {
+            assert_eq!(shelf.lists.held(number), 0, "another's buffer counts");
+        }
+        shelf.audit();
+    })
+}
+
+/// Makes a stream, if there is a number for it.
+fn begin_if_any<C: CpuCaches>(shelf: &Shelf<C>) -> Option<u32> {
+    let limits = Limits {
+        class: shelf.class,
+        minimum: 0,
+        maximum: 1,
+    };
+    shelf.lists.begin_quota(limits, "")
+}
