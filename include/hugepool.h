@@ -182,6 +182,12 @@ typedef struct hp_pool hp_pool;
 typedef struct hp_publication hp_publication;
 
 /*
+ A stream of a pool: what one backup takes its buffers by. Of each class that it has a
+ share of, a minimum is set aside for it, and it has no more than a maximum at once.
+ */
+typedef struct hp_stream hp_stream;
+
+/*
  Ends waits of a pool, while others go on. Any number of waits may have one, one after
  another or at once.
  */
@@ -293,6 +299,28 @@ typedef struct {
    */
   int states;
 } hp_export;
+
+/*
+ What a stream may have of the class that serves `size` bytes at `alignment`.
+ */
+typedef struct {
+  /*
+   Bytes.
+   */
+  size_t size;
+  /*
+   Bytes, a power of two.
+   */
+  size_t alignment;
+  /*
+   Buffers that are set aside, and nobody else can take.
+   */
+  size_t minimum;
+  /*
+   Buffers that it may have at once; 0: as many as there are.
+   */
+  size_t maximum;
+} hp_share;
 
 /*
  The configuration of a set (VDConfig): the client fills in the first seven fields, the
@@ -864,6 +892,113 @@ uint32_t hp_pool_exports(const hp_pool *pool,
                          hp_export *exports,
                          size_t room,
                          size_t *count);
+
+/*
+ Makes a stream of `pool`, called `name` (1 to 64 bytes, ended by a zero byte), with
+ `count` shares, one a class. `*stream` is null if it fails: HP_VD_E_INVALID for a name or
+ shares that cannot be, HP_VD_E_MEMORY if the minima of all streams are more than there
+ is, or too many of the buffers are in use just now, HP_VD_E_BUSY if there are too many
+ streams; nothing is set aside then. It keeps the pool's memory. Allocates; never blocks.
+
+ # Safety
+
+ `pool` points to a pool, `name` to a string, `shares` to `count` of them, `stream` to a
+ place for a pointer, or they are null.
+ */
+uint32_t hp_stream_new(const hp_pool *pool,
+                       const char *name,
+                       const hp_share *shares,
+                       size_t count,
+                       hp_stream **stream);
+
+/*
+ Ends a stream, which no call uses any more: its own buffers go back to the pool, those
+ that are out when they are freed. Null is nothing.
+
+ # Safety
+
+ `stream` came from hp_stream_new, and is not used after this.
+ */
+void hp_stream_release(hp_stream *stream);
+
+/*
+ Takes a buffer within the share of `stream`: as hp_pool_allocate, but HP_VD_E_MEMORY,
+ too, if the stream has as many as it may, and HP_VD_E_INVALID if it has no share of a
+ class that would do. It goes back by hp_pool_free or hp_stream_free, and counts against
+ the stream until then. Never blocks.
+
+ # Safety
+
+ `stream` points to a stream, `buffer` to a place for a pointer, or they are null.
+ */
+uint32_t hp_stream_allocate(const hp_stream *stream,
+                            size_t size,
+                            size_t alignment,
+                            void **buffer);
+
+/*
+ As hp_stream_allocate, and waits up to `milliseconds` (0xffffffff: for ever), as
+ hp_pool_allocate_timeout does.
+
+ # Safety
+
+ As hp_stream_allocate.
+ */
+uint32_t hp_stream_allocate_timeout(const hp_stream *stream,
+                                    size_t size,
+                                    size_t alignment,
+                                    uint32_t milliseconds,
+                                    void **buffer);
+
+/*
+ As hp_stream_allocate_timeout, and waits no longer than until hp_token_cancel ends the
+ waits of `token`, one of the stream's pool: see hp_pool_allocate_cancellable.
+
+ # Safety
+
+ As hp_stream_allocate; `token` points to a token, or is null.
+ */
+uint32_t hp_stream_allocate_cancellable(const hp_stream *stream,
+                                        size_t size,
+                                        size_t alignment,
+                                        uint32_t milliseconds,
+                                        const hp_token *token,
+                                        void **buffer);
+
+/*
+ Begins a wait for a buffer of `stream`, and does not block: as hp_wait_begin, by whose
+ calls it goes on and ends. It counts as a use of the stream until hp_wait_end.
+
+ # Safety
+
+ `stream` points to a stream, `wait` to a place for a pointer, or they are null.
+ */
+uint32_t hp_stream_wait_begin(const hp_stream *stream,
+                              size_t size,
+                              size_t alignment,
+                              hp_wait **wait);
+
+/*
+ Gives back a buffer of the stream's pool: as hp_pool_free, which may have been released.
+
+ # Safety
+
+ As hp_pool_free.
+ */
+uint32_t hp_stream_free(const hp_stream *stream, void *buffer, size_t size);
+
+/*
+ How many buffers the stream has of the class that serves `size` bytes at `alignment`,
+ with those that its calls wait for; 0 if it has no share of one.
+
+ # Safety
+
+ `stream` points to a stream, `count` to a place for a number, or they are null.
+ */
+uint32_t hp_stream_in_use(const hp_stream *stream,
+                          size_t size,
+                          size_t alignment,
+                          size_t *count);
 
 /*
  Makes a token for waits of `pool`, which keeps the pool's memory until it is released.

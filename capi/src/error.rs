@@ -4,7 +4,7 @@
 
 use ::pool::share::ShareError;
 use ::pool::vdi::{self, Error};
-use ::pool::{AllocError, BuildError, FreeError, OsError};
+use ::pool::{AllocError, BuildError, FreeError, OsError, StreamError};
 use std::cell::RefCell;
 use std::ffi::c_char;
 use std::fmt::{self, Display};
@@ -70,6 +70,8 @@ pub enum Failure {
     Build(BuildError),
     /// The pool did not take a buffer back.
     Free(FreeError),
+    /// The stream was not made.
+    Stream(StreamError),
     /// The set refused.
     Set(Error),
     /// Something between processes failed.
@@ -104,6 +106,11 @@ impl Failure {
             Self::Alloc(error) => Error::Alloc(*error).code(),
             Self::Build(error) => Error::Build(error.clone()).code(),
             Self::Free(error) => Error::Free(*error).code(),
+            Self::Stream(error) => match error {
+                StreamError::Overcommitted { .. } | StreamError::InUse { .. } => HP_VD_E_MEMORY,
+                StreamError::TooManyShares { .. } => HP_VD_E_BUSY,
+                _ => HP_VD_E_INVALID,
+            },
             Self::Set(error) => error.code(),
             Self::Text(_) | Self::Number { .. } | Self::Descriptor { .. } => HP_VD_E_INVALID,
             Self::Share(error) => error.code(),
@@ -122,6 +129,7 @@ impl Display for Failure {
             Self::Alloc(error) => error.fmt(f),
             Self::Build(error) => error.fmt(f),
             Self::Free(error) => error.fmt(f),
+            Self::Stream(error) => error.fmt(f),
             Self::Set(error) => error.fmt(f),
             Self::Share(error) => error.fmt(f),
             Self::Forked => ShareError::Forked.fmt(f),

@@ -16,6 +16,7 @@ mod handle;
 mod peers;
 mod pool;
 mod publish;
+mod stream;
 mod token;
 mod vdi;
 mod wait;

@@ -1,7 +1,8 @@
 //! Waiting for a buffer.
 //!
 //! Owns: its calls in C, those that block and those of an event loop. Uses: `error`,
-//! `event`, `pool`, `token`, the library. Used by: C and C++ programs.
+//! `event`, `pool`, `token`, the library. Used by: C and C++ programs,
+//! `stream`.
 //!
 //! # A wait in an event loop
 //!
@@ -55,7 +56,7 @@ unsafe fn taking(
 }
 
 /// A buffer as a raw pointer.
-fn raw(pool: &Pool, buffer: Buffer) -> Result<*mut c_void, Failure> {
+pub fn raw(pool: &Pool, buffer: Buffer) -> Result<*mut c_void, Failure> {
     // It is of this pool.
     let start = pool.into_raw(buffer);
     let start = start.map_err(|_| Failure::Pointer("pool"))?;
@@ -179,9 +180,9 @@ fn poll(future: &mut Allocate, event: &Arc<Event>) -> Poll<Result<Buffer, AllocE
 }
 
 impl hp_wait {
-    fn begin(pool: &Pool, size: usize, alignment: usize) -> Result<Self, Failure> {
+    /// Begins a wait for what `future` will give, a buffer of `pool`.
+    pub fn begin(pool: &Pool, mut future: Allocate) -> Result<Self, Failure> {
         let event = Arc::new(Event::new()?);
-        let mut future = pool.allocate_async(size, alignment);
         let state = match poll(&mut future, &event) {
             Poll::Pending => State::Waiting(future),
             Poll::Ready(found) => {
@@ -261,7 +262,8 @@ pub unsafe extern "C" fn hp_wait_begin(
     let (pool, clear) = unsafe { (object(pool, "pool"), put(wait, null_mut(), "wait")) };
     done(pool.and_then(here).and_then(|pool| {
         clear?;
-        let begun = Box::new(hp_wait::begin(&pool.0, size, alignment)?);
+        let future = pool.0.allocate_async(size, alignment);
+        let begun = Box::new(hp_wait::begin(&pool.0, future)?);
         // SAFETY: the caller says so.
         unsafe { put(wait, Box::into_raw(begun), "wait") }
     }))

@@ -159,7 +159,7 @@ impl Error {
                 _ => VD_E_MEMORY,
             },
             Self::Alloc(error) => match error {
-                AllocError::Exhausted { .. } => VD_E_MEMORY,
+                AllocError::Exhausted { .. } | AllocError::AtMaximum { .. } => VD_E_MEMORY,
                 AllocError::TimedOut { .. } => VD_E_TIMEOUT,
                 AllocError::TooManyWaiters { .. } => VD_E_BUSY,
                 _ => VD_E_INVALID,
