@@ -13,7 +13,7 @@ use hugepool::vdi::{Config, Parameters, Set, VD_E_NOTOPEN};
 use hugepool::{AllocError, Buffer, BuildError, Pages, Pool, Rung};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use support::kind::{Kind, both_kinds};
-use support::process::{NO_REGISTRATION, alone};
+use support::process::{NO_REGISTRATION, alone, in_fork};
 use support::{cpus, on_cpu, pin, skipped};
 
 both_kinds! {
@@ -42,25 +42,6 @@ fn child(pool: Pool, buffer: hugepool::Buffer, start: *mut u8, bytes: usize) -> 
     drop(buffer);
     drop(pool);
     i32::from(own.iter().any(|&byte| byte != BYTE))
-}
-
-/// Runs `work` in a child of a fork, and gives what it gave there.
-fn in_fork(work: impl FnOnce() -> i32) -> i32 {
-    // SAFETY: the child runs `work` and ends by `_exit`.
-    let process = unsafe { libc::fork() };
-    assert!(process >= 0, "fork");
-    if process == 0 {
-        // A panic that left this thread would end the child well: it has no other.
-        let work = std::panic::AssertUnwindSafe(work);
-        let code = std::panic::catch_unwind(work).unwrap_or(101);
-        // SAFETY: ends the child without running anything of the parent's.
-        unsafe { libc::_exit(code) };
-    }
-    let mut status = 0;
-    // SAFETY: waits for the child made above.
-    assert_eq!(unsafe { libc::waitpid(process, &mut status, 0) }, process);
-    assert!(libc::WIFEXITED(status), "the child was killed: {status}");
-    libc::WEXITSTATUS(status)
 }
 
 #[test]

@@ -133,9 +133,9 @@ unsafe impl Zeroed for Place {}
 impl Place {
     fn request(&self) -> Request {
         let read = |field: &AtomicU64| field.load(Ordering::Acquire) as usize;
-        let alignment = read(&self.alignment) as u64;
+        let (size, alignment) = (read(&self.size), read(&self.alignment) as u64);
         Request {
-            size: read(&self.size),
+            size,
             alignment: alignment as u32 as usize,
             reach: read(&self.reach),
             stream: (alignment >> 32) as u32,

@@ -46,3 +46,22 @@ pub fn alone(name: &str, environment: &[(&str, &str)], body: impl FnOnce()) {
         }
     }
 }
+
+/// Runs `work` in a child of a fork, and gives what it gave there.
+pub fn in_fork(work: impl FnOnce() -> i32) -> i32 {
+    // SAFETY: the child runs `work` and ends by `_exit`.
+    let process = unsafe { libc::fork() };
+    assert!(process >= 0, "fork");
+    if process == 0 {
+        // A panic that left this thread would end the child well: it has no other.
+        let work = std::panic::AssertUnwindSafe(work);
+        let code = std::panic::catch_unwind(work).unwrap_or(101);
+        // SAFETY: ends the child without running anything of the parent's.
+        unsafe { libc::_exit(code) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child made above.
+    assert_eq!(unsafe { libc::waitpid(process, &mut status, 0) }, process);
+    assert!(libc::WIFEXITED(status), "the child was killed: {status}");
+    libc::WEXITSTATUS(status)
+}

@@ -34,8 +34,13 @@ pub struct Task {
 impl Task {
     /// Not polled yet.
     pub fn new(pool: &Pool, size: usize) -> Self {
+        Self::of(pool.allocate_async(size, SIZE))
+    }
+
+    /// Not polled yet.
+    pub fn of(future: Allocate) -> Self {
         Self {
-            future: Box::pin(pool.allocate_async(size, SIZE)),
+            future: Box::pin(future),
             wakes: Arc::default(),
         }
     }

@@ -1,0 +1,59 @@
+//! A child of a fork that inherited the buffers goes on with a stream: what is guaranteed,
+//! what is allowed, and who waits, which is nobody who waited in its parent.
+
+mod support;
+
+use hugepool::{Buffer, Pool};
+use std::time::Duration;
+use support::kind::{Kind, both_kinds};
+use support::process::{alone, in_fork};
+use support::small::{SIZE, builder, until_waiting};
+
+both_kinds![a_child_goes_on_with_a_stream_for_which_its_parents_threads_wait];
+
+const FOR_EVER: Duration = Duration::MAX;
+
+fn a_child_goes_on_with_a_stream_for_which_its_parents_threads_wait(kind: Kind) {
+    let name = "a_child_goes_on_with_a_stream_for_which_its_parents_threads_wait";
+    alone(&format!("{}::{name}", kind.name()), &[], || {
+        for strict in [false, true] {
+            goes_on(&kind.build(builder(8).fork(true).strict_order(strict)));
+        }
+    });
+}
+
+fn goes_on(pool: &Pool) {
+    let stream = pool.stream("one").minimum(SIZE, SIZE, 2);
+    let stream = stream.maximum(SIZE, SIZE, 4).build().unwrap();
+    let take = || stream.allocate(SIZE, SIZE).ok();
+    let held: Vec<Buffer> = std::iter::from_fn(take).collect();
+    assert_eq!(held.len(), 4);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| drop(stream.allocate_timeout(SIZE, SIZE, FOR_EVER).unwrap()));
+        }
+        until_waiting(pool, 3);
+        let code = in_fork(|| {
+            for buffer in &held {
+                // SAFETY: the child's copy of a buffer that the parent keeps.
+                drop(unsafe { std::ptr::read(buffer) });
+            }
+            let again: Vec<Buffer> = std::iter::from_fn(take).collect();
+            assert_eq!(again.len(), 4, "one went to who is not there");
+            drop(again);
+            // Here, too, somebody waits and is served.
+            let mut again: Vec<Buffer> = std::iter::from_fn(take).collect();
+            std::thread::scope(|scope| {
+                let wait = || stream.allocate_timeout(SIZE, SIZE, FOR_EVER);
+                let waiter = scope.spawn(move || wait().map(drop));
+                until_waiting(pool, 1);
+                drop(again.pop());
+                waiter.join().unwrap().unwrap();
+            });
+            0
+        });
+        assert_eq!(code, 0);
+        drop(held);
+    });
+    assert_eq!(stream.in_use(SIZE, SIZE), 0);
+}
