@@ -233,7 +233,11 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         if let Some(limits) = self.lists.limits_of(request.stream) {
             // The class may have been trimmed away.
             if self.lists.capacity(limits.class) == 0 {
-                self.ladder(request.size, request.alignment)?;
+                return Err(AllocError::NoShare {
+                    size: request.size,
+                    alignment: request.alignment,
+                    largest: 0,
+                });
             }
             self.lists.look(wait, &Ladder::default());
             return Ok(());
@@ -253,8 +257,15 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     /// Whoever waits goes to sleep. For statistics.
     pub fn note_sleep(&self, wait: &Wait) {
         let request = wait.seat().request();
-        if let Some(line) = self.classes().find(request.size, request.alignment) {
-            self.lists.line().service(line.id()).note_sleep();
+        let class = match self.lists.limits_of(request.stream) {
+            Some(limits) => Some(limits.class),
+            None => self
+                .classes()
+                .find(request.size, request.alignment)
+                .map(Line::id),
+        };
+        if let Some(class) = class {
+            self.lists.line().service(class).note_sleep();
         }
     }
 
@@ -353,8 +364,23 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         })
     }
 
+    /// What a caller is told whom the lists refused a buffer of `class` alone.
+    pub fn exhausted_of(
+        &self,
+        class: ClassId,
+        (size, alignment): (usize, usize),
+        exhausted: Exhausted,
+    ) -> AllocError {
+        let ladder = self.classes().ladder(|rung| rung.class == class);
+        let mut error = self.exhausted(size, alignment, &ladder, exhausted);
+        if let AllocError::Exhausted { climb_limit, .. } = &mut error {
+            *climb_limit = self.classes().line(class).size();
+        }
+        error
+    }
+
     /// What a caller is told whom the lists refused a buffer.
-    pub fn exhausted(
+    fn exhausted(
         &self,
         size: usize,
         alignment: usize,

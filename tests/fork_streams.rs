@@ -9,7 +9,10 @@ use support::kind::{Kind, both_kinds};
 use support::process::{alone, in_fork};
 use support::small::{SIZE, builder, until_waiting};
 
-both_kinds![a_child_goes_on_with_a_stream_for_which_its_parents_threads_wait];
+both_kinds![
+    a_child_goes_on_with_a_stream_for_which_its_parents_threads_wait,
+    a_child_has_the_claims_of_those_who_waited_in_its_parent,
+];
 
 const FOR_EVER: Duration = Duration::MAX;
 
@@ -19,6 +22,47 @@ fn a_child_goes_on_with_a_stream_for_which_its_parents_threads_wait(kind: Kind) 
         for strict in [false, true] {
             goes_on(&kind.build(builder(8).fork(true).strict_order(strict)));
         }
+    });
+}
+
+fn a_child_has_the_claims_of_those_who_waited_in_its_parent(kind: Kind) {
+    let name = "a_child_has_the_claims_of_those_who_waited_in_its_parent";
+    alone(&format!("{}::{name}", kind.name()), &[], || {
+        for strict in [false, true] {
+            has_claims(&kind.build(builder(3).fork(true).strict_order(strict)));
+        }
+    });
+}
+
+fn has_claims(pool: &Pool) {
+    let stream = pool.stream("one").maximum(SIZE, SIZE, 2).build().unwrap();
+    let held: Vec<Buffer> = std::iter::from_fn(|| pool.allocate(SIZE, SIZE).ok()).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| drop(stream.allocate_timeout(SIZE, SIZE, FOR_EVER).unwrap()));
+        }
+        until_waiting(pool, 2);
+        while stream.in_use(SIZE, SIZE) < 2 {
+            std::thread::yield_now();
+        }
+        let code = in_fork(|| {
+            for buffer in &held {
+                // SAFETY: the child's copy of a buffer that the parent keeps.
+                drop(unsafe { std::ptr::read(buffer) });
+            }
+            for _ in 0..3 {
+                let many = stream.allocate_many(SIZE, SIZE, 2).unwrap();
+                assert!(
+                    stream.allocate(SIZE, SIZE).is_err(),
+                    "it has more than it may"
+                );
+                drop(many);
+            }
+            assert_eq!(stream.in_use(SIZE, SIZE), 0);
+            0
+        });
+        assert_eq!(code, 0);
+        drop(held);
     });
 }
 

@@ -42,7 +42,8 @@
 //!   looks, or leaves, is first counted as called no longer, and then changes the
 //!   list's word (shuts it, or touches it), and then looks, or attends. If that change
 //!   came before the giver read the word, the giver counted without him; if between,
-//!   the giver's compare-and-swap fails; if after, he finds the giver's buffer.
+//!   the giver's compare-and-swap fails; if after, he finds the giver's buffer. Several
+//!   may have given so while he counted: if he leaves with a buffer, he attends.
 //! - A giver that calls somebody puts its buffer into the list first, and then attends.
 //!   So does everybody else who puts something into a shut list.
 //! - Whoever attends touches the list, compares what is free with who is called, and
@@ -71,6 +72,7 @@ use crate::cache::CpuCaches;
 use crate::class::{ClassId, Ladder};
 use crate::loose::Popped;
 use crate::sync::fault;
+use crate::sys::fork;
 use crate::wait::{By, Line, Request, Seat, Turn, Wake};
 use crate::word::Index;
 
@@ -82,9 +84,10 @@ pub struct Wait {
     pub(super) found: Option<(ClassId, Index)>,
     /// False if some free may still be on its way into a list unseen.
     pub(super) sure: bool,
-    /// Of a wait for a stream: claims that it has, and whether what it found is one of the
-    /// stream's own.
+    /// Of a wait for a stream: claims that it has, in the process that comes from so many
+    /// forks, and whether what it found is one of the stream's own.
     pub(super) claims: u32,
+    pub(super) forks: u32,
     pub(super) own: bool,
 }
 
@@ -132,6 +135,7 @@ impl<C: CpuCaches> FreeLists<C> {
             found: None,
             sure: true,
             claims: 0,
+            forks: fork::forks(),
             own: false,
         })
     }
@@ -161,11 +165,23 @@ impl<C: CpuCaches> FreeLists<C> {
             Turn::Waiting | Turn::CalledByStream => {}
         }
         if wait.found.is_none() {
-            self.line.uncall(&wait.seat);
+            let called = self.line.uncall(&wait.seat);
             wait.sure = true;
             self.look_through(wait, classes, &mut owed);
+            self.owe_call(wait, called, &mut owed);
         }
         self.settle(owed);
+    }
+
+    /// Who was `called` by a class, and is no longer, has looked, and leaves with a buffer:
+    /// there may be more that came while he counted.
+    pub(super) fn owe_call(&self, wait: &Wait, called: Option<By>, owed: &mut Owed) {
+        let leaves = wait.found.is_some() || self.line.turn(&wait.seat) != Turn::Waiting;
+        if let Some(By::Class(class)) = called
+            && fault!(ForgetCall, false, leaves)
+        {
+            owed.add(class);
+        }
     }
 
     /// Shows that `wait` waits for buffers of `classes`, and looks through their lists.
@@ -213,6 +229,7 @@ impl<C: CpuCaches> FreeLists<C> {
             request,
             task: wait.seat.is_task(),
             claims: wait.claims,
+            inherited: wait.forks != fork::forks(),
             found: wait.found.map(|(_, index)| (wait.own, index)),
         };
         let left = self.line.leave(wait.seat);
@@ -230,7 +247,7 @@ impl<C: CpuCaches> FreeLists<C> {
         self.settle(owed);
         for class in self.classes().ids() {
             let line = self.classes().line(class);
-            if request.accepts(line.size(), line.alignment()) {
+            if request.accepts(line) {
                 self.linger(class);
             }
         }

@@ -329,6 +329,10 @@ pub enum Fault {
     VacateEarly,
     /// Who ends a wait for a stream keeps its claim.
     KeepClaim,
+    /// Who was called, looks, and finds something does not see to the others.
+    ForgetCall,
+    /// The list of a stream that has ended is opened.
+    ReopenEnded,
 }
 
 impl Fault {
@@ -400,6 +404,8 @@ impl Fault {
         Self::IgnoreShutOfStream,
         Self::VacateEarly,
         Self::KeepClaim,
+        Self::ForgetCall,
+        Self::ReopenEnded,
     ];
 }
 

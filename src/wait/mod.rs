@@ -90,16 +90,24 @@ pub struct Request {
     pub size: usize,
     /// Bytes, a power of two.
     pub alignment: usize,
-    /// The largest buffer it may have, in bytes; 0 while it waits for its stream alone.
+    /// The largest buffer it may have, in bytes. Of a stream, which has buffers of one
+    /// class: the number of that class, counted from 1; 0 while it waits for its stream
+    /// alone.
     pub reach: usize,
     /// The number of its stream's quota, counted from 1; 0: it is of no stream.
     pub stream: u32,
 }
 
 impl Request {
-    /// Whether a buffer of `size` bytes at `alignment` will do.
-    pub fn accepts(&self, size: usize, alignment: usize) -> bool {
-        (self.size..=self.reach).contains(&size) && self.alignment <= alignment
+    /// Whether a buffer of `class` will do.
+    pub fn accepts(&self, class: &Class) -> bool {
+        match self.stream {
+            0 => {
+                (self.size..=self.reach).contains(&class.size())
+                    && self.alignment <= class.alignment()
+            }
+            _ => self.reach == class.id().index() + 1,
+        }
     }
 }
 
@@ -410,7 +418,9 @@ impl Line {
             return takers.next();
         }
         let ticket = |standing| match standing {
-            Standing::Waiting { ticket, .. } => fault!(LastFirst, u64::MAX - ticket, ticket),
+            Standing::Waiting { ticket, .. } | Standing::Entitled { ticket, .. } => {
+                fault!(LastFirst, u64::MAX - ticket, ticket)
+            }
             _ => u64::MAX,
         };
         takers.min_by_key(|&(_, standing)| ticket(standing))
@@ -418,8 +428,7 @@ impl Line {
 
     /// The next in turn whom `class` could serve and who may be `eligible`.
     fn next(&self, class: &Class, eligible: impl Fn(Standing) -> bool) -> Option<(u32, Standing)> {
-        let (size, alignment) = (class.size(), class.alignment());
-        let fits = |request: &Request| request.accepts(size, alignment);
+        let fits = |request: &Request| request.accepts(class);
         self.next_behind(self.service(class.id()).hand(), fits, eligible)
     }
 

@@ -80,54 +80,61 @@ impl Line {
     }
 
     /// Gives `index`, one of its own buffers of `class`, which the caller holds, to the
-    /// next in turn of those of `stream`. `None`: there is nobody. Lock-free.
+    /// next in turn of those of `stream`. True: he had been given a claim, which is the
+    /// caller's now. `None`: there is nobody. Lock-free.
     pub fn hand_over_own(
         &self,
         stream: u32,
         service: &Service,
         class: ClassId,
         index: Index,
-    ) -> Option<Wake<'_>> {
+    ) -> Option<(Wake<'_>, bool)> {
         let class = class.index() as u8;
         let own = |_, _| Standing::Own { class, index };
-        let wake = self.advance_next(stream, service, Lacking::Anything, own)?;
+        let handed = self.advance_next(stream, service, Lacking::Anything, own)?;
         service.note_hand_over();
-        Some(wake)
+        Some(handed)
     }
 
     /// Gives the next in turn of those of `stream` who have none a claim, which the caller
     /// has. `None`: there is nobody. Lock-free.
     pub fn entitle(&self, stream: u32, service: &Service) -> Option<Wake<'_>> {
         let entitled = |ticket, task| Standing::Entitled { ticket, task };
-        self.advance_next(stream, service, Lacking::Claim, entitled)
+        let (wake, _) = self.advance_next(stream, service, Lacking::Claim, entitled)?;
+        Some(wake)
     }
 
-    /// Moves the next in turn of those of `stream` who wait, or were called by it, on.
+    /// Moves the next in turn of those of `stream` who wait, or were called by it, on. In
+    /// strict order one who was given a claim, and has not looked yet, is still the first
+    /// for a buffer. Gives whether he had a claim.
     fn advance_next(
         &self,
         stream: u32,
         service: &Service,
         lacking: Lacking,
         next: impl Fn(u64, bool) -> Standing,
-    ) -> Option<Wake<'_>> {
+    ) -> Option<(Wake<'_>, bool)> {
         // Who has been called for the pool's buffer is left to that.
         let eligible = |standing| match standing {
             Standing::Waiting { .. } => true,
             Standing::Called { class, .. } => class == Standing::STREAM,
+            Standing::Entitled { .. } => self.strict && lacking == Lacking::Anything,
             _ => false,
         };
         loop {
             let (id, standing) = self.next_of(stream, service, lacking, eligible)?;
-            let (ticket, task, called) = match standing {
-                Standing::Waiting { ticket, task } => (ticket, task, false),
-                Standing::Called { ticket, task, .. } => (ticket, task, true),
-                _ => return None,
+            let (Standing::Waiting { ticket, task }
+            | Standing::Called { ticket, task, .. }
+            | Standing::Entitled { ticket, task }) = standing
+            else {
+                return None;
             };
             if self.place(id).advance(standing, next(ticket, task)) {
-                if called {
+                if matches!(standing, Standing::Called { .. }) {
                     service.note_settled(task);
                 }
-                return Some(self.moved(id, task, service));
+                let entitled = matches!(standing, Standing::Entitled { .. });
+                return Some((self.moved(id, task, service), entitled));
             }
         }
     }

@@ -9,8 +9,9 @@
 //!
 //! The twins: claims are taken without regard to how many there are; a refusal does not
 //! look twice; who gives to a stream does not look whether anybody waits, or sees to
-//! nobody; nobody's turn comes; who stops waiting keeps his claim; a number is put back too
-//! early.
+//! nobody; nobody's turn comes; who stops waiting keeps his claim; who was called and leaves
+//! does not see to the others; a number is put back too early, or the list of a stream that
+//! has ended is opened.
 
 use hugepool::model::{CpuCaches, Denied, Fault, Given, Index, Limits, OfStream, Turn, run_on};
 use hugepool_loom_tests::{Kind, Model, Portable, Restartable, Shelf, spawn, tests};
@@ -28,6 +29,8 @@ tests![
     who_stops_waiting_gives_its_claim_on,
     nobody_of_a_stream_is_passed_over_for_ever,
     a_stream_that_ends_loses_nothing,
+    a_stream_that_ends_beside_a_give_stays_shut,
+    who_was_called_sees_to_the_others_when_he_leaves,
 ];
 
 /// A shelf with a stream.
@@ -339,6 +342,58 @@ pub fn a_stream_that_ends_loses_nothing() -> Model {
             assert_eq!(shelf.lists.held(number), 0, "another's buffer counts");
         }
         shelf.audit();
+    })
+}
+
+/// Somebody waited for both of a stream's own, which are out, and has gone. One comes back
+/// while the stream ends, the other after that.
+pub fn a_stream_that_ends_beside_a_give_stays_shut() -> Model {
+    Model::new(2..=3, &[Fault::ReopenEnded], || {
+        let streamed = Streamed::<Portable>::new(2, 2, 2, false);
+        let (first, second) = (streamed.take().unwrap(), streamed.take().unwrap());
+        let mut wait = streamed.stand();
+        streamed.shelf.look(&mut wait);
+        assert!(streamed.end(wait).is_none());
+        let giver = Arc::clone(&streamed);
+        let thread = spawn(move || {
+            run_on(1);
+            giver.give(first);
+        });
+        streamed.shelf.lists.close_quota(streamed.number);
+        thread.join().unwrap();
+        streamed.give(second);
+        streamed.shelf.audit();
+    })
+}
+
+/// Three wait, of whom one can be called at a time. Three claims come back, the second in
+/// turn. (The giver is another thread, but nothing happens at once: the count of calls is
+/// what matters.)
+pub fn who_was_called_sees_to_the_others_when_he_leaves() -> Model {
+    Model::new(1..=2, &[Fault::ForgetCall], || {
+        let streamed = Streamed::<Portable>::new(3, 0, 3, false);
+        let held = [(); 3].map(|()| streamed.take().unwrap());
+        let mut waits: Vec<_> = (0..3)
+            .map(|_| {
+                let mut wait = streamed.stand();
+                streamed.shelf.look(&mut wait);
+                wait
+            })
+            .collect();
+        let giver = Arc::clone(&streamed);
+        let thread = spawn(move || held.into_iter().for_each(|taken| giver.give(taken)));
+        thread.join().unwrap();
+        let mut served = Vec::new();
+        for _ in 0..3 {
+            let line = streamed.shelf.lists.line();
+            let moved = |wait: &hugepool::model::Wait| line.turn(wait.seat()) != Turn::Waiting;
+            let called = waits.iter().position(moved);
+            let mut wait = waits.swap_remove(called.expect("nobody is called for what is left"));
+            streamed.shelf.look(&mut wait);
+            served.push(streamed.end(wait).expect("there is one for him"));
+        }
+        served.into_iter().for_each(|taken| streamed.give(taken));
+        streamed.audit();
     })
 }
 

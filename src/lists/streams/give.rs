@@ -8,16 +8,30 @@ use crate::cache::CpuCaches;
 use crate::chain::Chain;
 use crate::class::{ClassId, OfStream};
 use crate::sync::{Ordering, fault, fence};
-use crate::wait::Lacking;
+use crate::wait::{Lacking, Wake};
 use crate::word::Index;
 
 impl<C: CpuCaches> FreeLists<C> {
     /// Gives up claims that the caller has, who has a handle of the stream and announces
     /// nothing.
     pub(super) fn unclaim(&self, number: u32, count: u32) {
-        if self.quotas.get(number).release(count).is_shut() {
+        let quota = self.quotas.get(number);
+        let passed = count == 1 && quota.extra().is_shut() && self.pass_claim(number).is_some();
+        if !passed && quota.release(count).is_shut() {
             fault!(NoServeOfStream, (), self.attend_to_stream(number));
         }
+    }
+
+    /// Gives a claim, which the caller has, to the next in turn, if it is time for that.
+    /// `None`: it is still the caller's.
+    fn pass_claim(&self, number: u32) -> Option<Wake<'_>> {
+        let quota = self.quotas.get(number);
+        if !self.line.is_strict() && !quota.service().is_due() {
+            return None;
+        }
+        let wake = self.line.entitle(number, quota.service())?;
+        quota.note_waiting(1);
+        Some(wake)
     }
 
     /// Gives back a buffer, which the caller holds, of the quota that `stream` names. As
@@ -57,16 +71,29 @@ impl<C: CpuCaches> FreeLists<C> {
         let service = quota.service();
         let due =
             self.line.is_strict() || service.is_due() || self.line.is_task_next_of(number, service);
-        let wake = match due && !quota.extra().is_closed() {
-            true => (self.line).hand_over_own(number, service, quota.class(), index),
+        let handed = match due && !quota.extra().is_closed() {
+            true => self.hand_own(number, index),
             false => None,
         };
-        match wake {
+        match handed {
             Some(wake) => drop(wake),
             None => self.put_own(number, index),
         }
         fault!(NoServeOfStream, (), self.attend_to_stream(number));
         self.leave()
+    }
+
+    /// Hands one of its own buffers, which the caller holds, to the next in turn. The caller
+    /// has a handle, and attends to the stream afterwards.
+    fn hand_own(&self, number: u32, index: Index) -> Option<Wake<'_>> {
+        let quota = self.quotas.get(number);
+        let (service, class) = (quota.service(), quota.class());
+        let (wake, claim) = self.line.hand_over_own(number, service, class, index)?;
+        if claim {
+            quota.note_waiting(-1);
+            self.release_closed(number);
+        }
+        Some(wake)
     }
 
     /// Puts one of its own buffers, which the caller holds, where requests of its stream
@@ -130,11 +157,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// somebody waits. The caller has a handle, which this gives up.
     #[cold]
     fn give_extra_seen(&self, number: u32, class: ClassId, index: Index) -> Given {
-        let service = self.quotas.get(number).service();
-        let wake = match self.line.is_strict() || service.is_due() {
-            true => self.line.entitle(number, service),
-            false => None,
-        };
+        let wake = self.pass_claim(number);
         if wake.is_none() {
             self.release_closed(number);
         }
@@ -151,11 +174,9 @@ impl<C: CpuCaches> FreeLists<C> {
         let quota = self.quotas.get(number);
         // One more claim, ours, so that nobody puts the number back meanwhile.
         quota.close();
-        let home = quota.own().shut(&self.tables.records);
-        for _ in 0..home {
-            if let Ok(index) = quota.own().pop(&self.tables.records) {
-                let _home = self.give_closed(number, index);
-            }
+        quota.own().shut(&self.tables.records);
+        while let Ok(index) = quota.own().pop(&self.tables.records) {
+            let _home = self.give_closed(number, index);
         }
         self.release_closed(number);
     }
@@ -175,7 +196,8 @@ impl<C: CpuCaches> FreeLists<C> {
             if extra.is_shut() && !extra.is_closed() {
                 claims = quota.limit().saturating_sub(extra.count());
             }
-            if free == 0 && claims == 0 {
+            let there_are = free.saturating_add(claims);
+            if there_are == 0 {
                 return;
             }
             let lacking = match free > 0 {
@@ -194,7 +216,7 @@ impl<C: CpuCaches> FreeLists<C> {
                 continue;
             }
             let called = service.called();
-            if called.all() >= free + claims || called.threads() >= self.callers {
+            if called.all() >= there_are || called.threads() >= self.callers {
                 return;
             }
             match self.line.call_of(number, service, lacking) {
@@ -212,7 +234,15 @@ impl<C: CpuCaches> FreeLists<C> {
             let wanted = self.line.is_wanted_of(number, quota.service(), lacking);
             fault!(UnshutAnyway, true, !wanted)
         };
-        quota.own().unshut(|| idle(Lacking::Anything));
+        // One that has ended is shut for ever.
+        let open = |lacking| !quota.extra().is_closed() && idle(lacking);
+        quota.own().unshut(|| {
+            fault!(
+                ReopenEnded,
+                idle(Lacking::Anything),
+                open(Lacking::Anything)
+            )
+        });
         quota.unshut_claims(|| idle(Lacking::Claim));
     }
 
@@ -221,21 +251,25 @@ impl<C: CpuCaches> FreeLists<C> {
     fn hand_on_of(&self, number: u32, what: Lacking) -> bool {
         let quota = self.quotas.get(number);
         let service = quota.service();
+        // Nothing is taken that a request might miss meanwhile.
+        if !self.line.is_wanted_of(number, service, what) {
+            return false;
+        }
         if what == Lacking::Claim {
             // If there is none any more, there is nothing to hand on.
             if !quota.claim(1) {
                 return true;
             }
-            let entitled = self.line.entitle(number, service);
-            if entitled.is_none() {
-                quota.release(1);
+            let entitled = self.entitle(number);
+            if !entitled {
+                self.release_closed(number);
             }
-            return entitled.is_some();
+            return entitled;
         }
         let Ok(index) = quota.own().pop(&self.tables.records) else {
             return true;
         };
-        let wake = (self.line).hand_over_own(number, service, quota.class(), index);
+        let wake = self.hand_own(number, index);
         if wake.is_none() {
             self.put_own(number, index);
         }

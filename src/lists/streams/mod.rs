@@ -68,6 +68,7 @@ use super::{Exhausted, FreeLists};
 use crate::cache::CpuCaches;
 use crate::class::{ClassId, Line, OfStream};
 use crate::sync::{Ordering, fault};
+use crate::wait::Lacking;
 use crate::word::Index;
 use quota::Quota;
 
@@ -118,10 +119,16 @@ impl<C: CpuCaches> FreeLists<C> {
             .fetch_sub(count, Ordering::Relaxed);
     }
 
+    /// `count` buffers of `class` have been set aside for a stream, or are no longer.
+    pub fn note_aside(&self, class: ClassId, count: u64, are: bool) {
+        let change = if are { count } else { count.wrapping_neg() };
+        (self.quotas.aside(class)).fetch_add(change, Ordering::Relaxed);
+    }
+
     /// How many buffers of `class` those may have who are of no stream.
     pub fn attainable(&self, class: ClassId) -> u64 {
-        let promised = self.quotas.promised(class).load(Ordering::Relaxed);
-        self.capacity(class).saturating_sub(promised)
+        let aside = self.quotas.aside(class).load(Ordering::Relaxed);
+        self.capacity(class).saturating_sub(aside)
     }
 
     /// The line by which the buffers that `stream` names know it.
@@ -257,7 +264,10 @@ impl<C: CpuCaches> FreeLists<C> {
         if rest == 0 {
             return Ok(held);
         }
-        let denied = match quota.claim(rest) {
+        // In strict order the claims are those of who came first.
+        let spoken_for = self.line.is_strict()
+            && (self.line).is_wanted_of(number, quota.service(), Lacking::Claim);
+        let denied = match !spoken_for && quota.claim(rest) {
             false => Denied::AtMaximum,
             true => match self.take_many(&[quota.class()], rest as usize) {
                 Ok(taken) => {
@@ -292,7 +302,13 @@ impl<C: CpuCaches> FreeLists<C> {
             }
             let (service, class) = (quota.service(), quota.class());
             match self.line.hand_over_own(number, service, class, index) {
-                Some(wake) => drop(wake),
+                Some((wake, claim)) => {
+                    drop(wake);
+                    if claim {
+                        quota.note_waiting(-1);
+                        self.unclaim(number, 1);
+                    }
+                }
                 None => return Some(index),
             }
         }
@@ -301,7 +317,11 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Gives a claim, which the caller has, to the next in turn. False: nobody waits for
     /// one.
     pub(super) fn entitle(&self, number: u32) -> bool {
-        let service = self.quotas.get(number).service();
-        self.line.entitle(number, service).is_some()
+        let quota = self.quotas.get(number);
+        let wake = self.line.entitle(number, quota.service());
+        if wake.is_some() {
+            quota.note_waiting(1);
+        }
+        wake.is_some()
     }
 }

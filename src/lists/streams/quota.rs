@@ -24,6 +24,7 @@ use crate::chain::Chain;
 use crate::class::{ClassId, Line, MAX_CLASSES, OfStream};
 use crate::record::Records;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fault};
+use crate::sys::fork;
 use crate::table::{Table, Zeroed};
 use crate::wait::Service;
 use crate::word::Extra;
@@ -65,6 +66,11 @@ pub struct Quota {
     /// finds what was done before.
     claims: Claims,
     service: Service,
+    /// Claims that those who wait have: {forks: 32, count: 32}. Those of another count of
+    /// forks are a parent's, and no longer theirs. Counted after a claim is had and before
+    /// it is given up, so a child that gives these up gives up none that nobody has.
+    /// Relaxed, but see `give_up_parents`.
+    waiting: AtomicU64,
     eagerness: Eagerness,
     /// Constants. Relaxed: see the module.
     class: AtomicU32,
@@ -139,10 +145,15 @@ impl Quota {
     /// too: who gave one up before that is seen, and who does so after that sees the
     /// caller.
     pub fn claim(&self, count: u32) -> bool {
-        let limit = self.limit();
+        self.try_claim(count) || self.give_up_parents() && self.try_claim(count)
+    }
+
+    fn try_claim(&self, count: u32) -> bool {
         let fits = |extra: Extra| {
             let more = extra.count().saturating_add(count);
-            fault!(NoMaximum, true, more <= limit)
+            // The limit is read after the word that the change proves to be current, so
+            // it is that of the stream which has the quota now.
+            !extra.is_closed() && fault!(NoMaximum, true, more <= self.limit())
         };
         let mut claimed = false;
         let _ = self
@@ -156,11 +167,46 @@ impl Quota {
         claimed
     }
 
+    /// Somebody who waits has so many more claims, or fewer.
+    pub fn note_waiting(&self, change: i32) {
+        let own = fork::forks();
+        let mut parents = 0;
+        let next = |word: u64| {
+            let (forks, count) = ((word >> 32) as u32, word as u32);
+            parents = if forks == own { 0 } else { count };
+            let count = if forks == own { count } else { 0 };
+            // (One that a parent's thread had, and its copy here gives up.)
+            let count = count.saturating_add_signed(change);
+            Some(u64::from(own) << 32 | u64::from(count))
+        };
+        let _ = (self.waiting).fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        if parents > 0 {
+            self.release(parents);
+        }
+    }
+
+    /// In a child of a fork: gives up the claims of those who waited in its parent. True if
+    /// there were any.
+    fn give_up_parents(&self) -> bool {
+        let word = self.waiting.load(Ordering::Relaxed);
+        if (word >> 32) as u32 == fork::forks() || word as u32 == 0 {
+            return false;
+        }
+        // A child begins with one thread, so its parent's words are as they were.
+        self.note_waiting(0);
+        true
+    }
+
     /// Gives up `count` claims that the caller has. Gives what they are then.
     pub fn release(&self, count: u32) -> Extra {
         let change = Extra::from_word(0).minus(count).word();
         let before = self.claims.0.fetch_add(change, Ordering::AcqRel);
         Extra::from_word(before.wrapping_add(change))
+    }
+
+    /// Takes a claim, whether there is one or not, for a buffer that the caller has.
+    pub fn claim_anyway(&self) {
+        let _ = self.change(|extra| Some(extra.plus(1)));
     }
 
     /// Changes the word, and nothing that it says.
@@ -210,6 +256,8 @@ pub struct Quotas {
     used: Table<AtomicU64>,
     /// How many buffers of each class are the own ones of streams, or are about to be.
     promised: Table<AtomicU64>,
+    /// How many of these are.
+    aside: Table<AtomicU64>,
 }
 
 impl Quotas {
@@ -219,12 +267,18 @@ impl Quotas {
             quotas: Table::new(MAX_QUOTAS)?,
             used: Table::new(MAX_QUOTAS.div_ceil(64))?,
             promised: Table::new(MAX_CLASSES)?,
+            aside: Table::new(MAX_CLASSES)?,
         })
     }
 
-    /// How many buffers of `class` are the own ones of streams.
+    /// How many buffers of `class` are the own ones of streams, or are about to be.
     pub fn promised(&self, class: ClassId) -> &AtomicU64 {
         self.promised.get(class.index())
+    }
+
+    /// How many buffers of `class` have been set aside for streams.
+    pub fn aside(&self, class: ClassId) -> &AtomicU64 {
+        self.aside.get(class.index())
     }
 
     /// The quota numbered `number`, counted from 1.
@@ -297,6 +351,7 @@ impl Quotas {
     pub fn resident(&self) -> io::Result<usize> {
         Ok(self.quotas.resident(usize::MAX)?
             + self.used.resident(usize::MAX)?
-            + self.promised.resident(usize::MAX)?)
+            + self.promised.resident(usize::MAX)?
+            + self.aside.resident(usize::MAX)?)
     }
 }

@@ -10,6 +10,7 @@ use super::Found;
 use crate::cache::CpuCaches;
 use crate::class::ClassId;
 use crate::sync::fault;
+use crate::sys::fork;
 use crate::wait::{By, Left, Request, Turn};
 use crate::word::Index;
 
@@ -66,6 +67,10 @@ impl<C: CpuCaches> FreeLists<C> {
         let quota = self.quotas.get(number);
         let class = quota.class();
         let mut owed = Owed::default();
+        if wait.forks != fork::forks() {
+            // The claims are those of a parent's wait, which `Quota` gives up.
+            (wait.forks, wait.claims) = (fork::forks(), 0);
+        }
         match self.line.turn(&wait.seat) {
             Turn::Given(..) | Turn::Aborted => return,
             Turn::Called(_) => {
@@ -82,18 +87,21 @@ impl<C: CpuCaches> FreeLists<C> {
             quota.shut(&self.tables.records);
             wait.sure = true;
             self.look_through_stream(wait, class, &mut owed);
+            self.owe_call(wait, called, &mut owed);
         }
         self.settle(owed);
         let surplus = wait.claims.saturating_sub(1);
         wait.claims -= surplus;
-        let in_vain = wait.found.is_none() && called == Some(By::Stream);
-        if in_vain {
-            quota.service().note_in_vain();
+        if called == Some(By::Stream) {
+            if wait.found.is_none() {
+                quota.service().note_in_vain();
+            }
+            // Somebody else may need what it could not use, or did not.
+            fault!(ForgetCall, (), self.attend_to_stream(number));
         }
-        let released = surplus > 0 && quota.release(surplus).is_shut();
-        // Somebody else may need what it could not use.
-        if in_vain || released {
-            fault!(NoServeOfStream, (), self.attend_to_stream(number));
+        if surplus > 0 {
+            quota.note_waiting(-(surplus as i32));
+            self.unclaim(number, surplus);
         }
     }
 
@@ -127,6 +135,7 @@ impl<C: CpuCaches> FreeLists<C> {
         while wait.claims == 0 && goes_on(wait) && quota.claim(1) {
             if !self.line.is_strict() || !self.entitle(number) {
                 wait.claims = 1;
+                quota.note_waiting(1);
             } else {
                 self.settle_call(wait);
             }
@@ -135,8 +144,7 @@ impl<C: CpuCaches> FreeLists<C> {
             return;
         }
         if wait.seat.request().reach == 0 {
-            let reach = self.classes().line(class).size();
-            self.line.reach(&mut wait.seat, reach);
+            self.line.reach(&mut wait.seat, class.index() + 1);
         }
         self.look_through(wait, &[class], owed);
     }
@@ -172,9 +180,15 @@ impl<C: CpuCaches> FreeLists<C> {
         let found = given.or(ended.found);
         self.settle(owed);
         let used = u32::from(matches!(found, Some((false, _))));
-        let surplus = fault!(KeepClaim, 0, claims.saturating_sub(used));
-        if surplus > 0 {
-            attend |= quota.release(surplus).is_shut();
+        if ended.inherited {
+            // As in `look_of`.
+            (0..used).for_each(|_| quota.claim_anyway());
+        } else {
+            quota.note_waiting(-(claims as i32));
+            let surplus = fault!(KeepClaim, 0, claims.saturating_sub(used));
+            if surplus > 0 {
+                self.unclaim(number, surplus);
+            }
         }
         if attend {
             fault!(LeaveCalled, (), self.attend_to_stream(number));
@@ -192,6 +206,8 @@ pub struct Ended {
     pub task: bool,
     /// Claims that it had.
     pub claims: u32,
+    /// Whether in a parent of this process.
+    pub inherited: bool,
     /// What it found: whether that is one of the stream's own.
     pub found: Option<(bool, Index)>,
 }

@@ -266,6 +266,7 @@ impl Share {
             return Err(refused(StreamError::TooManyShares { limit }));
         };
         lists.endow(number, own.into_iter());
+        lists.note_aside(class, minimum as u64, true);
         Ok(Self {
             number,
             size,

@@ -84,6 +84,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let lists = self.handle.shared().catalog.lists();
         for share in &self.shares {
+            lists.note_aside(share.class, share.minimum as u64, false);
             lists.close_quota(share.number);
             lists.unpromise(share.class, share.minimum as u64);
         }
@@ -118,10 +119,10 @@ impl Inner {
         if !alignment.is_power_of_two() {
             return AllocError::BadAlignment { alignment };
         }
-        let aligned = self
-            .shares
-            .iter()
-            .filter(|share| share.alignment >= alignment);
+        let lists = self.handle.shared().catalog.lists();
+        let serves =
+            |share: &&Share| share.alignment >= alignment && lists.capacity(share.class) > 0;
+        let aligned = self.shares.iter().filter(serves);
         AllocError::NoShare {
             size,
             alignment,
@@ -144,13 +145,10 @@ impl Inner {
                 return AllocError::AtMaximum { count, maximum };
             }
         };
-        match catalog.ladder(share.size, share.alignment) {
-            Ok(ladder) => {
-                let ladder = ladder.up_to(share.size);
-                catalog.exhausted(size, alignment, &ladder, exhausted)
-            }
+        match catalog.lists().capacity(share.class) {
             // The class was trimmed away.
-            Err(gone) => gone,
+            0 => self.unserved(size, alignment),
+            _ => catalog.exhausted_of(share.class, (size, alignment), exhausted),
         }
     }
 
