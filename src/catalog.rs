@@ -176,6 +176,12 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     #[cold]
     #[inline(never)]
     pub fn take_slow(&self, size: usize, alignment: usize) -> Result<Taken<'_>, AllocError> {
+        let taken = self.take_or_refuse(size, alignment);
+        taken.inspect_err(|error| self.lists.note_refusal(error))
+    }
+
+    /// As above, for a caller that counts its refusals itself.
+    pub fn take_or_refuse(&self, size: usize, alignment: usize) -> Result<Taken<'_>, AllocError> {
         if let Some(line) = self.classes().find(size, alignment)
             && let Some(index) = self.lists.take_from_class(line.id())
         {
@@ -233,6 +239,14 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         let request = wait.seat().request();
         if let Some(line) = self.classes().find(request.size, request.alignment) {
             self.lists.line().service(line.id()).note_sleep();
+        }
+    }
+
+    /// Whoever waits had no buffer in time. For statistics.
+    pub fn note_timed_out(&self, wait: &Wait) {
+        let request = wait.seat().request();
+        if let Some(line) = self.classes().find(request.size, request.alignment) {
+            self.lists.note_timed_out(line.id());
         }
     }
 

@@ -70,7 +70,7 @@ mod vdi;
 #[cfg(not(hugepool_loom))]
 pub use buffer::Buffer;
 #[cfg(not(hugepool_loom))]
-pub use counters::Counters;
+pub use counters::{ClassCounters, Counters, Refusals};
 pub use error::{AllocError, BuildError, FreeError, OsError};
 #[cfg(not(hugepool_loom))]
 pub use machine::{

@@ -61,6 +61,8 @@
 mod adapt;
 mod give;
 mod ledger;
+mod marks;
+mod refusals;
 mod regime;
 mod search;
 mod supply;
@@ -121,6 +123,8 @@ pub struct FreeLists<C> {
     /// What that may come to.
     budget: usize,
     totals: Table<CachePadded<Totals>>,
+    /// One a processor.
+    refusals: Table<refusals::Row>,
     /// One a class.
     regimes: Table<Regime>,
     home: Home,
@@ -153,6 +157,7 @@ impl<C: CpuCaches> FreeLists<C> {
             spent: Table::new(caches.cpus())?,
             budget,
             totals: Table::new(MAX_CLASSES)?,
+            refusals: Table::new(caches.cpus())?,
             regimes: Table::new(MAX_CLASSES)?,
             callers: caches.cpus().clamp(1, 1 << 16) as u32,
             caches,
@@ -280,6 +285,7 @@ impl<C: CpuCaches> FreeLists<C> {
         for cpu in 0..self.caches.cpus() {
             touch(&self.ledger(cpu, class).moving);
             touch(self.spent.get(cpu));
+            self.refusals.get(cpu).populate();
         }
     }
 
@@ -331,6 +337,7 @@ impl<C: CpuCaches> FreeLists<C> {
             + self.ledgers.resident(usize::MAX)?
             + self.spent.resident(usize::MAX)?
             + self.regimes.resident(usize::MAX)?
+            + self.refusals.resident(usize::MAX)?
             + self.totals.resident(usize::MAX)?)
     }
 }

@@ -97,7 +97,9 @@ impl Handle {
         token: &CancelToken,
     ) -> Result<Buffer, AllocError> {
         if token.inner.handle.0 != self.0 {
-            return Err(AllocError::ForeignToken);
+            let error = AllocError::ForeignToken;
+            self.note_refusal(&error);
+            return Err(error);
         }
         self.allocate_timeout(size, alignment, limit, Some(&token.inner.cancel))
     }
