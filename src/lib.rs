@@ -62,6 +62,9 @@ mod pool;
 #[cfg(not(hugepool_loom))]
 mod stats;
 
+#[cfg(all(feature = "metrics", not(hugepool_loom)))]
+mod metrics;
+
 #[cfg(not(hugepool_loom))]
 pub mod vdi;
 #[cfg(hugepool_loom)]
