@@ -140,8 +140,9 @@ pub struct ClassCounters {
     /// [`reset_marks`](crate::Pool::reset_marks): held by callers or in processors' caches.
     /// Not below the most that callers held, and above it by no more than the caches held;
     /// exact while the class runs dry. While several threads take and give back at once, a
-    /// peak that lasts no longer than some loads may be missed, and buffers that a thread
-    /// moves from one free list to another may count as out.
+    /// peak may be missed that is over before the thread that took the last buffer has
+    /// looked, and buffers that a thread moves from one free list to another may count as
+    /// out.
     pub high_water: u64,
     /// Requests for this class that were refused for lack of a free buffer, at once or
     /// after a wait.

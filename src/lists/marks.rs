@@ -131,14 +131,20 @@ impl<C: CpuCaches> FreeLists<C> {
     /// `count` buffers are about to come to `class`, or are taken out of its lists for a
     /// while, in no caller's hands.
     pub(super) fn note_absent(&self, class: ClassId, count: usize) {
-        // Relaxed: published by what follows (`count_once`).
-        (self.totals(class).absent).fetch_add(count as u64, Ordering::Relaxed);
+        if !cfg!(hugepool_loom) {
+            let absent = &self.totals(class).absent;
+            // Relaxed: published by what follows (`count_once`).
+            absent.fetch_add(count as u64, Ordering::Relaxed);
+        }
     }
 
     /// So many of these are in the lists now, or gone.
     pub(super) fn note_present(&self, class: ClassId, count: usize) {
-        // Release: see `count_once`.
-        (self.totals(class).absent).fetch_sub(count as u64, Ordering::Release);
+        if !cfg!(hugepool_loom) {
+            let absent = &self.totals(class).absent;
+            // Release: see `count_once`.
+            absent.fetch_sub(count as u64, Ordering::Release);
+        }
     }
 
     /// Where the buffers of `class` are: exact while no other thread allocates or frees,
