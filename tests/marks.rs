@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 use support::cpus;
-use support::small::{SIZE, take, with_both_kinds};
+use support::small::{SIZE, take, until_waiting, with_both_kinds};
 
 /// What the caches of all processors may hold of a class.
 fn cached() -> usize {
@@ -95,14 +95,21 @@ fn buffers_that_are_new_were_not_out() {
 
 #[test]
 fn buffers_that_a_trim_looks_at_are_not_out() {
-    with_both_kinds(100, |pool| {
-        pool.request(SIZE, SIZE, 5000).unwrap();
-        // Of the new segment, so that it stays: what comes out last.
-        let mut held = take_some(pool, 5100);
+    with_both_kinds(2000, |pool| {
+        pool.request(SIZE, SIZE, 4000).unwrap();
+        let grown = pool.regions()[1];
+        let is_grown = |buffer: &Buffer| {
+            let from = buffer.as_ptr().addr().wrapping_sub(grown.start.addr());
+            from < grown.bytes
+        };
+        // Some of the new segment stay out, so that it is looked at and kept.
+        let mut held = take_some(pool, 6000);
+        held.sort_by_key(|buffer| !is_grown(buffer));
         held.truncate(200);
+        assert!(held.iter().all(is_grown));
         pool.reset_marks();
         while_70_come_and_go(pool, || {
-            for _ in 0..200 {
+            for _ in 0..500 {
                 assert_eq!(pool.trim().segments, 0);
             }
         });
@@ -134,5 +141,20 @@ fn a_reset_begins_with_what_is_out() {
         held.extend(take_some(pool, 3));
         held.truncate(10);
         assert_eq!(mark(pool), 43);
+    });
+}
+
+#[test]
+fn what_is_handed_to_those_who_wait_moves_the_mark() {
+    with_both_kinds(1, |pool| {
+        let _held = take(pool);
+        thread::scope(|scope| {
+            let wait = || pool.allocate_timeout(SIZE, SIZE, Duration::MAX);
+            let waiters = [(); 3].map(|()| scope.spawn(wait));
+            until_waiting(pool, 3);
+            pool.request(SIZE, SIZE, 10).unwrap();
+            let _served = waiters.map(|waiter| waiter.join().unwrap().unwrap());
+            assert_eq!(mark(pool), 4);
+        });
     });
 }
