@@ -18,9 +18,11 @@
 //! Whoever takes a buffer out of such a list knows how many it left in that one. As long
 //! as these alone are more than were ever left in all of them, there is nothing to note:
 //! two loads of a line that seldom changes. Otherwise it looks at all the lists, and once
-//! more, until two looks agree. Other threads may go on taking and giving all the while:
-//! after `LOOKS` looks it takes the last. So a mark may miss a peak that was over while
-//! somebody looked, and may count buffers that another thread was moving from list to list.
+//! more, until two looks agree: then nothing changed between them. Other threads may go on
+//! taking and giving all the while: after `LOOKS` looks it takes the one that missed the
+//! fewest buffers, for a thread that is stopped within a look may miss a list's worth, and a
+//! mark that is too high stays so. So a mark may miss a peak that was over while somebody
+//! looked, and may count buffers that another thread was moving from list to list.
 
 use super::FreeLists;
 use crate::cache::CpuCaches;
@@ -80,17 +82,22 @@ impl<C: CpuCaches> FreeLists<C> {
         }
     }
 
-    /// As the lists were at one moment, or the last of `LOOKS` looks at them.
+    /// As the lists were at one moment; or, if they never stood still, as that of `LOOKS`
+    /// looks found them that missed the fewest buffers.
     fn census(&self, class: ClassId) -> Census {
-        let mut census = self.count_once(class);
+        let mut last = self.count_once(class);
+        let mut least = last;
         for _ in 1..LOOKS {
             let again = self.count_once(class);
-            if again == census {
-                break;
+            if again == last {
+                return again;
             }
-            census = again;
+            if again.out() < least.out() {
+                least = again;
+            }
+            last = again;
         }
-        census
+        least
     }
 
     /// Notes that a request left `left` buffers in the list that it took one from.

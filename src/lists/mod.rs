@@ -111,6 +111,17 @@ struct Side {
 // SAFETY: both are; all-zero bytes are two empty lists.
 unsafe impl Zeroed for Side {}
 
+/// What is kept of a processor, whatever the class: two cache lines.
+#[derive(Default)]
+struct Processor {
+    /// The bytes that its caches may hold above the least. Relaxed: see `adapt`.
+    spent: AtomicU64,
+    refusals: refusals::Row,
+}
+
+// SAFETY: integer atomics alone; all zero is nothing spent and nothing refused.
+unsafe impl Zeroed for Processor {}
+
 /// The free lists of every class of a pool.
 pub struct FreeLists<C> {
     caches: C,
@@ -118,13 +129,11 @@ pub struct FreeLists<C> {
     depots: Table<CachePadded<Depot>>,
     sides: Table<CachePadded<Side>>,
     ledgers: Table<Ledger>,
-    /// For each processor, the bytes that its caches may hold above the least.
-    spent: Table<CachePadded<AtomicU64>>,
+    /// One a processor.
+    processors: Table<CachePadded<Processor>>,
     /// What that may come to.
     budget: usize,
     totals: Table<CachePadded<Totals>>,
-    /// One a processor.
-    refusals: Table<refusals::Row>,
     /// One a class.
     regimes: Table<Regime>,
     home: Home,
@@ -154,10 +163,9 @@ impl<C: CpuCaches> FreeLists<C> {
             depots: Table::new(MAX_CLASSES)?,
             sides: Table::new(MAX_CLASSES)?,
             ledgers: Table::new(caches.cpus() * MAX_CLASSES)?,
-            spent: Table::new(caches.cpus())?,
+            processors: Table::new(caches.cpus())?,
             budget,
             totals: Table::new(MAX_CLASSES)?,
-            refusals: Table::new(caches.cpus())?,
             regimes: Table::new(MAX_CLASSES)?,
             callers: caches.cpus().clamp(1, 1 << 16) as u32,
             caches,
@@ -284,8 +292,7 @@ impl<C: CpuCaches> FreeLists<C> {
         self.loose(class).populate(self.caches.cpus());
         for cpu in 0..self.caches.cpus() {
             touch(&self.ledger(cpu, class).moving);
-            touch(self.spent.get(cpu));
-            self.refusals.get(cpu).populate();
+            touch(&self.processors.get(cpu).spent);
         }
     }
 
@@ -335,9 +342,8 @@ impl<C: CpuCaches> FreeLists<C> {
             + self.depots.resident(usize::MAX)?
             + self.line.resident()?
             + self.ledgers.resident(usize::MAX)?
-            + self.spent.resident(usize::MAX)?
+            + self.processors.resident(usize::MAX)?
             + self.regimes.resident(usize::MAX)?
-            + self.refusals.resident(usize::MAX)?
             + self.totals.resident(usize::MAX)?)
     }
 }

@@ -1,6 +1,6 @@
 //! How many requests were refused, and why.
 //!
-//! Owns: the counts, a row a processor. Uses: `sync`, `table`, `error`. Used by:
+//! Owns: the counts, a row a processor. Uses: `sync`, `error`. Used by:
 //! `catalog` and `pool`, which refuse; `counters`.
 //!
 //! A request is counted once, where its caller is told: one that looked in vain and then
@@ -12,19 +12,14 @@ use super::ledger::count;
 use crate::cache::CpuCaches;
 use crate::class::ClassId;
 use crate::error::AllocError;
-use crate::sync::{AtomicU64, Ordering, touch};
-use crate::table::Zeroed;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Kinds of refusals. Models are spared what nothing depends on.
 pub const KINDS: usize = if cfg!(hugepool_loom) { 0 } else { 9 };
 
 /// The counts of one processor. Relaxed throughout: statistics.
 #[derive(Default)]
-#[repr(C, align(128))]
 pub(super) struct Row([AtomicU64; KINDS]);
-
-// SAFETY: integer atomics alone; all zero is nothing counted.
-unsafe impl Zeroed for Row {}
 
 /// Where `error` is counted.
 fn kind(error: &AllocError) -> usize {
@@ -41,19 +36,12 @@ fn kind(error: &AllocError) -> usize {
     }
 }
 
-impl Row {
-    /// Touches the row, so that no later call faults a page.
-    pub(super) fn populate(&self) {
-        self.0.iter().for_each(touch);
-    }
-}
-
 impl<C: CpuCaches> FreeLists<C> {
     /// A caller is told `error`.
     #[cold]
     #[inline(never)]
     pub fn note_refusal(&self, error: &AllocError) {
-        let row = self.refusals.get(self.caches.current());
+        let row = &self.processors.get(self.caches.current()).refusals;
         if let Some(count) = row.0.get(kind(error)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -70,7 +58,7 @@ impl<C: CpuCaches> FreeLists<C> {
     pub fn refusals(&self) -> [u64; KINDS] {
         let mut sums = [0; KINDS];
         for cpu in 0..self.caches.cpus() {
-            for (sum, count) in sums.iter_mut().zip(&self.refusals.get(cpu).0) {
+            for (sum, count) in sums.iter_mut().zip(&self.processors.get(cpu).refusals.0) {
                 *sum += count.load(Ordering::Relaxed);
             }
         }
