@@ -238,7 +238,7 @@ fn set_waits(counters: &Counters, labels: &[Label]) {
 }
 
 impl Pool {
-    /// Tells the recorder of the [`metrics`](::metrics) crate what
+    /// Tells the recorder of the [`metrics`] crate what
     /// [`publish_metrics`](Self::publish_metrics) publishes: units, and a line of help each.
     /// To be called once, when the recorder is installed. Without one it does nothing.
     /// Needs the feature `metrics`.
@@ -256,7 +256,7 @@ impl Pool {
     }
 
     /// Sets the counters and gauges of this pool in the recorder of the
-    /// [`metrics`](::metrics) crate to what [`counters`](Self::counters) and
+    /// [`metrics`] crate to what [`counters`](Self::counters) and
     /// [`class_counters`](Self::class_counters) say now, under the label
     /// `pool="`*name*`"`: to be called before each scrape, or by a timer. Pools need names
     /// of their own. `docs/metrics.md` lists the metrics, and has queries for Prometheus.
