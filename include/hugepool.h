@@ -77,6 +77,11 @@
 #define HP_ACCESS_WRITE 1
 
 /*
+ Powers of two that hp_counters sorts waits by.
+ */
+#define HP_WAIT_BINS 40
+
+/*
  The call was carried out.
  */
 #define HP_NOERROR 0
@@ -246,6 +251,204 @@ typedef struct {
    */
   bool writable;
 } hp_view;
+
+/*
+ What a pool has counted since it was built. Durations are in nanoseconds.
+ */
+typedef struct {
+  /*
+   Set by the caller to sizeof(hp_counters); by the call to how many bytes it wrote,
+   which are fewer if the library is older than the header.
+   */
+  size_t size;
+  /*
+   Classes there are: see hp_pool_class_counters.
+   */
+  uint64_t classes;
+  /*
+   Threads and tasks that stand in line now.
+   */
+  uint64_t waiting;
+  /*
+   Waits that stood in line.
+   */
+  uint64_t waits;
+  /*
+   Those of them that ended with a buffer.
+   */
+  uint64_t served;
+  /*
+   Those whose time was up.
+   */
+  uint64_t timed_out;
+  /*
+   Those that hp_pool_abort ended.
+   */
+  uint64_t aborted;
+  /*
+   Those that a token ended, or hp_wait_end.
+   */
+  uint64_t cancelled;
+  /*
+   Those that ended because no class could serve them any more.
+   */
+  uint64_t failed;
+  /*
+   How long the waits that have ended took together.
+   */
+  uint64_t waited;
+  /*
+   How long the longest of them took, since hp_pool_reset_marks.
+   */
+  uint64_t longest_wait;
+  /*
+   How many of them took at least 2^n and less than 2^(n+1), n being the index; the first
+   also counts those that took less, the last those that took more.
+   */
+  uint64_t wait_histogram[HP_WAIT_BINS];
+  /*
+   Waiters that were woken because a buffer was free.
+   */
+  uint64_t calls;
+  /*
+   Those of them that found the buffer gone, and waited on.
+   */
+  uint64_t passed_over;
+  /*
+   Buffers that were handed to the waiter whose turn it was.
+   */
+  uint64_t hand_overs;
+  /*
+   System calls that put a thread to sleep.
+   */
+  uint64_t sleeps;
+  /*
+   System calls that woke a thread.
+   */
+  uint64_t wakes;
+  /*
+   System calls that kept other processors from their caches.
+   */
+  uint64_t barriers;
+  /*
+   Requests that were refused because no buffer that fits was free.
+   */
+  uint64_t refused_exhausted;
+  /*
+   As above, and another thread was carrying some all the while.
+   */
+  uint64_t refused_carried;
+  /*
+   Because none came home in time, whether they stood in line or had no time to.
+   */
+  uint64_t refused_timed_out;
+  /*
+   Because of hp_pool_abort.
+   */
+  uint64_t refused_aborted;
+  /*
+   Because of their token.
+   */
+  uint64_t refused_cancelled;
+  /*
+   Because no class could ever serve them.
+   */
+  uint64_t refused_no_class;
+  /*
+   Because they were for more buffers than there are.
+   */
+  uint64_t refused_never_enough;
+  /*
+   Because there was no place left in the line.
+   */
+  uint64_t refused_too_many_waiters;
+  /*
+   A size of zero, an alignment that is no power of two, or another pool's token. (A
+   call with a null pointer is none of a pool's requests.)
+   */
+  uint64_t refused_bad_input;
+  /*
+   Because their stream had as many buffers as it may.
+   */
+  uint64_t refused_at_maximum;
+} hp_counters;
+
+/*
+ What a pool has counted of one class. The first numbers, of buffers, are of now.
+ */
+typedef struct {
+  /*
+   Set by the caller to sizeof(hp_class_counters); by the call to how many bytes it wrote,
+   which are fewer if the library is older than the header.
+   */
+  size_t size;
+  /*
+   Bytes of each buffer.
+   */
+  size_t buffer_size;
+  /*
+   What each buffer's address is a multiple of, in bytes.
+   */
+  size_t alignment;
+  /*
+   Buffers there are.
+   */
+  uint64_t capacity;
+  /*
+   Buffers that callers hold.
+   */
+  uint64_t in_use;
+  /*
+   Buffers that are free.
+   */
+  uint64_t free;
+  /*
+   Free ones that are in processors' caches.
+   */
+  uint64_t cached;
+  /*
+   The most buffers that were out at once since hp_pool_reset_marks: with callers or in
+   processors' caches.
+   */
+  uint64_t high_water;
+  /*
+   Requests for this class that were refused for lack of a free buffer, at once or after
+   a wait.
+   */
+  uint64_t refused;
+  /*
+   Requests for this class that a larger one served.
+   */
+  uint64_t climbs;
+  /*
+   Times a processor's cache was filled with a batch.
+   */
+  uint64_t refills;
+  /*
+   Times a full cache gave back a batch.
+   */
+  uint64_t flushes;
+  /*
+   Buffers taken from another processor's cache.
+   */
+  uint64_t steals;
+  /*
+   Waiters that were woken because a buffer of this class was free.
+   */
+  uint64_t calls;
+  /*
+   Those of them that found the buffer gone.
+   */
+  uint64_t passed_over;
+  /*
+   Buffers of this class that were handed to the waiter whose turn it was.
+   */
+  uint64_t hand_overs;
+  /*
+   System calls that kept other processors from their caches.
+   */
+  uint64_t barriers;
+} hp_class_counters;
 
 /*
  What a pool has and holds.
@@ -655,6 +858,41 @@ uint32_t hp_client_map_buffer_handle(const hp_client *client,
  `client` points to a client, `view` to a place for the result, or they are null.
  */
 uint32_t hp_client_view(const hp_client *client, uint32_t handle, hp_view *view);
+
+/*
+ What the pool has counted: waits and how they ended, refusals, system calls. The caller
+ sets `counters->size` before. No system call, no allocation, no look at a segment: may be
+ polled. Writes nothing if it fails.
+
+ # Safety
+
+ `pool` points to a pool, `counters` to `counters->size` bytes, or they are null.
+ */
+uint32_t hp_pool_counters(const hp_pool *pool, hp_counters *counters);
+
+/*
+ What the pool has counted of one class, and how many of its buffers are where. Classes are
+ numbered from 0 in the order in which they were declared; hp_counters says how many there
+ are, which only grows. The caller sets `counters->size` before. HP_VD_E_INVALID if there is
+ no such class. May be polled, as hp_pool_counters.
+
+ # Safety
+
+ `pool` points to a pool, `counters` to `counters->size` bytes, or they are null.
+ */
+uint32_t hp_pool_class_counters(const hp_pool *pool,
+                                size_t number,
+                                hp_class_counters *counters);
+
+/*
+ Has the marks begin again: forgets the longest wait so far, and sets the high-water mark of
+ each class to what is out now. Never blocks.
+
+ # Safety
+
+ `pool` points to a pool, or is null.
+ */
+uint32_t hp_pool_reset_marks(const hp_pool *pool);
 
 /*
  Writes what the calling thread's last failed call said to `text`, `size` bytes at most

@@ -176,6 +176,12 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     #[cold]
     #[inline(never)]
     pub fn take_slow(&self, size: usize, alignment: usize) -> Result<Taken<'_>, AllocError> {
+        let taken = self.take_or_refuse(size, alignment);
+        taken.inspect_err(|error| self.lists.note_refusal(error))
+    }
+
+    /// As above, for a caller that counts its refusals itself.
+    pub fn take_or_refuse(&self, size: usize, alignment: usize) -> Result<Taken<'_>, AllocError> {
         if let Some(line) = self.classes().find(size, alignment)
             && let Some(index) = self.lists.take_from_class(line.id())
         {
@@ -256,16 +262,26 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
 
     /// Whoever waits goes to sleep. For statistics.
     pub fn note_sleep(&self, wait: &Wait) {
+        if let Some(class) = self.class_of(wait) {
+            self.lists.line().service(class).note_sleep();
+        }
+    }
+
+    /// The class that somebody waits for in the first place.
+    fn class_of(&self, wait: &Wait) -> Option<ClassId> {
         let request = wait.seat().request();
-        let class = match self.lists.limits_of(request.stream) {
+        match self.lists.limits_of(request.stream) {
             Some(limits) => Some(limits.class),
-            None => self
-                .classes()
+            None => (self.classes())
                 .find(request.size, request.alignment)
                 .map(Line::id),
-        };
-        if let Some(class) = class {
-            self.lists.line().service(class).note_sleep();
+        }
+    }
+
+    /// Whoever waits had no buffer in time. For statistics.
+    pub fn note_timed_out(&self, wait: &Wait) {
+        if let Some(class) = self.class_of(wait) {
+            self.lists.note_timed_out(class);
         }
     }
 

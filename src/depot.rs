@@ -176,6 +176,12 @@ impl Depot {
         }
     }
 
+    /// What counts the changes of the stack, and how many buffers it holds.
+    pub fn seen(&self, batches: &Batches) -> (u32, u32) {
+        let head = self.load();
+        (head.tag(), batches.depth(head.batch()))
+    }
+
     /// Touches the head, so that no later call faults a page.
     pub fn populate(&self) {
         touch(&self.head);

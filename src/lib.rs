@@ -62,6 +62,9 @@ mod pool;
 #[cfg(not(hugepool_loom))]
 mod stats;
 
+#[cfg(all(feature = "metrics", not(hugepool_loom)))]
+mod metrics;
+
 #[cfg(not(hugepool_loom))]
 pub mod vdi;
 #[cfg(hugepool_loom)]
@@ -70,7 +73,7 @@ mod vdi;
 #[cfg(not(hugepool_loom))]
 pub use buffer::Buffer;
 #[cfg(not(hugepool_loom))]
-pub use counters::Counters;
+pub use counters::{ClassCounters, Counters, Refusals};
 pub use error::{AllocError, BuildError, FreeError, OsError};
 #[cfg(not(hugepool_loom))]
 pub use machine::{

@@ -134,6 +134,22 @@ impl Loose {
         self.lists(cpus).map(|list| list.len(records)).sum()
     }
 
+    /// How many buffers were below `index` in the list that it was taken from. The caller
+    /// holds it.
+    #[inline]
+    pub fn left_below(&self, records: &Records, index: Index) -> u32 {
+        records.get(index.raw() as usize).depth().saturating_sub(1)
+    }
+
+    /// The sum of what counts the changes of each list, and how many buffers there are.
+    pub fn seen(&self, records: &Records, cpus: usize) -> (u64, u32) {
+        self.lists(cpus).fold((0, 0), |(tags, free), list| {
+            let head = list.head();
+            let depth = Chain::depth(head, records);
+            (tags + u64::from(head.tag()), free.wrapping_add(depth))
+        })
+    }
+
     /// Touches the lists, so that no later call faults a page.
     pub fn populate(&self, cpus: usize) {
         self.lists(cpus).for_each(Chain::populate);

@@ -32,9 +32,9 @@ pub struct ClassStats {
     pub cached: usize,
     /// How many the processors' caches may hold; moves with use.
     pub cache_capacity: usize,
-    /// The most buffers that were ever out of the depot at once: held by
-    /// callers or in processors' caches. Never below the most that callers ever
-    /// held at once, and above it by no more than what the caches held.
+    /// The most buffers that were out at once since
+    /// [`reset_marks`](crate::Pool::reset_marks):
+    /// [`ClassCounters::high_water`](crate::ClassCounters::high_water).
     pub high_water: usize,
     /// Times a processor's cache was filled with a batch.
     pub refills: u64,
@@ -44,7 +44,8 @@ pub struct ClassStats {
     pub steals: u64,
     /// Requests for this class that a larger class served.
     pub climbs: u64,
-    /// Requests for this class that were refused for lack of a free buffer.
+    /// Requests for this class that were refused for lack of a free buffer, at once or
+    /// after a wait.
     pub failures: u64,
 }
 

@@ -373,6 +373,8 @@ fn membarrier_refused_later(error: libc::c_int) {
             let taken = takers.into_iter().map(|taker| taker.join().unwrap());
             assert_eq!(taken.sum::<usize>(), COUNT - cached);
         });
+        let refusals = pool.counters().refusals;
+        assert_eq!((refusals.carried, refusals.total()), (2, 2));
         on_cpu(there, || {
             for _ in 0..10_000 {
                 drop(pool.allocate(SIZE, SIZE).unwrap());

@@ -1,6 +1,6 @@
 //! P1 and P7, memory comes first: once a thread is warm, taking and giving back
 //! map no memory, fault no page and allocate nothing, in whichever way; nor do
-//! refusals, steals and climbs. What needs no steal makes no system call.
+//! refusals, steals and climbs, nor looks at what is counted. What needs no steal makes no system call.
 
 mod support;
 
@@ -24,6 +24,7 @@ both_kinds! {
     a_ring_of_eight_a_million_times_makes_no_system_call,
     bursts_of_two_hundred_a_million_times_make_no_system_call,
     a_pipeline_of_two_threads_makes_no_system_call_in_its_second_million,
+    polling_the_counters_makes_no_system_call_and_allocates_nothing,
 }
 
 #[cfg(feature = "async")]
@@ -289,6 +290,21 @@ fn a_ring_of_eight_a_million_times_makes_no_system_call(kind: Kind) {
     assert_no_call("a ring of 8", || {
         ring.push_back(pool.allocate(SIZE, SIZE).unwrap());
         drop(ring.pop_front());
+    });
+}
+
+fn polling_the_counters_makes_no_system_call_and_allocates_nothing(kind: Kind) {
+    let pool = pool(kind, 64);
+    let mut at = 0;
+    assert_no_call("polling", || {
+        let _buffer = pool.allocate(SIZE, SIZE).unwrap();
+        at += 1;
+        if at % 100 == 0 {
+            assert_eq!(pool.counters().refusals.total(), 0);
+            let in_use = pool.class_counters().map(|class| class.in_use);
+            assert_eq!(in_use.sum::<u64>(), 1);
+            pool.reset_marks();
+        }
     });
 }
 

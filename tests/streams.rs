@@ -518,3 +518,36 @@ fn while_buffers_are_free_a_stream_makes_no_system_call_and_shares_nothing() {
     assert_eq!((counters.waits, counters.sleeps), (0, 0));
     assert_eq!(stream.in_use(SIZE, SIZE), 0);
 }
+
+#[test]
+fn what_streams_are_refused_and_wait_for_is_counted() {
+    let pool = builder(4).build().unwrap();
+    let stream = stream(&pool, 1, 2);
+    let held = stream.allocate_many(SIZE, SIZE, 2).unwrap();
+    assert!(stream.allocate(SIZE, SIZE).is_err());
+    assert!(stream.allocate_many(SIZE, SIZE, 1).is_err());
+    assert!(stream.allocate_many(SIZE, SIZE, 3).is_err());
+    assert!(stream.allocate(SIZE + 1, SIZE).is_err());
+    assert!(stream.allocate(0, SIZE).is_err());
+    let moment = Duration::from_millis(1);
+    assert!(stream.allocate_timeout(SIZE, SIZE, moment).is_err());
+    let foreign = builder(1).build().unwrap().cancel_token();
+    let told = stream.allocate_cancellable(SIZE, SIZE, moment, &foreign);
+    assert_eq!(told.unwrap_err(), AllocError::ForeignToken);
+    serves(&pool, &stream, || drop(held));
+    let counters = pool.counters();
+    let refusals = &counters.refusals;
+    assert_eq!((refusals.at_maximum, refusals.never_enough), (2, 1));
+    assert_eq!((refusals.no_class, refusals.bad_input), (1, 2));
+    assert_eq!((refusals.timed_out, refusals.total()), (1, 7));
+    assert_eq!(
+        (counters.waits, counters.served, counters.timed_out),
+        (2, 1, 1)
+    );
+    let class = pool.class_counters().next().unwrap();
+    assert_eq!((class.refused, class.calls), (1, counters.calls));
+    assert!(
+        counters.calls + counters.hand_overs > 0,
+        "nobody woke who waited"
+    );
+}

@@ -217,6 +217,8 @@ mod tasks {
                 assert_eq!(refused.unwrap_err(), expected);
                 let mut late = Box::pin(pool.allocate_async(SIZE, ALIGNMENT));
                 assert!(matches!(poll(&mut late), Poll::Ready(Err(error)) if error == expected));
+                let refusals = pool.counters().refusals;
+                assert_eq!((refusals.too_many_waiters, refusals.total()), (2, 2));
                 drop(buffer);
                 let mut polls = waiting.iter_mut().map(poll).enumerate();
                 let Some((at, Poll::Ready(Ok(buffer)))) = polls.find(|polled| polled.1.is_ready())

@@ -87,6 +87,13 @@ pub enum Failure {
         /// Those below this stand for something.
         limit: u32,
     },
+    /// A structure of the caller's is too small to be one.
+    Small {
+        name: &'static str,
+        given: usize,
+        /// Bytes at least.
+        least: usize,
+    },
     /// A descriptor is none.
     Descriptor { name: &'static str, given: i32 },
     /// A wait has ended.
@@ -112,7 +119,9 @@ impl Failure {
                 _ => HP_VD_E_INVALID,
             },
             Self::Set(error) => error.code(),
-            Self::Text(_) | Self::Number { .. } | Self::Descriptor { .. } => HP_VD_E_INVALID,
+            Self::Text(_) | Self::Number { .. } | Self::Small { .. } | Self::Descriptor { .. } => {
+                HP_VD_E_INVALID
+            }
             Self::Share(error) => error.code(),
             Self::Forked => HP_VD_E_NOTOPEN,
             Self::Over => HP_VD_E_PROTOCOL,
@@ -136,6 +145,9 @@ impl Display for Failure {
             Self::Text(name) => write!(f, "{name} is not UTF-8"),
             Self::Number { name, given, limit } => {
                 write!(f, "{name} {given}: must be below {limit}")
+            }
+            Self::Small { name, given, least } => {
+                write!(f, "{name}->size is {given}: at least {least}")
             }
             Self::Descriptor { name, given } => write!(f, "{name}: {given} is no descriptor"),
             Self::Over => write!(f, "the wait has ended"),

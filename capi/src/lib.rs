@@ -10,6 +10,7 @@
 
 mod builder;
 mod client;
+mod counters;
 mod error;
 mod event;
 mod handle;

@@ -76,7 +76,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Changes a capacity, if the budget allows and it is still `from`.
     fn set_capacity(&self, cpu: usize, class: ClassId, from: u8, to: u8) -> bool {
         let stride = self.totals(class).stride.load(Ordering::Relaxed);
-        let spent = self.spent.get(cpu);
+        let spent = &self.processors.get(cpu).spent;
         // Relaxed: a sum that bounds; nothing is read through it.
         let more = u64::from(to.saturating_sub(from)) * stride;
         let before = spent.fetch_add(more, Ordering::Relaxed);

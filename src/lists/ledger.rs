@@ -37,9 +37,13 @@ unsafe impl Zeroed for Ledger {}
 #[derive(Default)]
 pub(super) struct Totals {
     /// Buffers the class has. Changed by `stock` and `retire`, read for
-    /// statistics and errors; Relaxed, since it guards nothing.
+    /// statistics and errors; it guards nothing. Relaxed, but for what `marks` says.
     pub(super) capacity: AtomicU64,
-    /// The most that were ever outside the depot. Relaxed, as above.
+    /// Those of them that are in no list and with no caller. Written by `note_absent` and
+    /// `note_present`; see `marks` for the orderings.
+    pub(super) absent: AtomicU64,
+    /// The most that were ever out since the last reset (`marks`). Relaxed: nothing is read
+    /// through it.
     pub(super) high_water: AtomicU64,
     /// How many buffers one processor's cache may hold at most. Relaxed: it
     /// only chooses how much moves at once.
@@ -108,7 +112,7 @@ pub struct Counts {
     pub cached: u64,
     /// How many processors' caches may hold.
     pub cache_capacity: u64,
-    /// The most that were ever outside the depot.
+    /// The most that were ever out, in callers' hands or in caches.
     pub high_water: u64,
     /// Times a cache was filled with a batch from the depot.
     pub refills: u64,

@@ -61,6 +61,8 @@
 mod adapt;
 mod give;
 mod ledger;
+mod marks;
+mod refusals;
 mod regime;
 mod search;
 mod streams;
@@ -112,6 +114,17 @@ struct Side {
 // SAFETY: both are; all-zero bytes are two empty lists.
 unsafe impl Zeroed for Side {}
 
+/// What is kept of a processor, whatever the class: two cache lines.
+#[derive(Default)]
+struct Processor {
+    /// The bytes that its caches may hold above the least. Relaxed: see `adapt`.
+    spent: AtomicU64,
+    refusals: refusals::Row,
+}
+
+// SAFETY: integer atomics alone; all zero is nothing spent and nothing refused.
+unsafe impl Zeroed for Processor {}
+
 /// The free lists of every class of a pool.
 pub struct FreeLists<C> {
     caches: C,
@@ -119,8 +132,8 @@ pub struct FreeLists<C> {
     depots: Table<CachePadded<Depot>>,
     sides: Table<CachePadded<Side>>,
     ledgers: Table<Ledger>,
-    /// For each processor, the bytes that its caches may hold above the least.
-    spent: Table<CachePadded<AtomicU64>>,
+    /// One a processor.
+    processors: Table<CachePadded<Processor>>,
     /// What that may come to.
     budget: usize,
     totals: Table<CachePadded<Totals>>,
@@ -154,7 +167,7 @@ impl<C: CpuCaches> FreeLists<C> {
             depots: Table::new(MAX_CLASSES)?,
             sides: Table::new(MAX_CLASSES)?,
             ledgers: Table::new(caches.cpus() * MAX_CLASSES)?,
-            spent: Table::new(caches.cpus())?,
+            processors: Table::new(caches.cpus())?,
             budget,
             totals: Table::new(MAX_CLASSES)?,
             regimes: Table::new(MAX_CLASSES)?,
@@ -284,7 +297,7 @@ impl<C: CpuCaches> FreeLists<C> {
         self.loose(class).populate(self.caches.cpus());
         for cpu in 0..self.caches.cpus() {
             touch(&self.ledger(cpu, class).moving);
-            touch(self.spent.get(cpu));
+            touch(&self.processors.get(cpu).spent);
         }
     }
 
@@ -335,7 +348,7 @@ impl<C: CpuCaches> FreeLists<C> {
             + self.line.resident()?
             + self.quotas.resident()?
             + self.ledgers.resident(usize::MAX)?
-            + self.spent.resident(usize::MAX)?
+            + self.processors.resident(usize::MAX)?
             + self.regimes.resident(usize::MAX)?
             + self.totals.resident(usize::MAX)?)
     }

@@ -256,12 +256,6 @@ impl<C: CpuCaches> FreeLists<C> {
         }
     }
 
-    /// How many requests for `class` were refused.
-    pub fn refusals(&self, class: ClassId) -> u64 {
-        let of = |cpu| self.ledger(cpu, class).failures.load(Ordering::Relaxed);
-        (0..self.caches.cpus()).map(of).sum()
-    }
-
     /// How many there were.
     pub fn barriers(&self, class: ClassId) -> u64 {
         self.regime(class).barriers.load(Ordering::Relaxed)

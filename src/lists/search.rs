@@ -158,6 +158,7 @@ impl<C: CpuCaches> FreeLists<C> {
             count(&self.own_ledger(class).failures);
         }
         for &class in ladder {
+            self.note_left(class, 0);
             self.linger(class);
         }
         Exhausted {
@@ -364,7 +365,10 @@ impl<C: CpuCaches> FreeLists<C> {
             }
         }
         match self.aside(class).pop_one(&self.tables.batches) {
-            Ok((index, _)) => return Some(index),
+            Ok((index, left)) => {
+                self.note_left(class, left);
+                return Some(index);
+            }
             Err(pile) => seen.add(pile.tag()),
         }
         for step in 0..cpus {
@@ -404,6 +408,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let (loose, records) = (self.loose(class), &self.tables.records);
         match loose.pop(records, cpu, cpus, &mut announce) {
             Popped::Own(index, head) => {
+                self.note_left(class, loose.left_below(records, index));
                 let seldom = (head.tag() >> 1).is_multiple_of(LOOKS);
                 if seldom && !head.is_shut() && !self.is_open(class) {
                     self.reopen_if_idle(class);
@@ -411,6 +416,7 @@ impl<C: CpuCaches> FreeLists<C> {
                 Some(index)
             }
             Popped::Moved(index, shut) => {
+                self.note_left(class, loose.left_below(records, index));
                 if shut {
                     Self::owe(class, owed);
                 }
@@ -523,16 +529,5 @@ impl<C: CpuCaches> FreeLists<C> {
             }
         }
         index
-    }
-
-    /// Notes that a request left `left` buffers in the depot.
-    fn note_left(&self, class: ClassId, left: u32) {
-        let totals = self.totals(class);
-        // Relaxed: statistics.
-        let capacity = totals.capacity.load(Ordering::Relaxed);
-        let out = capacity.saturating_sub(u64::from(left));
-        if out > totals.high_water.load(Ordering::Relaxed) {
-            totals.high_water.fetch_max(out, Ordering::Relaxed);
-        }
     }
 }

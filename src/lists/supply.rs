@@ -19,10 +19,11 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Adds `count` new buffers to `class`, of which `nth` names each. The
     /// caller holds them and a handle. The first ones will come out first.
     pub fn stock(&self, class: ClassId, count: usize, nth: impl Fn(usize) -> Option<Index>) {
-        // Relaxed: see the fence.
+        self.note_absent(class, count);
+        // Release: for `marks`. For waiters, see the fence.
         self.totals(class)
             .capacity
-            .fetch_add(count as u64, Ordering::Relaxed);
+            .fetch_add(count as u64, Ordering::Release);
         // SeqCst: a waiter stands in line, passes such a fence, and then looks
         // which classes have buffers. Either it finds this one, and shuts its loose list,
         // or we find the waiter, and attend to it.
@@ -47,6 +48,7 @@ impl<C: CpuCaches> FreeLists<C> {
                 self.tables.records.get(index.raw() as usize).set(None, 0);
             }
             self.put_down(class, self.depot(class), &indices, &mut owed);
+            self.note_present(class, count.min(start + batch) - start);
         }
         self.settle(owed);
     }
@@ -110,6 +112,7 @@ impl<C: CpuCaches> FreeLists<C> {
                     None => others.push(index),
                 }
             }
+            self.note_absent(class, indices.len() - others.len());
             self.put_down(class, self.aside(class), &others, &mut owed);
         };
         let quiet = || self.is_shared(class);
@@ -153,9 +156,13 @@ impl<C: CpuCaches> FreeLists<C> {
                 self.totals(class)
                     .capacity
                     .fetch_sub(indices.len() as u64, Ordering::Relaxed);
+                self.note_present(class, indices.len());
                 gone.push(key);
             } else {
-                self.put_down(class, self.depot(class), &indices, &mut owed);
+                for chunk in indices.chunks(self.stock_batch(class)) {
+                    self.put_down(class, self.depot(class), chunk, &mut owed);
+                    self.note_present(class, chunk.len());
+                }
             }
         }
         self.bring_back(class, &mut owed);

@@ -312,10 +312,12 @@ impl<C: CpuCaches> FreeLists<C> {
             Popped::Own(index, _) | Popped::Moved(index, _) => index,
             Popped::Empty(_) => return true,
         };
+        let left = loose.left_below(records, index);
         let Some(wake) = self.line.hand_over(self.classes().line(class), index) else {
             loose.own(cpu).force(records, index);
             return false;
         };
+        self.note_left(class, left);
         drop(carry);
         drop(wake);
         true

@@ -105,7 +105,9 @@ impl Handle {
         limit: Duration,
         token: &CancelToken,
     ) -> Result<Buffer, AllocError> {
-        let cancel = token.of(self)?;
+        let cancel = token
+            .of(self)
+            .inspect_err(|error| self.note_refusal(error))?;
         self.allocate_limit(size, alignment, Limit::Within(limit), Some(cancel))
     }
 }

@@ -36,7 +36,7 @@ use crate::buffer::Buffer;
 use crate::cache::Kind;
 use crate::catalog::{Catalog, Holder};
 use crate::class::Geometry;
-use crate::counters::Counters;
+use crate::counters::{ClassCounters, Counters};
 use crate::error::{AllocError, BuildError};
 use crate::lists::Given;
 use crate::record::{State, States};
@@ -236,7 +236,8 @@ impl Handle {
         alignment: usize,
         count: usize,
     ) -> Result<Vec<Buffer>, AllocError> {
-        let taken = self.shared().catalog.take_many(size, alignment, count)?;
+        let taken = self.shared().catalog.take_many(size, alignment, count);
+        let taken = taken.inspect_err(|error| self.note_refusal(error))?;
         let taken = taken.into_iter();
         Ok(taken.map(|taken| Buffer::new(taken, size)).collect())
     }
@@ -505,8 +506,9 @@ impl Pool {
     }
 
     /// What the pool has counted: waits and how they ended, refusals, system calls. Enters
-    /// no kernel, allocates nothing, looks at no segment: some loads for each class and
-    /// processor. Lock-free.
+    /// no kernel, allocates nothing, looks at no segment: some loads for each class,
+    /// processor, and waiter. Lock-free.
+    /// [`class_counters`](Self::class_counters) has the buffers.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -524,9 +526,47 @@ impl Pool {
         Counters::of(self.shared().catalog.lists())
     }
 
-    /// Forgets the longest wait so far. Lock-free.
+    /// What the pool has counted of each class, in the order in which they were declared,
+    /// and how many buffers are where. Each is read when the iterator comes to it. Enters
+    /// no kernel, allocates nothing, looks at no segment: some loads for each class and
+    /// processor. Lock-free.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 16).prefault(false).build()?;
+    /// let buffers = pool.allocate_many(4096, 4096, 10)?;
+    /// for class in pool.class_counters() {
+    ///     assert_eq!((class.size, class.capacity), (4096, 16));
+    ///     assert_eq!((class.in_use, class.free), (10, 6));
+    ///     assert!(class.high_water >= 10);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn class_counters(&self) -> impl Iterator<Item = ClassCounters> + '_ {
+        ClassCounters::all(self.shared().catalog.lists())
+    }
+
+    /// Has the marks begin again: forgets the [longest wait](Counters::longest_wait) so
+    /// far, and sets the [high-water mark](ClassCounters::high_water) of each class, which
+    /// is that of [`stats`](Self::stats), too, to what is out now. What another thread
+    /// takes meanwhile may count as taken before. Lock-free; never blocks.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 512).prefault(false).build()?;
+    /// drop(pool.allocate_many(4096, 4096, 512)?);
+    /// let mark = |pool: &hugepool::Pool| pool.class_counters().map(|class| class.high_water).max();
+    /// assert_eq!(mark(&pool), Some(512));
+    /// pool.reset_marks();
+    /// assert!(mark(&pool) < Some(512));
+    /// # Ok(()) }
+    /// ```
     pub fn reset_marks(&self) {
-        self.shared().catalog.lists().line().reset_longest();
+        let lists = self.shared().catalog.lists();
+        lists.line().reset_longest();
+        for class in lists.classes().ids() {
+            lists.reset_mark(class);
+        }
     }
 
     /// What the pool has, holds and has done. Reads the kernel's view of every

@@ -102,6 +102,12 @@ impl Future for Allocate {
                 Poll::Ready(Ok(buffer))
             }
             Err(error) => {
+                match &self.state {
+                    State::New(handle, ..) => handle.note_refusal(&error),
+                    State::NewOf(stream, ..) => stream.note_refusal(&error),
+                    State::Waiting(waiter, _) => waiter.note_refusal(&error),
+                    State::Done => {}
+                }
                 self.state = State::Done;
                 Poll::Ready(Err(error))
             }

@@ -78,6 +78,11 @@ impl Handle {
         self.shared().catalog.lists().line()
     }
 
+    /// A caller is told `error`. For statistics.
+    pub(super) fn note_refusal(&self, error: &AllocError) {
+        self.shared().catalog.lists().note_refusal(error);
+    }
+
     /// Who told every wait to end, or those of `cancel`; `None`: nobody.
     pub(super) fn ended(&self, cancel: Option<&Cancel>) -> Option<AllocError> {
         if self.line().is_aborted() {
@@ -163,6 +168,9 @@ impl Waiter {
         let lists = catalog.lists();
         let served = wait.is_over() || matches!(lists.line().turn(wait.seat()), Turn::Given(..));
         let outcome = if served { Outcome::Served } else { outcome };
+        if outcome == Outcome::TimedOut {
+            catalog.note_timed_out(&wait);
+        }
         let waited = clock::now().saturating_sub(self.since);
         lists.line().note_ended(wait.seat(), outcome, waited);
         let (line, index) = lists.end_wait(wait)?;
@@ -223,6 +231,11 @@ impl Waiter {
         }
     }
 
+    /// Whoever waits is told `error`. For statistics.
+    pub fn note_refusal(&self, error: &AllocError) {
+        self.handle.note_refusal(error);
+    }
+
     /// Whether it will be woken.
     pub fn is_sure(&self) -> bool {
         self.wait.as_ref().is_none_or(Wait::is_sure)
@@ -258,6 +271,19 @@ impl Handle {
             return Ok(Buffer::new(taken, size));
         }
         let (deadline, limit) = limit.begin();
+        let waited = self.allocate_late(size, alignment, (deadline, limit), cancel);
+        waited.inspect_err(|error| self.note_refusal(error))
+    }
+
+    /// The rest of that, when there was nothing to be had at once.
+    fn allocate_late(
+        &self,
+        size: usize,
+        alignment: usize,
+        (deadline, limit): (Option<Instant>, Duration),
+        cancel: Option<&Cancel>,
+    ) -> Result<Buffer, AllocError> {
+        let catalog = &self.shared().catalog;
         let timed_out = AllocError::TimedOut {
             size,
             alignment,
@@ -265,7 +291,7 @@ impl Handle {
         };
         if deadline.is_some_and(has_passed) || cancel.is_some_and(Cancel::is_cancelled) {
             // Nobody stands in line for nothing.
-            return match catalog.take_slow(size, alignment) {
+            return match catalog.take_or_refuse(size, alignment) {
                 Ok(taken) => Ok(Buffer::new(taken, size)),
                 Err(AllocError::Exhausted { .. }) => Err(self.ended(cancel).unwrap_or(timed_out)),
                 Err(other) => Err(other),

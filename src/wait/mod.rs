@@ -59,7 +59,7 @@ mod tally;
 mod waker;
 
 pub use cancel::Cancel;
-pub use service::Service;
+pub use service::{Served, Service};
 pub use stream::Lacking;
 pub use tally::{BINS, Outcome, Tally};
 

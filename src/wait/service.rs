@@ -106,6 +106,18 @@ pub struct Served {
 // comes from no fork.
 unsafe impl Zeroed for Service {}
 
+impl Served {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            calls: self.calls + other.calls,
+            in_vain: self.in_vain + other.in_vain,
+            hand_overs: self.hand_overs + other.hand_overs,
+            wakes: self.wakes + other.wakes,
+            sleeps: self.sleeps + other.sleeps,
+        }
+    }
+}
+
 /// Counts an event. (Models are spared what nothing depends on.)
 fn count(counter: &AtomicU64) {
     if !cfg!(hugepool_loom) {
@@ -171,6 +183,11 @@ impl Service {
             wakes: read(&self.wakes),
             sleeps: read(&self.sleeps),
         }
+    }
+
+    /// As `served`, with those of `others` besides.
+    pub fn served_with<'a>(&self, others: impl Iterator<Item = &'a Self>) -> Served {
+        others.map(Self::served).fold(self.served(), Served::plus)
     }
 
     /// The place whose turn it was last.

@@ -87,6 +87,112 @@ static void forked(void) {
         }
 }
 
+/* Each count is of what happened. */
+static void counted(void) {
+    hp_builder *builder;
+    hp_pool *pool;
+    hp_token *token;
+    hp_counters now = {.size = sizeof now};
+    hp_class_counters class = {.size = sizeof class};
+    void *held[3], *none[4];
+    uint64_t ended = 0;
+    OK(hp_builder_new(&builder));
+    OK(hp_builder_reserve(builder, 4096, 4096, 2));
+    OK(hp_builder_reserve(builder, 8192, 512, 1));
+    OK(hp_builder_prefault(builder, false));
+    OK(hp_builder_build(builder, &pool));
+    hp_builder_release(builder);
+    for (int i = 0; i < 3; i++)
+        OK(hp_pool_allocate(pool, 4000, 512, &held[i]));
+    EXPECT(hp_pool_allocate(pool, 4096, 4096, none), HP_VD_E_MEMORY);
+    for (int i = 0; i < 2; i++)
+        EXPECT(hp_pool_allocate_timeout(pool, 4096, 4096, 1, none), HP_VD_E_TIMEOUT);
+    EXPECT(hp_pool_allocate_timeout(pool, 4096, 4096, 0, none), HP_VD_E_TIMEOUT);
+    EXPECT(hp_pool_allocate_many(pool, 4096, 512, 4, none), HP_VD_E_INVALID);
+    EXPECT(hp_pool_allocate(pool, 1u << 30, 1, none), HP_VD_E_INVALID);
+    EXPECT(hp_pool_allocate(pool, 0, 1, none), HP_VD_E_INVALID);
+    EXPECT(hp_pool_allocate(pool, 1, 3, none), HP_VD_E_INVALID);
+    OK(hp_token_new(pool, &token));
+    OK(hp_token_cancel(token));
+    EXPECT(hp_pool_allocate_cancellable(pool, 1, 1, 1000, token, none), HP_E_CANCELLED);
+    hp_token_release(token);
+    OK(hp_pool_counters(pool, &now));
+    CHECK(now.size == sizeof now && now.classes == 2 && now.waiting == 0);
+    CHECK(now.waits == 2 && now.timed_out == 2 && now.served == 0 && now.failed == 0);
+    CHECK(now.aborted == 0 && now.cancelled == 0);
+    for (int i = 0; i < HP_WAIT_BINS; i++)
+        ended += now.wait_histogram[i];
+    CHECK(ended == 2 && now.longest_wait >= 1000000 && now.waited >= 2000000);
+    CHECK(now.sleeps >= 2 && now.hand_overs == 0);
+    CHECK(now.refused_exhausted == 1 && now.refused_carried == 0);
+    CHECK(now.refused_timed_out == 3 && now.refused_never_enough == 1);
+    CHECK(now.refused_no_class == 1 && now.refused_bad_input == 2);
+    CHECK(now.refused_cancelled == 1 && now.refused_aborted == 0);
+    CHECK(now.refused_too_many_waiters == 0);
+    OK(hp_pool_class_counters(pool, 0, &class));
+    CHECK(class.size == sizeof class && class.buffer_size == 4096 && class.alignment == 4096);
+    CHECK(class.capacity == 2 && class.in_use == 2 && class.free == 0 && class.cached == 0);
+    CHECK(class.high_water == 2 && class.climbs == 1 && class.refused >= 4);
+    OK(hp_pool_class_counters(pool, 1, &class));
+    CHECK(class.buffer_size == 8192 && class.alignment == 512 && class.in_use == 1);
+    EXPECT(hp_pool_class_counters(pool, 2, &class), HP_VD_E_INVALID);
+    EXPECT(hp_pool_class_counters(pool, SIZE_MAX, &class), HP_VD_E_INVALID);
+    CHECK(class.buffer_size == 8192);
+    for (int i = 0; i < 3; i++)
+        OK(hp_pool_free(pool, held[i], 4000));
+    OK(hp_pool_reset_marks(pool));
+    OK(hp_pool_abort(pool));
+    for (int i = 0; i < 3; i++)
+        OK(hp_pool_allocate(pool, 4000, 512, &held[i]));
+    EXPECT(hp_pool_allocate_timeout(pool, 4096, 4096, 1000, none), HP_VD_E_ABORT);
+    OK(hp_pool_counters(pool, &now));
+    CHECK(now.longest_wait == 0 && now.waited >= 2000000 && now.refused_aborted == 1);
+    hp_pool_release(pool);
+}
+
+/* A program's structures may be shorter than the library's, or longer. */
+static void grown_structures(void) {
+    hp_builder *builder;
+    hp_pool *pool;
+    struct {
+        hp_counters counters;
+        uint64_t more[2];
+    } longer;
+    struct {
+        hp_class_counters counters;
+        uint64_t more[2];
+    } longer_class;
+    OK(hp_builder_new(&builder));
+    OK(hp_builder_reserve(builder, 4096, 4096, 2));
+    OK(hp_builder_prefault(builder, false));
+    OK(hp_builder_build(builder, &pool));
+    hp_builder_release(builder);
+    memset(&longer, 0x55, sizeof longer);
+    memset(&longer_class, 0x55, sizeof longer_class);
+    longer.counters.size = sizeof longer;
+    longer_class.counters.size = SIZE_MAX;
+    OK(hp_pool_counters(pool, &longer.counters));
+    OK(hp_pool_class_counters(pool, 0, &longer_class.counters));
+    CHECK(longer.counters.size == sizeof(hp_counters) && longer.more[0] >> 56 == 0x55);
+    CHECK(longer_class.counters.size == sizeof(hp_class_counters));
+    CHECK(longer_class.more[0] >> 56 == 0x55 && longer_class.counters.barriers == 0);
+    /* One that ends with `classes`; then one that is cut within it. */
+    for (size_t size = 16; size < 24; size += 7) {
+        memset(&longer, 0x55, sizeof longer);
+        longer.counters.size = size;
+        OK(hp_pool_counters(pool, &longer.counters));
+        CHECK(longer.counters.size == 16 && longer.counters.classes == 1);
+        CHECK(longer.counters.waiting >> 56 == 0x55);
+    }
+    for (size_t size = 0; size < 8; size++) {
+        longer.counters.size = longer_class.counters.size = size;
+        EXPECT(hp_pool_counters(pool, &longer.counters), HP_VD_E_INVALID);
+        EXPECT(hp_pool_class_counters(pool, 0, &longer_class.counters), HP_VD_E_INVALID);
+        CHECK(longer.counters.size == size && longer.counters.classes == 1);
+    }
+    hp_pool_release(pool);
+}
+
 /* A null or misaligned pointer wherever there is one. */
 static void nothing(void) {
     hp_builder *builder;
@@ -94,6 +200,8 @@ static void nothing(void) {
     void *start, *places[2] = {NULL, NULL};
     size_t count;
     hp_stats stats;
+    hp_counters counters = {.size = sizeof counters};
+    hp_class_counters class = {.size = sizeof class};
     OK(hp_builder_new(&builder));
     OK(hp_builder_build(builder, &pool));
     hp_pool *wrong[] = {NULL, (hp_pool *)((char *)pool + 1)};
@@ -108,10 +216,16 @@ static void nothing(void) {
         EXPECT(hp_pool_trim(wrong[i]), HP_VD_E_INVALID);
         EXPECT(hp_pool_abort(wrong[i]), HP_VD_E_INVALID);
         EXPECT(hp_pool_stats(wrong[i], &stats), HP_VD_E_INVALID);
+        EXPECT(hp_pool_counters(wrong[i], &counters), HP_VD_E_INVALID);
+        EXPECT(hp_pool_class_counters(wrong[i], 0, &class), HP_VD_E_INVALID);
+        EXPECT(hp_pool_reset_marks(wrong[i]), HP_VD_E_INVALID);
         CHECK(!hp_pool_contains(wrong[i], &start));
     }
     EXPECT(hp_pool_allocate(pool, 4096, 4096, (void **)((char *)places + 1)), HP_VD_E_INVALID);
     EXPECT(hp_pool_stats(pool, (hp_stats *)((char *)places + 1)), HP_VD_E_INVALID);
+    EXPECT(hp_pool_counters(pool, NULL), HP_VD_E_INVALID);
+    EXPECT(hp_pool_counters(pool, (hp_counters *)((char *)places + 1)), HP_VD_E_INVALID);
+    EXPECT(hp_pool_class_counters(pool, 0, NULL), HP_VD_E_INVALID);
     CHECK(places[0] == NULL && places[1] == NULL);
     EXPECT(hp_builder_new(NULL), HP_VD_E_INVALID);
     EXPECT(hp_builder_reserve(NULL, 1, 1, 1), HP_VD_E_INVALID);
@@ -197,6 +311,8 @@ static void shared_pool(void) {
 
 int main(void) {
     plain_pool();
+    counted();
+    grown_structures();
     forked();
     nothing();
     shared_pool();

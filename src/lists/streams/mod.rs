@@ -68,7 +68,7 @@ use super::{Exhausted, FreeLists};
 use crate::cache::CpuCaches;
 use crate::class::{ClassId, Line, OfStream};
 use crate::sync::{Ordering, fault};
-use crate::wait::Lacking;
+use crate::wait::{Lacking, Served};
 use crate::word::Index;
 use quota::Quota;
 
@@ -149,6 +149,12 @@ impl<C: CpuCaches> FreeLists<C> {
     /// The name of the stream of quota `number`; anything, if that has ended.
     pub fn stream_name(&self, number: u32) -> String {
         self.quotas.name(number)
+    }
+
+    /// What was counted of the waits for `class`, those of streams included.
+    pub fn served(&self, class: ClassId) -> Served {
+        let streams = self.quotas.of_class(class).map(Quota::service);
+        self.line.service(class).served_with(streams)
     }
 
     /// How many buffers quota `number` has out, or has claims for: exact while nobody

@@ -254,6 +254,8 @@ pub struct Quotas {
     /// A bit each, set while it is in use. Set with Acquire, cleared with Release: what
     /// was done with it comes before what its next owner does.
     used: Table<AtomicU64>,
+    /// The largest number that ever was. Relaxed: statistics.
+    highest: AtomicU32,
     /// How many buffers of each class are the own ones of streams, or are about to be.
     promised: Table<AtomicU64>,
     /// How many of these are.
@@ -266,6 +268,7 @@ impl Quotas {
         Ok(Self {
             quotas: Table::new(MAX_QUOTAS)?,
             used: Table::new(MAX_QUOTAS.div_ceil(64))?,
+            highest: AtomicU32::new(0),
             promised: Table::new(MAX_CLASSES)?,
             aside: Table::new(MAX_CLASSES)?,
         })
@@ -274,6 +277,13 @@ impl Quotas {
     /// How many buffers of `class` are the own ones of streams, or are about to be.
     pub fn promised(&self, class: ClassId) -> &AtomicU64 {
         self.promised.get(class.index())
+    }
+
+    /// Those that are, or were last, of `class`.
+    pub fn of_class(&self, class: ClassId) -> impl Iterator<Item = &Quota> {
+        let highest = self.highest.load(Ordering::Relaxed);
+        let quotas = (1..=highest).map(|number| self.get(number));
+        quotas.filter(move |quota| quota.class() == class)
     }
 
     /// How many buffers of `class` have been set aside for streams.
@@ -305,6 +315,7 @@ impl Quotas {
             }
             None
         })?;
+        self.highest.fetch_max(number, Ordering::Relaxed);
         let quota = self.get(number);
         for own in [true, false] {
             let stream = OfStream { quota: number, own };

@@ -152,10 +152,40 @@ impl Inner {
         }
     }
 
+    fn allocate_many(
+        &self,
+        size: usize,
+        alignment: usize,
+        count: usize,
+    ) -> Result<Vec<Buffer>, AllocError> {
+        let share = self.share(size, alignment)?;
+        let lists = self.handle.shared().catalog.lists();
+        let pool = lists.attainable(share.class) as usize;
+        let capacity = self.maximum(share).min(share.minimum + pool);
+        if count > capacity {
+            return Err(AllocError::NeverEnough { count, capacity });
+        }
+        // It fits: there are no more buffers than indices.
+        match lists.take_many_of(share.number, count as u32) {
+            Ok(found) => Ok(found.into_iter().map(|found| buffer(found, size)).collect()),
+            Err(denied) => Err(self.denied(share, (size, alignment, count), denied)),
+        }
+    }
+
     /// Buffers that `share` allows.
     fn maximum(&self, share: &Share) -> usize {
         let capacity = self.handle.shared().catalog.lists().capacity(share.class);
         share.maximum.unwrap_or(capacity as usize)
+    }
+
+    #[inline]
+    fn allocate(&self, size: usize, alignment: usize) -> Result<Buffer, AllocError> {
+        let share = self.share(size, alignment)?;
+        let lists = self.handle.shared().catalog.lists();
+        match lists.take_of_cached(share.number) {
+            Some(found) => Ok(buffer(found, size)),
+            None => self.allocate_slow(share, size, alignment),
+        }
     }
 
     #[cold]
@@ -197,12 +227,14 @@ impl Stream {
     /// free, nor any of the pool's: see [`Pool::allocate`](crate::Pool::allocate).
     #[inline]
     pub fn allocate(&self, size: usize, alignment: usize) -> Result<Buffer, AllocError> {
-        let share = self.inner.share(size, alignment)?;
-        let lists = self.inner.handle.shared().catalog.lists();
-        match lists.take_of_cached(share.number) {
-            Some(found) => Ok(buffer(found, size)),
-            None => self.inner.allocate_slow(share, size, alignment),
-        }
+        let taken = self.inner.allocate(size, alignment);
+        taken.inspect_err(|error| self.note_refusal(error))
+    }
+
+    /// A caller is told `error`. For statistics.
+    #[cold]
+    pub(super) fn note_refusal(&self, error: &AllocError) {
+        self.inner.handle.note_refusal(error);
     }
 
     /// Takes `count` buffers, or none: as [`allocate`](Self::allocate), except that the
@@ -230,18 +262,8 @@ impl Stream {
         alignment: usize,
         count: usize,
     ) -> Result<Vec<Buffer>, AllocError> {
-        let share = self.inner.share(size, alignment)?;
-        let lists = self.inner.handle.shared().catalog.lists();
-        let pool = lists.attainable(share.class) as usize;
-        let capacity = self.inner.maximum(share).min(share.minimum + pool);
-        if count > capacity {
-            return Err(AllocError::NeverEnough { count, capacity });
-        }
-        // It fits: there are no more buffers than indices.
-        match lists.take_many_of(share.number, count as u32) {
-            Ok(found) => Ok(found.into_iter().map(|found| buffer(found, size)).collect()),
-            Err(denied) => Err(self.inner.denied(share, (size, alignment, count), denied)),
-        }
+        let taken = self.inner.allocate_many(size, alignment, count);
+        taken.inspect_err(|error| self.note_refusal(error))
     }
 
     /// How many buffers the stream has of the class that serves `size` bytes at

@@ -121,8 +121,7 @@ impl Stream {
         alignment: usize,
         limit: Duration,
     ) -> Result<Buffer, AllocError> {
-        let limit = Limit::Within(limit);
-        self.inner.allocate_deadline((size, alignment), limit, None)
+        self.wait((size, alignment), Limit::Within(limit), None)
     }
 
     /// As [`allocate_timeout`](Self::allocate_timeout), waiting until `deadline`.
@@ -136,8 +135,7 @@ impl Stream {
         alignment: usize,
         deadline: Instant,
     ) -> Result<Buffer, AllocError> {
-        let limit = Limit::Until(deadline);
-        self.inner.allocate_deadline((size, alignment), limit, None)
+        self.wait((size, alignment), Limit::Until(deadline), None)
     }
 
     /// As [`allocate_timeout`](Self::allocate_timeout), waiting up to `limit` or until
@@ -155,9 +153,18 @@ impl Stream {
         limit: Duration,
         token: &CancelToken,
     ) -> Result<Buffer, AllocError> {
-        let cancel = token.of(&self.inner.handle)?;
-        let limit = Limit::Within(limit);
-        self.inner
-            .allocate_deadline((size, alignment), limit, Some(cancel))
+        let cancel = token.of(&self.inner.handle);
+        let cancel = cancel.inspect_err(|error| self.note_refusal(error))?;
+        self.wait((size, alignment), Limit::Within(limit), Some(cancel))
+    }
+
+    fn wait(
+        &self,
+        shape: (usize, usize),
+        limit: Limit,
+        cancel: Option<&Cancel>,
+    ) -> Result<Buffer, AllocError> {
+        let taken = self.inner.allocate_deadline(shape, limit, cancel);
+        taken.inspect_err(|error| self.note_refusal(error))
     }
 }
