@@ -194,12 +194,13 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         Taken { line, index }
     }
 
-    /// Begins a wait for `size` bytes at `alignment`, by a `task` or a thread. The
-    /// caller holds a handle until it has ended the wait, and `look`s next.
+    /// Begins a wait for `count` buffers of `size` bytes at `alignment`, by a `task` or a
+    /// thread. The caller holds a handle until it has ended the wait, and `look`s next.
     pub fn begin_wait(
         &self,
         size: usize,
         alignment: usize,
+        count: usize,
         task: bool,
     ) -> Result<Wait, AllocError> {
         let (_, reach) = self.reach(size, alignment)?;
@@ -207,6 +208,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
             size,
             alignment,
             reach,
+            count,
         };
         let wait = self.lists.begin_wait(request, task);
         wait.ok_or(AllocError::TooManyWaiters { limit: MAX_WAITERS })
@@ -214,12 +216,15 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
 
     /// Looks for a buffer for whoever waits, and sees to it that it is called for those
     /// that come: after the wait has begun, and whenever it is woken. Fails if no class
-    /// ever will serve it.
+    /// ever will serve it, or there are fewer buffers than it is for.
     pub fn look(&self, wait: &mut Wait) -> Result<(), AllocError> {
         loop {
             let request = wait.seat().request();
             let (ladder, reach) = self.reach(request.size, request.alignment)?;
             if reach <= request.reach {
+                if request.is_for_several() {
+                    self.check_capacity(&ladder, request.count)?;
+                }
                 self.lists.look(wait, &ladder);
                 return Ok(());
             }
@@ -277,18 +282,47 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         alignment: usize,
         count: usize,
     ) -> Result<Vec<Taken<'_>>, AllocError> {
-        let ladder = self.ladder(size, alignment)?;
-        let capacity = ladder
-            .classes()
-            .iter()
-            .map(|&class| self.lists.capacity(class) as usize)
-            .sum();
-        if count > capacity {
-            return Err(AllocError::NeverEnough { count, capacity });
-        }
+        let ladder = self.ladder_for(size, alignment, count)?;
         match self.lists.take_many(ladder.classes(), count) {
             Ok(taken) => Ok(taken.into_iter().map(|taken| self.taken(taken)).collect()),
             Err(exhausted) => Err(self.exhausted(size, alignment, &ladder, exhausted)),
+        }
+    }
+
+    /// As `take_many`, for a caller that will wait: `None` if it did not find so many, which
+    /// proves nothing.
+    pub fn try_take_many(
+        &self,
+        size: usize,
+        alignment: usize,
+        count: usize,
+    ) -> Result<Option<Vec<Taken<'_>>>, AllocError> {
+        let ladder = self.ladder_for(size, alignment, count)?;
+        let taken = self.lists.try_take_many(ladder.classes(), count);
+        Ok(taken.map(|taken| taken.into_iter().map(|taken| self.taken(taken)).collect()))
+    }
+
+    /// The classes that may serve a request for `count` buffers, if they have as many.
+    fn ladder_for(
+        &self,
+        size: usize,
+        alignment: usize,
+        count: usize,
+    ) -> Result<Ladder, AllocError> {
+        let ladder = self.ladder(size, alignment)?;
+        self.check_capacity(&ladder, count)?;
+        Ok(ladder)
+    }
+
+    /// Fails if the classes on `ladder` have fewer than `count` buffers.
+    fn check_capacity(&self, ladder: &Ladder, count: usize) -> Result<(), AllocError> {
+        let classes = ladder.classes().iter();
+        let capacity = classes
+            .map(|&class| self.lists.capacity(class) as usize)
+            .sum();
+        match count > capacity {
+            true => Err(AllocError::NeverEnough { count, capacity }),
+            false => Ok(()),
         }
     }
 

@@ -78,7 +78,7 @@ pub use machine::{
 };
 pub use pages::{Pages, Rung};
 #[cfg(all(feature = "async", not(hugepool_loom)))]
-pub use pool::Allocate;
+pub use pool::{Allocate, AllocateMany};
 #[cfg(not(hugepool_loom))]
 pub use pool::{Builder, CancelToken, Class, Pool, Region, Trimmed};
 #[cfg(not(hugepool_loom))]

@@ -13,6 +13,7 @@ mod client;
 mod error;
 mod event;
 mod handle;
+mod many;
 mod peers;
 mod pool;
 mod publish;

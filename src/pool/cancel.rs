@@ -86,6 +86,11 @@ impl CancelToken {
     pub fn is_cancelled(&self) -> bool {
         self.inner.cancel.is_cancelled()
     }
+
+    /// What it cancels, if it is of the pool of `handle`.
+    pub(super) fn of(&self, handle: &Handle) -> Option<&Cancel> {
+        (self.inner.handle.0 == handle.0).then_some(&self.inner.cancel)
+    }
 }
 
 impl Handle {
@@ -96,10 +101,8 @@ impl Handle {
         limit: Duration,
         token: &CancelToken,
     ) -> Result<Buffer, AllocError> {
-        if token.inner.handle.0 != self.0 {
-            return Err(AllocError::ForeignToken);
-        }
-        self.allocate_timeout(size, alignment, limit, Some(&token.inner.cancel))
+        let cancel = token.of(self).ok_or(AllocError::ForeignToken)?;
+        self.allocate_timeout(size, alignment, limit, Some(cancel))
     }
 }
 

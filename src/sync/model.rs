@@ -317,6 +317,12 @@ pub enum Fault {
     NoMarkFence,
     /// No full fence between cancelling waits and looking for them.
     NoCancelFence,
+    /// Somebody collects although somebody else does.
+    TwoCollect,
+    /// A buffer is kept for somebody who has given up.
+    KeepAnyway,
+    /// Whoever ends a collection does not see to those who wait for other classes.
+    EndUnseen,
 }
 
 impl Fault {
@@ -382,6 +388,9 @@ impl Fault {
         Self::SectionRelaxed,
         Self::NoMarkFence,
         Self::NoCancelFence,
+        Self::TwoCollect,
+        Self::KeepAnyway,
+        Self::EndUnseen,
     ];
 }
 

@@ -1,8 +1,8 @@
 //! The line of those who wait for a buffer.
 //!
 //! Owns: the places in the line, whose turn it is, and the waking. Uses: `sync`,
-//! `sys`, `table`, `word`, `class`. Used by: `lists`, which says when somebody is to
-//! be called or served (`lists::waiting` has the protocol).
+//! `sys`, `table`, `record`, `chain`, `word`, `class`. Used by: `lists`, which says when
+//! somebody is to be called or served (`lists::waiting` has the protocol).
 //!
 //! # A place
 //!
@@ -19,7 +19,7 @@
 //! ```
 //!
 //! Each arrow is one compare-and-swap of the place's word, or a store by the only
-//! thread that may make it. A *call* wakes whoever waits: a buffer is free, and it may
+//! thread that may make it. (Who waits for several is not called: see `collector`.) A *call* wakes whoever waits: a buffer is free, and it may
 //! take it if nobody else is faster. A *hand-over* makes a buffer its own at that
 //! instant; a waiter that would rather leave finds the buffer there instead. So neither
 //! a buffer nor a wake-up is ever lost, whatever ends the wait. No two waits have the
@@ -49,24 +49,27 @@
 //! count of forks, and those of another count are nobody's.
 
 mod cancel;
+mod collector;
 mod ending;
 mod occupied;
 mod service;
 mod tally;
+mod wake;
 mod waker;
 
 pub use cancel::Cancel;
+pub use collector::{Hand, Kept};
 pub use service::Service;
 pub use tally::{BINS, Outcome, Tally};
+pub use wake::Wake;
 
 use crate::class::{ClassId, Line as Class, MAX_CLASSES};
-#[cfg(hugepool_loom)]
-use crate::sync::announces_nothing;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fault, fence, shield};
 use crate::sys::bell::Bell;
 use crate::sys::fork;
 use crate::table::{Table, Zeroed};
 use crate::word::{Index, Standing};
+use collector::Collecting;
 use crossbeam_utils::CachePadded;
 use occupied::Occupied;
 use std::io;
@@ -78,7 +81,7 @@ use waker::WakerCell;
 /// How many can wait at once.
 pub const MAX_WAITERS: usize = if cfg!(hugepool_loom) { 3 } else { 1 << 16 };
 
-/// What somebody waits for: a buffer of any class that serves the request and is
+/// What somebody waits for: buffers of any classes that serve the request and are
 /// no larger than `reach`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Request {
@@ -88,12 +91,19 @@ pub struct Request {
     pub alignment: usize,
     /// The largest buffer it may have, in bytes.
     pub reach: usize,
+    /// How many; all at once if they are several.
+    pub count: usize,
 }
 
 impl Request {
     /// Whether a buffer of `size` bytes at `alignment` will do.
     pub fn accepts(&self, size: usize, alignment: usize) -> bool {
         (self.size..=self.reach).contains(&size) && self.alignment <= alignment
+    }
+
+    /// Whether it is for several buffers.
+    pub fn is_for_several(&self) -> bool {
+        self.count > 1
     }
 }
 
@@ -110,7 +120,9 @@ struct Place {
     /// thread that reads what a later owner wrote then sees that `standing` has
     /// changed since (`takers`).
     size: AtomicU64,
-    alignment: AtomicU64,
+    /// How many, in the upper bits, and the binary logarithm of the alignment, in the lower
+    /// `SHAPE`.
+    shape: AtomicU64,
     reach: AtomicU64,
     /// How a thread is woken.
     bell: Bell,
@@ -123,20 +135,26 @@ struct Place {
 // SAFETY: integer and pointer atomics alone; all-zero bytes are a vacant place.
 unsafe impl Zeroed for Place {}
 
+/// More bits than the logarithm of an alignment has.
+const SHAPE: u32 = 8;
+
 impl Place {
     fn request(&self) -> Request {
         let read = |field: &AtomicU64| field.load(Ordering::Acquire) as usize;
+        let shape = read(&self.shape);
         Request {
             size: read(&self.size),
-            alignment: read(&self.alignment),
+            alignment: 1_usize.wrapping_shl(shape as u32 % (1 << SHAPE)),
             reach: read(&self.reach),
+            count: shape >> SHAPE,
         }
     }
 
     fn ask_for(&self, request: Request) {
         let write = |field: &AtomicU64, value| field.store(value as u64, Ordering::Release);
+        let logarithm = request.alignment.trailing_zeros() as usize;
         write(&self.size, request.size);
-        write(&self.alignment, request.alignment);
+        write(&self.shape, request.count << SHAPE | logarithm);
         write(&self.reach, request.reach);
     }
 
@@ -198,34 +216,9 @@ pub struct Left {
     pub called: Option<ClassId>,
 }
 
-/// Somebody to be woken, and woken when this is dropped. A task is woken by somebody
-/// else's code, which may use the pool: nothing may be announced then.
-#[must_use = "dropping it runs somebody else's code"]
-pub struct Wake<'a> {
-    place: &'a Place,
-    task: bool,
-}
-
-impl Drop for Wake<'_> {
-    fn drop(&mut self) {
-        // loom's report unwinds through here; a second panic would abort.
-        if cfg!(hugepool_loom) && std::thread::panicking() || fault!(NoWake, true, false) {
-            return;
-        }
-        if !self.task {
-            self.place.bell.ring();
-            return;
-        }
-        #[cfg(hugepool_loom)]
-        assert!(
-            announces_nothing(),
-            "a waker is run by a thread that announces something"
-        );
-        // Whoever stands there by now, if that is somebody else, looks in vain.
-        if let Some(waker) = self.place.waker.take() {
-            shield(move || waker.wake());
-        }
-    }
+/// Whether somebody waits who has not been called.
+fn sleeps(standing: Standing) -> bool {
+    matches!(standing, Standing::Waiting { .. })
 }
 
 /// The line.
@@ -235,6 +228,7 @@ pub struct Line {
     /// One a class.
     services: Table<Service>,
     tallies: Tallies,
+    collecting: Collecting,
     /// The next ticket. Relaxed: the read-modify-write makes them unique.
     tickets: CachePadded<AtomicU64>,
     /// 1 once every wait is to end. Never taken back.
@@ -254,6 +248,7 @@ impl Line {
             occupied: Occupied::new()?,
             services: Table::new(MAX_CLASSES)?,
             tallies: Tallies::new()?,
+            collecting: Collecting::new()?,
             tickets: CachePadded::new(AtomicU64::new(0)),
             aborted: AtomicU64::new(0),
             strict,
@@ -301,6 +296,9 @@ impl Line {
         let id = self.occupied.take()?;
         let place = self.place(id);
         place.ask_for(request);
+        if request.is_for_several() {
+            self.open_chain(id);
+        }
         let one = fault!(SameTicket, 0, 1);
         let ticket = self.tickets.fetch_add(one, Ordering::Relaxed) & !FORKS | Self::stamp();
         let ticket = ticket & Standing::MAX_TICKET;
@@ -343,23 +341,37 @@ impl Line {
     }
 
     /// Whether whoever stands at `id`, as `standing` says, could be served by a class
-    /// of `size` and `alignment`.
-    fn accepts(&self, id: u32, standing: Standing, size: usize, alignment: usize) -> bool {
+    /// of `size` and `alignment`: whether for several buffers then.
+    fn accepts(&self, id: u32, standing: Standing, size: usize, alignment: usize) -> Option<bool> {
         let place = self.place(id);
-        place.request().accepts(size, alignment)
+        let request = place.request();
+        let accepts = request.accepts(size, alignment)
             // The request was that of one wait. A call in between changes none.
-            && fault!(TornRequest, true, place.standing() == standing)
+            && fault!(TornRequest, true, place.standing() == standing);
+        accepts.then_some(request.is_for_several())
     }
 
-    /// The next in turn whom `class` could serve and who may be `eligible`.
-    fn next(&self, class: &Class, eligible: impl Fn(Standing) -> bool) -> Option<(u32, Standing)> {
+    /// The next in turn whom `class` could serve and who may be `eligible`, and whether he
+    /// waits for several buffers. `ready`: whoever may not collect now, since somebody else
+    /// does, is passed over.
+    fn next(
+        &self,
+        class: &Class,
+        ready: bool,
+        eligible: impl Fn(Standing) -> bool,
+    ) -> Option<(u32, Standing, bool)> {
         let (size, alignment) = (class.size(), class.alignment());
         let from = match self.strict {
             true => 0,
             false => self.service(class.id()).hand().wrapping_add(1) % MAX_WAITERS as u32,
         };
-        let mut takers = self.standing(from).filter(|&(id, standing)| {
-            eligible(standing) && self.accepts(id, standing, size, alignment)
+        let takers = self
+            .standing(from)
+            .filter(|&(_, standing)| eligible(standing));
+        let mut takers = takers.filter_map(|(id, standing)| {
+            let several = self.accepts(id, standing, size, alignment)?;
+            let passed = ready && several && !self.may_collect(id, standing);
+            (!passed).then_some((id, standing, several))
         });
         if !self.strict {
             return takers.next();
@@ -368,30 +380,41 @@ impl Line {
             Standing::Waiting { ticket, .. } => fault!(LastFirst, u64::MAX - ticket, ticket),
             _ => u64::MAX,
         };
-        takers.min_by_key(|&(_, standing)| ticket(standing))
+        takers.min_by_key(|&(_, standing, _)| ticket(standing))
     }
 
     /// Whether anybody waits whom `class` could serve, and has not been called.
     pub fn is_wanted(&self, class: &Class) -> bool {
-        let sleeps = |standing| matches!(standing, Standing::Waiting { .. });
-        self.next(class, sleeps).is_some()
+        self.next(class, false, sleeps).is_some()
+    }
+
+    /// As above, and could serve now: it may be that somebody else collects first.
+    pub fn is_wanted_now(&self, class: &Class) -> bool {
+        self.next(class, true, sleeps).is_some()
     }
 
     /// Whether anybody waits whom `class` could serve, called or not.
     pub fn is_waited_for(&self, class: &Class) -> bool {
-        self.next(class, |_| true).is_some()
+        self.next(class, false, |_| true).is_some()
     }
 
     /// Calls the next in turn whom `class` can serve and who has not been called:
-    /// whoever drops what this gives wakes him. `None`: there is nobody. Lock-free.
-    pub fn call(&self, class: &Class) -> Option<Wake<'_>> {
+    /// whoever drops what this gives wakes him. One who waits for several is not called: he
+    /// collects from now on. `None`: there is nobody. Lock-free.
+    pub fn call(&self, class: &Class) -> Option<Hand<'_>> {
         let service = self.service(class.id());
         loop {
-            let sleeps = |standing| matches!(standing, Standing::Waiting { .. });
-            let (id, standing) = self.next(class, sleeps)?;
+            let (id, standing, several) = self.next(class, true, sleeps)?;
             let Standing::Waiting { ticket, task } = standing else {
                 return None;
             };
+            if several {
+                if let Some(collector) = self.begin_to_collect(id, ticket) {
+                    service.move_to(id);
+                    return Some(Hand::Collects(collector));
+                }
+                continue;
+            }
             let called = Standing::Called {
                 ticket,
                 task,
@@ -403,26 +426,26 @@ impl Line {
                 if !task {
                     service.note_wake();
                 }
-                return Some(self.wake(id, task));
+                return Some(Hand::Served(self.wake(id, task)));
             }
         }
     }
 
     /// As `hand_over`, if the next in turn is a task and has not been called: to be handed
     /// a buffer costs a task no more than to be called, for it waits for no processor.
-    pub fn hand_to_task(&self, class: &Class, index: Index) -> Option<Wake<'_>> {
-        let sleeps = |standing| matches!(standing, Standing::Waiting { .. });
-        match self.next(class, sleeps)?.1 {
-            Standing::Waiting { task: true, .. } => self.hand_over(class, index),
+    pub fn hand_to_task(&self, class: &Class, index: Index) -> Option<Hand<'_>> {
+        match self.next(class, true, sleeps)? {
+            (_, Standing::Waiting { task: true, .. }, false) => self.hand_over(class, index),
             _ => None,
         }
     }
 
     /// Gives `index`, which the caller holds, to the next in turn whom `class` can
-    /// serve; whoever drops what this gives wakes him. `None`: there was nobody, and it
-    /// is still the caller's. The caller holds a handle, and looks at the class's
-    /// service afterwards. Lock-free.
-    pub fn hand_over(&self, class: &Class, index: Index) -> Option<Wake<'_>> {
+    /// serve; whoever drops what this gives wakes him. One who waits for several collects
+    /// from now on, and it is still the caller's, to be kept for him. `None`: there was
+    /// nobody, and it is still the caller's. The caller holds a handle, and looks at the
+    /// class's service afterwards. Lock-free.
+    pub fn hand_over(&self, class: &Class, index: Index) -> Option<Hand<'_>> {
         let service = self.service(class.id());
         let number = class.id().index() as u8;
         // Who has been called for another class is left to that.
@@ -432,7 +455,18 @@ impl Line {
             _ => false,
         };
         loop {
-            let (id, standing) = self.next(class, eligible)?;
+            let (id, standing, several) = self.next(class, true, eligible)?;
+            let task = match standing {
+                Standing::Waiting { ticket, .. } if several => {
+                    if let Some(collector) = self.begin_to_collect(id, ticket) {
+                        service.move_to(id);
+                        return Some(Hand::Collects(collector));
+                    }
+                    continue;
+                }
+                Standing::Waiting { task, .. } | Standing::Called { task, .. } => task,
+                _ => return None,
+            };
             let given = Standing::Given {
                 class: number,
                 index,
@@ -440,20 +474,15 @@ impl Line {
             if !self.place(id).advance(standing, given) {
                 continue;
             }
-            let task = match standing {
-                Standing::Called { task, .. } => {
-                    service.note_settled(task);
-                    task
-                }
-                Standing::Waiting { task, .. } => task,
-                _ => false,
-            };
+            if let Standing::Called { .. } = standing {
+                service.note_settled(task);
+            }
             service.move_to(id);
             service.note_hand_over();
             if !task {
                 service.note_wake();
             }
-            return Some(self.wake(id, task));
+            return Some(Hand::Served(self.wake(id, task)));
         }
     }
 
@@ -563,6 +592,7 @@ impl Line {
         Ok(self.places.resident(MAX_WAITERS)?
             + self.occupied.resident()?
             + self.services.resident(MAX_CLASSES)?
-            + self.tallies.resident()?)
+            + self.tallies.resident()?
+            + self.collecting.resident()?)
     }
 }

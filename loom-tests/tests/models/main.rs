@@ -18,6 +18,7 @@
 //! | `line` | a place in the line is served once, and its owner is woken |
 //! | `waiting` | whoever waits is served, in order, whatever happens beside it |
 //! | `changing` | so are those who wait while classes come and go |
+//! | `collecting` | so are those who wait for several at once, all or none |
 //! | `cancelling` | who cancels a wait ends it, and no other |
 //!
 //! Run with
@@ -30,6 +31,7 @@ mod append;
 mod cache;
 mod cancelling;
 mod changing;
+mod collecting;
 mod depot;
 mod exactness;
 mod growth;
@@ -51,7 +53,7 @@ use hugepool_loom_tests::Model;
 /// it does is checked by that model's own test.
 #[test]
 fn every_fault_has_a_twin() {
-    let models: [&[fn() -> Model]; 17] = [
+    let models: [&[fn() -> Model]; 18] = [
         append::MODELS,
         cache::MODELS,
         cancelling::MODELS,
@@ -62,6 +64,7 @@ fn every_fault_has_a_twin() {
         home::MODELS,
         line::MODELS,
         changing::MODELS,
+        collecting::MODELS,
         portable::MODELS,
         restartable::MODELS,
         shutting::MODELS,
