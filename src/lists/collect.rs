@@ -145,7 +145,7 @@ impl<C: CpuCaches> FreeLists<C> {
             announced.get_or_insert_with(|| Announced::begin(self, self.classes().ids()));
         };
         match (self.line).keep(collector, line, records, index, &mut announce) {
-            Kept::Kept => Ok(None),
+            Kept::Some => Ok(None),
             Kept::All(whole) => {
                 let wake = self.line.hand_whole(&whole, line);
                 if wake.is_none() {

@@ -51,8 +51,8 @@ pub enum Hand<'a> {
 
 /// What came of keeping a buffer for somebody who collects.
 pub enum Kept {
-    /// It is kept.
-    Kept,
+    /// It is kept, and others are to come.
+    Some,
     /// It was the last one. The caller holds as many as he waits for: the one he brought, and
     /// those that it is linked to.
     All(Whole),
@@ -194,7 +194,7 @@ impl Line {
             // There are fewer buffers than that in any pool.
             let most = u32::try_from(request.count).unwrap_or(u32::MAX);
             match chain.keep(records, index, head, most, announce) {
-                Ok(None) => return Kept::Kept,
+                Ok(None) => return Kept::Some,
                 Ok(Some(top)) => {
                     return Kept::All(Whole {
                         collector,
