@@ -68,7 +68,11 @@ fn backup(source: &Source<'_>, delay: Option<Duration>, stop: &AtomicBool) -> u6
                 if stop.load(Ordering::Relaxed) {
                     continue;
                 }
-                black_box(block.iter().fold(0_u8, |sum, &byte| sum.rotate_left(1) ^ byte));
+                black_box(
+                    block
+                        .iter()
+                        .fold(0_u8, |sum, &byte| sum.rotate_left(1) ^ byte),
+                );
                 delay.into_iter().for_each(thread::sleep);
                 written.fetch_add(1, Ordering::Relaxed);
             }

@@ -949,6 +949,73 @@ uint32_t hp_vdi_view(const hp_vdi *set, uint32_t handle, hp_view *view);
 uint32_t hp_pool_view(const hp_pool *pool, uint32_t handle, hp_view *view);
 
 /*
+ Takes `count` buffers, or none, each as hp_pool_allocate, and writes them to `buffers`,
+ which has `count` places: all null if it fails. HP_VD_E_INVALID, too, if the pool has
+ fewer that could do. Two threads at once cannot each keep half of what both need. With
+ `count` 0 `buffers` may be null. Never waits; allocates memory.
+
+ # Safety
+
+ `pool` points to a pool, `buffers` to `count` places for pointers, or they are null.
+ */
+uint32_t hp_pool_allocate_many(const hp_pool *pool,
+                               size_t size,
+                               size_t alignment,
+                               size_t count,
+                               void **buffers);
+
+/*
+ As hp_pool_allocate_many, and waits up to `milliseconds` (0xffffffff: for ever) if there are
+ too few, in one place of the line: when it is its turn, the buffers that come back are
+ kept for it until it has `count`. Then HP_VD_E_TIMEOUT, or HP_VD_E_ABORT after
+ hp_pool_abort; HP_VD_E_BUSY if 65536 wait already. If it gives up, all goes back.
+
+ # Safety
+
+ As hp_pool_allocate_many.
+ */
+uint32_t hp_pool_allocate_many_timeout(const hp_pool *pool,
+                                       size_t size,
+                                       size_t alignment,
+                                       size_t count,
+                                       uint32_t milliseconds,
+                                       void **buffers);
+
+/*
+ As hp_pool_allocate_many_timeout, and waits until `deadline`: nanoseconds on
+ CLOCK_MONOTONIC (UINT64_MAX: for ever). One in the past: buffers that are free are taken,
+ otherwise it is HP_VD_E_TIMEOUT at once.
+
+ # Safety
+
+ As hp_pool_allocate_many.
+ */
+uint32_t hp_pool_allocate_many_deadline(const hp_pool *pool,
+                                        size_t size,
+                                        size_t alignment,
+                                        size_t count,
+                                        uint64_t deadline,
+                                        void **buffers);
+
+/*
+ As hp_pool_allocate_many_timeout, and waits no longer than until hp_token_cancel ends the
+ waits of `token`, one of this pool: then HP_E_CANCELLED. With one that was cancelled
+ before, buffers that are free are taken, otherwise it is HP_E_CANCELLED at once.
+ HP_VD_E_INVALID if the token is that of another pool.
+
+ # Safety
+
+ As hp_pool_allocate_many; `token` points to a token, or is null.
+ */
+uint32_t hp_pool_allocate_many_cancellable(const hp_pool *pool,
+                                           size_t size,
+                                           size_t alignment,
+                                           size_t count,
+                                           uint32_t milliseconds,
+                                           const hp_token *token,
+                                           void **buffers);
+
+/*
  Gives a pool back. Buffers that are out must not be used any more. Null is nothing.
 
  # Safety
@@ -970,22 +1037,6 @@ uint32_t hp_pool_allocate(const hp_pool *pool,
                           size_t size,
                           size_t alignment,
                           void **buffer);
-
-/*
- Takes `count` buffers, or none, each as hp_pool_allocate, and writes them to `buffers`,
- which has `count` places: all null if it fails. HP_VD_E_INVALID, too, if the pool has
- fewer that could do. Two threads at once cannot each keep half of what both need. With
- `count` 0 `buffers` may be null. Never waits; allocates memory.
-
- # Safety
-
- `pool` points to a pool, `buffers` to `count` places for pointers, or they are null.
- */
-uint32_t hp_pool_allocate_many(const hp_pool *pool,
-                               size_t size,
-                               size_t alignment,
-                               size_t count,
-                               void **buffers);
 
 /*
  Takes back a buffer that was allocated for `size` bytes.

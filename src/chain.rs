@@ -2,7 +2,8 @@
 //!
 //! Owns: the head word of the list. Uses: `sync`, `record`, `word`. Used by:
 //! `cache`, for what comes back to a processor without restartable sequences;
-//! `loose`, for what comes back past the caches.
+//! `loose`, for what comes back past the caches; `wait`, for what is kept for somebody
+//! who collects.
 //!
 //! ```text
 //!   head {tag, shut, index} ──▶ a ─next─▶ b ─next─▶ c
@@ -206,6 +207,55 @@ impl Chain {
                 Err(now) => head = now,
             }
         }
+    }
+
+    /// Has the list take what is kept for somebody: only while its flag stands. (So
+    /// all-zero bytes keep nothing.) The list is empty, and the caller's.
+    pub fn begin_to_keep(&self) {
+        // Relaxed: nobody else changes it. Release: as every change.
+        let head = Head::from_word(self.head.load(Ordering::Relaxed));
+        (self.head).store(head.with_shut(true).word(), Ordering::Release);
+    }
+
+    /// Puts `index`, which the caller holds, on top if the list is still `head`, whose flag
+    /// stands; or, if it is the `most`th, takes the flag away and all the others with it:
+    /// gives the top of them then, which they are linked below. Calls `announce` before it
+    /// holds them. `Err` gives what the list is if it has changed.
+    pub fn keep(
+        &self,
+        records: &Records,
+        index: Index,
+        head: Head,
+        most: u32,
+        announce: &mut dyn FnMut(),
+    ) -> Result<Option<Index>, Head> {
+        let depth = Self::depth(head, records);
+        (records.get(index.raw() as usize)).set(head.top(), depth.wrapping_add(1));
+        // AcqRel: the links and the contents are released, as in `push_onto`; who takes all
+        // acquired, with `head`, those of the others.
+        if depth.wrapping_add(1) < most {
+            self.swap(head, head.with_top(Some(index)), Ordering::AcqRel)?;
+            return Ok(None);
+        }
+        announce();
+        let done = head.with_top(None).with_shut(false);
+        self.swap(head, done, Ordering::AcqRel)?;
+        Ok(Some(index))
+    }
+
+    /// Takes the flag away, and all that is kept: gives the top, which the others are linked
+    /// below.
+    pub fn end_keeping(&self) -> Option<Index> {
+        let mut head = self.load();
+        while head.is_shut() {
+            let done = head.with_top(None).with_shut(false);
+            // AcqRel: as above.
+            match self.swap(head, done, Ordering::AcqRel) {
+                Ok(()) => return head.top(),
+                Err(now) => head = now,
+            }
+        }
+        None
     }
 
     /// Takes as many buffers from the top as `share` says of the list's length,

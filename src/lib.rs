@@ -81,7 +81,7 @@ pub use machine::{
 };
 pub use pages::{Pages, Rung};
 #[cfg(all(feature = "async", not(hugepool_loom)))]
-pub use pool::Allocate;
+pub use pool::{Allocate, AllocateMany};
 #[cfg(not(hugepool_loom))]
 pub use pool::{
     Builder, CancelToken, Class, Pool, Region, Stream, StreamBuilder, StreamError, Trimmed,

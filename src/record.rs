@@ -30,6 +30,9 @@ pub struct Record {
     next: AtomicU32,
     /// In a list: how many buffers there are from this one to the end.
     depth: AtomicU32,
+    /// While it is kept for somebody who collects buffers of several classes: the number
+    /// of its own. As the links.
+    class: AtomicU32,
 }
 
 // SAFETY: a record is made of integer atomics alone, for which all-zero bytes
@@ -57,6 +60,17 @@ impl Record {
         // Relaxed: see the type; the push that follows is the Release.
         self.next.store(link(next), Ordering::Relaxed);
         self.depth.store(depth, Ordering::Relaxed);
+    }
+
+    /// Notes the number of the class that this buffer, which the caller holds, is of.
+    pub fn note_class(&self, class: u8) {
+        // Relaxed: as the links.
+        self.class.store(class.into(), Ordering::Relaxed);
+    }
+
+    /// What was noted.
+    pub fn class(&self) -> u8 {
+        self.class.load(Ordering::Relaxed) as u8
     }
 }
 

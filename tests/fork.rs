@@ -20,6 +20,7 @@ both_kinds! {
     a_child_that_inherits_the_buffers_takes_and_gives_every_one,
     a_child_of_a_process_full_of_thieves_takes_all_but_what_was_in_their_hands,
     a_child_serves_nobody_who_waited_in_its_parent,
+    a_child_has_what_is_kept_for_somebody_who_collects_in_its_parent,
 }
 
 const SIZE: usize = 4096;
@@ -473,6 +474,49 @@ fn a_child_serves_nobody_who_waited_in_its_parent(kind: Kind) {
                 });
                 assert_eq!(code, 0);
                 drop(held);
+            });
+        }
+    });
+}
+
+fn a_child_has_what_is_kept_for_somebody_who_collects_in_its_parent(kind: Kind) {
+    const COUNT: usize = 8;
+    const FOR_EVER: std::time::Duration = std::time::Duration::MAX;
+    let name = "a_child_has_what_is_kept_for_somebody_who_collects_in_its_parent";
+    everywhere(kind, name, || {
+        for strict in [false, true] {
+            let builder = Pool::builder().reserve(SIZE, SIZE, COUNT).fork(true);
+            let builder = builder.strict_order(strict);
+            let pool = kind.build(builder.prefault(false));
+            let mut held = pool.allocate_many(SIZE, SIZE, COUNT).unwrap();
+            std::thread::scope(|scope| {
+                let wait = || pool.allocate_many_timeout(SIZE, SIZE, COUNT, FOR_EVER);
+                let waiter = scope.spawn(wait);
+                while pool.stats().waiting < 1 {
+                    std::thread::yield_now();
+                }
+                (0..3).for_each(|_| drop(held.pop()));
+                assert_eq!(pool.available(SIZE, SIZE), 0, "they are kept");
+                for several in [false, true] {
+                    let code = in_fork(|| {
+                        // What was kept, by whichever way it asks.
+                        let mut own = match several {
+                            true => pool.allocate_many_timeout(SIZE, SIZE, 3, FOR_EVER).unwrap(),
+                            false => (0..3).map(|_| pool.allocate(SIZE, SIZE).unwrap()).collect(),
+                        };
+                        assert!(pool.allocate(SIZE, SIZE).is_err());
+                        for buffer in &held {
+                            // SAFETY: the child's copy of a buffer that the parent keeps.
+                            own.push(unsafe { std::ptr::read(buffer) });
+                        }
+                        drop(own);
+                        assert_eq!(wait().unwrap().len(), COUNT);
+                        0
+                    });
+                    assert_eq!(code, 0);
+                }
+                drop(held);
+                assert_eq!(waiter.join().unwrap().unwrap().len(), COUNT);
             });
         }
     });

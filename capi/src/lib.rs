@@ -14,6 +14,7 @@ mod counters;
 mod error;
 mod event;
 mod handle;
+mod many;
 mod peers;
 mod pool;
 mod publish;

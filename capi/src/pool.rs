@@ -119,48 +119,6 @@ unsafe extern "C" fn allocate_slow(
     done(start.and_then(|start| unsafe { put(buffer, start.as_ptr().cast(), "buffer") }))
 }
 
-/// Takes `count` buffers, or none, each as hp_pool_allocate, and writes them to `buffers`,
-/// which has `count` places: all null if it fails. HP_VD_E_INVALID, too, if the pool has
-/// fewer that could do. Two threads at once cannot each keep half of what both need. With
-/// `count` 0 `buffers` may be null. Never waits; allocates memory.
-///
-/// # Safety
-///
-/// `pool` points to a pool, `buffers` to `count` places for pointers, or they are null.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn hp_pool_allocate_many(
-    pool: *const hp_pool,
-    size: usize,
-    alignment: usize,
-    count: usize,
-    buffers: *mut *mut c_void,
-) -> u32 {
-    let room = count == 0 || is_good(buffers);
-    if room {
-        // SAFETY: the caller says so.
-        (0..count).for_each(|at| unsafe { buffers.add(at).write(null_mut()) });
-    }
-    // SAFETY: the caller says so.
-    let taken = unsafe { object(pool, "pool") }
-        .and_then(here)
-        .and_then(|pool| {
-            if !room {
-                return Err(Failure::Pointer("buffers"));
-            }
-            let taken = pool.0.allocate_many(size, alignment, count);
-            taken.map(|taken| (pool, taken)).map_err(Failure::Alloc)
-        });
-    done(taken.map(|(pool, taken)| {
-        for (at, buffer) in taken.into_iter().enumerate() {
-            // It is of this pool.
-            if let Ok(start) = pool.0.into_raw(buffer) {
-                // SAFETY: the caller says so: there are no more than `count`.
-                unsafe { buffers.add(at).write(start.as_ptr().cast()) };
-            }
-        }
-    }))
-}
-
 /// Takes back a buffer that was allocated for `size` bytes.
 ///
 /// # Safety

@@ -105,15 +105,21 @@ pub unsafe extern "C" fn hp_pool_allocate_deadline(
     // SAFETY: the caller says so.
     unsafe {
         taking(pool, buffer, |pool| {
-            let left = Duration::from_nanos(deadline.saturating_sub(monotonic()));
-            // The clock of both is the same. (In five hundred years' time.)
-            let taken = match Instant::now().checked_add(left) {
-                Some(deadline) => pool.allocate_deadline(size, alignment, deadline),
-                None => pool.allocate_timeout(size, alignment, left),
+            let taken = match instant(deadline) {
+                Ok(deadline) => pool.allocate_deadline(size, alignment, deadline),
+                Err(left) => pool.allocate_timeout(size, alignment, left),
             };
             taken.map_err(Failure::Alloc)
         })
     }
+}
+
+/// The instant `deadline`, in nanoseconds on CLOCK_MONOTONIC; or how long it is until then,
+/// if that cannot be named.
+pub(crate) fn instant(deadline: u64) -> Result<Instant, Duration> {
+    let left = Duration::from_nanos(deadline.saturating_sub(monotonic()));
+    // The clock of both is the same. (In five hundred years' time.)
+    Instant::now().checked_add(left).ok_or(left)
 }
 
 /// CLOCK_MONOTONIC in nanoseconds.

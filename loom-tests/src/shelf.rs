@@ -78,10 +78,20 @@ impl<C: CpuCaches> Shelf<C> {
     ///
     /// If there is no place.
     pub fn stand(&self, task: bool) -> Wait {
+        self.stand_for(1, task)
+    }
+
+    /// Stands in line for `count` buffers.
+    ///
+    /// # Panics
+    ///
+    /// If there is no place.
+    pub fn stand_for(&self, count: usize, task: bool) -> Wait {
         let request = Request {
             size: SIZE,
             alignment: SIZE,
             reach: SIZE,
+            count,
             ..Request::default()
         };
         let wait = self.lists.begin_wait(request, task);
@@ -118,6 +128,14 @@ impl<C: CpuCaches> Shelf<C> {
         let (_, index) = self.lists.end_wait(wait)?;
         self.buffers.take(index);
         Some(index)
+    }
+
+    /// Ends `wait`, which is for several.
+    pub fn end_for_several(&self, wait: Wait) -> Option<Vec<Index>> {
+        let taken = self.lists.end_wait_for_several(wait)?;
+        let taken: Vec<Index> = taken.into_iter().map(|(_, index)| index).collect();
+        taken.iter().for_each(|&index| self.buffers.take(index));
+        Some(taken)
     }
 
     /// Asserts, when all other threads have ended, that the lists count what

@@ -163,7 +163,7 @@ impl Classes {
     }
 
     /// Every class that was ever defined, and maybe some that are about to be.
-    pub fn ids(&self) -> impl Iterator<Item = ClassId> + use<> {
+    pub fn ids(&self) -> impl Iterator<Item = ClassId> + Clone + use<> {
         // Acquire: see `defined`.
         (0..self.defined.load(Ordering::Acquire)).filter_map(ClassId::new)
     }

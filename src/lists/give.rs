@@ -78,7 +78,7 @@ impl<C: CpuCaches> FreeLists<C> {
         // that was called does, and attends to the others.
         let enough = called.threads() >= self.callers
             || called.threads() == called.all() && called.all() > free;
-        if !enough {
+        if !enough || self.line.is_collecting() {
             return Some(self.line.is_strict() || service.is_due());
         }
         ((head.tag() >> 1).is_multiple_of(LOOKS) && service.is_due()).then_some(true)
@@ -91,20 +91,16 @@ impl<C: CpuCaches> FreeLists<C> {
         if !self.home.visit() {
             return self.give_late(1);
         }
-        let line = self.classes().line(class);
-        let handed = if due {
-            self.line.hand_over(line, index)
-        } else {
-            self.line.hand_to_task(line, index)
-        };
-        match handed {
-            Some(wake) => drop(wake),
-            None => {
+        let mut owed = Owed::default();
+        Self::owe(class, &mut owed);
+        match self.serve(class, index, due, &mut owed) {
+            Ok(wake) => drop(wake),
+            Err(index) => {
                 let own = self.loose(class).own(self.caches.current());
                 own.force(&self.tables.records, index);
             }
         }
-        fault!(NoServe, (), self.attend(class));
+        self.settle(owed);
         self.leave()
     }
 

@@ -17,6 +17,7 @@
 //!     │                    steal, or one from the depot
 //!     ├─▶ loose: its class is shared (`regime`), or its processor's cache could
 //!     │          not be used just then
+//!     ├─▶ kept for somebody who waits for several, and taken still (`collect`)
 //!     └─▶ late (its push met a closed list) ─▶ `Home`
 //! ```
 //!
@@ -59,6 +60,7 @@
 //! both if they move behind its back.
 
 mod adapt;
+mod collect;
 mod give;
 mod ledger;
 mod marks;

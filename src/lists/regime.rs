@@ -177,7 +177,7 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Moves what is in the caches of a class, which the caller has shut, to the loose
     /// list.
-    fn drain(&self, class: ClassId, owed: &mut Owed) {
+    pub(super) fn drain(&self, class: ClassId, owed: &mut Owed) {
         let quiet = || self.is_shared(class);
         for cpu in 0..self.caches.cpus() {
             if fault!(NoSteal, cpu != self.caches.current(), false) {

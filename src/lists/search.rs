@@ -63,16 +63,16 @@ pub(super) enum Others {
 
 /// The announcement of somebody who may hold buffers of several classes. Ends when
 /// dropped.
-struct Announced<'a, C: CpuCaches> {
+pub(super) struct Announced<'a, C: CpuCaches, I: Iterator<Item = ClassId> + Clone> {
     lists: &'a FreeLists<C>,
     cpu: usize,
-    classes: &'a [ClassId],
+    classes: I,
 }
 
-impl<'a, C: CpuCaches> Announced<'a, C> {
-    fn begin(lists: &'a FreeLists<C>, classes: &'a [ClassId]) -> Self {
+impl<'a, C: CpuCaches, I: Iterator<Item = ClassId> + Clone> Announced<'a, C, I> {
+    pub(super) fn begin(lists: &'a FreeLists<C>, classes: I) -> Self {
         let cpu = lists.caches.current();
-        for &class in classes {
+        for class in classes.clone() {
             std::mem::forget(Carry::begin(lists.ledger(cpu, class)));
         }
         Self {
@@ -83,9 +83,9 @@ impl<'a, C: CpuCaches> Announced<'a, C> {
     }
 }
 
-impl<C: CpuCaches> Drop for Announced<'_, C> {
+impl<C: CpuCaches, I: Iterator<Item = ClassId> + Clone> Drop for Announced<'_, C, I> {
     fn drop(&mut self) {
-        for &class in self.classes {
+        for class in self.classes.clone() {
             Carry::end(self.lists.ledger(self.cpu, class));
         }
     }
@@ -185,7 +185,7 @@ impl<C: CpuCaches> FreeLists<C> {
             let is_first = self.begin_to_gather();
             let mut owed = Owed::default();
             let mut wake = None;
-            let announced = Announced::begin(self, ladder);
+            let announced = Announced::begin(self, ladder.iter().copied());
             let gathered = self.gather(ladder, many, is_first, &mut owed, &mut wake);
             fault!(WakeEarly, drop(wake.take()), ());
             drop(announced);
@@ -254,27 +254,39 @@ impl<C: CpuCaches> FreeLists<C> {
             };
             let others = match sought {
                 Ok((class, index)) => {
-                    *wake = self.for_the_line(class, index);
-                    if wake.is_none() {
-                        held.push((class, index));
-                        continue;
+                    match self.for_the_line(class, index, owed) {
+                        Ok(woken) => *wake = woken,
+                        Err(index) => {
+                            held.push((class, index));
+                            continue;
+                        }
                     }
                     Others::Waiting
                 }
                 Err(others) => others,
             };
-            for &class in ladder {
-                let of_class = held.iter().filter(|taken| taken.0 == class);
-                let indices: Vec<Index> = of_class.map(|taken| taken.1).collect();
-                // Our caller holds a handle, and what we hold is announced.
-                self.put_down(class, self.depot(class), &indices, owed);
-            }
+            self.put_down_all(ladder, &held, owed);
             return Err(others);
         }
         for &(class, _) in &held {
             self.note_climb(ladder, class);
         }
         Ok(held)
+    }
+
+    /// Puts back what somebody `held` of the classes on `ladder`, and announced. The caller
+    /// holds a handle.
+    pub(super) fn put_down_all(
+        &self,
+        ladder: &[ClassId],
+        held: &[(ClassId, Index)],
+        owed: &mut Owed,
+    ) {
+        for &class in ladder {
+            let of_class = held.iter().filter(|taken| taken.0 == class);
+            let indices: Vec<Index> = of_class.map(|taken| taken.1).collect();
+            self.put_down(class, self.depot(class), &indices, owed);
+        }
     }
 
     /// Looks once through the classes on `ladder`. `None` proves nothing.
@@ -299,6 +311,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let mut changing = 0;
         // To share a class changes its lists: where the kernel refuses it, once is enough.
         let mut refused = false;
+        self.see_to_the_inheritance(owed);
         loop {
             let mut seen = Evidence::default();
             for &class in ladder {

@@ -62,15 +62,16 @@
 //! have to wait for a processor, with the buffer in its hands, a task that was handed one
 //! waits where it waited before, in its executor.
 //!
+//! Somebody who waits for several is not called: his collection begins (`collect`). While he
+//! collects, whoever attends moves what is free onto his chain, and calls nobody for it.
+//!
 //! In a line of strict order every buffer that comes back is handed to who came first,
 //! and a request that finds one while somebody waits hands it on.
 
 use super::FreeLists;
-use super::ledger::Carry;
 use super::streams::{Ended, Found};
 use crate::cache::CpuCaches;
 use crate::class::{ClassId, Ladder};
-use crate::loose::Popped;
 use crate::sync::fault;
 use crate::sys::fork;
 use crate::wait::{By, Line, Request, Seat, Turn, Wake};
@@ -107,6 +108,10 @@ impl Wait {
     /// was shared, so that the waiter must look again from time to time.
     pub fn is_sure(&self) -> bool {
         self.sure
+    }
+
+    pub(super) fn set_sure(&mut self, sure: bool) {
+        self.sure = sure;
     }
 }
 
@@ -152,8 +157,12 @@ impl<C: CpuCaches> FreeLists<C> {
         if wait.seat.request().stream != 0 {
             return self.look_of(wait);
         }
+        if wait.seat.request().is_for_several() {
+            return self.look_for_several(wait, ladder);
+        }
         let classes = ladder.classes();
         let mut owed = Owed::default();
+        self.see_to_the_inheritance(&mut owed);
         match self.line.turn(&wait.seat) {
             Turn::Given(..) | Turn::Aborted => return,
             Turn::Called(class) => {
@@ -215,9 +224,9 @@ impl<C: CpuCaches> FreeLists<C> {
     /// In a line of strict order: hands a buffer that the caller found to the first who
     /// waits, or puts it back.
     fn pass_on(&self, class: ClassId, index: Index, owed: &mut Owed) {
-        match self.line.hand_over(self.classes().line(class), index) {
-            Some(wake) => drop(wake),
-            None => self.put_loose(class, index, owed),
+        match self.serve(class, index, true, owed) {
+            Ok(wake) => drop(wake),
+            Err(index) => self.put_loose(class, index, owed),
         }
     }
 
@@ -257,19 +266,21 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Attends to every class that is owed that. The caller announces nothing, and holds
     /// a handle.
-    pub(super) fn settle(&self, owed: Owed) {
-        let mut classes = owed.0;
-        while classes != 0 {
-            if let Some(class) = ClassId::new(classes.trailing_zeros() as usize) {
-                fault!(NoServe, (), self.attend(class));
+    pub(super) fn settle(&self, mut owed: Owed) {
+        while owed.0 != 0 {
+            let class = ClassId::new(owed.0.trailing_zeros() as usize);
+            // What comes to be owed meanwhile is added.
+            owed.0 &= owed.0 - 1;
+            if let Some(class) = class {
+                fault!(NoServe, (), self.attend(class, &mut owed));
             }
-            classes &= classes - 1;
         }
     }
 
     /// Calls those who wait for `class`, as many as there are buffers in its loose list,
-    /// or opens that if nobody does. The caller announces nothing, and holds a handle.
-    pub(super) fn attend(&self, class: ClassId) {
+    /// or moves them to whoever collects, or opens the list if nobody waits. The caller
+    /// announces nothing, and holds a handle.
+    fn attend(&self, class: ClassId, owed: &mut Owed) {
         let (loose, records) = (self.loose(class), &self.tables.records);
         let line = self.classes().line(class);
         loop {
@@ -278,49 +289,32 @@ impl<C: CpuCaches> FreeLists<C> {
                 return;
             }
             if self.line.is_strict() {
-                if self.hand_on(class) {
+                // To the next in turn.
+                if self.move_one(class, |index| self.serve(class, index, true, owed)) {
                     continue;
                 }
                 loose.unshut(self.caches.cpus(), || !self.line.is_wanted(line));
                 // The buffer was in our hand: who came meanwhile has looked in vain.
-                if fault!(HandOnce, true, !self.line.is_wanted(line)) {
+                if fault!(HandOnce, true, !self.line.is_wanted_now(line)) {
                     return;
                 }
+                continue;
+            }
+            if self.collect_one(class, owed) {
                 continue;
             }
             let called = self.line.service(class).called();
             if called.all() >= seen.free || called.threads() >= self.callers {
                 return;
             }
-            match self.line.call(line) {
-                Some(wake) => drop(wake),
-                None => break,
+            if !self.call_next(class, owed) {
+                break;
             }
         }
         // SeqCst is not needed: see the module for the two cases.
         loose.unshut(self.caches.cpus(), || {
             fault!(UnshutAnyway, true, !self.line.is_wanted(line))
         });
-    }
-
-    /// Hands a buffer of the loose list to the next in turn. False: there is nobody.
-    fn hand_on(&self, class: ClassId) -> bool {
-        let (loose, records) = (self.loose(class), &self.tables.records);
-        let (cpu, cpus) = (self.caches.current(), self.caches.cpus());
-        let carry = Carry::begin(self.ledger(cpu, class));
-        let index = match loose.pop(records, cpu, cpus, &mut || {}) {
-            Popped::Own(index, _) | Popped::Moved(index, _) => index,
-            Popped::Empty(_) => return true,
-        };
-        let left = loose.left_below(records, index);
-        let Some(wake) = self.line.hand_over(self.classes().line(class), index) else {
-            loose.own(cpu).force(records, index);
-            return false;
-        };
-        self.note_left(class, left);
-        drop(carry);
-        drop(wake);
-        true
     }
 
     /// Puts a buffer that the caller holds where requests find it, and says so in `owed`
@@ -340,15 +334,26 @@ impl<C: CpuCaches> FreeLists<C> {
     /// In a line of strict order: whether a buffer of `class` that the caller found went
     /// to somebody who waits. The caller announces nothing.
     pub(super) fn goes_to_the_line(&self, class: ClassId, index: Index) -> bool {
-        self.for_the_line(class, index).is_some()
+        let mut owed = Owed::default();
+        let went = self.for_the_line(class, index, &mut owed).is_ok();
+        self.settle(owed);
+        went
     }
 
-    /// As above; gives who is to be woken.
-    pub(super) fn for_the_line(&self, class: ClassId, index: Index) -> Option<Wake<'_>> {
+    /// As above; gives who is to be woken, or the buffer.
+    pub(super) fn for_the_line(
+        &self,
+        class: ClassId,
+        index: Index,
+        owed: &mut Owed,
+    ) -> Result<Option<Wake<'_>>, Index> {
         if !self.line.is_strict() {
-            return None;
+            return Err(index);
         }
-        let line = self.classes().line(class);
-        fault!(NoPrecedence, None, self.line.hand_over(line, index))
+        fault!(
+            NoPrecedence,
+            Err(index),
+            self.serve(class, index, true, owed)
+        )
     }
 }

@@ -115,26 +115,6 @@ impl Class {
         Ok(Buffer::new(taken, self.size))
     }
 
-    /// Takes `count` buffers of [`size`](Self::size) bytes, or none: see
-    /// [`Pool::allocate_many`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Pool::allocate_many`].
-    ///
-    /// ```
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
-    /// let class = pool.class(4096, 4096)?;
-    /// let buffers = class.allocate_many(3)?;
-    /// assert!(class.allocate_many(2).is_err());
-    /// assert_eq!(class.available(), 1);
-    /// # Ok(()) }
-    /// ```
-    pub fn allocate_many(&self, count: usize) -> Result<Vec<Buffer>, AllocError> {
-        self.handle.allocate_many(self.size, self.alignment, count)
-    }
-
     /// How many buffers one caller could take now; see
     /// [`Pool::available`](crate::Pool::available).
     ///

@@ -16,11 +16,14 @@
 mod builder;
 mod cancel;
 mod class;
+mod many;
 mod raw;
 mod shared;
 mod stream;
 #[cfg(feature = "async")]
 mod task;
+#[cfg(feature = "async")]
+mod task_many;
 mod wait;
 
 pub use builder::Builder;
@@ -30,6 +33,8 @@ pub use class::Class;
 pub use stream::{Stream, StreamBuilder, StreamError};
 #[cfg(feature = "async")]
 pub use task::Allocate;
+#[cfg(feature = "async")]
+pub use task_many::AllocateMany;
 
 use crate::arena::{Arena, Memory, Pages, Segment};
 use crate::buffer::Buffer;
@@ -229,18 +234,6 @@ impl Handle {
         // SAFETY: the pool lives at least as long as this handle.
         unsafe { self.0.as_ref() }
     }
-
-    fn allocate_many(
-        &self,
-        size: usize,
-        alignment: usize,
-        count: usize,
-    ) -> Result<Vec<Buffer>, AllocError> {
-        let taken = self.shared().catalog.take_many(size, alignment, count);
-        let taken = taken.inspect_err(|error| self.note_refusal(error))?;
-        let taken = taken.into_iter();
-        Ok(taken.map(|taken| Buffer::new(taken, size)).collect())
-    }
 }
 
 impl Clone for Handle {
@@ -350,36 +343,6 @@ impl Pool {
             None => catalog.take_slow(size, alignment)?,
         };
         Ok(Buffer::new(taken, size))
-    }
-
-    /// Takes `count` buffers, or none. As [`allocate`](Self::allocate), except
-    /// that the list of them is allocated.
-    ///
-    /// Two callers that compete for the same buffers cannot each keep half of
-    /// what both need: one of them gives back what it has. No buffers are asked
-    /// for with a `count` of 0, and none are given.
-    ///
-    /// # Errors
-    ///
-    /// As [`allocate`](Self::allocate), and [`AllocError::NeverEnough`] if
-    /// `count` is more than there are.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
-    /// let buffers = pool.allocate_many(4096, 4096, 3)?;
-    /// assert_eq!(buffers.len(), 3);
-    /// assert!(pool.allocate_many(4096, 4096, 2).is_err());
-    /// assert_eq!(pool.available(4096, 4096), 1);
-    /// # Ok(()) }
-    /// ```
-    pub fn allocate_many(
-        &self,
-        size: usize,
-        alignment: usize,
-        count: usize,
-    ) -> Result<Vec<Buffer>, AllocError> {
-        self.handle.allocate_many(size, alignment, count)
     }
 
     /// The class that serves `size` bytes at `alignment`, resolved once: the

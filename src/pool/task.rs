@@ -2,7 +2,7 @@
 //!
 //! Owns: the polling of a waiter. Uses: `wait`. Used by: callers.
 
-use super::wait::{Begun, Next, Waiter};
+use super::wait::{Begun, Waiter};
 use super::{Class, Handle, Pool, Stream};
 use crate::buffer::Buffer;
 use crate::error::AllocError;
@@ -80,14 +80,7 @@ impl Allocate {
         let State::Waiting(waiter, _) = &mut self.state else {
             return Ok(None);
         };
-        waiter.register(cx.waker());
-        match waiter.advance(None)? {
-            Next::Buffer(buffer) => return Ok(Some(buffer)),
-            Next::Sleep if waiter.is_sure() => {}
-            // Nobody may wake it: it is polled again and again.
-            Next::Sleep => cx.waker().wake_by_ref(),
-        }
-        Ok(None)
+        waiter.poll(cx)
     }
 }
 

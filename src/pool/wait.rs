@@ -1,7 +1,7 @@
 //! Requests that wait for a buffer.
 //!
 //! Owns: how a thread sleeps until a buffer is handed over. Uses: the pool's
-//! shared part. Used by: callers, `task`.
+//! shared part. Used by: callers, `many`, `task`.
 //!
 //! ```text
 //!   try ──▶ look a while ──▶ stand in line ──▶ look ──▶ sleep ─┐
@@ -11,12 +11,15 @@
 //! ```
 
 use super::{Class, Handle, Pool};
+use crate::arena::Segment;
 use crate::buffer::Buffer;
-use crate::catalog::Taken;
+use crate::cache::Kind;
+use crate::catalog::{Catalog, Taken};
 use crate::error::AllocError;
 use crate::lists::Wait;
 use crate::sys::clock;
 use crate::wait::{Cancel, Line, Outcome, Turn};
+use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 /// How long a thread sleeps that cannot be sure to be woken (`Wait::is_sure`)
@@ -26,15 +29,32 @@ const UNSURE: Duration = Duration::from_millis(1);
 /// or ended, between giving it a buffer and waking it.
 const SURE: Duration = Duration::from_millis(100);
 
+/// What somebody waits for: one buffer, or several.
+pub trait Goods: Sized {
+    /// Ends a wait, and gives what came, of `size` bytes each.
+    fn receive(catalog: &Stock, wait: Wait, size: usize) -> Option<Self>;
+}
+
+/// What a pool has.
+pub type Stock = Catalog<Segment, Kind>;
+
+impl Goods for Buffer {
+    fn receive(catalog: &Stock, wait: Wait, size: usize) -> Option<Self> {
+        let (line, index) = catalog.lists().end_wait(wait)?;
+        Some(Self::new(Taken { line, index }, size))
+    }
+}
+
 /// Someone who waits. Dropped before the end, it leaves the line, and what it was
 /// given goes to somebody else.
-pub struct Waiter {
+pub struct Waiter<G: Goods = Buffer> {
     handle: Handle,
     size: usize,
     /// Until it ends.
     wait: Option<Wait>,
     /// When it began, in nanoseconds.
     since: u64,
+    goods: PhantomData<fn() -> G>,
 }
 
 /// How long somebody would wait.
@@ -58,19 +78,19 @@ impl Limit {
 }
 
 /// What a waiter is to do next.
-pub enum Next {
+pub enum Next<G = Buffer> {
     /// Take this.
-    Buffer(Buffer),
+    Buffer(G),
     /// Sleep, until it is woken.
     Sleep,
 }
 
 /// How a request begins that would wait.
-pub enum Begun {
+pub enum Begun<G: Goods = Buffer> {
     /// It need not.
-    Buffer(Buffer),
+    Buffer(G),
     /// It stands in line; `advance` is next.
-    Waiter(Waiter),
+    Waiter(Waiter<G>),
 }
 
 impl Handle {
@@ -113,25 +133,38 @@ impl Handle {
                 return Ok(Begun::Buffer(Buffer::new(catalog.taken(taken), size)));
             }
         }
-        let wait = catalog.begin_wait(size, alignment, task)?;
-        Ok(Begun::Waiter(self.waiter(wait, size)))
+        Ok(Begun::Waiter(self.stand(size, alignment, 1, task)?))
+    }
+
+    /// Stands in line for `count` buffers.
+    pub(super) fn stand<G: Goods>(
+        &self,
+        size: usize,
+        alignment: usize,
+        count: usize,
+        task: bool,
+    ) -> Result<Waiter<G>, AllocError> {
+        let catalog = &self.shared().catalog;
+        let wait = catalog.begin_wait(size, alignment, count, task)?;
+        Ok(self.waiter(wait, size))
     }
 
     /// Who has begun to `wait` for `size` bytes.
-    pub(super) fn waiter(&self, wait: Wait, size: usize) -> Waiter {
+    pub(super) fn waiter<G: Goods>(&self, wait: Wait, size: usize) -> Waiter<G> {
         Waiter {
             handle: self.clone(),
             size,
             wait: Some(wait),
             since: clock::now(),
+            goods: PhantomData,
         }
     }
 }
 
-impl Waiter {
+impl<G: Goods> Waiter<G> {
     /// Gets on as far as is possible without sleeping. Whatever would wake it is
     /// set up before. It ends if `cancel` says so, which its place is marked with.
-    pub fn advance(&mut self, cancel: Option<&Cancel>) -> Result<Next, AllocError> {
+    pub fn advance(&mut self, cancel: Option<&Cancel>) -> Result<Next<G>, AllocError> {
         let catalog = &self.handle.shared().catalog;
         let line = catalog.lists().line();
         let Some(wait) = &mut self.wait else {
@@ -162,7 +195,7 @@ impl Waiter {
     }
 
     /// Leaves the line, with what came meanwhile, or in vain because of `outcome`.
-    fn end(&mut self, outcome: Outcome) -> Option<Buffer> {
+    fn end(&mut self, outcome: Outcome) -> Option<G> {
         let wait = self.wait.take()?;
         let catalog = &self.handle.shared().catalog;
         let lists = catalog.lists();
@@ -173,8 +206,7 @@ impl Waiter {
         }
         let waited = clock::now().saturating_sub(self.since);
         lists.line().note_ended(wait.seat(), outcome, waited);
-        let (line, index) = lists.end_wait(wait)?;
-        Some(Buffer::new(Taken { line, index }, self.size))
+        G::receive(catalog, wait, self.size)
     }
 
     /// How often the bell rang for which a thread listens.
@@ -199,11 +231,11 @@ impl Waiter {
 
     /// Waits until `deadline`, for ever without one, or until `cancel` says that it is to
     /// end. `None`: the deadline has passed.
-    pub fn block(
+    pub(super) fn block(
         mut self,
         deadline: Option<Instant>,
         cancel: Option<&Cancel>,
-    ) -> Result<Option<Buffer>, AllocError> {
+    ) -> Result<Option<G>, AllocError> {
         if let (Some(wait), Some(cancel)) = (&self.wait, cancel) {
             self.handle.line().mark(wait.seat(), cancel);
         }
@@ -223,30 +255,33 @@ impl Waiter {
 }
 
 #[cfg(feature = "async")]
-impl Waiter {
-    /// Has the task woken by `waker`. `advance` is next.
-    pub fn register(&self, waker: &std::task::Waker) {
+impl<G: Goods> Waiter<G> {
+    /// Gets on as far as is possible for a task, which is woken for the rest. `None`: that is
+    /// to come.
+    pub fn poll(&mut self, cx: &mut std::task::Context<'_>) -> Result<Option<G>, AllocError> {
         if let Some(wait) = &self.wait {
-            self.handle.line().register(wait.seat(), waker);
+            self.handle.line().register(wait.seat(), cx.waker());
         }
+        match self.advance(None)? {
+            Next::Buffer(goods) => return Ok(Some(goods)),
+            Next::Sleep if self.wait.as_ref().is_none_or(Wait::is_sure) => {}
+            // Nobody may wake it: it is polled again and again.
+            Next::Sleep => cx.waker().wake_by_ref(),
+        }
+        Ok(None)
     }
 
     /// Whoever waits is told `error`. For statistics.
     pub fn note_refusal(&self, error: &AllocError) {
         self.handle.note_refusal(error);
     }
-
-    /// Whether it will be woken.
-    pub fn is_sure(&self) -> bool {
-        self.wait.as_ref().is_none_or(Wait::is_sure)
-    }
 }
 
-fn has_passed(deadline: Instant) -> bool {
+pub(super) fn has_passed(deadline: Instant) -> bool {
     deadline <= Instant::now()
 }
 
-impl Drop for Waiter {
+impl<G: Goods> Drop for Waiter<G> {
     fn drop(&mut self) {
         // A buffer that came meanwhile is dropped, and goes to the next in line.
         drop(self.end(Outcome::Cancelled));

@@ -333,6 +333,12 @@ pub enum Fault {
     ForgetCall,
     /// The list of a stream that has ended is opened.
     ReopenEnded,
+    /// Somebody collects although somebody else does.
+    TwoCollect,
+    /// A buffer is kept for somebody who has given up.
+    KeepAnyway,
+    /// Whoever ends a collection does not see to those who wait for other classes.
+    EndUnseen,
 }
 
 impl Fault {
@@ -406,6 +412,9 @@ impl Fault {
         Self::KeepClaim,
         Self::ForgetCall,
         Self::ReopenEnded,
+        Self::TwoCollect,
+        Self::KeepAnyway,
+        Self::EndUnseen,
     ];
 }
 

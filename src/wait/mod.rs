@@ -1,8 +1,8 @@
 //! The line of those who wait for a buffer.
 //!
 //! Owns: the places in the line, whose turn it is, and the waking. Uses: `sync`,
-//! `sys`, `table`, `word`, `class`. Used by: `lists`, which says when somebody is to
-//! be called or served (`lists::waiting` has the protocol).
+//! `sys`, `table`, `record`, `chain`, `word`, `class`. Used by: `lists`, which says when
+//! somebody is to be called or served (`lists::waiting` has the protocol).
 //!
 //! # A place
 //!
@@ -21,7 +21,7 @@
 //! (For those who wait for their own stream there are two more, `stream`.)
 //!
 //! Each arrow is one compare-and-swap of the place's word, or a store by the only
-//! thread that may make it. A *call* wakes whoever waits: a buffer is free, and it may
+//! thread that may make it. (Who waits for several is not called: see `collector`.) A *call* wakes whoever waits: a buffer is free, and it may
 //! take it if nobody else is faster. A *hand-over* makes a buffer its own at that
 //! instant; a waiter that would rather leave finds the buffer there instead. So neither
 //! a buffer nor a wake-up is ever lost, whatever ends the wait. No two waits have the
@@ -51,234 +51,45 @@
 //! count of forks, and those of another count are nobody's.
 
 mod cancel;
+mod collector;
 mod ending;
 mod occupied;
+mod place;
 mod service;
 mod stream;
 mod tally;
+mod wake;
 mod waker;
 
 pub use cancel::Cancel;
+pub use collector::{Hand, Kept};
+pub use place::{By, Left, Request, Seat, Turn};
 pub use service::{Served, Service};
 pub use stream::Lacking;
 pub use tally::{BINS, Outcome, Tally};
+pub use wake::Wake;
 
 use crate::class::{ClassId, Line as Class, MAX_CLASSES};
-#[cfg(hugepool_loom)]
-use crate::sync::announces_nothing;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fault, fence, shield};
+use crate::sync::{AtomicU64, Ordering, fault, fence, shield};
 use crate::sys::bell::Bell;
 use crate::sys::fork;
-use crate::table::{Table, Zeroed};
+use crate::table::Table;
 use crate::word::{Index, Standing};
+use collector::Collecting;
 use crossbeam_utils::CachePadded;
 use occupied::Occupied;
+use place::Place;
 use std::io;
 #[cfg(any(feature = "async", hugepool_loom))]
 use std::task::Waker;
 use tally::Tallies;
-use waker::WakerCell;
 
 /// How many can wait at once.
 pub const MAX_WAITERS: usize = if cfg!(hugepool_loom) { 3 } else { 1 << 16 };
 
-/// What somebody waits for: a buffer of any class that serves the request and is
-/// no larger than `reach`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Request {
-    /// Bytes.
-    pub size: usize,
-    /// Bytes, a power of two.
-    pub alignment: usize,
-    /// The largest buffer it may have, in bytes. Of a stream, which has buffers of one
-    /// class: the number of that class, counted from 1; 0 while it waits for its stream
-    /// alone.
-    pub reach: usize,
-    /// The number of its stream's quota, counted from 1; 0: it is of no stream.
-    pub stream: u32,
-}
-
-impl Request {
-    /// Whether a buffer of `class` will do.
-    pub fn accepts(&self, class: &Class) -> bool {
-        match self.stream {
-            0 => {
-                (self.size..=self.reach).contains(&class.size())
-                    && self.alignment <= class.alignment()
-            }
-            _ => self.reach == class.id().index() + 1,
-        }
-    }
-}
-
-/// A place in the line: one cache line.
-#[derive(Default)]
-#[repr(C, align(64))]
-struct Place {
-    /// A `Standing`. See the module for who changes it. `stand` and `hand_over`
-    /// release; everybody acquires.
-    standing: AtomicU64,
-    /// A `Request`. Written by the place's owner: before it waits, and published
-    /// by `standing`; or, the reach, while it waits, and published by the fence
-    /// or the shutting of a list that follows. Release and Acquire all the same: a
-    /// thread that reads what a later owner wrote then sees that `standing` has
-    /// changed since (`takers`).
-    size: AtomicU64,
-    /// {stream: 32, alignment: 32}
-    alignment: AtomicU64,
-    reach: AtomicU64,
-    /// How a thread is woken.
-    bell: Bell,
-    /// Who may end this wait alone; 0: nobody. See `cancel`.
-    mark: AtomicU32,
-    /// How a task is woken.
-    waker: WakerCell,
-}
-
-// SAFETY: integer and pointer atomics alone; all-zero bytes are a vacant place.
-unsafe impl Zeroed for Place {}
-
-impl Place {
-    fn request(&self) -> Request {
-        let read = |field: &AtomicU64| field.load(Ordering::Acquire) as usize;
-        let (size, alignment) = (read(&self.size), read(&self.alignment) as u64);
-        Request {
-            size,
-            alignment: alignment as u32 as usize,
-            reach: read(&self.reach),
-            stream: (alignment >> 32) as u32,
-        }
-    }
-
-    fn ask_for(&self, request: Request) {
-        let write = |field: &AtomicU64, value| field.store(value as u64, Ordering::Release);
-        write(&self.size, request.size);
-        // No class has an alignment that needs more bits.
-        let alignment = request.alignment as u64 | u64::from(request.stream) << 32;
-        write(&self.alignment, alignment as usize);
-        write(&self.reach, request.reach);
-    }
-
-    fn standing(&self) -> Standing {
-        Standing::from_word(self.standing.load(Ordering::Acquire))
-    }
-
-    /// Moves on from `old` if that still stands there.
-    fn advance(&self, old: Standing, new: Standing) -> bool {
-        // AcqRel: see `standing`.
-        self.standing
-            .compare_exchange(old.word(), new.word(), Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
-    }
-}
-
-/// A place that somebody holds. Whoever has it must `leave`.
-#[derive(Debug)]
-#[must_use = "a place that nobody leaves is lost, and what it is given with it"]
-pub struct Seat {
-    id: u32,
-    ticket: u64,
-    task: bool,
-    request: Request,
-}
-
-impl Seat {
-    /// What is waited for.
-    pub fn request(&self) -> Request {
-        self.request
-    }
-
-    /// Whether by a task.
-    pub fn is_task(&self) -> bool {
-        self.task
-    }
-
-    fn waiting(&self) -> Standing {
-        let (ticket, task) = (self.ticket, self.task);
-        Standing::Waiting { ticket, task }
-    }
-}
-
-/// How a wait stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Turn {
-    /// It goes on.
-    Waiting,
-    /// It goes on; a buffer of this class was free.
-    Called(ClassId),
-    /// It goes on; its stream has one free, or a claim, or has given it a claim.
-    CalledByStream,
-    /// It is over, with this buffer.
-    Given(ClassId, Index),
-    /// It is over, without one.
-    Aborted,
-}
-
-/// How a wait ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Left {
-    /// The buffer that came, which is the caller's now.
-    pub given: Option<(ClassId, Index)>,
-    /// Whether that is one of its stream's own.
-    pub own: bool,
-    /// By whom it was called, for what it may not have taken: the caller sees to the
-    /// others who wait for that.
-    pub called: Option<By>,
-}
-
-/// Who called somebody.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum By {
-    /// A class, for a free buffer.
-    Class(ClassId),
-    /// His stream, for a free buffer of its own or a claim.
-    Stream,
-    /// His stream, which gave him a claim.
-    Entitled,
-}
-
-impl By {
-    fn of(standing: Standing) -> Option<Self> {
-        match standing {
-            Standing::Called {
-                class: Standing::STREAM,
-                ..
-            } => Some(Self::Stream),
-            Standing::Called { class, .. } => ClassId::new(class.into()).map(Self::Class),
-            Standing::Entitled { .. } => Some(Self::Entitled),
-            _ => None,
-        }
-    }
-}
-
-/// Somebody to be woken, and woken when this is dropped. A task is woken by somebody
-/// else's code, which may use the pool: nothing may be announced then.
-#[must_use = "dropping it runs somebody else's code"]
-pub struct Wake<'a> {
-    place: &'a Place,
-    task: bool,
-}
-
-impl Drop for Wake<'_> {
-    fn drop(&mut self) {
-        // loom's report unwinds through here; a second panic would abort.
-        if cfg!(hugepool_loom) && std::thread::panicking() || fault!(NoWake, true, false) {
-            return;
-        }
-        if !self.task {
-            self.place.bell.ring();
-            return;
-        }
-        #[cfg(hugepool_loom)]
-        assert!(
-            announces_nothing(),
-            "a waker is run by a thread that announces something"
-        );
-        // Whoever stands there by now, if that is somebody else, looks in vain.
-        if let Some(waker) = self.place.waker.take() {
-            shield(move || waker.wake());
-        }
-    }
+/// Whether somebody waits who has not been called.
+fn sleeps(standing: Standing) -> bool {
+    matches!(standing, Standing::Waiting { .. })
 }
 
 /// The line.
@@ -288,6 +99,7 @@ pub struct Line {
     /// One a class.
     services: Table<Service>,
     tallies: Tallies,
+    collecting: Collecting,
     /// The next ticket. Relaxed: the read-modify-write makes them unique.
     tickets: CachePadded<AtomicU64>,
     /// 1 once every wait is to end. Never taken back.
@@ -307,6 +119,7 @@ impl Line {
             occupied: Occupied::new()?,
             services: Table::new(MAX_CLASSES)?,
             tallies: Tallies::new()?,
+            collecting: Collecting::new()?,
             tickets: CachePadded::new(AtomicU64::new(0)),
             aborted: AtomicU64::new(0),
             strict,
@@ -354,6 +167,9 @@ impl Line {
         let id = self.occupied.take()?;
         let place = self.place(id);
         place.ask_for(request);
+        if request.is_for_several() {
+            self.open_chain(id);
+        }
         let one = fault!(SameTicket, 0, 1);
         let ticket = self.tickets.fetch_add(one, Ordering::Relaxed) & !FORKS | Self::stamp();
         let ticket = ticket & Standing::MAX_TICKET;
@@ -398,21 +214,30 @@ impl Line {
     }
 
     /// The next in turn behind place `hand` whose request `fits` and who may be
-    /// `eligible`.
+    /// `eligible`, and whether he waits for several buffers. `ready`: whoever may not
+    /// collect now, since somebody else does, is passed over.
     fn next_behind(
         &self,
         hand: u32,
+        ready: bool,
         fits: impl Fn(&Request) -> bool,
         eligible: impl Fn(Standing) -> bool,
-    ) -> Option<(u32, Standing)> {
+    ) -> Option<(u32, Standing, bool)> {
         let from = match self.strict {
             true => 0,
             false => hand.wrapping_add(1) % MAX_WAITERS as u32,
         };
-        let mut takers = self.standing(from).filter(|&(id, standing)| {
-            eligible(standing) && fits(&self.place(id).request())
+        let takers = self
+            .standing(from)
+            .filter(|&(_, standing)| eligible(standing));
+        let mut takers = takers.filter_map(|(id, standing)| {
+            let place = self.place(id);
+            let request = place.request();
             // The request was that of one wait. A call in between changes none.
-            && fault!(TornRequest, true, self.place(id).standing() == standing)
+            let whole = fits(&request) && fault!(TornRequest, true, place.standing() == standing);
+            let several = request.is_for_several();
+            let passed = ready && several && !self.may_collect(id, standing);
+            (whole && !passed).then_some((id, standing, several))
         });
         if !self.strict {
             return takers.next();
@@ -423,37 +248,53 @@ impl Line {
             }
             _ => u64::MAX,
         };
-        takers.min_by_key(|&(_, standing)| ticket(standing))
+        takers.min_by_key(|&(_, standing, _)| ticket(standing))
     }
 
     /// The next in turn whom `class` could serve and who may be `eligible`.
-    fn next(&self, class: &Class, eligible: impl Fn(Standing) -> bool) -> Option<(u32, Standing)> {
+    fn next(
+        &self,
+        class: &Class,
+        ready: bool,
+        eligible: impl Fn(Standing) -> bool,
+    ) -> Option<(u32, Standing, bool)> {
         let fits = |request: &Request| request.accepts(class);
-        self.next_behind(self.service(class.id()).hand(), fits, eligible)
+        self.next_behind(self.service(class.id()).hand(), ready, fits, eligible)
     }
 
     /// Whether anybody waits whom `class` could serve, and has not been called.
     pub fn is_wanted(&self, class: &Class) -> bool {
-        let sleeps = |standing| matches!(standing, Standing::Waiting { .. });
-        self.next(class, sleeps).is_some()
+        self.next(class, false, sleeps).is_some()
+    }
+
+    /// As above, and could serve now: it may be that somebody else collects first.
+    pub fn is_wanted_now(&self, class: &Class) -> bool {
+        self.next(class, true, sleeps).is_some()
     }
 
     /// Whether anybody waits whom `class` could serve, called or not.
     pub fn is_waited_for(&self, class: &Class) -> bool {
         let waits = |standing| !matches!(standing, Standing::Entitled { .. });
-        self.next(class, waits).is_some()
+        self.next(class, false, waits).is_some()
     }
 
     /// Calls the next in turn whom `class` can serve and who has not been called:
-    /// whoever drops what this gives wakes him. `None`: there is nobody. Lock-free.
-    pub fn call(&self, class: &Class) -> Option<Wake<'_>> {
+    /// whoever drops what this gives wakes him. One who waits for several is not called: he
+    /// collects from now on. `None`: there is nobody. Lock-free.
+    pub fn call(&self, class: &Class) -> Option<Hand<'_>> {
         let service = self.service(class.id());
         loop {
-            let sleeps = |standing| matches!(standing, Standing::Waiting { .. });
-            let (id, standing) = self.next(class, sleeps)?;
+            let (id, standing, several) = self.next(class, true, sleeps)?;
             let Standing::Waiting { ticket, task } = standing else {
                 return None;
             };
+            if several {
+                if let Some(collector) = self.begin_to_collect(id, ticket) {
+                    service.move_to(id);
+                    return Some(Hand::Collects(collector));
+                }
+                continue;
+            }
             let called = Standing::Called {
                 ticket,
                 task,
@@ -465,26 +306,26 @@ impl Line {
                 if !task {
                     service.note_wake();
                 }
-                return Some(self.wake(id, task));
+                return Some(Hand::Served(self.wake(id, task)));
             }
         }
     }
 
     /// As `hand_over`, if the next in turn is a task and has not been called: to be handed
     /// a buffer costs a task no more than to be called, for it waits for no processor.
-    pub fn hand_to_task(&self, class: &Class, index: Index) -> Option<Wake<'_>> {
-        let sleeps = |standing| matches!(standing, Standing::Waiting { .. });
-        match self.next(class, sleeps)?.1 {
-            Standing::Waiting { task: true, .. } => self.hand_over(class, index),
+    pub fn hand_to_task(&self, class: &Class, index: Index) -> Option<Hand<'_>> {
+        match self.next(class, true, sleeps)? {
+            (_, Standing::Waiting { task: true, .. }, false) => self.hand_over(class, index),
             _ => None,
         }
     }
 
     /// Gives `index`, which the caller holds, to the next in turn whom `class` can
-    /// serve; whoever drops what this gives wakes him. `None`: there was nobody, and it
-    /// is still the caller's. The caller holds a handle, and looks at the class's
-    /// service afterwards. Lock-free.
-    pub fn hand_over(&self, class: &Class, index: Index) -> Option<Wake<'_>> {
+    /// serve; whoever drops what this gives wakes him. One who waits for several collects
+    /// from now on, and it is still the caller's, to be kept for him. `None`: there was
+    /// nobody, and it is still the caller's. The caller holds a handle, and looks at the
+    /// class's service afterwards. Lock-free.
+    pub fn hand_over(&self, class: &Class, index: Index) -> Option<Hand<'_>> {
         let service = self.service(class.id());
         let number = class.id().index() as u8;
         // Who has been called for another class is left to that.
@@ -494,7 +335,18 @@ impl Line {
             _ => false,
         };
         loop {
-            let (id, standing) = self.next(class, eligible)?;
+            let (id, standing, several) = self.next(class, true, eligible)?;
+            let task = match standing {
+                Standing::Waiting { ticket, .. } if several => {
+                    if let Some(collector) = self.begin_to_collect(id, ticket) {
+                        service.move_to(id);
+                        return Some(Hand::Collects(collector));
+                    }
+                    continue;
+                }
+                Standing::Waiting { task, .. } | Standing::Called { task, .. } => task,
+                _ => return None,
+            };
             let given = Standing::Given {
                 class: number,
                 index,
@@ -502,20 +354,15 @@ impl Line {
             if !self.place(id).advance(standing, given) {
                 continue;
             }
-            let task = match standing {
-                Standing::Called { task, .. } => {
-                    service.note_settled(task);
-                    task
-                }
-                Standing::Waiting { task, .. } => task,
-                _ => false,
-            };
+            if let Standing::Called { .. } = standing {
+                service.note_settled(task);
+            }
             service.move_to(id);
             service.note_hand_over();
             if !task {
                 service.note_wake();
             }
-            return Some(self.wake(id, task));
+            return Some(Hand::Served(self.wake(id, task)));
         }
     }
 
@@ -631,6 +478,7 @@ impl Line {
         Ok(self.places.resident(MAX_WAITERS)?
             + self.occupied.resident()?
             + self.services.resident(MAX_CLASSES)?
-            + self.tallies.resident()?)
+            + self.tallies.resident()?
+            + self.collecting.resident()?)
     }
 }

@@ -42,7 +42,8 @@ impl Line {
         let fits = |request: &Request| {
             request.stream == stream && (lacking == Lacking::Anything || request.reach == 0)
         };
-        self.next_behind(service.hand(), fits, eligible)
+        let (id, standing, _) = self.next_behind(service.hand(), false, fits, eligible)?;
+        Some((id, standing))
     }
 
     /// Whether anybody of `stream` waits who lacks that and has not been called.

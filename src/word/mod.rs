@@ -5,6 +5,7 @@
 //! `sync`, for the faults of broken twins. Used by: every module that shares a word.
 
 mod chunk;
+mod collector;
 mod extra;
 mod index;
 mod list;
@@ -14,6 +15,7 @@ mod slot;
 mod standing;
 
 pub use chunk::Chunk;
+pub use collector::Collector;
 pub use extra::Extra;
 pub use index::{Index, link};
 pub use list::{Batch, Head, Pile, Stack};
@@ -156,6 +158,19 @@ mod tests {
             ] {
                 prop_assert_eq!(Standing::from_word(standing.word()), standing);
             }
+        }
+
+        #[test]
+        fn a_collector_gives_back_his_place_and_knows_his_ticket(
+            place in 0u32..1 << 16, ticket in 0..=Standing::MAX_TICKET, other in 1u64..1 << 39,
+        ) {
+            let collector = Collector::new(place, ticket);
+            prop_assert_eq!(Collector::from_word(collector.word()), Some(collector));
+            prop_assert_eq!(collector.place(), place);
+            prop_assert!(collector.is_of(ticket) && !collector.is_of(ticket ^ other));
+            let forked = ticket ^ 1 << 50;
+            prop_assert!(!collector.is_of(forked) && !collector.is_kin_of(forked));
+            prop_assert!(collector.is_kin_of(ticket ^ other));
         }
 
         #[test]

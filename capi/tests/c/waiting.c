@@ -91,6 +91,42 @@ static void many(bool portable) {
     hp_pool_release(pool);
 }
 
+/* Several at once, or none, for those who wait. */
+static void many_that_wait(bool portable) {
+    hp_pool *pool = pool_of(3, portable);
+    hp_token *token;
+    void *first[2], *buffers[3] = {&pool, &pool, &pool};
+    OK(hp_token_new(pool, &token));
+    OK(hp_pool_allocate_many_timeout(pool, 4096, 4096, 2, 0xffffffff, first));
+    CHECK(first[0] != first[1] && available(pool) == 1);
+    EXPECT(hp_pool_allocate_many_timeout(pool, 4096, 4096, 2, 1, buffers), HP_VD_E_TIMEOUT);
+    CHECK(buffers[0] == NULL && buffers[1] == NULL && buffers[2] == &pool);
+    EXPECT(hp_pool_allocate_many_deadline(pool, 4096, 4096, 2, now() + 1000000, buffers),
+           HP_VD_E_TIMEOUT);
+    EXPECT(hp_pool_allocate_many_deadline(pool, 4096, 4096, 2, 0, buffers), HP_VD_E_TIMEOUT);
+    EXPECT(hp_pool_allocate_many_timeout(pool, 4096, 4096, 4, 0xffffffff, NULL),
+           HP_VD_E_INVALID);
+    CHECK(available(pool) == 1);
+    OK(hp_pool_free(pool, first[0], 4096));
+    OK(hp_pool_allocate_many_deadline(pool, 4096, 4096, 2, UINT64_MAX, buffers));
+    OK(hp_pool_free(pool, first[1], 4096));
+    EXPECT(hp_pool_allocate_many_cancellable(pool, 4096, 4096, 2, 1, token, buffers + 1),
+           HP_VD_E_TIMEOUT);
+    OK(hp_token_cancel(token));
+    EXPECT(hp_pool_allocate_many_cancellable(pool, 4096, 4096, 2, 0xffffffff, token, first),
+           HP_E_CANCELLED);
+    OK(hp_pool_allocate_many_cancellable(pool, 4096, 4096, 1, 0xffffffff, token, first));
+    EXPECT(hp_pool_allocate_many_cancellable(pool, 4096, 4096, 1, 1, NULL, first + 1),
+           HP_VD_E_INVALID);
+    OK(hp_pool_abort(pool));
+    EXPECT(hp_pool_allocate_many_timeout(pool, 4096, 4096, 2, 0xffffffff, first),
+           HP_VD_E_ABORT);
+    CHECK(first[0] == NULL && first[1] == NULL);
+    OK(hp_pool_allocate_many_timeout(pool, 4096, 4096, 0, 0, NULL));
+    hp_token_release(token);
+    hp_pool_release(pool);
+}
+
 /* A thread that waits. */
 struct waiter {
     pthread_t thread;
@@ -489,6 +525,7 @@ int main(void) {
     for (int portable = 0; portable < 2; portable++) {
         deadlines(portable);
         many(portable);
+        many_that_wait(portable);
         tokens(portable);
         events(portable);
         released(portable);

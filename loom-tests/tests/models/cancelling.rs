@@ -53,6 +53,7 @@ impl Counter {
             size: SIZE,
             alignment: SIZE,
             reach: SIZE,
+            count: 1,
             ..Request::default()
         };
         self.line.stand(request, false).expect("there is a place")

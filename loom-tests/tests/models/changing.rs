@@ -26,7 +26,7 @@ tests_of_each_kind![
 ];
 
 fn stand<C: Kind>(pool: &Pool<C>) -> Wait {
-    let begun = pool.begin_wait(SIZES[0], ALIGNMENT, false);
+    let begun = pool.begin_wait(SIZES[0], ALIGNMENT, 1, false);
     begun.expect("there is a class, and a place")
 }
 
@@ -132,7 +132,7 @@ pub fn a_wait_beside_a_trim_ends<C: Kind>() -> Model {
         let thread = spawn(move || trimmer.trim().len());
         // The trim is first, until it is interrupted.
         yield_now();
-        let begun = pool.begin_wait(SIZES[0], ALIGNMENT, false);
+        let begun = pool.begin_wait(SIZES[0], ALIGNMENT, 1, false);
         let served = begun.is_ok_and(|wait| sleep(&pool, wait).is_some());
         let gone = thread.join().unwrap();
         assert!(served || gone == 1, "the class is there");

@@ -58,6 +58,7 @@ impl Counter {
             size,
             alignment: 512,
             reach: size,
+            count: 1,
             ..Request::default()
         };
         self.line.stand(request, task).expect("there is a place")
@@ -201,6 +202,7 @@ pub fn nobody_is_seen_to_want_what_neither_of_two_owners_does() -> Model {
                 size,
                 alignment,
                 reach: SIZES[1],
+                count: 1,
                 ..Request::default()
             };
             counter

@@ -19,6 +19,7 @@
 //! | `waiting` | whoever waits is served, in order, whatever happens beside it |
 //! | `changing` | so are those who wait while classes come and go |
 //! | `streams` | a stream keeps to its share, and whoever waits for it is served |
+//! | `collecting` | so are those who wait for several at once, all or none |
 //! | `cancelling` | who cancels a wait ends it, and no other |
 //!
 //! Run with
@@ -31,6 +32,7 @@ mod append;
 mod cache;
 mod cancelling;
 mod changing;
+mod collecting;
 mod depot;
 mod exactness;
 mod growth;
@@ -53,7 +55,7 @@ use hugepool_loom_tests::Model;
 /// it does is checked by that model's own test.
 #[test]
 fn every_fault_has_a_twin() {
-    let models: [&[fn() -> Model]; 18] = [
+    let models: [&[fn() -> Model]; 19] = [
         append::MODELS,
         cache::MODELS,
         cancelling::MODELS,
@@ -64,6 +66,7 @@ fn every_fault_has_a_twin() {
         home::MODELS,
         line::MODELS,
         changing::MODELS,
+        collecting::MODELS,
         portable::MODELS,
         restartable::MODELS,
         shutting::MODELS,

@@ -30,6 +30,7 @@ impl<C: CpuCaches> FreeLists<C> {
             alignment,
             reach: 0,
             stream: number,
+            count: 1,
         };
         self.begin_wait(request, task)
     }
@@ -67,6 +68,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let quota = self.quotas.get(number);
         let class = quota.class();
         let mut owed = Owed::default();
+        self.see_to_the_inheritance(&mut owed);
         if wait.forks != fork::forks() {
             // The claims are those of a parent's wait, which `Quota` gives up.
             (wait.forks, wait.claims) = (fork::forks(), 0);

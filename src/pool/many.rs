@@ -1,0 +1,396 @@
+//! Requests for several buffers at once.
+//!
+//! Owns: their calls, those that wait and the one that does not. Uses: the pool's shared
+//! part, `wait`. Used by: callers, `task_many`.
+
+use super::wait::{Begun, Goods, Limit, Stock, has_passed};
+use super::{CancelToken, Class, Handle, Pool};
+use crate::buffer::Buffer;
+use crate::catalog::Taken;
+use crate::error::AllocError;
+use crate::lists::Wait;
+use crate::wait::Cancel;
+use std::time::{Duration, Instant};
+
+impl Goods for Vec<Buffer> {
+    fn receive(catalog: &Stock, wait: Wait, size: usize) -> Option<Self> {
+        let given = catalog.lists().end_wait_for_several(wait)?;
+        let taken = given.into_iter().map(|given| catalog.taken(given));
+        Some(taken.map(|taken| Buffer::new(taken, size)).collect())
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Order {
+    pub(super) size: usize,
+    pub(super) alignment: usize,
+    pub(super) count: usize,
+}
+
+/// The owners of buffers that were taken for `size` bytes each.
+fn owned(taken: Vec<Taken<'_>>, size: usize) -> Vec<Buffer> {
+    let taken = taken.into_iter();
+    taken.map(|taken| Buffer::new(taken, size)).collect()
+}
+
+impl Handle {
+    fn allocate_many(&self, order: Order) -> Result<Vec<Buffer>, AllocError> {
+        let Order {
+            size,
+            alignment,
+            count,
+        } = order;
+        let taken = self.shared().catalog.take_many(size, alignment, count)?;
+        Ok(owned(taken, size))
+    }
+
+    /// Takes what is asked for, or stands in line for it, as a `task` that is polled or a
+    /// thread that sleeps.
+    pub(super) fn begin_wait_for_many(
+        &self,
+        order: Order,
+        task: bool,
+    ) -> Result<Begun<Vec<Buffer>>, AllocError> {
+        let Order {
+            size,
+            alignment,
+            count,
+        } = order;
+        let catalog = &self.shared().catalog;
+        if let Some(taken) = catalog.try_take_many(size, alignment, count)? {
+            return Ok(Begun::Buffer(owned(taken, size)));
+        }
+        if self.line().is_aborted() {
+            return Err(AllocError::Aborted);
+        }
+        Ok(Begun::Waiter(self.stand(size, alignment, count, task)?))
+    }
+
+    /// As `allocate_limit`, for several.
+    fn allocate_many_limit(
+        &self,
+        order: Order,
+        limit: Limit,
+        cancel: Option<&Cancel>,
+    ) -> Result<Vec<Buffer>, AllocError> {
+        let (size, alignment) = (order.size, order.alignment);
+        let (deadline, limit) = limit.begin();
+        let timed_out = AllocError::TimedOut {
+            size,
+            alignment,
+            limit,
+        };
+        if deadline.is_some_and(has_passed) || cancel.is_some_and(Cancel::is_cancelled) {
+            // Nobody stands in line for nothing.
+            return match self.allocate_many(order) {
+                Err(AllocError::Exhausted { .. }) => Err(self.ended(cancel).unwrap_or(timed_out)),
+                other => other,
+            };
+        }
+        match self.begin_wait_for_many(order, false)? {
+            Begun::Buffer(buffers) => Ok(buffers),
+            Begun::Waiter(waiter) => waiter.block(deadline, cancel)?.ok_or(timed_out),
+        }
+    }
+
+    /// Takes what is asked for at once, and counts it if it is refused.
+    fn allocate_many_now(&self, order: Order) -> Result<Vec<Buffer>, AllocError> {
+        let taken = self.allocate_many(order);
+        taken.inspect_err(|error| self.note_refusal(error))
+    }
+
+    /// Waits up to `limit`, and counts it if it is refused.
+    fn allocate_many_waiting(&self, order: Order, limit: Limit) -> Result<Vec<Buffer>, AllocError> {
+        let taken = self.allocate_many_limit(order, limit, None);
+        taken.inspect_err(|error| self.note_refusal(error))
+    }
+
+    /// As above, or until `token` is cancelled.
+    fn allocate_many_cancellable(
+        &self,
+        order: Order,
+        limit: Duration,
+        token: &CancelToken,
+    ) -> Result<Vec<Buffer>, AllocError> {
+        let cancel = token.of(self);
+        let taken = cancel
+            .and_then(|cancel| self.allocate_many_limit(order, Limit::Within(limit), Some(cancel)));
+        taken.inspect_err(|error| self.note_refusal(error))
+    }
+}
+
+impl Pool {
+    /// Takes `count` buffers, or none. As [`allocate`](Self::allocate), except
+    /// that the list of them is allocated.
+    ///
+    /// Two callers that compete for the same buffers cannot each keep half of
+    /// what both need: one of them gives back what it has. No buffers are asked
+    /// for with a `count` of 0, and none are given. Never waits:
+    /// [`allocate_many_timeout`](Self::allocate_many_timeout) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate`](Self::allocate), and [`AllocError::NeverEnough`] if
+    /// `count` is more than there are.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+    /// let buffers = pool.allocate_many(4096, 4096, 3)?;
+    /// assert_eq!(buffers.len(), 3);
+    /// assert!(pool.allocate_many(4096, 4096, 2).is_err());
+    /// assert_eq!(pool.available(4096, 4096), 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn allocate_many(
+        &self,
+        size: usize,
+        alignment: usize,
+        count: usize,
+    ) -> Result<Vec<Buffer>, AllocError> {
+        self.handle.allocate_many_now(Order {
+            size,
+            alignment,
+            count,
+        })
+    }
+
+    /// Takes `count` buffers, or none, as [`allocate_many`](Self::allocate_many) does, and
+    /// waits up to `limit` for them if there are too few. A limit too long for the clock is
+    /// for ever.
+    ///
+    /// The call stands in the same line as those who wait for one buffer
+    /// ([`allocate_timeout`](Self::allocate_timeout)), in one place, and sleeps (`futex`).
+    /// When it is its turn, it collects: each buffer that fits and comes back is kept for it
+    /// until it has `count`, and then it is woken. Others wait behind it meanwhile. With n
+    /// others in the line it begins to collect at the (n + 1)th turn at the latest, and has
+    /// its buffers when `count` that fit have come back, or lain free, after that.
+    /// One at a time collects in a pool, so two callers never each sit on half of what
+    /// both need. What is kept for it counts as taken; if it gives up, all goes back.
+    ///
+    /// A caller that holds buffers while it waits for others may never be served, and nor may
+    /// another one: if each holds what the other waits for. Ask for all at once, or set a
+    /// limit.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`allocate_many`](Self::allocate_many) that waiting cannot cure, at once
+    /// ([`AllocError::NeverEnough`] also as soon as a trim makes it so);
+    /// [`AllocError::TimedOut`], if `limit` is zero as soon as `allocate_many` would refuse;
+    /// [`AllocError::Aborted`] after [`abort`](Self::abort);
+    /// [`AllocError::TooManyWaiters`] as for [`allocate_timeout`](Self::allocate_timeout).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use hugepool::AllocError;
+    /// use std::time::Duration;
+    ///
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 8).prefault(false).build()?;
+    /// let five = pool.allocate_many(4096, 4096, 5)?;
+    /// let refused = pool.allocate_many_timeout(4096, 4096, 5, Duration::from_millis(1));
+    /// assert!(matches!(refused, Err(AllocError::TimedOut { .. })));
+    /// assert_eq!(pool.available(4096, 4096), 3);
+    /// let waiter = {
+    ///     let pool = pool.clone();
+    ///     std::thread::spawn(move || pool.allocate_many_timeout(4096, 4096, 5, Duration::MAX))
+    /// };
+    /// drop(five); // two of them go to the waiter, who has the other three
+    /// assert_eq!(waiter.join().unwrap()?.len(), 5);
+    /// # Ok(()) }
+    /// ```
+    pub fn allocate_many_timeout(
+        &self,
+        size: usize,
+        alignment: usize,
+        count: usize,
+        limit: Duration,
+    ) -> Result<Vec<Buffer>, AllocError> {
+        let order = Order {
+            size,
+            alignment,
+            count,
+        };
+        (self.handle).allocate_many_waiting(order, Limit::Within(limit))
+    }
+
+    /// As [`allocate_many_timeout`](Self::allocate_many_timeout), waiting until `deadline`.
+    /// One in the past: buffers that are free are taken, otherwise the call fails as soon as
+    /// [`allocate_many`](Self::allocate_many) would.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate_many_timeout`](Self::allocate_many_timeout).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let deadline = Instant::now() + Duration::from_millis(1);
+    /// let buffers = pool.allocate_many_deadline(4096, 4096, 3, deadline)?;
+    /// assert!(pool.allocate_many_deadline(4096, 4096, 3, deadline).is_err());
+    /// # Ok(()) }
+    /// ```
+    pub fn allocate_many_deadline(
+        &self,
+        size: usize,
+        alignment: usize,
+        count: usize,
+        deadline: Instant,
+    ) -> Result<Vec<Buffer>, AllocError> {
+        let order = Order {
+            size,
+            alignment,
+            count,
+        };
+        (self.handle).allocate_many_waiting(order, Limit::Until(deadline))
+    }
+
+    /// As [`allocate_many_timeout`](Self::allocate_many_timeout), waiting up to `limit` or
+    /// until [`token`](Self::cancel_token) is cancelled, whichever comes first. With one that
+    /// is cancelled already, buffers that are free are taken, otherwise the call fails as
+    /// soon as [`allocate_many`](Self::allocate_many) would.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate_many_timeout`](Self::allocate_many_timeout), and
+    /// [`AllocError::Cancelled`] and [`AllocError::ForeignToken`] as for
+    /// [`allocate_cancellable`](Self::allocate_cancellable).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use hugepool::AllocError;
+    /// use std::time::Duration;
+    ///
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+    /// let token = pool.cancel_token();
+    /// token.cancel();
+    /// let limit = Duration::MAX;
+    /// let buffers = pool.allocate_many_cancellable(4096, 4096, 3, limit, &token)?;
+    /// let refused = pool.allocate_many_cancellable(4096, 4096, 3, limit, &token);
+    /// assert_eq!(refused.unwrap_err(), AllocError::Cancelled);
+    /// # Ok(()) }
+    /// ```
+    pub fn allocate_many_cancellable(
+        &self,
+        size: usize,
+        alignment: usize,
+        count: usize,
+        limit: Duration,
+        token: &CancelToken,
+    ) -> Result<Vec<Buffer>, AllocError> {
+        let order = Order {
+            size,
+            alignment,
+            count,
+        };
+        self.handle.allocate_many_cancellable(order, limit, token)
+    }
+}
+
+impl Class {
+    pub(super) fn order(&self, count: usize) -> Order {
+        Order {
+            size: self.size,
+            alignment: self.alignment,
+            count,
+        }
+    }
+
+    /// Takes `count` buffers of [`size`](Self::size) bytes, or none: see
+    /// [`Pool::allocate_many`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::allocate_many`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+    /// let class = pool.class(4096, 4096)?;
+    /// let buffers = class.allocate_many(3)?;
+    /// assert!(class.allocate_many(2).is_err());
+    /// assert_eq!(class.available(), 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn allocate_many(&self, count: usize) -> Result<Vec<Buffer>, AllocError> {
+        self.handle.allocate_many_now(self.order(count))
+    }
+
+    /// Takes `count` buffers of [`size`](Self::size) bytes, or none, and waits up to `limit`
+    /// for them: see [`Pool::allocate_many_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::allocate_many_timeout`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+    /// use std::time::Duration;
+    ///
+    /// let class = pool.class(4096, 4096)?;
+    /// let buffers = class.allocate_many_timeout(3, Duration::from_secs(1))?;
+    /// assert!(class.allocate_many_timeout(3, Duration::from_millis(1)).is_err());
+    /// # Ok(()) }
+    /// ```
+    pub fn allocate_many_timeout(
+        &self,
+        count: usize,
+        limit: Duration,
+    ) -> Result<Vec<Buffer>, AllocError> {
+        (self.handle).allocate_many_waiting(self.order(count), Limit::Within(limit))
+    }
+
+    /// As [`allocate_many_timeout`](Self::allocate_many_timeout), waiting until `deadline`:
+    /// see [`Pool::allocate_many_deadline`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::allocate_many_timeout`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let class = pool.class(4096, 4096)?;
+    /// let deadline = Instant::now() + Duration::from_secs(1);
+    /// assert_eq!(class.allocate_many_deadline(3, deadline)?.len(), 3);
+    /// # Ok(()) }
+    /// ```
+    pub fn allocate_many_deadline(
+        &self,
+        count: usize,
+        deadline: Instant,
+    ) -> Result<Vec<Buffer>, AllocError> {
+        (self.handle).allocate_many_waiting(self.order(count), Limit::Until(deadline))
+    }
+
+    /// As [`allocate_many_timeout`](Self::allocate_many_timeout), waiting up to `limit` or
+    /// until `token`, one of this pool, is cancelled: see [`Pool::allocate_many_cancellable`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::allocate_many_cancellable`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+    /// use std::time::Duration;
+    ///
+    /// let class = pool.class(4096, 4096)?;
+    /// let token = class.pool().cancel_token();
+    /// let buffers = class.allocate_many_cancellable(3, Duration::from_secs(1), &token)?;
+    /// # Ok(()) }
+    /// ```
+    pub fn allocate_many_cancellable(
+        &self,
+        count: usize,
+        limit: Duration,
+        token: &CancelToken,
+    ) -> Result<Vec<Buffer>, AllocError> {
+        (self.handle).allocate_many_cancellable(self.order(count), limit, token)
+    }
+}

@@ -1,0 +1,147 @@
+//! Several buffers to come, as a future.
+//!
+//! Owns: the polling of a waiter for several. Uses: `many`, `wait`. Used by: callers.
+
+use super::many::Order;
+use super::wait::{Begun, Waiter};
+use super::{Class, Handle, Pool};
+use crate::buffer::Buffer;
+use crate::error::AllocError;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Buffers to come, all or none: [`Pool::allocate_many_async`]. Counts as a handle of the
+/// pool. Dropped before it is ready, it leaves the line, and what was kept for it goes back,
+/// to those who wait.
+#[must_use = "nothing is asked for until it is polled"]
+pub struct AllocateMany {
+    state: State,
+}
+
+enum State {
+    New(Handle, Order),
+    Waiting(Waiter<Vec<Buffer>>),
+    Done,
+}
+
+impl fmt::Debug for AllocateMany {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::New(..) => "new",
+            State::Waiting(_) => "waiting",
+            State::Done => "done",
+        };
+        (f.debug_struct("AllocateMany"))
+            .field("state", &state)
+            .finish()
+    }
+}
+
+impl AllocateMany {
+    fn step(&mut self, cx: &mut Context<'_>) -> Result<Option<Vec<Buffer>>, AllocError> {
+        if let State::New(handle, order) = &self.state {
+            match handle.begin_wait_for_many(*order, true)? {
+                Begun::Buffer(buffers) => return Ok(Some(buffers)),
+                Begun::Waiter(waiter) => self.state = State::Waiting(waiter),
+            }
+        }
+        let State::Waiting(waiter) = &mut self.state else {
+            return Ok(None);
+        };
+        waiter.poll(cx)
+    }
+}
+
+impl Future for AllocateMany {
+    type Output = Result<Vec<Buffer>, AllocError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let done = match self.step(cx) {
+            Ok(None) => return Poll::Pending,
+            Ok(Some(buffers)) => Ok(buffers),
+            Err(error) => {
+                match &self.state {
+                    State::New(handle, _) => handle.note_refusal(&error),
+                    State::Waiting(waiter) => waiter.note_refusal(&error),
+                    State::Done => {}
+                }
+                Err(error)
+            }
+        };
+        self.state = State::Done;
+        Poll::Ready(done)
+    }
+}
+
+impl Pool {
+    /// Takes `count` buffers, or none, as [`allocate_many`](Self::allocate_many) does, once
+    /// there are as many: a future for any executor. It stands in line as
+    /// [`allocate_many_timeout`](Self::allocate_many_timeout) does, with the same bound, and
+    /// is woken once, when it has all. It may be dropped at any time; neither a buffer nor
+    /// anybody's turn is lost. One that is forgotten, or never polled again, keeps its place;
+    /// when its turn comes it gets its buffers, and keeps them. Lock-free; wakers as for
+    /// [`allocate_async`](Self::allocate_async). Needs the feature `async`.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate_many_timeout`](Self::allocate_many_timeout), except that it never
+    /// times out.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 2).prefault(false).build()?;
+    /// use std::future::Future;
+    /// use std::pin::pin;
+    /// use std::task::{Context, Poll, Waker};
+    ///
+    /// let mut context = Context::from_waker(Waker::noop());
+    /// let buffer = pool.allocate(4096, 4096)?;
+    /// let mut both = pin!(pool.allocate_many_async(4096, 4096, 2));
+    /// assert!(both.as_mut().poll(&mut context).is_pending());
+    /// drop(buffer);
+    /// let Poll::Ready(Ok(buffers)) = both.as_mut().poll(&mut context) else {
+    ///     panic!("both are free")
+    /// };
+    /// assert_eq!(buffers.len(), 2);
+    /// # Ok(()) }
+    /// ```
+    pub fn allocate_many_async(&self, size: usize, alignment: usize, count: usize) -> AllocateMany {
+        let order = Order {
+            size,
+            alignment,
+            count,
+        };
+        AllocateMany {
+            state: State::New(self.handle.clone(), order),
+        }
+    }
+}
+
+impl Class {
+    /// Takes `count` buffers of [`size`](Self::size) bytes, or none, once there are as many:
+    /// see [`Pool::allocate_many_async`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::allocate_many_async`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 2).prefault(false).build()?;
+    /// use std::future::Future;
+    /// use std::pin::pin;
+    /// use std::task::{Context, Waker};
+    ///
+    /// let class = pool.class(4096, 4096)?;
+    /// let mut context = Context::from_waker(Waker::noop());
+    /// assert!(pin!(class.allocate_many_async(2)).poll(&mut context).is_ready());
+    /// # Ok(()) }
+    /// ```
+    pub fn allocate_many_async(&self, count: usize) -> AllocateMany {
+        AllocateMany {
+            state: State::New(self.handle.clone(), self.order(count)),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Several buffers at once, as a future: the same place in the same line, polled.
+#![cfg(feature = "async")]
+
+mod support;
+
+use hugepool::{AllocError, AllocateMany, Buffer, Pool};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+use support::small::{SIZE, builder, take, until_waiting, with_both_kinds, with_both_kinds_of};
+use support::task::{Task, Wakes};
+
+const FOR_EVER: Duration = Duration::MAX;
+
+/// A future for several, with a waker of its own.
+struct Several {
+    future: Pin<Box<AllocateMany>>,
+    wakes: Arc<Wakes>,
+}
+
+impl Several {
+    /// Polled once: it has its place in the line.
+    #[track_caller]
+    fn waiting(pool: &Pool, count: usize) -> Self {
+        let mut several = Self {
+            future: Box::pin(pool.allocate_many_async(SIZE, SIZE, count)),
+            wakes: Arc::default(),
+        };
+        assert!(several.poll().is_pending(), "they were free");
+        several
+    }
+
+    fn poll(&mut self) -> Poll<Result<Vec<Buffer>, AllocError>> {
+        let waker = Waker::from(Arc::clone(&self.wakes));
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+
+    #[track_caller]
+    fn result(&mut self) -> Result<Vec<Buffer>, AllocError> {
+        match self.poll() {
+            Poll::Ready(result) => result,
+            Poll::Pending => panic!("it still waits"),
+        }
+    }
+}
+
+fn take_many(pool: &Pool, count: usize) -> Vec<Buffer> {
+    pool.allocate_many(SIZE, SIZE, count)
+        .expect("they are free")
+}
+
+#[test]
+fn a_task_is_woken_once_when_it_has_all() {
+    with_both_kinds(4, |pool| {
+        let mut held = take_many(pool, 4);
+        let mut several = Several::waiting(pool, 3);
+        for _ in 0..2 {
+            drop(held.pop());
+            assert_eq!(several.wakes.count(), 0, "it was woken for too few");
+            assert!(several.poll().is_pending());
+        }
+        drop(held.pop());
+        assert_eq!(several.wakes.count(), 1);
+        assert_eq!(several.result().unwrap().len(), 3);
+        drop(held);
+        assert_eq!(pool.available(SIZE, SIZE), 4);
+    });
+}
+
+#[test]
+fn what_is_free_or_could_never_be_is_told_at_the_first_poll() {
+    with_both_kinds(4, |pool| {
+        let class = pool.class(SIZE, SIZE).unwrap();
+        for count in [0, 1, 4] {
+            let mut first = Box::pin(class.allocate_many_async(count));
+            let polled = first.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(polled, Poll::Ready(Ok(all)) if all.len() == count));
+        }
+        let mut never = Several {
+            future: Box::pin(pool.allocate_many_async(SIZE, SIZE, 5)),
+            wakes: Arc::default(),
+        };
+        let refused = AllocError::NeverEnough {
+            count: 5,
+            capacity: 4,
+        };
+        assert_eq!(never.result().unwrap_err(), refused);
+        assert_eq!(pool.stats().waiting, 0);
+    });
+}
+
+/// At every moment: before its turn, with some of what it needs, with all.
+#[test]
+fn a_future_that_is_dropped_puts_everything_back_and_those_behind_are_served() {
+    for given in 0..=3 {
+        with_both_kinds(3, |pool| {
+            let mut held = take_many(pool, 3);
+            let first = Several::waiting(pool, 3);
+            let mut single = Task::waiting(pool);
+            let mut second = Several::waiting(pool, 2);
+            (0..given).for_each(|_| drop(held.pop()));
+            drop(first);
+            drop(held);
+            // Both have their turns, one after the other.
+            let one = single.result().unwrap();
+            assert_eq!(second.result().unwrap().len(), 2);
+            drop(one);
+            assert_eq!(pool.available(SIZE, SIZE), 3);
+            assert_eq!(pool.stats().waiting, 0);
+        });
+    }
+}
+
+#[test]
+fn a_task_that_is_never_polled_again_keeps_no_others_from_collecting() {
+    with_both_kinds(4, |pool| {
+        let held = take_many(pool, 4);
+        let forgotten = Several::waiting(pool, 2);
+        let mut other = Several::waiting(pool, 2);
+        drop(held);
+        assert_eq!(other.result().unwrap().len(), 2);
+        assert_eq!(forgotten.wakes.count(), 1);
+        assert_eq!(pool.available(SIZE, SIZE), 2);
+        drop(forgotten);
+        assert_eq!(pool.available(SIZE, SIZE), 4);
+    });
+}
+
+#[test]
+fn a_task_and_a_thread_wait_in_one_line() {
+    with_both_kinds(2, |pool| {
+        for _ in 0..50 {
+            let held = take_many(pool, 2);
+            let mut task = Several::waiting(pool, 2);
+            thread::scope(|scope| {
+                let waiter = scope.spawn(|| {
+                    let both = pool.allocate_many_timeout(SIZE, SIZE, 2, FOR_EVER);
+                    both.unwrap().len()
+                });
+                until_waiting(pool, 2);
+                drop(held);
+                // One of them has both; the other has them when they come back.
+                while !waiter.is_finished() {
+                    if let Poll::Ready(both) = task.poll() {
+                        assert_eq!(both.unwrap().len(), 2);
+                        assert_eq!(waiter.join().unwrap(), 2);
+                        return;
+                    }
+                    thread::yield_now();
+                }
+                assert_eq!(waiter.join().unwrap(), 2);
+                assert_eq!(task.result().unwrap().len(), 2);
+            });
+            assert_eq!(pool.available(SIZE, SIZE), 2);
+        }
+    });
+}
+
+#[test]
+fn an_abort_ends_the_wait() {
+    with_both_kinds(2, |pool| {
+        let _held = take(pool);
+        let mut several = Several::waiting(pool, 2);
+        pool.abort();
+        assert_eq!(several.wakes.count(), 1);
+        assert_eq!(several.result().unwrap_err(), AllocError::Aborted);
+        assert_eq!(pool.available(SIZE, SIZE), 1);
+    });
+}
+
+/// Larger buffers are lent to who waits for small ones, together with these.
+#[test]
+fn growth_by_a_larger_class_serves_a_task_that_waits() {
+    with_both_kinds_of(&builder(2), |pool| {
+        let held = take_many(pool, 2);
+        let mut several = Several::waiting(pool, 2);
+        pool.request(2 * SIZE, SIZE, 1).unwrap();
+        assert!(several.poll().is_pending());
+        pool.request(2 * SIZE, SIZE, 1).unwrap();
+        assert_eq!(several.wakes.count(), 1);
+        let both = several.result().unwrap();
+        assert!(both.iter().all(|buffer| buffer.capacity() == 2 * SIZE));
+        drop(held);
+    });
+}
