@@ -187,8 +187,7 @@ impl Buffer {
         // SAFETY: the owner was set before the class was defined.
         let shared = unsafe { NonNull::new_unchecked(line.owner().cast::<Shared>()) };
         // SAFETY: as for the line.
-        let lists = unsafe { shared.as_ref() }.catalog().lists();
-        let given = lists.give_slow(line.id(), index);
+        let given = unsafe { shared.as_ref() }.give_slow(line.id(), index);
         if given != Given::Home {
             // SAFETY: it was given just now.
             unsafe { Shared::heed(shared, given) };

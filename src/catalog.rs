@@ -172,9 +172,10 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     }
 
     /// The rest of the way: refill from the depot, steal, climb, refuse. Pins
-    /// nothing and allocates nothing.
+    /// nothing and allocates nothing. (Inlined into the one call of the hot path that is
+    /// not.)
     #[cold]
-    #[inline(never)]
+    #[inline]
     pub fn take_slow(&self, size: usize, alignment: usize) -> Result<Taken<'_>, AllocError> {
         if let Some(line) = self.classes().find(size, alignment)
             && let Some(index) = self.lists.take_from_class(line.id())

@@ -209,14 +209,21 @@ impl<C: CpuCaches> FreeLists<C> {
         self.caches.pop(&self.tables, line)
     }
 
-    /// Gives back a buffer, which the caller holds, to its class. The hot path is
-    /// one push into this processor's cache. Lock-free.
+    /// Gives back a buffer, which the caller holds, to this processor's cache: the hot
+    /// path. False leaves the buffer to the caller, and to `give_slow`.
     ///
     /// The caller may hold no handle of the pool: until its buffer is home the
     /// pool cannot be torn down, and once it is home nothing is touched.
     #[inline(always)]
+    pub fn give_cached(&self, line: &Line, index: Index) -> bool {
+        self.caches.push(&self.tables, line, index)
+    }
+
+    /// Gives back a buffer, which the caller holds, to its class. Lock-free. (For models:
+    /// `pool` makes the same two calls, and notes between them who no longer has it.)
+    #[cfg(hugepool_loom)]
     pub fn give(&self, line: &Line, index: Index) -> Given {
-        if self.caches.push(&self.tables, line, index) {
+        if self.give_cached(line, index) {
             Given::Home
         } else {
             self.give_slow(line.id(), index)

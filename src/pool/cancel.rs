@@ -89,6 +89,7 @@ impl CancelToken {
 }
 
 impl Handle {
+    #[track_caller]
     fn allocate_cancellable(
         &self,
         size: usize,
@@ -149,6 +150,7 @@ impl Pool {
     /// assert_eq!(refused.unwrap_err(), AllocError::Cancelled);
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_cancellable(
         &self,
         size: usize,
@@ -178,6 +180,7 @@ impl Class {
     /// let buffer = class.allocate_cancellable(Duration::from_secs(1), &token)?;
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_cancellable(
         &self,
         limit: Duration,

@@ -1,7 +1,7 @@
 //! The pool: handles, growth, raw pointers.
 //!
 //! Owns: the part that all handles and buffers of a pool share, and how long it
-//! lives. Uses: `catalog`, `arena`, `stats`. Used by: callers, `buffer`.
+//! lives. Uses: `catalog`, `arena`, `track`, `stats`. Used by: callers, `buffer`.
 //!
 //! # How long a pool lives
 //!
@@ -20,6 +20,7 @@ mod raw;
 mod shared;
 #[cfg(feature = "async")]
 mod task;
+mod track;
 mod wait;
 
 pub use builder::Builder;
@@ -28,6 +29,7 @@ pub use cancel::CancelToken;
 pub use class::Class;
 #[cfg(feature = "async")]
 pub use task::Allocate;
+pub use track::{called, set_place};
 
 use crate::arena::{Arena, Memory, Pages, Segment};
 use crate::buffer::Buffer;
@@ -40,12 +42,15 @@ use crate::lists::Given;
 use crate::record::{State, States};
 use crate::stats::Stats;
 use crate::sync::{Arc, Ordering};
+use crate::track::Tracks;
 use crate::word::Index;
 use shared::Sharing;
 use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
+use std::panic::Location;
 use std::ptr::NonNull;
+use track::OnLeak;
 
 /// What the handles and buffers of one pool share.
 pub(crate) struct Shared {
@@ -56,6 +61,9 @@ pub(crate) struct Shared {
     states: ManuallyDrop<States>,
     /// Whether to touch the states of new buffers.
     raw_pointers: bool,
+    /// As long as the states; `None`: nobody asks who has what.
+    tracks: Option<Tracks>,
+    on_leak: Option<OnLeak>,
     /// What it has for clients, if it is shared with any.
     sharing: Option<Sharing>,
     memory: Memory,
@@ -84,11 +92,13 @@ impl Shared {
         unsafe { self.states.get_unchecked(index.raw() as usize) }
     }
 
-    /// Bytes of memory that the states of buffers below index `indices` occupy, and what
-    /// the pool shares.
+    /// Bytes of memory that the states of buffers below index `indices` occupy, what is
+    /// noted of who has them, and what the pool shares.
     pub(crate) fn states_resident(&self, indices: usize) -> io::Result<usize> {
         let sharing = self.sharing.as_ref().map_or(Ok(0), Sharing::resident)?;
-        Ok(self.states.resident(indices)? + sharing)
+        let tracks = self.tracks.as_ref();
+        let tracks = tracks.map_or(Ok(0), |tracks| tracks.resident(indices))?;
+        Ok(self.states.resident(indices)? + tracks + sharing)
     }
 
     /// Adds `count` buffers of `geometry`.
@@ -138,6 +148,11 @@ impl Shared {
                 // Relaxed: nobody has them yet. It is 0 already.
                 .for_each(|index| self.state(index).size.store(0, Ordering::Relaxed));
         }
+        if let Some(tracks) = &self.tracks {
+            (0..segment.count())
+                .filter_map(|k| geometry.nth(segment.first(), k))
+                .for_each(|index| tracks.get(index.raw() as usize).touch());
+        }
         self.catalog
             .admit(geometry, Arc::clone(segment), grown)
             .map(drop)
@@ -183,6 +198,8 @@ impl Shared {
             // SAFETY: the caller gave up the last handle, and the pool is torn
             // down by nobody before the lists below are settled.
             let shared = unsafe { shared.as_ref() };
+            // Before it is forgotten which.
+            shared.report_leak();
             let raw_out = shared.abandon_raw();
             let classes = shared.catalog.class_ids();
             given = shared.catalog.lists().close(&classes, raw_out);
@@ -228,15 +245,17 @@ impl Handle {
         unsafe { self.0.as_ref() }
     }
 
+    #[track_caller]
     fn allocate_many(
         &self,
         size: usize,
         alignment: usize,
         count: usize,
     ) -> Result<Vec<Buffer>, AllocError> {
-        let taken = self.shared().catalog.take_many(size, alignment, count)?;
-        let taken = taken.into_iter();
-        Ok(taken.map(|taken| Buffer::new(taken, size)).collect())
+        let (shared, by) = (self.shared(), self.shared().taker());
+        let taken = shared.catalog.take_many(size, alignment, count)?;
+        let owned = |taken| Buffer::new(shared.noted(taken, size, by, false), size);
+        Ok(taken.into_iter().map(owned).collect())
     }
 }
 
@@ -339,12 +358,13 @@ impl Pool {
     /// fits was free anywhere (or, if it says `carried`, none but what another
     /// thread was carrying all the while).
     #[inline(always)]
+    #[track_caller]
     pub fn allocate(&self, size: usize, alignment: usize) -> Result<Buffer, AllocError> {
-        let catalog = &self.shared().catalog;
+        let shared = self.shared();
         // Not `take`: its `Result` would pass through memory.
-        let taken = match catalog.take_cached(size, alignment) {
+        let taken = match shared.catalog.take_cached(size, alignment) {
             Some(taken) => taken,
-            None => catalog.take_slow(size, alignment)?,
+            None => shared.take_slow(size, alignment, Location::caller(), false)?,
         };
         Ok(Buffer::new(taken, size))
     }
@@ -370,6 +390,7 @@ impl Pool {
     /// assert_eq!(pool.available(4096, 4096), 1);
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_many(
         &self,
         size: usize,

@@ -16,6 +16,7 @@ use crate::buffer::Buffer;
 use crate::catalog::Taken;
 use crate::error::{AllocError, FreeError};
 use crate::sync::Ordering;
+use std::panic::Location;
 use std::ptr::NonNull;
 
 impl Pool {
@@ -39,12 +40,14 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     #[inline(always)]
+    #[track_caller]
     pub fn allocate_raw(&self, size: usize, alignment: usize) -> Result<NonNull<u8>, AllocError> {
         if let Some(start) = self.allocate_raw_cached(size, alignment) {
             return Ok(start);
         }
-        let taken = self.shared().catalog.take_slow(size, alignment)?;
-        Ok(self.shared().mark_raw(taken, size))
+        let shared = self.shared();
+        let taken = shared.take_slow(size, alignment, Location::caller(), true)?;
+        Ok(shared.mark_raw(taken, size))
     }
 
     /// As `allocate_raw` from this processor's cache alone: `None` proves nothing. For
@@ -100,10 +103,10 @@ impl Pool {
         if buffer.shared() != self.handle.0 {
             return Err(buffer);
         }
-        let len = buffer.len();
-        Ok(self
-            .shared()
-            .mark_raw(buffer.forget(self.shared().catalog.classes()), len))
+        let (shared, len) = (self.shared(), buffer.len());
+        let taken = buffer.forget(shared.catalog.classes());
+        shared.note_raw(taken.index, true);
+        Ok(shared.mark_raw(taken, len))
     }
 
     /// Makes a raw pointer a [`Buffer`] of `size` bytes.
@@ -118,7 +121,10 @@ impl Pool {
     /// it succeeds the pointer must not be used any more.
     pub unsafe fn from_raw(&self, start: *mut u8, size: usize) -> Result<Buffer, FreeError> {
         match self.shared().unmark_raw(start, size) {
-            Some(taken) => Ok(Buffer::new(taken, size)),
+            Some(taken) => {
+                self.shared().note_raw(taken.index, false);
+                Ok(Buffer::new(taken, size))
+            }
             None => Err(self.shared().fault(start.addr(), size)),
         }
     }
@@ -143,13 +149,14 @@ impl Class {
     /// # Ok(()) }
     /// ```
     #[inline(always)]
+    #[track_caller]
     pub fn allocate_raw(&self) -> Result<NonNull<u8>, AllocError> {
-        let (line, catalog) = (self.line(), &self.shared().catalog);
-        let taken = match catalog.lists().take_cached(line) {
+        let (line, shared) = (self.line(), self.shared());
+        let taken = match shared.catalog.lists().take_cached(line) {
             Some(index) => Taken { line, index },
-            None => catalog.take_slow(self.size, self.alignment)?,
+            None => shared.take_slow(self.size, self.alignment, Location::caller(), true)?,
         };
-        Ok(self.shared().mark_raw(taken, self.size))
+        Ok(shared.mark_raw(taken, self.size))
     }
 
     /// Takes back a buffer that [`allocate_raw`](Self::allocate_raw) gave, or that
@@ -206,9 +213,11 @@ impl Shared {
         let Some(taken) = self.unmark_raw(start, size) else {
             return false;
         };
-        // The caller's handle keeps the pool open, so this is not its last buffer and no
-        // other handle its last.
-        let _home = self.catalog.lists().give(taken.line, taken.index);
+        if !self.catalog.lists().give_cached(taken.line, taken.index) {
+            // The caller's handle keeps the pool open, so this is not its last buffer and
+            // no other handle its last.
+            let _home = self.give_slow(taken.line.id(), taken.index);
+        }
         true
     }
 

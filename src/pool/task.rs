@@ -6,6 +6,7 @@ use super::wait::{Begun, Next, Waiter};
 use super::{Class, Handle, Pool};
 use crate::buffer::Buffer;
 use crate::error::AllocError;
+use crate::track::Taker;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -20,15 +21,23 @@ pub struct Allocate {
 }
 
 enum State {
-    New(Handle, usize, usize),
+    New(Request),
     Waiting(Waiter),
     Done,
+}
+
+/// What is asked for, by whom.
+struct Request {
+    handle: Handle,
+    size: usize,
+    alignment: usize,
+    by: Option<Taker>,
 }
 
 impl fmt::Debug for Allocate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
-            State::New(..) => "new",
+            State::New(_) => "new",
             State::Waiting(_) => "waiting",
             State::Done => "done",
         };
@@ -37,19 +46,27 @@ impl fmt::Debug for Allocate {
 }
 
 impl Allocate {
+    #[track_caller]
     pub(super) fn new(handle: Handle, size: usize, alignment: usize) -> Self {
+        let by = handle.shared().taker();
         Self {
-            state: State::New(handle, size, alignment),
+            state: State::New(Request {
+                handle,
+                size,
+                alignment,
+                by,
+            }),
         }
     }
 
     fn step(&mut self, cx: &mut Context<'_>) -> Result<Option<Buffer>, AllocError> {
-        if let State::New(handle, size, alignment) = &self.state {
-            let (size, alignment) = (*size, *alignment);
+        if let State::New(request) = &self.state {
+            let (handle, by) = (&request.handle, request.by);
+            let (size, alignment) = (request.size, request.alignment);
             if let Some(taken) = handle.shared().catalog.take_cached(size, alignment) {
                 return Ok(Some(Buffer::new(taken, size)));
             }
-            match handle.begin_wait(size, alignment, true)? {
+            match handle.begin_wait(size, alignment, true, by)? {
                 Begun::Buffer(buffer) => return Ok(Some(buffer)),
                 Begun::Waiter(waiter) => self.state = State::Waiting(waiter),
             }
@@ -119,6 +136,7 @@ impl Pool {
     /// assert!(matches!(next.as_mut().poll(&mut context), Poll::Ready(Ok(_))));
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_async(&self, size: usize, alignment: usize) -> Allocate {
         Allocate::new(self.handle.clone(), size, alignment)
     }
@@ -144,6 +162,7 @@ impl Class {
     /// assert!(pin!(class.allocate_async()).poll(&mut context).is_ready());
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_async(&self) -> Allocate {
         Allocate::new(self.handle.clone(), self.size, self.alignment)
     }

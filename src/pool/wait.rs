@@ -12,9 +12,11 @@
 
 use super::{Class, Handle, Pool};
 use crate::buffer::Buffer;
+use crate::catalog::Taken;
 use crate::error::AllocError;
 use crate::lists::Wait;
 use crate::sys::clock;
+use crate::track::Taker;
 use crate::wait::{Cancel, Line, Outcome, Turn};
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,8 @@ pub struct Waiter {
     wait: Option<Wait>,
     /// When it began, in nanoseconds.
     since: u64,
+    /// Who waits, if somebody asks.
+    by: Option<Taker>,
 }
 
 /// What a waiter is to do next.
@@ -66,17 +70,19 @@ impl Handle {
         cancelled.then_some(AllocError::Cancelled)
     }
 
-    /// Takes a buffer, or stands in line for one, as a `task` that is polled or a
-    /// thread that sleeps.
+    /// Takes a buffer `by` somebody, or stands in line for one, as a `task` that is polled
+    /// or a thread that sleeps.
     pub(super) fn begin_wait(
         &self,
         size: usize,
         alignment: usize,
         task: bool,
+        by: Option<Taker>,
     ) -> Result<Begun, AllocError> {
         let catalog = &self.shared().catalog;
+        let owned = |taken| Begun::Buffer(self.owned(taken, size, by));
         if let Some(taken) = catalog.try_take(size, alignment)? {
-            return Ok(Begun::Buffer(Buffer::new(taken, size)));
+            return Ok(owned(taken));
         }
         if self.line().is_aborted() {
             return Err(AllocError::Aborted);
@@ -84,7 +90,7 @@ impl Handle {
         if !task {
             let ladder = catalog.prepare_to_wait(size, alignment)?;
             if let Some(taken) = catalog.lists().watch(ladder.classes()) {
-                return Ok(Begun::Buffer(Buffer::new(catalog.taken(taken), size)));
+                return Ok(owned(catalog.taken(taken)));
             }
         }
         let wait = catalog.begin_wait(size, alignment, task)?;
@@ -93,7 +99,13 @@ impl Handle {
             size,
             wait: Some(wait),
             since: clock::now(),
+            by,
         }))
+    }
+
+    /// The owner of a buffer that was taken past the hot path, `by` somebody.
+    fn owned(&self, taken: Taken<'_>, size: usize, by: Option<Taker>) -> Buffer {
+        Buffer::new(self.shared().noted(taken, size, by, false), size)
     }
 }
 
@@ -140,7 +152,7 @@ impl Waiter {
         let waited = clock::now().saturating_sub(self.since);
         lists.line().note_ended(wait.seat(), outcome, waited);
         let given = lists.end_wait(wait)?;
-        Some(Buffer::new(catalog.taken(given), self.size))
+        Some((self.handle).owned(catalog.taken(given), self.size, self.by))
     }
 
     /// How often the bell rang for which a thread listens.
@@ -217,6 +229,7 @@ impl Drop for Waiter {
 impl Handle {
     /// `until` says when the wait ends: `None` is never. It is asked when there is
     /// nothing to be had at once. `cancel` may end the wait before that.
+    #[track_caller]
     fn allocate_deadline(
         &self,
         size: usize,
@@ -229,8 +242,9 @@ impl Handle {
         if let Some(taken) = catalog.take_cached(size, alignment) {
             return Ok(Buffer::new(taken, size));
         }
+        let by = self.shared().taker();
         if let Some(taken) = catalog.take_shared(size, alignment) {
-            return Ok(Buffer::new(taken, size));
+            return Ok(self.owned(taken, size, by));
         }
         let deadline = until();
         let timed_out = AllocError::TimedOut {
@@ -241,17 +255,18 @@ impl Handle {
         if deadline.is_some_and(has_passed) || cancel.is_some_and(Cancel::is_cancelled) {
             // Nobody stands in line for nothing.
             return match catalog.take_slow(size, alignment) {
-                Ok(taken) => Ok(Buffer::new(taken, size)),
+                Ok(taken) => Ok(self.owned(taken, size, by)),
                 Err(AllocError::Exhausted { .. }) => Err(self.ended(cancel).unwrap_or(timed_out)),
                 Err(other) => Err(other),
             };
         }
-        match self.begin_wait(size, alignment, false)? {
+        match self.begin_wait(size, alignment, false, by)? {
             Begun::Buffer(buffer) => Ok(buffer),
             Begun::Waiter(waiter) => waiter.block(deadline, cancel)?.ok_or(timed_out),
         }
     }
 
+    #[track_caller]
     pub(super) fn allocate_timeout(
         &self,
         size: usize,
@@ -264,6 +279,7 @@ impl Handle {
         self.allocate_deadline(size, alignment, until, limit, cancel)
     }
 
+    #[track_caller]
     fn allocate_until(
         &self,
         size: usize,
@@ -320,6 +336,7 @@ impl Pool {
     /// assert!(waiter.join().unwrap().is_ok());
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_timeout(
         &self,
         size: usize,
@@ -347,6 +364,7 @@ impl Pool {
     /// assert!(pool.allocate_deadline(4096, 4096, deadline).is_err());
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_deadline(
         &self,
         size: usize,
@@ -413,6 +431,7 @@ impl Class {
     /// assert!(class.allocate_timeout(Duration::from_millis(1)).is_err());
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_timeout(&self, limit: Duration) -> Result<Buffer, AllocError> {
         (self.handle).allocate_timeout(self.size, self.alignment, limit, None)
     }
@@ -433,6 +452,7 @@ impl Class {
     /// let buffer = class.allocate_deadline(Instant::now() + Duration::from_secs(1))?;
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_deadline(&self, deadline: Instant) -> Result<Buffer, AllocError> {
         (self.handle).allocate_until(self.size, self.alignment, deadline)
     }

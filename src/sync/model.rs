@@ -317,6 +317,12 @@ pub enum Fault {
     NoMarkFence,
     /// No full fence between cancelling waits and looking for them.
     NoCancelFence,
+    /// That a buffer is out is noted with `Relaxed` instead of `Release`.
+    TrackRelaxed,
+    /// No fence between taking a buffer and noting by whom.
+    NoTrackFence,
+    /// Who reads the note of a buffer does not look whether it has changed meanwhile.
+    TrackOneLook,
 }
 
 impl Fault {
@@ -382,6 +388,9 @@ impl Fault {
         Self::SectionRelaxed,
         Self::NoMarkFence,
         Self::NoCancelFence,
+        Self::TrackRelaxed,
+        Self::NoTrackFence,
+        Self::TrackOneLook,
     ];
 }
 
