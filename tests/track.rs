@@ -278,36 +278,47 @@ const TAKERS: [fn(&Pool) -> Option<Buffer>; 4] = [
 ];
 const TAKERS_FROM: u32 = line!() - 5;
 
-/// Threads hand few buffers to each other, each for a size of its own, while another reads
-/// who has them.
+/// Says that it is over when it is dropped.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Threads take few buffers in turn, each time for another size and at another line, while
+/// another thread reads who has them: from caches, and where there are too few.
 fn no_entry_mixes_two_owners(kind: Kind) {
-    let pool = pool(kind, 2);
-    let ended = AtomicBool::new(false);
-    let (mut entries, mut owners) = (0u64, [0u64; TAKERS.len()]);
-    std::thread::scope(|scope| {
-        for take in TAKERS {
-            let (pool, ended) = (&pool, &ended);
-            scope.spawn(move || {
-                while !ended.load(Ordering::Relaxed) {
-                    drop(take(pool));
-                }
-            });
-        }
-        while entries < 200_000 || owners.contains(&0) {
-            let outstanding = pool.outstanding();
-            assert!(outstanding.buffers().len() <= 2);
-            for held in outstanding.buffers() {
-                let of = held.size;
-                assert!((1..=TAKERS.len()).contains(&of), "{held:?}");
-                assert!(is_line(held.place, TAKERS_FROM + of as u32 - 1), "{held:?}");
-                entries += 1;
-                owners[of - 1] += 1;
+    for count in [2, 8] {
+        let pool = pool(kind, count);
+        let ended = AtomicBool::new(false);
+        let (mut entries, mut owners) = (0u64, [0u64; TAKERS.len()]);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !ended.load(Ordering::Relaxed) {
+                        TAKERS.iter().for_each(|take| drop(take(&pool)));
+                    }
+                });
             }
-        }
-        ended.store(true, Ordering::Relaxed);
-    });
-    assert!(pool.outstanding().buffers().is_empty());
-    println!("{entries} entries: {owners:?}");
+            // Also if what is read is wrong.
+            let _ended = Ended(&ended);
+            while entries < 100_000 || owners.contains(&0) {
+                let outstanding = pool.outstanding();
+                assert!(outstanding.buffers().len() <= count);
+                for held in outstanding.buffers() {
+                    let of = held.size;
+                    assert!((1..=TAKERS.len()).contains(&of), "{held:?}");
+                    assert!(is_line(held.place, TAKERS_FROM + of as u32 - 1), "{held:?}");
+                    entries += 1;
+                    owners[of - 1] += 1;
+                }
+            }
+        });
+        assert!(pool.outstanding().buffers().is_empty());
+        println!("{count} buffers, {entries} entries: {owners:?}");
+    }
 }
 
 fn what_is_added_to_a_pool_is_listed_too(kind: Kind) {
