@@ -17,6 +17,7 @@ mod peers;
 mod pool;
 mod publish;
 mod token;
+mod track;
 mod vdi;
 mod wait;
 

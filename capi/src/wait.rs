@@ -23,9 +23,10 @@ use crate::error::{
 use crate::event::Event;
 use crate::pool::{here, hp_pool};
 use crate::token::hp_token;
+use ::pool::place::called;
 use ::pool::{AllocError, Allocate, Buffer, Pool};
 use std::cell::UnsafeCell;
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::future::Future;
 use std::pin::Pin;
 use std::ptr::null_mut;
@@ -34,12 +35,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// Makes a call that takes a buffer of a pool, and writes it, or null, to its place.
+/// Makes `call`, which takes a buffer of a pool, and writes it, or null, to its place.
 ///
 /// # Safety
 ///
 /// `pool` points to a pool, `buffer` to a place for a pointer, or they are null.
 unsafe fn taking(
+    call: &'static CStr,
     pool: *const hp_pool,
     buffer: *mut *mut c_void,
     take: impl FnOnce(&Pool) -> Result<Buffer, Failure>,
@@ -48,7 +50,7 @@ unsafe fn taking(
     let (pool, clear) = unsafe { (object(pool, "pool"), put(buffer, null_mut(), "buffer")) };
     let start = pool.and_then(here).and_then(|pool| {
         clear?;
-        raw(&pool.0, take(&pool.0)?)
+        raw(&pool.0, called(call, || take(&pool.0))?)
     });
     // SAFETY: the caller says so.
     done(start.and_then(|start| unsafe { put(buffer, start, "buffer") }))
@@ -79,7 +81,7 @@ pub unsafe extern "C" fn hp_pool_allocate_timeout(
 ) -> u32 {
     // SAFETY: the caller says so.
     unsafe {
-        taking(pool, buffer, |pool| {
+        taking(c"hp_pool_allocate_timeout", pool, buffer, |pool| {
             let taken = pool.allocate_timeout(size, alignment, limit(milliseconds));
             taken.map_err(Failure::Alloc)
         })
@@ -103,7 +105,7 @@ pub unsafe extern "C" fn hp_pool_allocate_deadline(
 ) -> u32 {
     // SAFETY: the caller says so.
     unsafe {
-        taking(pool, buffer, |pool| {
+        taking(c"hp_pool_allocate_deadline", pool, buffer, |pool| {
             let left = Duration::from_nanos(deadline.saturating_sub(monotonic()));
             // The clock of both is the same. (In five hundred years' time.)
             let taken = match Instant::now().checked_add(left) {
@@ -145,7 +147,7 @@ pub unsafe extern "C" fn hp_pool_allocate_cancellable(
 ) -> u32 {
     // SAFETY: the caller says so.
     unsafe {
-        taking(pool, buffer, |pool| {
+        taking(c"hp_pool_allocate_cancellable", pool, buffer, |pool| {
             let token = &object(token, "token")?.0;
             let limit = limit(milliseconds);
             let taken = pool.allocate_cancellable(size, alignment, limit, token);
@@ -181,7 +183,8 @@ fn poll(future: &mut Allocate, event: &Arc<Event>) -> Poll<Result<Buffer, AllocE
 impl hp_wait {
     fn begin(pool: &Pool, size: usize, alignment: usize) -> Result<Self, Failure> {
         let event = Arc::new(Event::new()?);
-        let mut future = pool.allocate_async(size, alignment);
+        let begin = || pool.allocate_async(size, alignment);
+        let mut future = called(c"hp_wait_begin", begin);
         let state = match poll(&mut future, &event) {
             Poll::Pending => State::Waiting(future),
             Poll::Ready(found) => {

@@ -8,7 +8,7 @@ use common::{Installed, Kind, has, here, run};
 #[test]
 fn the_contract_holds_in_c() {
     let installed = Installed::new("contract");
-    for program in ["contract.c", "sharing.c", "pool.c", "waiting.c"] {
+    for program in ["contract.c", "sharing.c", "pool.c", "waiting.c", "track.c"] {
         for kind in [Kind::Shared, Kind::Static] {
             let source = here().join("tests/c").join(program);
             let said = run(&mut installed.compile(&source, kind, &[]));

@@ -209,6 +209,14 @@ impl<C: CpuCaches> FreeLists<C> {
         self.caches.pop(&self.tables, line)
     }
 
+    /// As `take_cached`, for a pool whose hot path is diverted, of a class that is open.
+    #[cfg(not(hugepool_loom))]
+    #[inline]
+    pub fn take_cached_again(&self, class: ClassId) -> Option<Index> {
+        let open = self.is_open(class);
+        open.then(|| self.caches.pop_again(&self.tables, class))?
+    }
+
     /// Gives back a buffer, which the caller holds, to this processor's cache: the hot
     /// path. False leaves the buffer to the caller, and to `give_slow`.
     ///

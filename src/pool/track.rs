@@ -120,11 +120,14 @@ impl Shared {
         location: &'static Location<'static>,
         raw: bool,
     ) -> Result<Taken<'_>, AllocError> {
-        let taken = self.catalog.take_slow(size, alignment)?;
-        match self.tracks {
-            Some(_) => Ok(self.noted(taken, size, Some(taker(location)), raw)),
-            None => Ok(taken),
+        if self.tracks.is_none() {
+            return self.catalog.take_slow(size, alignment);
         }
+        let taken = match self.catalog.take_cached_again(size, alignment) {
+            Some(taken) => taken,
+            None => self.catalog.take_slow(size, alignment)?,
+        };
+        Ok(self.noted(taken, size, Some(taker(location)), raw))
     }
 
     /// Gives back a buffer that the hot path did not take. The caller may hold no handle:

@@ -539,7 +539,7 @@ impl Set {
     /// Close: ends the set, and waits with [`Error::Aborted`]. What is outstanding is freed
     /// when the set is dropped, since other threads may be in the middle of a call: then
     /// its handles are stale, and the memory is given back (where clients have it mapped,
-    /// when they unmap it).
+    /// when they unmap it). A builder's [`on_leak`](Builder::on_leak) is told of it then.
     ///
     /// # Errors
     ///
