@@ -9,6 +9,7 @@
 //! | group | what happens |
 //! | --- | --- |
 //! | `same` | one buffer, taken and given back; every size and alignment |
+//! | `tracked` | as `same`, beside a pool that tracks who takes its buffers, with either kind of caches |
 //! | `ring` | 8 buffers held; take one, then give the oldest back |
 //! | `burst` | 512 taken, then all given back: the operation with its share of refills and flushes |
 //! | `threads` | `same` in T threads at once, on one pool, by class |
@@ -50,7 +51,7 @@ use criterion::measurement::WallTime;
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main,
 };
-use hugepool::{Buffer, Class, Machine, Pages, Pool, Rung};
+use hugepool::{Buffer, Builder, Class, Machine, Pages, Pool, Rung};
 use std::hint::black_box;
 use std::io;
 use std::sync::Barrier;
@@ -70,6 +71,10 @@ const ALIGNMENT: usize = 4 * KIB;
 /// A pool whose memory is never touched: the classes are (size, alignment,
 /// count).
 fn pool(what: &str, classes: &[(usize, usize, usize)]) -> Option<Pool> {
+    build(what, &described(classes))
+}
+
+fn described(classes: &[(usize, usize, usize)]) -> Builder {
     let mut builder = Pool::builder()
         .prefault(false)
         .pages(Pages::Huge1G, Rung::Never)
@@ -78,7 +83,7 @@ fn pool(what: &str, classes: &[(usize, usize, usize)]) -> Option<Pool> {
     for &(size, alignment, count) in classes {
         builder = builder.reserve(size, alignment, count);
     }
-    build(what, &builder)
+    builder
 }
 
 fn resolve(pool: &Pool, size: usize, alignment: usize) -> Class {
@@ -137,6 +142,32 @@ fn same(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("raw", &shape), |bencher| {
             bencher.iter(|| free(&pool, raw(&pool, size, alignment), size));
         });
+    }
+    group.finish();
+}
+
+fn tracked(criterion: &mut Criterion) {
+    let described = described(&[(SIZE, ALIGNMENT, 4)]);
+    let mut group = criterion.benchmark_group("tracked");
+    for portable in [false, true] {
+        for track in [false, true] {
+            let builder = described.clone().portable_caches(portable).track(track);
+            let Some(pool) = build("tracked", &builder) else {
+                return;
+            };
+            let caches = pool.stats().cache;
+            let shape = format!("{caches}-{}", if track { "tracked" } else { "plain" });
+            group.bench_function(BenchmarkId::new("pool", &shape), |bencher| {
+                bencher.iter(|| drop(by_pool(&pool, SIZE, ALIGNMENT)));
+            });
+            let class = resolve(&pool, SIZE, ALIGNMENT);
+            group.bench_function(BenchmarkId::new("class", &shape), |bencher| {
+                bencher.iter(|| drop(by_class(&class)));
+            });
+            group.bench_function(BenchmarkId::new("raw", &shape), |bencher| {
+                bencher.iter(|| free(&pool, raw(&pool, SIZE, ALIGNMENT), SIZE));
+            });
+        }
     }
     group.finish();
 }
@@ -503,6 +534,6 @@ fn building(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = config();
-    targets = same, ring_of_8, burst, threads, pipeline, exhausted, growth, building
+    targets = same, tracked, ring_of_8, burst, threads, pipeline, exhausted, growth, building
 }
 criterion_main!(benches);

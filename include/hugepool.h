@@ -504,6 +504,7 @@ typedef struct {
 } hp_export;
 
 /*
+<<<<<<< HEAD
  What a stream may have of the class that serves `size` bytes at `alignment`.
  */
 typedef struct {
@@ -524,6 +525,37 @@ typedef struct {
    */
   size_t maximum;
 } hp_share;
+=======
+ A buffer that is out of a pool that tracks, and who took it.
+ */
+typedef struct {
+  /*
+   The file that took it, as hp_set_place was told; otherwise the name of the call. Not
+   to be freed.
+   */
+  const char *file;
+  /*
+   The line in it; 0: none.
+   */
+  uint32_t line;
+  /*
+   Its first byte.
+   */
+  void *start;
+  /*
+   How many bytes were asked for.
+   */
+  size_t size;
+  /*
+   How many bytes its class holds.
+   */
+  size_t class_size;
+  /*
+   For how long it is out, in nanoseconds, by a clock that moves on every 1 to 10 ms.
+   */
+  uint64_t age;
+} hp_outstanding;
+>>>>>>> track
 
 /*
  The configuration of a set (VDConfig): the client fills in the first seven fields, the
@@ -1329,6 +1361,61 @@ bool hp_token_is_cancelled(const hp_token *token);
 void hp_token_release(hp_token *token);
 
 /*
+ Whether the pool notes who takes its buffers (not, by default): see
+ hp_pool_outstanding. It then costs 64 bytes a buffer, and some tens of nanoseconds for
+ a buffer that is taken and given back; otherwise nothing.
+
+ # Safety
+
+ `builder` points to a description, or is null.
+ */
+uint32_t hp_builder_track(hp_builder *builder, bool track);
+
+/*
+ Says that what the calling thread takes from now on, of any pool or set, is taken by
+ line `line` of `file` (or by any name, with line 0), for those that track. Null: it is
+ taken by the call that takes it. HP_TRACK_PLACES does this before each call. Never
+ blocks.
+
+ # Safety
+
+ `file` is a string that is never changed or freed, a literal, say, or null. Code that it
+ is part of is not unloaded while buffers are out.
+ */
+void hp_set_place(const char *file, uint32_t line);
+
+/*
+ Who has the buffers that are out, if the pool tracks it (hp_builder_track): writes the
+ oldest `room` of them to `buffers`, the oldest first, and to `*count` how many there are,
+ which may be more. None if the pool does not track. With `room` 0 `buffers` may be null.
+ Before hp_pool_release it tells what was never given back. Looks at every buffer, and
+ allocates memory; not for the data path. `*count` is 0 if it fails.
+
+ # Safety
+
+ `pool` points to a pool, `buffers` to `room` places, `count` to a place for a number, or
+ they are null.
+ */
+uint32_t hp_pool_outstanding(const hp_pool *pool,
+                             hp_outstanding *buffers,
+                             size_t room,
+                             size_t *count);
+
+/*
+ As hp_pool_outstanding, for a set: HP_VD_E_PROTOCOL before its buffers are mapped and
+ after Close.
+
+ # Safety
+
+ `set` points to a set, `buffers` to `room` places, `count` to a place for a number, or
+ they are null.
+ */
+uint32_t hp_vdi_outstanding(const hp_vdi *set,
+                            hp_outstanding *buffers,
+                            size_t room,
+                            size_t *count);
+
+/*
  Makes a set that is not open, and whose buffers clients may read and write. Release it
  with hp_vdi_release.
 
@@ -1627,3 +1714,21 @@ void hp_wait_end(hp_wait *wait);
 #endif  // __cplusplus
 
 #endif  /* HUGEPOOL_H */
+
+/*
+ * In C, a program that defines HP_TRACK_PLACES before it includes this header says with
+ * each call that takes a buffer where in the program it is: see hp_pool_outstanding. What
+ * its threads take by other calls, a library's, say, counts as taken there, too, until they
+ * say otherwise. In C++, or where a wrapper of one's own makes the calls: hp_set_place.
+ */
+#if defined(HP_TRACK_PLACES) && !defined(__cplusplus) && !defined(HP_PLACES_ARE_TRACKED)
+#define HP_PLACES_ARE_TRACKED
+#define hp_pool_allocate(...) (hp_set_place(__FILE__, __LINE__), hp_pool_allocate(__VA_ARGS__))
+#define hp_pool_allocate_many(...) (hp_set_place(__FILE__, __LINE__), hp_pool_allocate_many(__VA_ARGS__))
+#define hp_pool_allocate_timeout(...) (hp_set_place(__FILE__, __LINE__), hp_pool_allocate_timeout(__VA_ARGS__))
+#define hp_pool_allocate_deadline(...) (hp_set_place(__FILE__, __LINE__), hp_pool_allocate_deadline(__VA_ARGS__))
+#define hp_pool_allocate_cancellable(...) (hp_set_place(__FILE__, __LINE__), hp_pool_allocate_cancellable(__VA_ARGS__))
+#define hp_wait_begin(...) (hp_set_place(__FILE__, __LINE__), hp_wait_begin(__VA_ARGS__))
+#define hp_vdi_allocate_buffer(...) (hp_set_place(__FILE__, __LINE__), hp_vdi_allocate_buffer(__VA_ARGS__))
+#define hp_vdi_allocate_buffer_timeout(...) (hp_set_place(__FILE__, __LINE__), hp_vdi_allocate_buffer_timeout(__VA_ARGS__))
+#endif

@@ -192,10 +192,10 @@ impl Buffer {
         // SAFETY: the owner was set before the class was defined.
         let shared = unsafe { NonNull::new_unchecked(line.owner().cast::<Shared>()) };
         // SAFETY: as for the line.
-        let lists = unsafe { shared.as_ref() }.catalog().lists();
+        let pool = unsafe { shared.as_ref() };
         let given = match line.stream() {
-            None => lists.give_slow(line.id(), index),
-            Some(stream) => lists.give_of(stream, index),
+            None => pool.give_slow(line.id(), index),
+            Some(stream) => pool.give_slow_of(stream, index),
         };
         if given != Given::Home {
             // SAFETY: it was given just now.

@@ -18,6 +18,8 @@ mod error;
 
 mod record;
 
+mod track;
+
 mod batch;
 
 mod chain;
@@ -52,6 +54,9 @@ pub mod share;
 mod share;
 
 #[cfg(not(hugepool_loom))]
+mod outstanding;
+
+#[cfg(not(hugepool_loom))]
 mod buffer;
 #[cfg(not(hugepool_loom))]
 mod counters;
@@ -79,6 +84,8 @@ pub use error::{AllocError, BuildError, FreeError, OsError};
 pub use machine::{
     HugePages, Machine, MemlockLimit, NumaNode, RseqRegistration, TransparentPolicy,
 };
+#[cfg(not(hugepool_loom))]
+pub use outstanding::{Held, HeldByPlace, Outstanding};
 pub use pages::{Pages, Rung};
 #[cfg(all(feature = "async", not(hugepool_loom)))]
 pub use pool::{Allocate, AllocateMany};
@@ -88,6 +95,15 @@ pub use pool::{
 };
 #[cfg(not(hugepool_loom))]
 pub use stats::{ClassStats, SegmentStats, Stats};
+#[cfg(not(hugepool_loom))]
+pub use track::Place;
+
+/// What callers in other languages say of themselves.
+#[cfg(not(hugepool_loom))]
+#[doc(hidden)]
+pub mod place {
+    pub use crate::pool::{called, set_place};
+}
 
 /// The modules that `loom-tests/` models: the very ones above, on loom's
 /// atomics.
@@ -110,6 +126,7 @@ pub mod model {
     pub use crate::snapshot::Snapshot;
     pub use crate::sync::{Fault, plant};
     pub use crate::sys::cpu::run_on;
+    pub use crate::track::{Holding, Place, Taker, Track};
     pub use crate::vdi::{Call, Refusal, Stage, State};
     pub use crate::wait::{Cancel, Line as WaitLine, Request, Seat, Turn};
     pub use crate::word::{Batch, Index};

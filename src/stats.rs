@@ -99,6 +99,7 @@ pub struct Stats {
     /// - 16 for every 2 MiB of memory, which counts where buffers are larger than that;
     /// - 4 KiB for each segment where there are many small ones, since its records begin
     ///   on a page of their own;
+    /// - 64 for each buffer, in a pool that [tracks](crate::Builder::track) who takes them;
     /// - 640 for each class, for what its processors share while it runs dry;
     /// - 64 for each of the most that ever waited at once.
     pub metadata_bytes: usize,

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::kind::{Kind, both_kinds};
+use support::kind::{Kind, both_kinds, tracked_too};
 use support::small::until_cached;
 use support::{Random, cpus, on_cpu, two_cpus};
 
@@ -27,6 +27,16 @@ both_kinds! {
     a_stricter_alignment_serves_a_looser_request_and_never_the_reverse,
     gathering_is_all_or_nothing,
     of_two_gatherers_that_need_more_than_half_each_gets_its_turn,
+}
+
+tracked_too! {
+    a_pool_of_n_hands_out_exactly_n,
+    each_way_of_taking_reaches_every_buffer,
+    any_mixture_of_threads_takes_exactly_n_whoever_freed_them,
+    the_last_buffers_are_found_in_another_processors_cache,
+    every_buffer_is_found_by_one_thread_whichever_caches_are_full,
+    nobody_is_refused_while_a_buffer_is_free,
+    gathering_is_all_or_nothing,
 }
 
 const SIZE: usize = 4096;

@@ -7,7 +7,7 @@ mod support;
 
 use std::time::Duration;
 use support::cpus;
-use support::kind::{Kind, both_kinds};
+use support::kind::{Kind, both_kinds, tracked_too};
 use support::storm::Storm;
 
 both_kinds! {
@@ -17,6 +17,10 @@ both_kinds! {
     thieves_leave_each_buffer_in_one_hand,
     all_that_interrupts_together_leaves_each_buffer_in_one_hand,
     growth_and_trimming_meanwhile_leave_each_buffer_in_one_hand,
+}
+
+tracked_too! {
+    all_that_interrupts_together_leaves_each_buffer_in_one_hand,
 }
 
 fn signals_that_use_the_pool_too_leave_each_buffer_in_one_hand(kind: Kind) {

@@ -11,13 +11,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 use support::Random;
-use support::kind::{Kind, both_kinds};
+use support::kind::{Kind, both_kinds, tracked_too};
 
 both_kinds! {
     a_pool_of_1_keeps_its_buffer_in_one_hand_at_a_time,
     a_pool_of_2_keeps_each_buffer_in_one_hand_at_a_time,
     a_pool_of_7_keeps_each_buffer_in_one_hand_at_a_time,
     a_pool_of_4096_keeps_each_buffer_in_one_hand_at_a_time,
+    a_pool_that_grows_and_shrinks_keeps_each_buffer_in_one_hand_at_a_time,
+}
+
+tracked_too! {
+    a_pool_of_2_keeps_each_buffer_in_one_hand_at_a_time,
+    a_pool_of_7_keeps_each_buffer_in_one_hand_at_a_time,
     a_pool_that_grows_and_shrinks_keeps_each_buffer_in_one_hand_at_a_time,
 }
 

@@ -1,7 +1,7 @@
 //! The description of a pool.
 //!
 //! Owns: its calls in C. Uses: `error`, `pool`, the library. Used by: C and C++ programs,
-//! `vdi`.
+//! `track`, `vdi`.
 
 use crate::error::{Failure, HP_NOERROR, done, failed, object, put, release};
 use crate::pool::hp_pool;
@@ -89,7 +89,7 @@ pub unsafe extern "C" fn hp_builder_release(builder: *mut hp_builder) {
 /// # Safety
 ///
 /// `builder` points to one that nobody else uses now, or is null.
-unsafe fn change(builder: *mut hp_builder, change: impl FnOnce(Builder) -> Builder) -> u32 {
+pub unsafe fn change(builder: *mut hp_builder, change: impl FnOnce(Builder) -> Builder) -> u32 {
     if builder.is_null() || !builder.is_aligned() {
         return failed(&Failure::Pointer("builder"));
     }

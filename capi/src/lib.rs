@@ -20,6 +20,7 @@ mod pool;
 mod publish;
 mod stream;
 mod token;
+mod track;
 mod vdi;
 mod wait;
 

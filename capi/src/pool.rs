@@ -4,6 +4,7 @@
 
 use crate::error::{Failure, HP_NOERROR, done, is_good, object, put, release};
 use ::pool::Pool;
+use ::pool::place::called;
 use std::ffi::c_void;
 use std::ptr::null_mut;
 
@@ -113,7 +114,8 @@ unsafe extern "C" fn allocate_slow(
     let (pool, clear) = unsafe { (object(pool, "pool"), put(buffer, null_mut(), "buffer")) };
     let start = pool.and_then(here).and_then(|pool| {
         clear?;
-        pool.0.allocate_raw(size, alignment).map_err(Failure::Alloc)
+        let start = called(c"hp_pool_allocate", || pool.0.allocate_raw(size, alignment));
+        start.map_err(Failure::Alloc)
     });
     // SAFETY: the caller says so.
     done(start.and_then(|start| unsafe { put(buffer, start.as_ptr().cast(), "buffer") }))

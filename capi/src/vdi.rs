@@ -5,6 +5,7 @@
 use crate::builder::hp_builder;
 use crate::error::{Failure, HP_NOERROR, done, is_good, limit, object, put};
 use crate::pool::hp_stats;
+use ::pool::place::called;
 use ::pool::share::ShareError;
 use ::pool::vdi::{Config, Error, Parameters, Set};
 use std::ffi::c_void;
@@ -377,7 +378,10 @@ unsafe extern "C" fn allocate_slow(
     let (set, clear) = unsafe { (set_of(set), put(buffer, null_mut(), "buffer")) };
     let start = set.and_then(|set| {
         clear?;
-        set.allocate_buffer(size, alignment).map_err(Failure::Set)
+        let start = called(c"hp_vdi_allocate_buffer", || {
+            set.allocate_buffer(size, alignment)
+        });
+        start.map_err(Failure::Set)
     });
     // SAFETY: the caller says so.
     done(start.and_then(|start| unsafe { put(buffer, start.as_ptr().cast(), "buffer") }))
@@ -401,7 +405,8 @@ pub unsafe extern "C" fn hp_vdi_allocate_buffer_timeout(
     let (set, clear) = unsafe { (set_of(set), put(buffer, null_mut(), "buffer")) };
     let start = set.and_then(|set| {
         clear?;
-        let start = set.allocate_buffer_timeout(size, alignment, limit(milliseconds));
+        let take = || set.allocate_buffer_timeout(size, alignment, limit(milliseconds));
+        let start = called(c"hp_vdi_allocate_buffer_timeout", take);
         start.map_err(Failure::Set)
     });
     // SAFETY: the caller says so.

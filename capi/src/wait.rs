@@ -24,9 +24,10 @@ use crate::error::{
 use crate::event::Event;
 use crate::pool::{here, hp_pool};
 use crate::token::hp_token;
+use ::pool::place::called;
 use ::pool::{AllocError, Allocate, Buffer, Pool};
 use std::cell::UnsafeCell;
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::future::Future;
 use std::pin::Pin;
 use std::ptr::null_mut;
@@ -35,12 +36,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// Makes a call that takes a buffer of a pool, and writes it, or null, to its place.
+/// Makes `call`, which takes a buffer of a pool, and writes it, or null, to its place.
 ///
 /// # Safety
 ///
 /// `pool` points to a pool, `buffer` to a place for a pointer, or they are null.
 unsafe fn taking(
+    call: &'static CStr,
     pool: *const hp_pool,
     buffer: *mut *mut c_void,
     take: impl FnOnce(&Pool) -> Result<Buffer, Failure>,
@@ -49,7 +51,7 @@ unsafe fn taking(
     let (pool, clear) = unsafe { (object(pool, "pool"), put(buffer, null_mut(), "buffer")) };
     let start = pool.and_then(here).and_then(|pool| {
         clear?;
-        raw(&pool.0, take(&pool.0)?)
+        raw(&pool.0, called(call, || take(&pool.0))?)
     });
     // SAFETY: the caller says so.
     done(start.and_then(|start| unsafe { put(buffer, start, "buffer") }))
@@ -80,7 +82,7 @@ pub unsafe extern "C" fn hp_pool_allocate_timeout(
 ) -> u32 {
     // SAFETY: the caller says so.
     unsafe {
-        taking(pool, buffer, |pool| {
+        taking(c"hp_pool_allocate_timeout", pool, buffer, |pool| {
             let taken = pool.allocate_timeout(size, alignment, limit(milliseconds));
             taken.map_err(Failure::Alloc)
         })
@@ -104,7 +106,7 @@ pub unsafe extern "C" fn hp_pool_allocate_deadline(
 ) -> u32 {
     // SAFETY: the caller says so.
     unsafe {
-        taking(pool, buffer, |pool| {
+        taking(c"hp_pool_allocate_deadline", pool, buffer, |pool| {
             let taken = match instant(deadline) {
                 Ok(deadline) => pool.allocate_deadline(size, alignment, deadline),
                 Err(left) => pool.allocate_timeout(size, alignment, left),
@@ -152,7 +154,7 @@ pub unsafe extern "C" fn hp_pool_allocate_cancellable(
 ) -> u32 {
     // SAFETY: the caller says so.
     unsafe {
-        taking(pool, buffer, |pool| {
+        taking(c"hp_pool_allocate_cancellable", pool, buffer, |pool| {
             let token = &object(token, "token")?.0;
             let limit = limit(milliseconds);
             let taken = pool.allocate_cancellable(size, alignment, limit, token);
@@ -268,7 +270,8 @@ pub unsafe extern "C" fn hp_wait_begin(
     let (pool, clear) = unsafe { (object(pool, "pool"), put(wait, null_mut(), "wait")) };
     done(pool.and_then(here).and_then(|pool| {
         clear?;
-        let future = pool.0.allocate_async(size, alignment);
+        let begin = || pool.0.allocate_async(size, alignment);
+        let future = called(c"hp_wait_begin", begin);
         let begun = Box::new(hp_wait::begin(&pool.0, future)?);
         // SAFETY: the caller says so.
         unsafe { put(wait, Box::into_raw(begun), "wait") }

@@ -14,6 +14,7 @@ fn the_contract_holds_in_c() {
         "pool.c",
         "waiting.c",
         "streams.c",
+        "track.c",
     ] {
         for kind in [Kind::Shared, Kind::Static] {
             let source = here().join("tests/c").join(program);

@@ -21,10 +21,16 @@ pub enum Kind {
 
 impl Kind {
     /// Empty caches for `cpus` processors: restartable ones unless `portable`
-    /// is wanted or this machine has no others. Fails as `mmap` does.
-    pub fn new(cpus: usize, portable: bool) -> io::Result<Self> {
+    /// is wanted or this machine has no others. Those of a pool that is `tracked` divert
+    /// the hot path for ever; portable ones do so anyway. Fails as `mmap` does.
+    pub fn new(cpus: usize, portable: bool, tracked: bool) -> io::Result<Self> {
         rseq::locate();
-        if !portable && let Some(restartable) = Restartable::new(cpus)? {
+        let restartable = match (portable, tracked) {
+            (true, _) => None,
+            (false, true) => Restartable::off_the_hot_path(cpus)?,
+            (false, false) => Restartable::new(cpus)?,
+        };
+        if let Some(restartable) = restartable {
             return Ok(Self::Restartable(restartable));
         }
         Portable::new(cpus).map(Self::Portable)

@@ -1,19 +1,27 @@
 //! Per-CPU caches on restartable sequences.
 //!
 //! Owns: what the hot path falls back to, and the robbing of slots. Uses: `rseq`,
-//! `sys::cpu`, `batch`. Used by: `lists`, through `CpuCaches`.
+//! `sys::cpu`, `batch`, `table`. Used by: `lists`, through `CpuCaches`.
 //!
 //! A buffer in a slot is held by nobody; the commit of a section, or the
 //! compare-and-swap of a thief, makes it somebody's. Whenever a section cannot
 //! run (a thief is at the slot, the class is shut, the thread has no
 //! registration) `lists` goes on with lists of its own; nobody waits for the
 //! slot.
+//!
+//! The hot path, inlined into its callers, works on the line of a class that they know
+//! (`Classes`). A pool that tracks who takes its buffers must hear of every take: its
+//! sections use lines of their own here, and those that callers know have no slots, and a
+//! limit of 0, which diverts every call to what is below.
 
 use super::{CpuCaches, Empty, Refilled, Refused, Robbed, Share, Tables};
 use crate::batch::{Handful, MAX_BATCH};
+#[cfg(not(hugepool_loom))]
+use crate::class::MAX_CLASSES;
 use crate::class::{ClassId, Line};
 use crate::rseq::{self, ENTRIES, Slots};
 use crate::sys::cpu;
+use crate::table::Table;
 use crate::word::{Batch, Index};
 use std::io;
 
@@ -24,13 +32,35 @@ const TRIES: u32 = if cfg!(hugepool_loom) { 1 } else { 8 };
 /// Restartable slots for every processor and class.
 pub struct Restartable {
     slots: Slots,
+    /// In a pool that tracks: `slots` and `limit` of each class, for the sections; the rest
+    /// is not used.
+    lines: Option<Table<Line>>,
 }
 
 impl Restartable {
     /// Empty slots for `cpus` processors. `None` if this machine runs no
     /// restartable sequences. Fails as `mmap` does.
     pub fn new(cpus: usize) -> io::Result<Option<Self>> {
-        Ok(Slots::new(cpus)?.map(|slots| Self { slots }))
+        Ok(Slots::new(cpus)?.map(|slots| Self { slots, lines: None }))
+    }
+
+    /// As `new`; the hot path is diverted for ever.
+    #[cfg(not(hugepool_loom))]
+    pub fn off_the_hot_path(cpus: usize) -> io::Result<Option<Self>> {
+        let Some(slots) = Slots::new(cpus)? else {
+            return Ok(None);
+        };
+        let lines = Some(Table::new(MAX_CLASSES)?);
+        Ok(Some(Self { slots, lines }))
+    }
+
+    /// What the sections read of `class`.
+    #[inline]
+    fn line<'a>(&'a self, tables: &'a Tables, class: ClassId) -> &'a Line {
+        match &self.lines {
+            None => tables.classes.line(class),
+            Some(lines) => lines.get(class.index()),
+        }
     }
 
     /// How many more buffers would go into this processor's slot.
@@ -43,7 +73,7 @@ impl Restartable {
 
     /// Whether sections of `class` are diverted here.
     fn is_shut(&self, tables: &Tables, class: ClassId) -> bool {
-        let line = tables.classes.line(class);
+        let line = self.line(tables, class);
         self.slots
             .current()
             .is_some_and(|cpu| Slots::is_shut(line, cpu))
@@ -96,7 +126,7 @@ impl CpuCaches for Restartable {
     fn pop_again(&self, tables: &Tables, class: ClassId) -> Option<Index> {
         // Not past the limit: whoever finds the class shared relies on it that no
         // section begins (`Slots::rob`).
-        let line = tables.classes.line(class);
+        let line = self.line(tables, class);
         for _ in 0..TRIES {
             if let Some(index) = rseq::pop(line) {
                 return Some(index);
@@ -110,7 +140,7 @@ impl CpuCaches for Restartable {
     }
 
     fn push_again(&self, tables: &Tables, class: ClassId, index: Index) -> Result<(), Refused> {
-        let line = tables.classes.line(class);
+        let line = self.line(tables, class);
         for _ in 0..TRIES {
             if rseq::push(line, index) {
                 return Ok(());
@@ -156,7 +186,7 @@ impl CpuCaches for Restartable {
             if from == MAX_BATCH {
                 break;
             }
-            if rseq::push_all(tables.classes.line(class), &buffers[from..]) {
+            if rseq::push_all(self.line(tables, class), &buffers[from..]) {
                 rest = below;
                 break;
             }
@@ -166,7 +196,7 @@ impl CpuCaches for Restartable {
 
     fn flush(&self, tables: &Tables, class: ClassId, count: u32) -> Option<Handful> {
         let mut raw = [0; MAX_BATCH];
-        let line = tables.classes.line(class);
+        let line = self.line(tables, class);
         for _ in 0..TRIES {
             let taken = rseq::pop_some(line, count.min(MAX_BATCH as u32), &mut raw);
             let mut indices = raw[..taken].iter().filter_map(|&raw| Index::from_raw(raw));
@@ -222,7 +252,7 @@ impl CpuCaches for Restartable {
     }
 
     fn shut(&self, tables: &Tables, classes: &[ClassId]) -> Option<u64> {
-        let lines = classes.iter().map(|&class| tables.classes.line(class));
+        let lines = classes.iter().map(|&class| self.line(tables, class));
         let stopped = self.slots.shut(lines);
         let held = (0..self.cpus())
             .flat_map(|cpu| classes.iter().map(move |&class| (cpu, class)))
@@ -231,11 +261,11 @@ impl CpuCaches for Restartable {
     }
 
     fn unshut(&self, tables: &Tables, class: ClassId, idle: &dyn Fn() -> bool) {
-        self.slots.unshut(tables.classes.line(class), idle);
+        self.slots.unshut(self.line(tables, class), idle);
     }
 
     fn attach(&self, tables: &Tables, class: ClassId) {
-        self.slots.attach(tables.classes.line(class));
+        self.slots.attach(self.line(tables, class), class);
     }
 
     fn len(&self, _tables: &Tables, cpu: usize, class: ClassId) -> u64 {
@@ -263,6 +293,8 @@ impl CpuCaches for Restartable {
     }
 
     fn resident(&self) -> io::Result<usize> {
-        self.slots.resident()
+        let lines = self.lines.as_ref();
+        let lines = lines.map_or(Ok(0), |lines| lines.resident(usize::MAX))?;
+        Ok(self.slots.resident()? + lines)
     }
 }

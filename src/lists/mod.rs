@@ -229,14 +229,30 @@ impl<C: CpuCaches> FreeLists<C> {
         self.caches.pop(&self.tables, line)
     }
 
-    /// Gives back a buffer, which the caller holds, to its class. The hot path is
-    /// one push into this processor's cache. Lock-free.
+    /// As `take_cached`, for a pool whose hot path is diverted, of a class that is open.
+    #[cfg(not(hugepool_loom))]
+    #[inline]
+    pub fn take_cached_again(&self, class: ClassId) -> Option<Index> {
+        let open = self.is_open(class);
+        open.then(|| self.caches.pop_again(&self.tables, class))?
+    }
+
+    /// Gives back a buffer, which the caller holds, to this processor's cache: the hot
+    /// path. False leaves the buffer to the caller, and to `give_slow`.
     ///
     /// The caller may hold no handle of the pool: until its buffer is home the
     /// pool cannot be torn down, and once it is home nothing is touched.
     #[inline(always)]
+    pub fn give_cached(&self, line: &Line, index: Index) -> bool {
+        self.caches.push(&self.tables, line, index)
+    }
+
+    /// Gives back a buffer, which the caller holds, to its class. Lock-free. (`pool` makes
+    /// the same two calls for what its callers held, and notes between them who no longer
+    /// has it.)
+    #[inline]
     pub fn give(&self, line: &Line, index: Index) -> Given {
-        if self.caches.push(&self.tables, line, index) {
+        if self.give_cached(line, index) {
             Given::Home
         } else {
             self.give_slow(line.id(), index)

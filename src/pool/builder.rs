@@ -4,6 +4,7 @@
 //! `catalog`. Used by: callers.
 
 use super::shared::Sharing;
+use super::track::OnLeak;
 use super::{Handle, Pool, Shared};
 use crate::arena::{Access, Arena, MAX_ADDRESS_SPACE, Memory, layout_bytes};
 use crate::cache::Kind;
@@ -11,10 +12,12 @@ use crate::catalog::Catalog;
 use crate::class::{Classes, GRANULE, Geometry, MAX_ALIGNMENT, MAX_SIZE};
 use crate::error::{BuildError, OsError};
 use crate::lists::FreeLists;
+use crate::outstanding::Outstanding;
 use crate::pages::{Pages, Rung};
 use crate::record::States;
 use crate::sync::Arc;
 use crate::sys::cpu;
+use crate::track::Tracks;
 use crate::word::Index;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -56,6 +59,16 @@ pub struct Builder {
     raw_pointers: bool,
     cache_bytes: usize,
     strict_order: bool,
+    track: bool,
+    on_leak: Option<OnLeak>,
+}
+
+/// What goes with the address space that is reserved for a pool.
+struct Reserved {
+    arena: Arc<Arena>,
+    lists: FreeLists<Kind>,
+    states: States,
+    tracks: Option<Tracks>,
 }
 
 impl Default for Builder {
@@ -70,6 +83,8 @@ impl Default for Builder {
             raw_pointers: false,
             cache_bytes: CACHE_BYTES,
             strict_order: false,
+            track: false,
+            on_leak: None,
         }
     }
 }
@@ -197,6 +212,78 @@ impl Builder {
         self
     }
 
+    /// Whether the pool notes who takes its buffers (default false): the place in the
+    /// program (the call of a function of this library, or of a caller's own that is
+    /// `#[track_caller]`), the size, and when. [`Pool::outstanding`] says what is out, and
+    /// [`on_leak`](Self::on_leak) what never came back.
+    ///
+    /// If it does, each take costs some plain stores and a look at a coarse clock, and
+    /// takes and gives leave the shortest path: twenty to fifty nanoseconds more for the two
+    /// (`cargo bench --bench latency -- tracked`). They
+    /// take no locks and no locked instructions, and caches work as before. It needs 64
+    /// bytes a buffer, which are touched while building and growing. If it does not, it
+    /// costs nothing.
+    ///
+    /// Code that takes buffers, a plug-in's, say, must not be unloaded while some that it
+    /// took are out: its names lie in it.
+    ///
+    /// A wait that timed out can say who has what it waited for:
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use hugepool::{AllocError, Pool};
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::builder()
+    ///     .reserve(1 << 20, 4096, 2)
+    ///     .track(true)
+    /// #   .prefault(false)
+    ///     .build()?;
+    /// let (kept, line) = (pool.allocate_many(1 << 20, 4096, 2)?, line!());
+    /// let refused = pool.allocate_timeout(1 << 20, 4096, Duration::from_millis(1));
+    /// if let Err(error @ AllocError::TimedOut { .. }) = refused {
+    ///     let holders = pool.outstanding_for(1 << 20, 4096);
+    ///     eprintln!("{error}; {holders}");
+    ///     assert_eq!((holders.by_place()[0].count, holders.by_place()[0].place.line()), (2, line));
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn track(mut self, track: bool) -> Self {
+        self.track = track;
+        self
+    }
+
+    /// Has `report` called when the last handle of the pool is dropped while buffers are
+    /// out as raw pointers (or those of a device set are), which nobody can give back any
+    /// more: with these, and who took them (default: nothing is called). Buffers that are
+    /// out as a [`Buffer`](crate::Buffer) come home later, and are no leak.
+    ///
+    /// It is never called of a pool that does not [`track`](Self::track), nor in a child of
+    /// a fork, where they are the parent's. It runs on the thread that drops the last
+    /// handle, or on one that is just then giving back a buffer that somebody waits for. A
+    /// panic in it is reported and ends there.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::mpsc::channel;
+    ///
+    /// let (sender, reports) = channel();
+    /// let pool = hugepool::Pool::builder()
+    ///     .reserve(4096, 4096, 4)
+    ///     .track(true)
+    ///     .on_leak(move |leaked| _ = sender.send(leaked.to_string()))
+    /// #   .prefault(false)
+    ///     .build()?;
+    /// pool.allocate_raw(4096, 4096)?;
+    /// drop(pool);
+    /// assert!(reports.recv()?.starts_with("1 buffer out, 4 KiB"));
+    /// # Ok(()) }
+    /// ```
+    pub fn on_leak(mut self, report: impl Fn(&Outstanding) + Send + Sync + 'static) -> Self {
+        self.on_leak = Some(OnLeak(Arc::new(report)));
+        self
+    }
+
     /// Says whether a kind of page may be used (default: prefer each, best
     /// first). `Require` means that nothing below it will do.
     pub fn pages(mut self, pages: Pages, rung: Rung) -> Self {
@@ -269,17 +356,19 @@ impl Builder {
                 .ok_or(BuildError::Overflow { size, count })?;
             declared = declared.saturating_add(geometry.bytes(count).unwrap_or(usize::MAX));
         }
-        let (arena, lists, states) = self.reserve_address_space(needed, declared)?;
+        let reserved = self.reserve_address_space(needed, declared)?;
         let sharing = match self.is_shared() {
-            true => Some(Sharing::new(arena.len() / GRANULE)?),
+            true => Some(Sharing::new(reserved.arena.len() / GRANULE)?),
             false => None,
         };
         let pool = Pool {
             handle: Handle::new(Shared {
-                catalog: Catalog::new(lists, self.climb),
-                arena,
-                states: ManuallyDrop::new(states),
+                catalog: Catalog::new(reserved.lists, self.climb),
+                arena: reserved.arena,
+                states: ManuallyDrop::new(reserved.states),
                 raw_pointers: self.raw_pointers,
+                tracks: reserved.tracks,
+                on_leak: self.on_leak.clone(),
                 sharing,
                 memory: self.memory.clone(),
             }),
@@ -296,24 +385,28 @@ impl Builder {
         &self,
         needed: usize,
         declared: usize,
-    ) -> Result<(Arc<Arena>, FreeLists<Kind>, States), BuildError> {
+    ) -> Result<Reserved, BuildError> {
         let system = |error: io::Error| BuildError::System(OsError::new("mmap", &error));
         let reserve = |len: usize| -> io::Result<_> {
             let arena = Arc::new(Arena::reserve(len)?);
             let indices = (len / GRANULE) << Index::POSITION_BITS;
-            let caches = Kind::new(cpu::possible(), self.portable)?;
+            let caches = Kind::new(cpu::possible(), self.portable, self.track)?;
             let classes = Classes::new(self.prefix, arena.base().as_ptr())?;
-            Ok((
+            Ok(Reserved {
                 arena,
-                FreeLists::new(
+                lists: FreeLists::new(
                     caches,
                     classes,
                     indices,
                     self.cache_bytes,
                     self.strict_order,
                 )?,
-                States::paged(indices)?,
-            ))
+                states: States::paged(indices)?,
+                tracks: match self.track {
+                    true => Some(Tracks::new(indices)?),
+                    false => None,
+                },
+            })
         };
         // The granules that hold no buffers come on top of what callers count.
         let overhead = GRANULE * (self.requests.len() + 1);

@@ -98,6 +98,7 @@ impl CancelToken {
 }
 
 impl Handle {
+    #[track_caller]
     fn allocate_cancellable(
         &self,
         size: usize,
@@ -158,6 +159,7 @@ impl Pool {
     /// assert_eq!(refused.unwrap_err(), AllocError::Cancelled);
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_cancellable(
         &self,
         size: usize,
@@ -187,6 +189,7 @@ impl Class {
     /// let buffer = class.allocate_cancellable(Duration::from_secs(1), &token)?;
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_cancellable(
         &self,
         limit: Duration,

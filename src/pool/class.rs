@@ -8,6 +8,7 @@ use crate::buffer::Buffer;
 use crate::catalog::Taken;
 use crate::class::Line;
 use crate::error::AllocError;
+use std::panic::Location;
 use std::ptr::NonNull;
 
 /// A size and alignment of a [`Pool`], resolved to its class: the
@@ -106,11 +107,12 @@ impl Class {
     /// fits was free anywhere; [`AllocError::NoClass`] if the class was trimmed
     /// away and no other fits.
     #[inline(always)]
+    #[track_caller]
     pub fn allocate(&self) -> Result<Buffer, AllocError> {
-        let (line, catalog) = (self.line(), &self.shared().catalog);
-        let taken = match catalog.lists().take_cached(line) {
+        let (line, shared) = (self.line(), self.shared());
+        let taken = match shared.catalog.lists().take_cached(line) {
             Some(index) => Taken { line, index },
-            None => catalog.take_slow(self.size, self.alignment)?,
+            None => shared.take_slow(self.size, self.alignment, Location::caller(), false)?,
         };
         Ok(Buffer::new(taken, self.size))
     }

@@ -3,20 +3,22 @@
 //! Owns: their calls, those that wait and the one that does not. Uses: the pool's shared
 //! part, `wait`. Used by: callers, `task_many`.
 
-use super::wait::{Begun, Goods, Limit, Stock, has_passed};
+use super::wait::{Begun, Goods, Limit, has_passed};
 use super::{CancelToken, Class, Handle, Pool};
 use crate::buffer::Buffer;
 use crate::catalog::Taken;
 use crate::error::AllocError;
 use crate::lists::Wait;
+use crate::track::Taker;
 use crate::wait::Cancel;
 use std::time::{Duration, Instant};
 
 impl Goods for Vec<Buffer> {
-    fn receive(catalog: &Stock, wait: Wait, size: usize) -> Option<Self> {
+    fn receive(handle: &Handle, wait: Wait, size: usize, by: Option<Taker>) -> Option<Self> {
+        let catalog = &handle.shared().catalog;
         let given = catalog.lists().end_wait_for_several(wait)?;
         let taken = given.into_iter().map(|given| catalog.taken(given));
-        Some(taken.map(|taken| Buffer::new(taken, size)).collect())
+        Some(taken.map(|taken| handle.owned(taken, size, by)).collect())
     }
 }
 
@@ -26,23 +28,40 @@ pub(super) struct Order {
     pub(super) size: usize,
     pub(super) alignment: usize,
     pub(super) count: usize,
-}
-
-/// The owners of buffers that were taken for `size` bytes each.
-fn owned(taken: Vec<Taken<'_>>, size: usize) -> Vec<Buffer> {
-    let taken = taken.into_iter();
-    taken.map(|taken| Buffer::new(taken, size)).collect()
+    /// Who asks, if somebody wants to know.
+    pub(super) by: Option<Taker>,
 }
 
 impl Handle {
+    /// What is asked for by the caller.
+    #[track_caller]
+    pub(super) fn order(&self, size: usize, alignment: usize, count: usize) -> Order {
+        let by = self.shared().taker();
+        Order {
+            size,
+            alignment,
+            count,
+            by,
+        }
+    }
+
+    /// The owners of buffers that were taken for `order`.
+    fn all_owned(&self, taken: Vec<Taken<'_>>, order: Order) -> Vec<Buffer> {
+        let taken = taken.into_iter();
+        taken
+            .map(|taken| self.owned(taken, order.size, order.by))
+            .collect()
+    }
+
     fn allocate_many(&self, order: Order) -> Result<Vec<Buffer>, AllocError> {
         let Order {
             size,
             alignment,
             count,
+            ..
         } = order;
         let taken = self.shared().catalog.take_many(size, alignment, count)?;
-        Ok(owned(taken, size))
+        Ok(self.all_owned(taken, order))
     }
 
     /// Takes what is asked for, or stands in line for it, as a `task` that is polled or a
@@ -56,15 +75,16 @@ impl Handle {
             size,
             alignment,
             count,
+            by,
         } = order;
         let catalog = &self.shared().catalog;
         if let Some(taken) = catalog.try_take_many(size, alignment, count)? {
-            return Ok(Begun::Buffer(owned(taken, size)));
+            return Ok(Begun::Buffer(self.all_owned(taken, order)));
         }
         if self.line().is_aborted() {
             return Err(AllocError::Aborted);
         }
-        Ok(Begun::Waiter(self.stand(size, alignment, count, task)?))
+        Ok(Begun::Waiter(self.stand(size, alignment, count, task, by)?))
     }
 
     /// As `allocate_limit`, for several.
@@ -143,17 +163,15 @@ impl Pool {
     /// assert_eq!(pool.available(4096, 4096), 1);
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_many(
         &self,
         size: usize,
         alignment: usize,
         count: usize,
     ) -> Result<Vec<Buffer>, AllocError> {
-        self.handle.allocate_many_now(Order {
-            size,
-            alignment,
-            count,
-        })
+        let order = self.handle.order(size, alignment, count);
+        self.handle.allocate_many_now(order)
     }
 
     /// Takes `count` buffers, or none, as [`allocate_many`](Self::allocate_many) does, and
@@ -199,6 +217,7 @@ impl Pool {
     /// assert_eq!(waiter.join().unwrap()?.len(), 5);
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_many_timeout(
         &self,
         size: usize,
@@ -206,11 +225,7 @@ impl Pool {
         count: usize,
         limit: Duration,
     ) -> Result<Vec<Buffer>, AllocError> {
-        let order = Order {
-            size,
-            alignment,
-            count,
-        };
+        let order = self.handle.order(size, alignment, count);
         (self.handle).allocate_many_waiting(order, Limit::Within(limit))
     }
 
@@ -232,6 +247,7 @@ impl Pool {
     /// assert!(pool.allocate_many_deadline(4096, 4096, 3, deadline).is_err());
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_many_deadline(
         &self,
         size: usize,
@@ -239,11 +255,7 @@ impl Pool {
         count: usize,
         deadline: Instant,
     ) -> Result<Vec<Buffer>, AllocError> {
-        let order = Order {
-            size,
-            alignment,
-            count,
-        };
+        let order = self.handle.order(size, alignment, count);
         (self.handle).allocate_many_waiting(order, Limit::Until(deadline))
     }
 
@@ -272,6 +284,7 @@ impl Pool {
     /// assert_eq!(refused.unwrap_err(), AllocError::Cancelled);
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_many_cancellable(
         &self,
         size: usize,
@@ -280,22 +293,15 @@ impl Pool {
         limit: Duration,
         token: &CancelToken,
     ) -> Result<Vec<Buffer>, AllocError> {
-        let order = Order {
-            size,
-            alignment,
-            count,
-        };
+        let order = self.handle.order(size, alignment, count);
         self.handle.allocate_many_cancellable(order, limit, token)
     }
 }
 
 impl Class {
+    #[track_caller]
     pub(super) fn order(&self, count: usize) -> Order {
-        Order {
-            size: self.size,
-            alignment: self.alignment,
-            count,
-        }
+        self.handle.order(self.size, self.alignment, count)
     }
 
     /// Takes `count` buffers of [`size`](Self::size) bytes, or none: see
@@ -314,6 +320,7 @@ impl Class {
     /// assert_eq!(class.available(), 1);
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_many(&self, count: usize) -> Result<Vec<Buffer>, AllocError> {
         self.handle.allocate_many_now(self.order(count))
     }
@@ -335,6 +342,7 @@ impl Class {
     /// assert!(class.allocate_many_timeout(3, Duration::from_millis(1)).is_err());
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_many_timeout(
         &self,
         count: usize,
@@ -360,6 +368,7 @@ impl Class {
     /// assert_eq!(class.allocate_many_deadline(3, deadline)?.len(), 3);
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_many_deadline(
         &self,
         count: usize,
@@ -385,6 +394,7 @@ impl Class {
     /// let buffers = class.allocate_many_cancellable(3, Duration::from_secs(1), &token)?;
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_many_cancellable(
         &self,
         count: usize,

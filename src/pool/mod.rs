@@ -1,7 +1,7 @@
 //! The pool: handles, growth, raw pointers.
 //!
 //! Owns: the part that all handles and buffers of a pool share, and how long it
-//! lives. Uses: `catalog`, `arena`, `stats`. Used by: callers, `buffer`.
+//! lives. Uses: `catalog`, `arena`, `track`, `stats`. Used by: callers, `buffer`.
 //!
 //! # How long a pool lives
 //!
@@ -24,6 +24,7 @@ mod stream;
 mod task;
 #[cfg(feature = "async")]
 mod task_many;
+mod track;
 mod wait;
 
 pub use builder::Builder;
@@ -35,6 +36,7 @@ pub use stream::{Stream, StreamBuilder, StreamError};
 pub use task::Allocate;
 #[cfg(feature = "async")]
 pub use task_many::AllocateMany;
+pub use track::{called, set_place};
 
 use crate::arena::{Arena, Memory, Pages, Segment};
 use crate::buffer::Buffer;
@@ -47,12 +49,15 @@ use crate::lists::Given;
 use crate::record::{State, States};
 use crate::stats::Stats;
 use crate::sync::{Arc, Ordering};
+use crate::track::Tracks;
 use crate::word::Index;
 use shared::Sharing;
 use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
+use std::panic::Location;
 use std::ptr::NonNull;
+use track::OnLeak;
 
 /// What the handles and buffers of one pool share.
 pub(crate) struct Shared {
@@ -63,6 +68,9 @@ pub(crate) struct Shared {
     states: ManuallyDrop<States>,
     /// Whether to touch the states of new buffers.
     raw_pointers: bool,
+    /// As long as the states; `None`: nobody asks who has what.
+    tracks: Option<Tracks>,
+    on_leak: Option<OnLeak>,
     /// What it has for clients, if it is shared with any.
     sharing: Option<Sharing>,
     memory: Memory,
@@ -91,11 +99,13 @@ impl Shared {
         unsafe { self.states.get_unchecked(index.raw() as usize) }
     }
 
-    /// Bytes of memory that the states of buffers below index `indices` occupy, and what
-    /// the pool shares.
+    /// Bytes of memory that the states of buffers below index `indices` occupy, what is
+    /// noted of who has them, and what the pool shares.
     pub(crate) fn states_resident(&self, indices: usize) -> io::Result<usize> {
         let sharing = self.sharing.as_ref().map_or(Ok(0), Sharing::resident)?;
-        Ok(self.states.resident(indices)? + sharing)
+        let tracks = self.tracks.as_ref();
+        let tracks = tracks.map_or(Ok(0), |tracks| tracks.resident(indices))?;
+        Ok(self.states.resident(indices)? + tracks + sharing)
     }
 
     /// Adds `count` buffers of `geometry`.
@@ -145,6 +155,11 @@ impl Shared {
                 // Relaxed: nobody has them yet. It is 0 already.
                 .for_each(|index| self.state(index).size.store(0, Ordering::Relaxed));
         }
+        if let Some(tracks) = &self.tracks {
+            (0..segment.count())
+                .filter_map(|k| geometry.nth(segment.first(), k))
+                .for_each(|index| tracks.get(index.raw() as usize).touch());
+        }
         self.catalog
             .admit(geometry, Arc::clone(segment), grown)
             .map(drop)
@@ -190,6 +205,8 @@ impl Shared {
             // SAFETY: the caller gave up the last handle, and the pool is torn
             // down by nobody before the lists below are settled.
             let shared = unsafe { shared.as_ref() };
+            // Before it is forgotten which.
+            shared.report_leak();
             let raw_out = shared.abandon_raw();
             let classes = shared.catalog.class_ids();
             given = shared.catalog.lists().close(&classes, raw_out);
@@ -335,12 +352,13 @@ impl Pool {
     /// fits was free anywhere (or, if it says `carried`, none but what another
     /// thread was carrying all the while).
     #[inline(always)]
+    #[track_caller]
     pub fn allocate(&self, size: usize, alignment: usize) -> Result<Buffer, AllocError> {
-        let catalog = &self.shared().catalog;
+        let shared = self.shared();
         // Not `take`: its `Result` would pass through memory.
-        let taken = match catalog.take_cached(size, alignment) {
+        let taken = match shared.catalog.take_cached(size, alignment) {
             Some(taken) => taken,
-            None => catalog.take_slow(size, alignment)?,
+            None => shared.take_slow(size, alignment, Location::caller(), false)?,
         };
         Ok(Buffer::new(taken, size))
     }

@@ -17,6 +17,7 @@ use crate::catalog::Taken;
 use crate::class::OfStream;
 use crate::error::{AllocError, FreeError};
 use crate::sync::Ordering;
+use std::panic::Location;
 use std::ptr::NonNull;
 
 impl Pool {
@@ -40,12 +41,14 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     #[inline(always)]
+    #[track_caller]
     pub fn allocate_raw(&self, size: usize, alignment: usize) -> Result<NonNull<u8>, AllocError> {
         if let Some(start) = self.allocate_raw_cached(size, alignment) {
             return Ok(start);
         }
-        let taken = self.shared().catalog.take_slow(size, alignment)?;
-        Ok(self.shared().mark_raw(taken, size))
+        let shared = self.shared();
+        let taken = shared.take_slow(size, alignment, Location::caller(), true)?;
+        Ok(shared.mark_raw(taken, size))
     }
 
     /// As `allocate_raw` from this processor's cache alone: `None` proves nothing. For
@@ -101,11 +104,12 @@ impl Pool {
         if buffer.shared() != self.handle.0 {
             return Err(buffer);
         }
-        let (len, stream) = (buffer.len(), buffer.stream());
-        let taken = buffer.forget(self.shared().catalog.classes());
+        let (shared, len, stream) = (self.shared(), buffer.len(), buffer.stream());
+        let taken = buffer.forget(shared.catalog.classes());
+        shared.note_raw(taken.index, true);
         Ok(match stream {
-            None => self.shared().mark_raw(taken, len),
-            Some(stream) => self.shared().mark_raw_of(stream, taken, len),
+            None => shared.mark_raw(taken, len),
+            Some(stream) => shared.mark_raw_of(stream, taken, len),
         })
     }
 
@@ -123,7 +127,10 @@ impl Pool {
         let shared = self.shared();
         let taken = shared.unmark_raw(start, size);
         match taken.or_else(|| shared.unmark_raw_of_stream(start, size)) {
-            Some(taken) => Ok(Buffer::new(taken, size)),
+            Some(taken) => {
+                shared.note_raw(taken.index, false);
+                Ok(Buffer::new(taken, size))
+            }
             None => Err(self.shared().fault(start.addr(), size)),
         }
     }
@@ -148,13 +155,14 @@ impl Class {
     /// # Ok(()) }
     /// ```
     #[inline(always)]
+    #[track_caller]
     pub fn allocate_raw(&self) -> Result<NonNull<u8>, AllocError> {
-        let (line, catalog) = (self.line(), &self.shared().catalog);
-        let taken = match catalog.lists().take_cached(line) {
+        let (line, shared) = (self.line(), self.shared());
+        let taken = match shared.catalog.lists().take_cached(line) {
             Some(index) => Taken { line, index },
-            None => catalog.take_slow(self.size, self.alignment)?,
+            None => shared.take_slow(self.size, self.alignment, Location::caller(), true)?,
         };
-        Ok(self.shared().mark_raw(taken, self.size))
+        Ok(shared.mark_raw(taken, self.size))
     }
 
     /// Takes back a buffer that [`allocate_raw`](Self::allocate_raw) gave, or that
@@ -211,9 +219,11 @@ impl Shared {
         let Some(taken) = self.unmark_raw(start, size) else {
             return self.free_raw_of_stream(start, size);
         };
-        // The caller's handle keeps the pool open, so this is not its last buffer and no
-        // other handle its last.
-        let _home = self.catalog.lists().give(taken.line, taken.index);
+        if !self.catalog.lists().give_cached(taken.line, taken.index) {
+            // The caller's handle keeps the pool open, so this is not its last buffer and
+            // no other handle its last.
+            let _home = self.give_slow(taken.line.id(), taken.index);
+        }
         true
     }
 

@@ -6,6 +6,7 @@ use super::wait::{Begun, Waiter};
 use super::{Class, Handle, Pool, Stream};
 use crate::buffer::Buffer;
 use crate::error::AllocError;
+use crate::track::Taker;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -20,8 +21,7 @@ pub struct Allocate {
 }
 
 enum State {
-    New(Handle, usize, usize),
-    NewOf(Stream, usize, usize),
+    New(Request),
     /// Leaves the line before it lets go of its stream.
     Waiting(
         Waiter,
@@ -30,10 +30,20 @@ enum State {
     Done,
 }
 
+/// What is asked for, by whom.
+struct Request {
+    handle: Handle,
+    /// In whose share.
+    stream: Option<Stream>,
+    size: usize,
+    alignment: usize,
+    by: Option<Taker>,
+}
+
 impl fmt::Debug for Allocate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
-            State::New(..) | State::NewOf(..) => "new",
+            State::New(_) => "new",
             State::Waiting(..) => "waiting",
             State::Done => "done",
         };
@@ -42,45 +52,61 @@ impl fmt::Debug for Allocate {
 }
 
 impl Allocate {
+    #[track_caller]
     pub(super) fn new(handle: Handle, size: usize, alignment: usize) -> Self {
+        let by = handle.shared().taker();
         Self {
-            state: State::New(handle, size, alignment),
+            state: State::New(Request {
+                handle,
+                stream: None,
+                size,
+                alignment,
+                by,
+            }),
         }
     }
 
-    /// As `new`, in the share of `stream`.
-    pub(super) fn of(stream: Stream, size: usize, alignment: usize) -> Self {
+    /// As `new`, in the share of `stream`, whose pool has `handle`.
+    #[track_caller]
+    pub(super) fn of(stream: Stream, handle: Handle, size: usize, alignment: usize) -> Self {
+        let by = handle.shared().taker();
         Self {
-            state: State::NewOf(stream, size, alignment),
+            state: State::New(Request {
+                handle,
+                stream: Some(stream),
+                size,
+                alignment,
+                by,
+            }),
         }
     }
 
     fn step(&mut self, cx: &mut Context<'_>) -> Result<Option<Buffer>, AllocError> {
-        let begun = match &self.state {
-            State::New(handle, size, alignment) => {
-                let (size, alignment) = (*size, *alignment);
-                if let Some(taken) = handle.shared().catalog.take_cached(size, alignment) {
-                    return Ok(Some(Buffer::new(taken, size)));
+        if let State::New(request) = &self.state {
+            match request.begin()? {
+                Begun::Buffer(buffer) => return Ok(Some(buffer)),
+                Begun::Waiter(waiter) => {
+                    self.state = State::Waiting(waiter, request.stream.clone());
                 }
-                Some((handle.begin_wait(size, alignment, true)?, None))
             }
-            State::NewOf(stream, size, alignment) => {
-                let begun = stream.begin_task(*size, *alignment)?;
-                Some((begun, Some(stream.clone())))
-            }
-            State::Waiting(..) | State::Done => None,
-        };
-        match begun {
-            Some((Begun::Buffer(buffer), _)) => return Ok(Some(buffer)),
-            Some((Begun::Waiter(waiter), stream)) => {
-                self.state = State::Waiting(waiter, stream);
-            }
-            None => {}
         }
         let State::Waiting(waiter, _) = &mut self.state else {
             return Ok(None);
         };
         waiter.poll(cx)
+    }
+}
+
+impl Request {
+    fn begin(&self) -> Result<Begun, AllocError> {
+        let (size, alignment) = (self.size, self.alignment);
+        if let Some(stream) = &self.stream {
+            return stream.begin_task(size, alignment, self.by);
+        }
+        if let Some(taken) = self.handle.shared().catalog.take_cached(size, alignment) {
+            return Ok(Begun::Buffer(Buffer::new(taken, size)));
+        }
+        self.handle.begin_wait(size, alignment, true, self.by)
     }
 }
 
@@ -96,8 +122,7 @@ impl Future for Allocate {
             }
             Err(error) => {
                 match &self.state {
-                    State::New(handle, ..) => handle.note_refusal(&error),
-                    State::NewOf(stream, ..) => stream.note_refusal(&error),
+                    State::New(request) => request.handle.note_refusal(&error),
                     State::Waiting(waiter, _) => waiter.note_refusal(&error),
                     State::Done => {}
                 }
@@ -141,6 +166,7 @@ impl Pool {
     /// assert!(matches!(next.as_mut().poll(&mut context), Poll::Ready(Ok(_))));
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_async(&self, size: usize, alignment: usize) -> Allocate {
         Allocate::new(self.handle.clone(), size, alignment)
     }
@@ -166,6 +192,7 @@ impl Class {
     /// assert!(pin!(class.allocate_async()).poll(&mut context).is_ready());
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_async(&self) -> Allocate {
         Allocate::new(self.handle.clone(), self.size, self.alignment)
     }
@@ -193,7 +220,8 @@ impl Stream {
     /// assert!(pin!(stream.allocate_async(4096, 4096)).poll(&mut context).is_ready());
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_async(&self, size: usize, alignment: usize) -> Allocate {
-        Allocate::of(self.clone(), size, alignment)
+        Allocate::of(self.clone(), self.pool_handle(), size, alignment)
     }
 }

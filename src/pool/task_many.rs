@@ -107,12 +107,9 @@ impl Pool {
     /// assert_eq!(buffers.len(), 2);
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_many_async(&self, size: usize, alignment: usize, count: usize) -> AllocateMany {
-        let order = Order {
-            size,
-            alignment,
-            count,
-        };
+        let order = self.handle.order(size, alignment, count);
         AllocateMany {
             state: State::New(self.handle.clone(), order),
         }
@@ -139,6 +136,7 @@ impl Class {
     /// assert!(pin!(class.allocate_many_async(2)).poll(&mut context).is_ready());
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_many_async(&self, count: usize) -> AllocateMany {
         AllocateMany {
             state: State::New(self.handle.clone(), self.order(count)),

@@ -11,13 +11,12 @@
 //! ```
 
 use super::{Class, Handle, Pool};
-use crate::arena::Segment;
 use crate::buffer::Buffer;
-use crate::cache::Kind;
-use crate::catalog::{Catalog, Taken};
+use crate::catalog::Taken;
 use crate::error::AllocError;
 use crate::lists::Wait;
 use crate::sys::clock;
+use crate::track::Taker;
 use crate::wait::{Cancel, Line, Outcome, Turn};
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
@@ -31,17 +30,14 @@ const SURE: Duration = Duration::from_millis(100);
 
 /// What somebody waits for: one buffer, or several.
 pub trait Goods: Sized {
-    /// Ends a wait, and gives what came, of `size` bytes each.
-    fn receive(catalog: &Stock, wait: Wait, size: usize) -> Option<Self>;
+    /// Ends a wait, and gives what came, of `size` bytes each, `by` whom was waited.
+    fn receive(handle: &Handle, wait: Wait, size: usize, by: Option<Taker>) -> Option<Self>;
 }
 
-/// What a pool has.
-pub type Stock = Catalog<Segment, Kind>;
-
 impl Goods for Buffer {
-    fn receive(catalog: &Stock, wait: Wait, size: usize) -> Option<Self> {
-        let (line, index) = catalog.lists().end_wait(wait)?;
-        Some(Self::new(Taken { line, index }, size))
+    fn receive(handle: &Handle, wait: Wait, size: usize, by: Option<Taker>) -> Option<Self> {
+        let (line, index) = handle.shared().catalog.lists().end_wait(wait)?;
+        Some(handle.owned(Taken { line, index }, size, by))
     }
 }
 
@@ -55,6 +51,8 @@ pub struct Waiter<G: Goods = Buffer> {
     /// When it began, in nanoseconds.
     since: u64,
     goods: PhantomData<fn() -> G>,
+    /// Who waits, if somebody asks.
+    by: Option<Taker>,
 }
 
 /// How long somebody would wait.
@@ -112,17 +110,19 @@ impl Handle {
         cancelled.then_some(AllocError::Cancelled)
     }
 
-    /// Takes a buffer, or stands in line for one, as a `task` that is polled or a
-    /// thread that sleeps.
+    /// Takes a buffer `by` somebody, or stands in line for one, as a `task` that is polled
+    /// or a thread that sleeps.
     pub(super) fn begin_wait(
         &self,
         size: usize,
         alignment: usize,
         task: bool,
+        by: Option<Taker>,
     ) -> Result<Begun, AllocError> {
         let catalog = &self.shared().catalog;
+        let owned = |taken| Begun::Buffer(self.owned(taken, size, by));
         if let Some(taken) = catalog.try_take(size, alignment)? {
-            return Ok(Begun::Buffer(Buffer::new(taken, size)));
+            return Ok(owned(taken));
         }
         if self.line().is_aborted() {
             return Err(AllocError::Aborted);
@@ -130,10 +130,10 @@ impl Handle {
         if !task {
             let ladder = catalog.prepare_to_wait(size, alignment)?;
             if let Some(taken) = catalog.lists().watch(ladder.classes()) {
-                return Ok(Begun::Buffer(Buffer::new(catalog.taken(taken), size)));
+                return Ok(owned(catalog.taken(taken)));
             }
         }
-        Ok(Begun::Waiter(self.stand(size, alignment, 1, task)?))
+        Ok(Begun::Waiter(self.stand(size, alignment, 1, task, by)?))
     }
 
     /// Stands in line for `count` buffers.
@@ -143,21 +143,28 @@ impl Handle {
         alignment: usize,
         count: usize,
         task: bool,
+        by: Option<Taker>,
     ) -> Result<Waiter<G>, AllocError> {
         let catalog = &self.shared().catalog;
         let wait = catalog.begin_wait(size, alignment, count, task)?;
-        Ok(self.waiter(wait, size))
+        Ok(self.waiter(wait, size, by))
     }
 
-    /// Who has begun to `wait` for `size` bytes.
-    pub(super) fn waiter<G: Goods>(&self, wait: Wait, size: usize) -> Waiter<G> {
+    /// Who has begun to `wait` for `size` bytes, `by` somebody.
+    pub(super) fn waiter<G: Goods>(&self, wait: Wait, size: usize, by: Option<Taker>) -> Waiter<G> {
         Waiter {
             handle: self.clone(),
             size,
             wait: Some(wait),
             since: clock::now(),
             goods: PhantomData,
+            by,
         }
+    }
+
+    /// The owner of a buffer that was taken past the hot path, `by` somebody.
+    pub(super) fn owned(&self, taken: Taken<'_>, size: usize, by: Option<Taker>) -> Buffer {
+        Buffer::new(self.shared().noted(taken, size, by, false), size)
     }
 }
 
@@ -206,7 +213,7 @@ impl<G: Goods> Waiter<G> {
         }
         let waited = clock::now().saturating_sub(self.since);
         lists.line().note_ended(wait.seat(), outcome, waited);
-        G::receive(catalog, wait, self.size)
+        G::receive(&self.handle, wait, self.size, self.by)
     }
 
     /// How often the bell rang for which a thread listens.
@@ -291,6 +298,7 @@ impl<G: Goods> Drop for Waiter<G> {
 impl Handle {
     /// `limit` begins when there is nothing to be had at once. `cancel` may end the wait
     /// before that.
+    #[track_caller]
     pub(super) fn allocate_limit(
         &self,
         size: usize,
@@ -302,19 +310,19 @@ impl Handle {
         if let Some(taken) = catalog.take_cached(size, alignment) {
             return Ok(Buffer::new(taken, size));
         }
+        let by = self.shared().taker();
         if let Some(taken) = catalog.take_shared(size, alignment) {
-            return Ok(Buffer::new(taken, size));
+            return Ok(self.owned(taken, size, by));
         }
         let (deadline, limit) = limit.begin();
-        let waited = self.allocate_late(size, alignment, (deadline, limit), cancel);
+        let waited = self.allocate_late((size, alignment, by), (deadline, limit), cancel);
         waited.inspect_err(|error| self.note_refusal(error))
     }
 
     /// The rest of that, when there was nothing to be had at once.
     fn allocate_late(
         &self,
-        size: usize,
-        alignment: usize,
+        (size, alignment, by): (usize, usize, Option<Taker>),
         (deadline, limit): (Option<Instant>, Duration),
         cancel: Option<&Cancel>,
     ) -> Result<Buffer, AllocError> {
@@ -327,12 +335,12 @@ impl Handle {
         if deadline.is_some_and(has_passed) || cancel.is_some_and(Cancel::is_cancelled) {
             // Nobody stands in line for nothing.
             return match catalog.take_or_refuse(size, alignment) {
-                Ok(taken) => Ok(Buffer::new(taken, size)),
+                Ok(taken) => Ok(self.owned(taken, size, by)),
                 Err(AllocError::Exhausted { .. }) => Err(self.ended(cancel).unwrap_or(timed_out)),
                 Err(other) => Err(other),
             };
         }
-        match self.begin_wait(size, alignment, false)? {
+        match self.begin_wait(size, alignment, false, by)? {
             Begun::Buffer(buffer) => Ok(buffer),
             Begun::Waiter(waiter) => waiter.block(deadline, cancel)?.ok_or(timed_out),
         }
@@ -384,6 +392,7 @@ impl Pool {
     /// assert!(waiter.join().unwrap().is_ok());
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_timeout(
         &self,
         size: usize,
@@ -411,6 +420,7 @@ impl Pool {
     /// assert!(pool.allocate_deadline(4096, 4096, deadline).is_err());
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_deadline(
         &self,
         size: usize,
@@ -477,6 +487,7 @@ impl Class {
     /// assert!(class.allocate_timeout(Duration::from_millis(1)).is_err());
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_timeout(&self, limit: Duration) -> Result<Buffer, AllocError> {
         let limit = Limit::Within(limit);
         (self.handle).allocate_limit(self.size, self.alignment, limit, None)
@@ -498,6 +509,7 @@ impl Class {
     /// let buffer = class.allocate_deadline(Instant::now() + Duration::from_secs(1))?;
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_deadline(&self, deadline: Instant) -> Result<Buffer, AllocError> {
         let limit = Limit::Until(deadline);
         (self.handle).allocate_limit(self.size, self.alignment, limit, None)

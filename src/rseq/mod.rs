@@ -313,10 +313,10 @@ impl Slots {
         first.cast_mut().cast()
     }
 
-    /// Gives a class its slots. Every caller writes the same.
-    pub fn attach(&self, line: &Line) {
+    /// Gives `class`, whose sections read `line`, its slots. Every caller writes the same.
+    pub fn attach(&self, line: &Line, class: ClassId) {
         // Release: see `unshut`.
-        line.slots.store(self.first(line.id()), Ordering::Release);
+        line.slots.store(self.first(class), Ordering::Release);
     }
 
     /// Whether sections of a class are diverted on `cpu`.

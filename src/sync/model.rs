@@ -339,6 +339,12 @@ pub enum Fault {
     KeepAnyway,
     /// Whoever ends a collection does not see to those who wait for other classes.
     EndUnseen,
+    /// That a buffer is out is noted with `Relaxed` instead of `Release`.
+    TrackRelaxed,
+    /// No fence between taking a buffer and noting by whom.
+    NoTrackFence,
+    /// Who reads the note of a buffer does not look whether it has changed meanwhile.
+    TrackOneLook,
 }
 
 impl Fault {
@@ -415,6 +421,9 @@ impl Fault {
         Self::TwoCollect,
         Self::KeepAnyway,
         Self::EndUnseen,
+        Self::TrackRelaxed,
+        Self::NoTrackFence,
+        Self::TrackOneLook,
     ];
 }
 

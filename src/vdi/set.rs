@@ -418,6 +418,7 @@ impl Set {
     /// or no declared buffer could ever do; `VD_E_MEMORY` if none is free.
     /// [`Error::Protocol`], [`Error::Aborted`].
     #[inline(always)]
+    #[track_caller]
     pub fn allocate_buffer(&self, size: u32, alignment: u32) -> Result<NonNull<u8>, Error> {
         if let Some(start) = self.allocate_buffer_cached(size, alignment) {
             return Ok(start);
@@ -437,6 +438,7 @@ impl Set {
 
     #[cold]
     #[inline(never)]
+    #[track_caller]
     fn allocate_buffer_slow(&self, size: u32, alignment: u32) -> Result<NonNull<u8>, Error> {
         let area = self.area(Call::AllocateBuffer)?;
         area.pool
@@ -452,6 +454,7 @@ impl Set {
     /// As [`allocate_buffer`](Self::allocate_buffer), with `VD_E_TIMEOUT` for
     /// `VD_E_MEMORY`; `VD_E_BUSY` if too many wait. [`Error::Aborted`] if the set is
     /// aborted or closed meanwhile.
+    #[track_caller]
     pub fn allocate_buffer_timeout(
         &self,
         size: u32,
@@ -536,7 +539,7 @@ impl Set {
     /// Close: ends the set, and waits with [`Error::Aborted`]. What is outstanding is freed
     /// when the set is dropped, since other threads may be in the middle of a call: then
     /// its handles are stale, and the memory is given back (where clients have it mapped,
-    /// when they unmap it).
+    /// when they unmap it). A builder's [`on_leak`](Builder::on_leak) is told of it then.
     ///
     /// # Errors
     ///

@@ -1,12 +1,14 @@
 //! The packed words of the library, as types.
 //!
 //! Owns: the bit layouts of indices, list heads, batches, slots of per-CPU
-//! caches, announcements, granules, quotas of streams, and places in the line of those who wait. Uses:
-//! `sync`, for the faults of broken twins. Used by: every module that shares a word.
+//! caches, announcements, granules, quotas of streams, places in the line of those who
+//! wait, and who has a buffer. Uses: `sync`, for the faults of broken twins. Used by: every
+//! module that shares a word.
 
 mod chunk;
 mod collector;
 mod extra;
+mod hold;
 mod index;
 mod list;
 mod mode;
@@ -17,6 +19,7 @@ mod standing;
 pub use chunk::Chunk;
 pub use collector::Collector;
 pub use extra::Extra;
+pub use hold::Hold;
 pub use index::{Index, link};
 pub use list::{Batch, Head, Pile, Stack};
 pub use mode::{Mode, State};
@@ -205,6 +208,23 @@ mod tests {
                 let opened = u64::from(state == State::Open && mode.state() != State::Open);
                 prop_assert_eq!(next.openings(), (mode.openings() + opened) & (u64::MAX >> 34));
             }
+        }
+
+        #[test]
+        fn every_owner_of_a_buffer_has_a_word_of_its_own(
+            word: u64, size in 1usize..=1 << 30, raw: bool,
+        ) {
+            let before = Hold::from_word(word);
+            let hold = before.taken(size, raw);
+            prop_assert_eq!((hold.size(), hold.is_raw()), (size, raw));
+            prop_assert_eq!(Hold::from_word(hold.word()), hold);
+            prop_assert_ne!(hold.word() >> 32, before.word() >> 32);
+            let other = hold.with_raw(!raw);
+            prop_assert_eq!((other.size(), other.is_raw()), (size, !raw));
+            prop_assert_eq!(other.with_raw(raw), hold);
+            let given = hold.given();
+            prop_assert_eq!((given.size(), given.is_raw()), (0, false));
+            prop_assert_eq!(given.word() >> 32, hold.word() >> 32);
         }
 
         #[test]

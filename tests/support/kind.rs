@@ -12,6 +12,8 @@ pub enum Kind {
     Restartable,
     /// On compare-and-swap.
     Portable,
+    /// As `Restartable`, in a pool that tracks who takes its buffers: past the hot path.
+    Tracked,
 }
 
 /// Declares each of the functions named, which take a [`Kind`], as two tests:
@@ -36,14 +38,30 @@ macro_rules! both_kinds {
 #[allow(unused_imports, reason = "each test file uses a part of it")]
 pub(crate) use both_kinds;
 
+/// Declares each of the functions named, which take a [`Kind`], as a test of a pool that
+/// tracks: `tracked::`.
+#[allow(unused_macros, reason = "each test file uses a part of it")]
+macro_rules! tracked_too {
+    ($($test:ident),+ $(,)?) => {
+        mod tracked {
+            $(#[test]
+            fn $test() {
+                $crate::support::kind::Kind::Tracked.run(super::$test);
+            })+
+        }
+    };
+}
+#[allow(unused_imports, reason = "each test file uses a part of it")]
+pub(crate) use tracked_too;
+
 impl Kind {
-    /// Both.
+    /// Both that are not tracked.
     pub const ALL: [Self; 2] = [Self::Restartable, Self::Portable];
 
     /// What statistics call it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Restartable => "restartable",
+            Self::Restartable | Self::Tracked => "restartable",
             Self::Portable => "portable",
         }
     }
@@ -52,6 +70,10 @@ impl Kind {
     #[track_caller]
     pub fn build(self, builder: Builder) -> Pool {
         let portable = self == Self::Portable;
+        let builder = match self {
+            Self::Tracked => builder.track(true),
+            _ => builder,
+        };
         let pool = builder.portable_caches(portable).build().unwrap();
         let kind = pool.stats().cache;
         assert_eq!(kind, self.name(), "the pool is of another kind");

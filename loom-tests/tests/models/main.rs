@@ -15,6 +15,7 @@
 //! | `stage` | what comes with a set's state is made once, and seen whole |
 //! | `growth` | what can be taken is in the directory; what is trimmed is home |
 //! | `handle` | a handle names the buffer of whom its maker saw, and never the next owner's |
+//! | `track` | what is noted of a buffer's owner is read whole, and of one owner |
 //! | `line` | a place in the line is served once, and its owner is woken |
 //! | `waiting` | whoever waits is served, in order, whatever happens beside it |
 //! | `changing` | so are those who wait while classes come and go |
@@ -46,6 +47,7 @@ mod snapshot;
 mod stage;
 mod streams;
 mod teardown;
+mod track;
 mod waiting;
 
 use hugepool::model::Fault;
@@ -55,7 +57,7 @@ use hugepool_loom_tests::Model;
 /// it does is checked by that model's own test.
 #[test]
 fn every_fault_has_a_twin() {
-    let models: [&[fn() -> Model]; 19] = [
+    let models: [&[fn() -> Model]; 20] = [
         append::MODELS,
         cache::MODELS,
         cancelling::MODELS,
@@ -74,6 +76,7 @@ fn every_fault_has_a_twin() {
         stage::MODELS,
         streams::MODELS,
         teardown::MODELS,
+        track::MODELS,
         waiting::MODELS,
     ];
     for fault in Fault::ALL {

@@ -17,6 +17,7 @@ use crate::class::ClassId;
 use crate::error::AllocError;
 use crate::lists::{Denied, Found};
 use crate::sync::Arc;
+use crate::track::Taker;
 use std::fmt;
 
 /// A stream of a [`Pool`](crate::Pool): what one backup, or one part of an engine, takes
@@ -152,13 +153,14 @@ impl Inner {
         }
     }
 
+    #[track_caller]
     fn allocate_many(
         &self,
         size: usize,
         alignment: usize,
         count: usize,
     ) -> Result<Vec<Buffer>, AllocError> {
-        let share = self.share(size, alignment)?;
+        let (share, by) = (self.share(size, alignment)?, self.taker());
         let lists = self.handle.shared().catalog.lists();
         let pool = lists.attainable(share.class) as usize;
         let capacity = self.maximum(share).min(share.minimum + pool);
@@ -167,9 +169,33 @@ impl Inner {
         }
         // It fits: there are no more buffers than indices.
         match lists.take_many_of(share.number, count as u32) {
-            Ok(found) => Ok(found.into_iter().map(|found| buffer(found, size)).collect()),
+            Ok(found) => {
+                let found = found.into_iter();
+                Ok(found
+                    .map(|found| self.owned(share, found, size, by))
+                    .collect())
+            }
             Err(denied) => Err(self.denied(share, (size, alignment, count), denied)),
         }
+    }
+
+    /// Who takes a buffer in the caller's name; `None`: nobody asks.
+    #[track_caller]
+    fn taker(&self) -> Option<Taker> {
+        self.handle.shared().taker()
+    }
+
+    /// The owner of what the stream took for `size` bytes, `by` somebody.
+    fn owned(
+        &self,
+        share: &Share,
+        (line, index): Found<'_>,
+        size: usize,
+        by: Option<Taker>,
+    ) -> Buffer {
+        let stream = share.number;
+        let by = by.map(|by| Taker { stream, ..by });
+        self.handle.owned(Taken { line, index }, size, by)
     }
 
     /// Buffers that `share` allows.
@@ -179,12 +205,14 @@ impl Inner {
     }
 
     #[inline]
+    #[track_caller]
     fn allocate(&self, size: usize, alignment: usize) -> Result<Buffer, AllocError> {
         let share = self.share(size, alignment)?;
         let lists = self.handle.shared().catalog.lists();
+        let by = self.taker();
         match lists.take_of_cached(share.number) {
-            Some(found) => Ok(buffer(found, size)),
-            None => self.allocate_slow(share, size, alignment),
+            Some(found) => Ok(self.owned(share, found, size, by)),
+            None => self.allocate_slow(share, (size, alignment), by),
         }
     }
 
@@ -192,23 +220,23 @@ impl Inner {
     fn allocate_slow(
         &self,
         share: &Share,
-        size: usize,
-        alignment: usize,
+        (size, alignment): (usize, usize),
+        by: Option<Taker>,
     ) -> Result<Buffer, AllocError> {
         let lists = self.handle.shared().catalog.lists();
         match lists.take_of(share.number) {
-            Ok(found) => Ok(buffer(found, size)),
+            Ok(found) => Ok(self.owned(share, found, size, by)),
             Err(denied) => Err(self.denied(share, (size, alignment, 1), denied)),
         }
     }
 }
 
-/// The owner of what a stream took for `size` bytes.
-fn buffer((line, index): Found<'_>, size: usize) -> Buffer {
-    Buffer::new(Taken { line, index }, size)
-}
-
 impl Stream {
+    /// A handle of its pool.
+    pub(super) fn pool_handle(&self) -> Handle {
+        self.inner.handle.clone()
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -226,6 +254,7 @@ impl Stream {
     /// were about to take; [`AllocError::Exhausted`] if at one moment none of its own was
     /// free, nor any of the pool's: see [`Pool::allocate`](crate::Pool::allocate).
     #[inline]
+    #[track_caller]
     pub fn allocate(&self, size: usize, alignment: usize) -> Result<Buffer, AllocError> {
         let taken = self.inner.allocate(size, alignment);
         taken.inspect_err(|error| self.note_refusal(error))
@@ -256,6 +285,7 @@ impl Stream {
     /// assert_eq!(stream.in_use(4096, 4096), 2);
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_many(
         &self,
         size: usize,

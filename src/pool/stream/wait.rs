@@ -3,11 +3,12 @@
 //! Owns: what is tried before one stands in line. Uses: `pool::wait`, which sleeps. Used
 //! by: callers.
 
-use super::{Inner, Share, Stream, buffer};
+use super::{Inner, Share, Stream};
 use crate::buffer::Buffer;
 use crate::error::AllocError;
 use crate::pool::CancelToken;
 use crate::pool::wait::{Begun, Limit};
+use crate::track::Taker;
 use crate::wait::Cancel;
 use std::time::{Duration, Instant};
 
@@ -19,20 +20,23 @@ impl Inner {
         share: &Share,
         (size, alignment): (usize, usize),
         task: bool,
+        by: Option<Taker>,
     ) -> Result<Begun, AllocError> {
         let catalog = &self.handle.shared().catalog;
         let lists = catalog.lists();
         if let Some(found) = lists.try_take_of(share.number) {
-            return Ok(Begun::Buffer(buffer(found, size)));
+            return Ok(Begun::Buffer(self.owned(share, found, size, by)));
         }
         if lists.line().is_aborted() {
             return Err(AllocError::Aborted);
         }
         if !task && let Some(found) = lists.watch_of(share.number) {
-            return Ok(Begun::Buffer(buffer(found, size)));
+            return Ok(Begun::Buffer(self.owned(share, found, size, by)));
         }
         let wait = catalog.begin_wait_of(share.number, size, alignment, task)?;
-        Ok(Begun::Waiter(self.handle.waiter(wait, size)))
+        let stream = share.number;
+        let by = by.map(|by| Taker { stream, ..by });
+        Ok(Begun::Waiter(self.handle.waiter(wait, size, by)))
     }
 
     /// As `Handle::allocate_deadline`.
@@ -41,11 +45,12 @@ impl Inner {
         (size, alignment): (usize, usize),
         limit: Limit,
         cancel: Option<&Cancel>,
+        by: Option<Taker>,
     ) -> Result<Buffer, AllocError> {
         let share = self.share(size, alignment)?;
         let lists = self.handle.shared().catalog.lists();
         if let Some(found) = lists.take_of_cached(share.number) {
-            return Ok(buffer(found, size));
+            return Ok(self.owned(share, found, size, by));
         }
         let (deadline, limit) = limit.begin();
         let timed_out = AllocError::TimedOut {
@@ -57,7 +62,7 @@ impl Inner {
             || cancel.is_some_and(Cancel::is_cancelled)
         {
             // Nobody stands in line for nothing.
-            let taken = self.allocate_slow(share, size, alignment);
+            let taken = self.allocate_slow(share, (size, alignment), by);
             return taken.map_err(|error| match error {
                 AllocError::Exhausted { .. } | AllocError::AtMaximum { .. } => {
                     self.handle.ended(cancel).unwrap_or(timed_out)
@@ -65,7 +70,7 @@ impl Inner {
                 other => other,
             });
         }
-        match self.begin_wait(share, (size, alignment), false)? {
+        match self.begin_wait(share, (size, alignment), false, by)? {
             Begun::Buffer(buffer) => Ok(buffer),
             Begun::Waiter(waiter) => waiter.block(deadline, cancel)?.ok_or(timed_out),
         }
@@ -79,9 +84,10 @@ impl Stream {
         &self,
         size: usize,
         alignment: usize,
+        by: Option<Taker>,
     ) -> Result<Begun, AllocError> {
         let share = self.inner.share(size, alignment)?;
-        self.inner.begin_wait(share, (size, alignment), true)
+        self.inner.begin_wait(share, (size, alignment), true, by)
     }
 }
 
@@ -115,6 +121,7 @@ impl Stream {
     /// assert!(waiter.join().unwrap());
     /// # Ok(()) }
     /// ```
+    #[track_caller]
     pub fn allocate_timeout(
         &self,
         size: usize,
@@ -129,6 +136,7 @@ impl Stream {
     /// # Errors
     ///
     /// As [`allocate_timeout`](Self::allocate_timeout).
+    #[track_caller]
     pub fn allocate_deadline(
         &self,
         size: usize,
@@ -146,6 +154,7 @@ impl Stream {
     ///
     /// As [`allocate_timeout`](Self::allocate_timeout); [`AllocError::Cancelled`];
     /// [`AllocError::ForeignToken`].
+    #[track_caller]
     pub fn allocate_cancellable(
         &self,
         size: usize,
@@ -158,13 +167,15 @@ impl Stream {
         self.wait((size, alignment), Limit::Within(limit), Some(cancel))
     }
 
+    #[track_caller]
     fn wait(
         &self,
         shape: (usize, usize),
         limit: Limit,
         cancel: Option<&Cancel>,
     ) -> Result<Buffer, AllocError> {
-        let taken = self.inner.allocate_deadline(shape, limit, cancel);
+        let by = self.inner.taker();
+        let taken = self.inner.allocate_deadline(shape, limit, cancel, by);
         taken.inspect_err(|error| self.note_refusal(error))
     }
 }
