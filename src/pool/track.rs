@@ -83,10 +83,9 @@ impl Shared {
     /// Who takes a buffer in the caller's name; `None`: nobody asks.
     #[track_caller]
     pub(super) fn taker(&self) -> Option<Taker> {
-        match self.tracks {
-            Some(_) => Some(taker(Location::caller())),
-            None => None,
-        }
+        // Out here: a closure's caller is another.
+        let location = Location::caller();
+        self.tracks.as_ref().map(|_| taker(location))
     }
 
     /// Notes who took a buffer for `size` bytes.

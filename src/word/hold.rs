@@ -58,7 +58,7 @@ impl Hold {
     #[must_use]
     #[inline]
     pub fn with_raw(self, raw: bool) -> Self {
-        Self(self.0 & !Self::RAW | u64::from(raw) * Self::RAW)
+        Self(self.0 & !Self::RAW | (u64::from(raw) * Self::RAW))
     }
 }
 
