@@ -167,6 +167,11 @@
 #define HP_LAYOUT_BYTES 88
 
 /*
+ Bytes of a stream's name, with the zero byte that ends it.
+ */
+#define HP_STREAM_NAME 65
+
+/*
  The description of a pool. Not for several threads at once.
  */
 typedef struct hp_builder hp_builder;
@@ -504,7 +509,6 @@ typedef struct {
 } hp_export;
 
 /*
-<<<<<<< HEAD
  What a stream may have of the class that serves `size` bytes at `alignment`.
  */
 typedef struct {
@@ -525,7 +529,8 @@ typedef struct {
    */
   size_t maximum;
 } hp_share;
-=======
+
+/*
  A buffer that is out of a pool that tracks, and who took it.
  */
 typedef struct {
@@ -554,8 +559,11 @@ typedef struct {
    For how long it is out, in nanoseconds, by a clock that moves on every 1 to 10 ms.
    */
   uint64_t age;
+  /*
+   The name of the stream that it counts against, ended by a zero byte; empty: none.
+   */
+  char stream[HP_STREAM_NAME];
 } hp_outstanding;
->>>>>>> track
 
 /*
  The configuration of a set (VDConfig): the client fills in the first seven fields, the

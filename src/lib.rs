@@ -85,7 +85,7 @@ pub use machine::{
     HugePages, Machine, MemlockLimit, NumaNode, RseqRegistration, TransparentPolicy,
 };
 #[cfg(not(hugepool_loom))]
-pub use outstanding::{Held, HeldByPlace, Outstanding};
+pub use outstanding::{Held, HeldByPlace, Outstanding, StreamName};
 pub use pages::{Pages, Rung};
 #[cfg(all(feature = "async", not(hugepool_loom)))]
 pub use pool::{Allocate, AllocateMany};

@@ -1,12 +1,14 @@
 //! What is out of a pool, and who has it.
 //!
-//! Owns: the report, its order, its groups and its printing. Uses: `track`, `error`. Used
+//! Owns: the report, its order, its groups and its printing. Uses: `track`, `error`, `lists`, for how long a name is. Used
 //! by: `pool`, which fills it; callers.
 
 use crate::error::Bytes;
+use crate::lists::MAX_NAME;
 use crate::track::Place;
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Deref;
 use std::time::Duration;
 
 /// A buffer that is out.
@@ -16,9 +18,8 @@ pub struct Held {
     /// The place in the program that took it. Of a wait: where the wait began, and of a
     /// future where the future was made.
     pub place: Place,
-    /// The number of the stream that took it; 0: none.
-    #[doc(hidden)]
-    pub stream: u32,
+    /// The stream that took it, and that it counts against.
+    pub stream: Option<StreamName>,
     /// Its first byte.
     pub address: usize,
     /// Bytes that were asked for.
@@ -31,6 +32,47 @@ pub struct Held {
     pub raw: bool,
     /// For how long, by a clock that moves on every 1 to 10 ms.
     pub age: Duration,
+}
+
+/// The name of a [`Stream`](crate::Stream): derefs to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct StreamName {
+    bytes: [u8; MAX_NAME],
+    len: u8,
+}
+
+impl StreamName {
+    /// As much of `name` as a name can have.
+    pub(crate) fn new(name: &str) -> Self {
+        let mut bytes = [0; MAX_NAME];
+        let len = name.floor_char_boundary(MAX_NAME);
+        bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
+        Self {
+            bytes,
+            len: len as u8,
+        }
+    }
+}
+
+impl Deref for StreamName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        // It was made of a string.
+        str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self)
+    }
+}
+
+impl fmt::Debug for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
 }
 
 /// The buffers that one place in the program took and that are out.
@@ -163,6 +205,9 @@ impl fmt::Display for Outstanding {
                 held.age,
                 held.place
             )?;
+            if let Some(stream) = held.stream {
+                write!(f, ", of stream {stream}")?;
+            }
         }
         Ok(())
     }

@@ -7,8 +7,9 @@ use crate::error::{Failure, done, is_good, limit, object};
 use crate::pool::{here, hp_pool};
 use crate::token::hp_token;
 use crate::wait::instant;
+use ::pool::place::called;
 use ::pool::{AllocError, Buffer, Pool};
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::ptr::null_mut;
 
 /// Makes a call that takes `count` buffers of a pool, and writes them, or as many nulls, to
@@ -18,6 +19,7 @@ use std::ptr::null_mut;
 ///
 /// `pool` points to a pool, `buffers` to `count` places for pointers, or they are null.
 unsafe fn taking(
+    call: &'static CStr,
     pool: *const hp_pool,
     count: usize,
     buffers: *mut *mut c_void,
@@ -35,7 +37,7 @@ unsafe fn taking(
             if !room {
                 return Err(Failure::Pointer("buffers"));
             }
-            let taken = take(&pool.0)?;
+            let taken = called(call, || take(&pool.0))?;
             taken.map(|taken| (pool, taken)).map_err(Failure::Alloc)
         });
     done(taken.map(|(pool, taken)| {
@@ -67,7 +69,7 @@ pub unsafe extern "C" fn hp_pool_allocate_many(
 ) -> u32 {
     // SAFETY: the caller says so.
     unsafe {
-        taking(pool, count, buffers, |pool| {
+        taking(c"hp_pool_allocate_many", pool, count, buffers, |pool| {
             Ok(pool.allocate_many(size, alignment, count))
         })
     }
@@ -92,9 +94,13 @@ pub unsafe extern "C" fn hp_pool_allocate_many_timeout(
 ) -> u32 {
     // SAFETY: the caller says so.
     unsafe {
-        taking(pool, count, buffers, |pool| {
-            Ok(pool.allocate_many_timeout(size, alignment, count, limit(milliseconds)))
-        })
+        taking(
+            c"hp_pool_allocate_many_timeout",
+            pool,
+            count,
+            buffers,
+            |pool| Ok(pool.allocate_many_timeout(size, alignment, count, limit(milliseconds))),
+        )
     }
 }
 
@@ -116,12 +122,18 @@ pub unsafe extern "C" fn hp_pool_allocate_many_deadline(
 ) -> u32 {
     // SAFETY: the caller says so.
     unsafe {
-        taking(pool, count, buffers, |pool| {
-            Ok(match instant(deadline) {
-                Ok(deadline) => pool.allocate_many_deadline(size, alignment, count, deadline),
-                Err(left) => pool.allocate_many_timeout(size, alignment, count, left),
-            })
-        })
+        taking(
+            c"hp_pool_allocate_many_deadline",
+            pool,
+            count,
+            buffers,
+            |pool| {
+                Ok(match instant(deadline) {
+                    Ok(deadline) => pool.allocate_many_deadline(size, alignment, count, deadline),
+                    Err(left) => pool.allocate_many_timeout(size, alignment, count, left),
+                })
+            },
+        )
     }
 }
 
@@ -145,10 +157,16 @@ pub unsafe extern "C" fn hp_pool_allocate_many_cancellable(
 ) -> u32 {
     // SAFETY: the caller says so.
     unsafe {
-        taking(pool, count, buffers, |pool| {
-            let token = &object(token, "token")?.0;
-            let limit = limit(milliseconds);
-            Ok(pool.allocate_many_cancellable(size, alignment, count, limit, token))
-        })
+        taking(
+            c"hp_pool_allocate_many_cancellable",
+            pool,
+            count,
+            buffers,
+            |pool| {
+                let token = &object(token, "token")?.0;
+                let limit = limit(milliseconds);
+                Ok(pool.allocate_many_cancellable(size, alignment, count, limit, token))
+            },
+        )
     }
 }

@@ -8,8 +8,9 @@ use crate::peers::text;
 use crate::pool::{here, hp_pool};
 use crate::token::hp_token;
 use crate::wait::{hp_wait, raw};
+use ::pool::place::called;
 use ::pool::{AllocError, Buffer, Pool, Stream};
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::ptr::null_mut;
 
 /// A stream of a pool: what one backup takes its buffers by. Of each class that it has a
@@ -112,6 +113,7 @@ pub unsafe extern "C" fn hp_stream_release(stream: *mut hp_stream) {
 ///
 /// `stream` points to a stream, `buffer` to a place for a pointer, or they are null.
 unsafe fn taking(
+    call: &'static CStr,
     stream: *const hp_stream,
     buffer: *mut *mut c_void,
     take: impl FnOnce(&Stream) -> Result<Result<Buffer, AllocError>, Failure>,
@@ -120,7 +122,7 @@ unsafe fn taking(
     let (stream, clear) = unsafe { (object(stream, "stream"), put(buffer, null_mut(), "buffer")) };
     let start = stream.and_then(hp_stream::here).and_then(|stream| {
         clear?;
-        let taken = take(&stream.stream)?.map_err(Failure::Alloc)?;
+        let taken = called(call, || take(&stream.stream))?.map_err(Failure::Alloc)?;
         raw(&stream.pool, taken)
     });
     // SAFETY: the caller says so.
@@ -144,11 +146,9 @@ pub unsafe extern "C" fn hp_stream_allocate(
 ) -> u32 {
     // SAFETY: the caller says so.
     unsafe {
-        taking(
-            stream,
-            buffer,
-            |stream| Ok(stream.allocate(size, alignment)),
-        )
+        taking(c"hp_stream_allocate", stream, buffer, |stream| {
+            Ok(stream.allocate(size, alignment))
+        })
     }
 }
 
@@ -168,7 +168,7 @@ pub unsafe extern "C" fn hp_stream_allocate_timeout(
 ) -> u32 {
     // SAFETY: the caller says so.
     unsafe {
-        taking(stream, buffer, |stream| {
+        taking(c"hp_stream_allocate_timeout", stream, buffer, |stream| {
             Ok(stream.allocate_timeout(size, alignment, limit(milliseconds)))
         })
     }
@@ -191,11 +191,16 @@ pub unsafe extern "C" fn hp_stream_allocate_cancellable(
 ) -> u32 {
     // SAFETY: the caller says so.
     unsafe {
-        taking(stream, buffer, |stream| {
-            let token = &object(token, "token")?.0;
-            let limit = limit(milliseconds);
-            Ok(stream.allocate_cancellable(size, alignment, limit, token))
-        })
+        taking(
+            c"hp_stream_allocate_cancellable",
+            stream,
+            buffer,
+            |stream| {
+                let token = &object(token, "token")?.0;
+                let limit = limit(milliseconds);
+                Ok(stream.allocate_cancellable(size, alignment, limit, token))
+            },
+        )
     }
 }
 
@@ -216,7 +221,8 @@ pub unsafe extern "C" fn hp_stream_wait_begin(
     let (stream, clear) = unsafe { (object(stream, "stream"), put(wait, null_mut(), "wait")) };
     done(stream.and_then(hp_stream::here).and_then(|stream| {
         clear?;
-        let future = stream.stream.allocate_async(size, alignment);
+        let begin = || stream.stream.allocate_async(size, alignment);
+        let future = called(c"hp_stream_wait_begin", begin);
         let begun = Box::new(hp_wait::begin(&stream.pool, future)?);
         // SAFETY: the caller says so.
         unsafe { put(wait, Box::into_raw(begun), "wait") }

@@ -29,7 +29,12 @@ pub struct hp_outstanding {
     pub class_size: usize,
     /// For how long it is out, in nanoseconds, by a clock that moves on every 1 to 10 ms.
     pub age: u64,
+    /// The name of the stream that it counts against, ended by a zero byte; empty: none.
+    pub stream: [c_char; HP_STREAM_NAME],
 }
+
+/// Bytes of a stream's name, with the zero byte that ends it.
+pub const HP_STREAM_NAME: usize = 65;
 
 /// Whether the pool notes who takes its buffers (not, by default): see
 /// hp_pool_outstanding. It then costs 64 bytes a buffer, and some tens of nanoseconds for
@@ -76,6 +81,16 @@ unsafe fn list(
     }
     let outstanding = pool.outstanding();
     for (at, held) in outstanding.buffers().iter().take(room).enumerate() {
+        let mut stream = [0; HP_STREAM_NAME];
+        let name = held
+            .stream
+            .map_or([].into(), |name| name.as_bytes().to_vec());
+        for (to, from) in stream
+            .iter_mut()
+            .zip(&name[..name.len().min(HP_STREAM_NAME - 1)])
+        {
+            *to = *from as c_char;
+        }
         let written = hp_outstanding {
             file: held.place.name().as_ptr(),
             line: held.place.line(),
@@ -83,6 +98,7 @@ unsafe fn list(
             size: held.size,
             class_size: held.class_size,
             age: u64::try_from(held.age.as_nanos()).unwrap_or(u64::MAX),
+            stream,
         };
         // SAFETY: the caller says so: there are no more than `room`.
         unsafe { buffers.add(at).write(written) };

@@ -13,7 +13,7 @@ use crate::catalog::{Holder, Taken};
 use crate::class::{ClassId, OfStream};
 use crate::error::AllocError;
 use crate::lists::Given;
-use crate::outstanding::{Held, Outstanding};
+use crate::outstanding::{Held, Outstanding, StreamName};
 use crate::sync::{Arc, shield};
 use crate::sys::clock;
 use crate::track::{Holding, Place, Taker};
@@ -195,7 +195,7 @@ impl Shared {
                     };
                     found.push(Held {
                         place: holding.by.place,
-                        stream: holding.by.stream,
+                        stream: self.stream_name(holding.by.stream),
                         address: line.start(index).addr(),
                         size: holding.size,
                         class_size: geometry.size(),
@@ -208,6 +208,12 @@ impl Shared {
             found
         });
         Outstanding::new(buffers)
+    }
+
+    /// The name of stream `number`; `None` for 0. A number is nobody else's while a buffer
+    /// that counts against it is out.
+    fn stream_name(&self, number: u32) -> Option<StreamName> {
+        (number > 0).then(|| StreamName::new(&self.catalog.lists().stream_name(number)))
     }
 
     /// As `outstanding`, of the buffers that could serve a request.
