@@ -170,7 +170,7 @@ fn two_who_need_five_of_eight_are_served_by_turns() {
 
 #[test]
 fn half_of_all_is_had_every_time_beside_a_crowd_that_takes_single_ones() {
-    const TRIES: usize = 20;
+    const TRIES: usize = 100;
     with_both_kinds(64, |pool| {
         let done = AtomicBool::new(false);
         let single = AtomicU64::new(0);
@@ -209,7 +209,10 @@ fn singles_and_gatherers_of_every_size_are_all_served() {
             for count in [1, 1, 1, 2, 3, 5, 8] {
                 scope.spawn(move || {
                     for _ in 0..ROUNDS {
-                        are_apart(&wait(pool, count).unwrap());
+                        let buffers = wait(pool, count).unwrap();
+                        are_apart(&buffers);
+                        thread::yield_now();
+                        drop(buffers);
                         drop(pool.allocate_timeout(SIZE, SIZE, FOR_EVER).unwrap());
                     }
                 });
