@@ -317,7 +317,7 @@ pub enum AllocError {
         /// the `membarrier` that it takes to reach another processor's cache.)
         carried: bool,
     },
-    /// No buffer that fits came home in time.
+    /// No buffer that fits, or too few for a request for several, came home in time.
     TimedOut {
         /// The size asked for, in bytes.
         size: usize,

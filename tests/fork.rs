@@ -11,6 +11,8 @@ mod support;
 use hugepool::share::{Access, ShareError};
 use hugepool::vdi::{Config, Parameters, Set, VD_E_NOTOPEN};
 use hugepool::{AllocError, Buffer, BuildError, Pages, Pool, Rung};
+#[cfg(feature = "async")]
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use support::kind::{Kind, both_kinds};
 use support::process::{NO_REGISTRATION, alone, in_fork};
@@ -519,5 +521,37 @@ fn a_child_has_what_is_kept_for_somebody_who_collects_in_its_parent(kind: Kind) 
                 assert_eq!(waiter.join().unwrap().unwrap().len(), COUNT);
             });
         }
+    });
+}
+
+#[cfg(feature = "async")]
+#[test]
+fn a_task_that_waits_for_several_is_served_in_a_child_that_polls_it() {
+    use std::task::{Context, Poll, Waker};
+    let name = "a_task_that_waits_for_several_is_served_in_a_child_that_polls_it";
+    alone(name, &[], || {
+        let pool = Pool::builder().reserve(SIZE, SIZE, 4).fork(true);
+        let pool = pool.prefault(false).build().unwrap();
+        let mut held = pool.allocate_many(SIZE, SIZE, 4).unwrap();
+        let mut future = Box::pin(pool.allocate_many_async(SIZE, SIZE, 3));
+        let mut poll = || {
+            future
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+        };
+        assert!(poll().is_pending());
+        (0..2).for_each(|_| drop(held.pop()));
+        let code = in_fork(|| {
+            assert!(poll().is_pending());
+            // SAFETY: the child's copy of a buffer that the parent keeps.
+            drop(unsafe { std::ptr::read(&held[0]) });
+            let Poll::Ready(Ok(all)) = poll() else {
+                return 1;
+            };
+            i32::from(all.len() != 3)
+        });
+        assert_eq!(code, 0, "1: it waits for ever");
+        drop(held);
+        assert!(matches!(poll(), Poll::Ready(Ok(all)) if all.len() == 3));
     });
 }

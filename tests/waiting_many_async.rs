@@ -25,8 +25,14 @@ impl Several {
     /// Polled once: it has its place in the line.
     #[track_caller]
     fn waiting(pool: &Pool, count: usize) -> Self {
+        Self::waiting_for(pool, SIZE, count)
+    }
+
+    /// As above, for buffers of `size` bytes.
+    #[track_caller]
+    fn waiting_for(pool: &Pool, size: usize, count: usize) -> Self {
         let mut several = Self {
-            future: Box::pin(pool.allocate_many_async(SIZE, SIZE, count)),
+            future: Box::pin(pool.allocate_many_async(size, SIZE, count)),
             wakes: Arc::default(),
         };
         assert!(several.poll().is_pending(), "they were free");
@@ -185,4 +191,27 @@ fn growth_by_a_larger_class_serves_a_task_that_waits() {
         assert!(both.iter().all(|buffer| buffer.capacity() == 2 * SIZE));
         drop(held);
     });
+}
+
+/// One collects of the small class, another waits for several of the large one, which lie free.
+#[test]
+fn who_was_passed_over_is_woken_when_the_collection_ends() {
+    for served in [false, true] {
+        with_both_kinds_of(&builder(2).reserve(16 * SIZE, SIZE, 2), |pool| {
+            let mut small = take_many(pool, 2);
+            let large = pool.allocate_many(16 * SIZE, SIZE, 2).unwrap();
+            let first = Several::waiting(pool, 2);
+            // It collects.
+            drop(small.pop());
+            let mut second = Several::waiting_for(pool, 16 * SIZE, 2);
+            drop(large);
+            assert_eq!(second.wakes.count(), 0);
+            if served {
+                drop(small.pop());
+            }
+            drop(first);
+            assert_eq!(second.wakes.count(), 1, "its turn was lost");
+            assert_eq!(second.result().unwrap().len(), 2);
+        });
+    }
 }

@@ -64,7 +64,18 @@
 //! # In a child of a fork
 //!
 //! The collector of the parent waits in the parent. The child finds by the stamp in his name
-//! that he does not exist, puts back what is kept for him, and clears the word.
+//! that he does not exist, puts back what is kept for him, and clears the word. A task that
+//! waited for several in the parent, and is polled in the child, stands there anew.
+//!
+//! # What this does not do
+//!
+//! - A thread that brings the last buffer, and stops for ever between taking all and handing
+//!   them over, takes them with it, as it does whatever it has in its hands; whoever waits for
+//!   them waits until he gives up. Nobody else does.
+//! - A request for several that does not wait (`take_many`) never collects, but keeps its own
+//!   word for who is first. What is kept for a collector is neither free nor announced, which
+//!   a proof that too few are free relies on, and a collection has to be ended by somebody
+//!   even if its owner is gone; a request that is refused within milliseconds needs neither.
 
 use super::FreeLists;
 use super::ledger::Carry;
@@ -299,6 +310,11 @@ impl<C: CpuCaches> FreeLists<C> {
         }
         let mut owed = Owed::default();
         self.see_to_the_inheritance(&mut owed);
+        let collector = self.line.collector_at(wait.seat());
+        if self.line.is_inherited(collector) {
+            self.disinherit(collector, &mut owed);
+            self.line.stand_anew(wait.seat_mut());
+        }
         let mut sure = true;
         for &class in ladder.classes() {
             sure &= self.share(class, &mut owed);

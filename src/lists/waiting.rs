@@ -113,6 +113,10 @@ impl Wait {
     pub(super) fn set_sure(&mut self, sure: bool) {
         self.sure = sure;
     }
+
+    pub(super) fn seat_mut(&mut self) -> &mut Seat {
+        &mut self.seat
+    }
 }
 
 /// The classes that a thread has put buffers of into shut lists, a bit each: it must

@@ -86,12 +86,6 @@ use tally::Tallies;
 
 /// How many can wait at once.
 pub const MAX_WAITERS: usize = if cfg!(hugepool_loom) { 3 } else { 1 << 16 };
-
-/// Whether somebody waits who has not been called.
-fn sleeps(standing: Standing) -> bool {
-    matches!(standing, Standing::Waiting { .. })
-}
-
 /// The line.
 pub struct Line {
     places: Table<Place>,
@@ -160,6 +154,13 @@ impl Line {
         u64::from(fork::forks() as u8) << FORKS.trailing_zeros()
     }
 
+    /// A ticket that nobody else has.
+    fn ticket(&self) -> u64 {
+        let one = fault!(SameTicket, 0, 1);
+        let ticket = self.tickets.fetch_add(one, Ordering::Relaxed) & !FORKS | Self::stamp();
+        ticket & Standing::MAX_TICKET
+    }
+
     /// Stands in line for what `request` asks for; a `task` is woken by its waker,
     /// a thread by its bell. `None` if `MAX_WAITERS` wait already. The caller
     /// holds a handle until it leaves.
@@ -170,9 +171,7 @@ impl Line {
         if request.is_for_several() {
             self.open_chain(id);
         }
-        let one = fault!(SameTicket, 0, 1);
-        let ticket = self.tickets.fetch_add(one, Ordering::Relaxed) & !FORKS | Self::stamp();
-        let ticket = ticket & Standing::MAX_TICKET;
+        let ticket = self.ticket();
         self.tallies.note_begun(id);
         let seat = Seat {
             id,
@@ -264,12 +263,12 @@ impl Line {
 
     /// Whether anybody waits whom `class` could serve, and has not been called.
     pub fn is_wanted(&self, class: &Class) -> bool {
-        self.next(class, false, sleeps).is_some()
+        self.next(class, false, Standing::sleeps).is_some()
     }
 
     /// As above, and could serve now: it may be that somebody else collects first.
     pub fn is_wanted_now(&self, class: &Class) -> bool {
-        self.next(class, true, sleeps).is_some()
+        self.next(class, true, Standing::sleeps).is_some()
     }
 
     /// Whether anybody waits whom `class` could serve, called or not.
@@ -284,7 +283,7 @@ impl Line {
     pub fn call(&self, class: &Class) -> Option<Hand<'_>> {
         let service = self.service(class.id());
         loop {
-            let (id, standing, several) = self.next(class, true, sleeps)?;
+            let (id, standing, several) = self.next(class, true, Standing::sleeps)?;
             let Standing::Waiting { ticket, task } = standing else {
                 return None;
             };
@@ -314,7 +313,7 @@ impl Line {
     /// As `hand_over`, if the next in turn is a task and has not been called: to be handed
     /// a buffer costs a task no more than to be called, for it waits for no processor.
     pub fn hand_to_task(&self, class: &Class, index: Index) -> Option<Hand<'_>> {
-        match self.next(class, true, sleeps)? {
+        match self.next(class, true, Standing::sleeps)? {
             (_, Standing::Waiting { task: true, .. }, false) => self.hand_over(class, index),
             _ => None,
         }

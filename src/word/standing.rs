@@ -91,6 +91,11 @@ impl Standing {
         }
     }
 
+    /// Whether somebody waits who has not been called.
+    pub fn sleeps(self) -> bool {
+        matches!(self, Self::Waiting { .. })
+    }
+
     /// The word to store.
     pub fn word(self) -> u64 {
         let of = |ticket, task| (ticket << Self::TICKET) | (u64::from(task) * Self::TASK);
