@@ -13,7 +13,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use hugepool::{Buffer, Pages, Pool, Rung, Stream};
 use std::collections::VecDeque;
 use std::hint::black_box;
-use support::{build, config};
+use support::{build, config, label};
 
 const SIZE: usize = 64 << 10;
 const ALIGNMENT: usize = 4096;
@@ -49,7 +49,8 @@ fn streams(criterion: &mut Criterion) {
         ("own", &|| by_stream(&own)),
         ("claimed", &|| by_stream(&claimed)),
     ];
-    let mut group = criterion.benchmark_group("stream");
+    let what = format!("stream/{}", label(SIZE));
+    let mut group = criterion.benchmark_group(what);
     for (name, take) in ways {
         group.bench_function(BenchmarkId::new("same", name), |bencher| {
             bencher.iter(|| drop(take()));
