@@ -1737,6 +1737,13 @@ void hp_wait_end(hp_wait *wait);
 #define hp_pool_allocate_deadline(...) (hp_set_place(__FILE__, __LINE__), hp_pool_allocate_deadline(__VA_ARGS__))
 #define hp_pool_allocate_cancellable(...) (hp_set_place(__FILE__, __LINE__), hp_pool_allocate_cancellable(__VA_ARGS__))
 #define hp_wait_begin(...) (hp_set_place(__FILE__, __LINE__), hp_wait_begin(__VA_ARGS__))
+#define hp_pool_allocate_many_timeout(...) (hp_set_place(__FILE__, __LINE__), hp_pool_allocate_many_timeout(__VA_ARGS__))
+#define hp_pool_allocate_many_deadline(...) (hp_set_place(__FILE__, __LINE__), hp_pool_allocate_many_deadline(__VA_ARGS__))
+#define hp_pool_allocate_many_cancellable(...) (hp_set_place(__FILE__, __LINE__), hp_pool_allocate_many_cancellable(__VA_ARGS__))
+#define hp_stream_allocate(...) (hp_set_place(__FILE__, __LINE__), hp_stream_allocate(__VA_ARGS__))
+#define hp_stream_allocate_timeout(...) (hp_set_place(__FILE__, __LINE__), hp_stream_allocate_timeout(__VA_ARGS__))
+#define hp_stream_allocate_cancellable(...) (hp_set_place(__FILE__, __LINE__), hp_stream_allocate_cancellable(__VA_ARGS__))
+#define hp_stream_wait_begin(...) (hp_set_place(__FILE__, __LINE__), hp_stream_wait_begin(__VA_ARGS__))
 #define hp_vdi_allocate_buffer(...) (hp_set_place(__FILE__, __LINE__), hp_vdi_allocate_buffer(__VA_ARGS__))
 #define hp_vdi_allocate_buffer_timeout(...) (hp_set_place(__FILE__, __LINE__), hp_vdi_allocate_buffer_timeout(__VA_ARGS__))
 #endif
