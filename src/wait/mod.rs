@@ -141,11 +141,11 @@ const SHAPE: u32 = 8;
 impl Place {
     fn request(&self) -> Request {
         let read = |field: &AtomicU64| field.load(Ordering::Acquire) as usize;
-        let shape = read(&self.shape);
+        let (size, shape, reach) = (read(&self.size), read(&self.shape), read(&self.reach));
         Request {
-            size: read(&self.size),
+            size,
             alignment: 1_usize.wrapping_shl(shape as u32 % (1 << SHAPE)),
-            reach: read(&self.reach),
+            reach,
             count: shape >> SHAPE,
         }
     }
