@@ -55,7 +55,10 @@
 //! If he clears it before somebody who passes the waiter over reads it, then that one does not
 //! pass him over. If after, he then changes the words of the lists; whoever put a buffer there
 //! did so either before, and he finds it, or after, and then acquires that change, and finds
-//! that nobody collects when he attends to it.
+//! that nobody collects when he attends to it. And a collection may never end, if the collector
+//! waits for what one of those holds whom it passes over. So whoever attends, and finds as many
+//! free as such a one waits for, wakes him, and he takes them all, or none, as a request does
+//! that does not wait.
 //!
 //! In a line of strict order the same is done for whoever came first. Only one of those who
 //! would collect, and is passed over because somebody else does who began with another class,
@@ -101,7 +104,8 @@ impl<C: CpuCaches> FreeLists<C> {
     ) -> Result<Option<Wake<'_>>, Index> {
         let line = self.classes().line(class);
         loop {
-            if self.collector(owed).is_some() && !self.line.is_strict() {
+            // (Whoever finds that a collection is over ends it.)
+            if self.collector_of(class, owed).is_some() && !self.line.is_strict() {
                 match self.offer(class, index, owed) {
                     Err(_) => {}
                     kept => return kept,
@@ -324,6 +328,20 @@ impl<C: CpuCaches> FreeLists<C> {
         }
         wait.set_sure(sure);
         self.settle(owed);
+        let others = (self.line.collector())
+            .is_some_and(|other| other != self.line.collector_at(wait.seat()));
+        if others && self.line.turn(wait.seat()) == Turn::Waiting {
+            // Whoever it is may wait for what the caller holds: all that is free is taken, if
+            // it is enough.
+            let count = wait.seat().request().count;
+            wait.several = self.try_take_many(ladder.classes(), count);
+        }
+    }
+
+    /// Wakes one of those who wait for several and were passed over, because somebody else
+    /// collects, if so many of `class` are `free` as he waits for: he takes them himself.
+    pub(super) fn wake_passed_over(&self, class: ClassId, free: u32) {
+        drop(self.line.passed_over(self.classes().line(class), free));
     }
 
     /// Takes `many` buffers of the classes on `ladder`, or none, for a caller that will wait.
@@ -381,6 +399,8 @@ impl<C: CpuCaches> FreeLists<C> {
             let found = self.end_wait(wait);
             return found.map(|(line, index)| vec![(line.id(), index)]);
         }
+        let mut wait = wait;
+        let found = wait.several.take();
         let collector = self.line.collector_at(wait.seat());
         let mut owed = Owed::default();
         let announced = Announced::begin(self, self.classes().ids());
@@ -391,8 +411,19 @@ impl<C: CpuCaches> FreeLists<C> {
         drop(announced);
         let given = self.end_wait(wait);
         self.end_collection(collector, &mut owed);
+        if given.is_some()
+            && let Some(found) = &found
+        {
+            // Once is enough.
+            let _announced = Announced::begin(self, self.classes().ids());
+            for &(class, index) in found {
+                self.put_loose(class, index, &mut owed);
+            }
+        }
         self.settle(owed);
-        let (_, top) = given?;
+        let Some((_, top)) = given else {
+            return found;
+        };
         let mut all = Vec::with_capacity(request.count);
         all.extend(self.linked(Some(top)));
         Some(all)

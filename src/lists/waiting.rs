@@ -90,6 +90,8 @@ pub struct Wait {
     pub(super) claims: u32,
     pub(super) forks: u32,
     pub(super) own: bool,
+    /// Of a wait for several: what it found.
+    pub(super) several: Option<Vec<(ClassId, Index)>>,
 }
 
 impl Wait {
@@ -100,7 +102,7 @@ impl Wait {
 
     /// Whether it need not go on: a buffer was found.
     pub fn is_over(&self) -> bool {
-        self.found.is_some()
+        self.found.is_some() || self.several.is_some()
     }
 
     /// Whether whoever puts a buffer into a list will see that this waits. False: the
@@ -146,6 +148,7 @@ impl<C: CpuCaches> FreeLists<C> {
             claims: 0,
             forks: fork::forks(),
             own: false,
+            several: None,
         })
     }
 
@@ -300,6 +303,7 @@ impl<C: CpuCaches> FreeLists<C> {
                 loose.unshut(self.caches.cpus(), || !self.line.is_wanted(line));
                 // The buffer was in our hand: who came meanwhile has looked in vain.
                 if fault!(HandOnce, true, !self.line.is_wanted_now(line)) {
+                    self.wake_passed_over(class, seen.free);
                     return;
                 }
                 continue;
@@ -312,6 +316,7 @@ impl<C: CpuCaches> FreeLists<C> {
                 return;
             }
             if !self.call_next(class, owed) {
+                self.wake_passed_over(class, seen.free);
                 break;
             }
         }

@@ -183,7 +183,9 @@ impl Pool {
     /// When it is its turn, it collects: each buffer that fits and comes back is kept for it
     /// until it has `count`, and then it is woken. Others wait behind it meanwhile. With n
     /// others in the line it begins to collect at the (n + 1)th turn at the latest, and has
-    /// its buffers when `count` that fit have come back, or lain free, after that.
+    /// its buffers when `count` that fit have come back, or lain free, after that. (That
+    /// is so among requests that one class serves. If they may climb, a collection that began
+    /// in another class may come first, more than once.)
     /// One at a time collects in a pool, so two callers never each sit on half of what
     /// both need. What is kept for it counts as taken; if it gives up, all goes back.
     ///

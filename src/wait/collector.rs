@@ -229,6 +229,24 @@ impl Line {
         Some(self.wake(id, task))
     }
 
+    /// Wakes one of those who wait for several of `class`, no more than are `free`, and are
+    /// passed over because somebody else collects. `None`: there is nobody.
+    pub fn passed_over(&self, class: &Class, free: u32) -> Option<Wake<'_>> {
+        let collector = self.collector()?;
+        let (id, task) = self.standing(0).find_map(|(id, standing)| {
+            let Standing::Waiting { ticket, task } = standing else {
+                return None;
+            };
+            let request = self.place(id).request();
+            let could = request.is_for_several()
+                && request.count <= free as usize
+                && request.accepts(class)
+                && collector != Collector::new(id, ticket);
+            could.then_some((id, task))
+        })?;
+        Some(self.wake(id, task))
+    }
+
     /// What the wait at `seat` is called that collects.
     pub fn collector_at(&self, seat: &Seat) -> Collector {
         Collector::new(seat.id, seat.ticket)

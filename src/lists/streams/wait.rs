@@ -75,13 +75,14 @@ impl<C: CpuCaches> FreeLists<C> {
         }
         match self.line.turn(&wait.seat) {
             Turn::Given(..) | Turn::Aborted => return,
-            Turn::Called(_) => {
+            // (In a child of a fork the claim is its parent's.)
+            Turn::Called(_) if wait.claims > 0 => {
                 wait.found = self.find(&[class], &mut owed);
                 if wait.found.is_none() {
                     self.line.service(class).note_in_vain();
                 }
             }
-            Turn::CalledByStream | Turn::Waiting => {}
+            Turn::Called(_) | Turn::CalledByStream | Turn::Waiting => {}
         }
         let mut called = None;
         if wait.found.is_none() {

@@ -267,6 +267,8 @@ impl Share {
         };
         lists.endow(number, own.into_iter());
         lists.note_aside(class, minimum as u64, true);
+        // Those who wait for more than there are left learn that.
+        lists.line().rouse();
         Ok(Self {
             number,
             size,
