@@ -182,13 +182,15 @@ impl<R: Rival> Contestant for Entry<R> {
             }
         }
         let per_op = |ns: u64| (ops > 0).then(|| ns as f64 / ops as f64);
+        let lost = missing(&*self.0);
+        self.0.settle();
         Visit {
             ns_per_op: per_op(wall_ns),
             cpu_ns_per_op: per_op(cpu_ns),
             ops,
             latencies,
             wrongs,
-            lost: missing(&*self.0),
+            lost,
         }
     }
 }

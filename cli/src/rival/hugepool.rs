@@ -3,7 +3,7 @@
 //! Owns the building of the measured pool and its three hands; uses the library's public face alone. The arenas
 //! make them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::hugepool::{Buffer, Class, Pool};
 
@@ -24,6 +24,18 @@ pub fn build(shape: Shape) -> Result<Pool, String> {
                 units::bytes(shape.size)
             )
         })
+}
+
+/// Takes and gives back until the caches are in use again. A pool that ran dry leaves them out for 50 ms; one of few
+/// buffers may for longer.
+fn settle(pool: &Pool, size: usize, alignment: usize) {
+    let latest = Instant::now() + Duration::from_millis(200);
+    let cached = || pool.class_counters().any(|class| class.cached > 0);
+    while !cached() && Instant::now() < latest {
+        for _ in 0..64 {
+            drop(pool.allocate(size, alignment));
+        }
+    }
 }
 
 /// `Pool::allocate` by size and alignment; the buffer gives itself back when dropped.
@@ -50,6 +62,10 @@ impl Rival for BySize {
 
     fn capacity(&self) -> Option<usize> {
         Some(self.shape.buffers)
+    }
+
+    fn settle(&self) {
+        settle(&self.pool, self.shape.size, self.shape.alignment);
     }
 }
 
@@ -108,6 +124,14 @@ impl Rival for ByClass {
 
     fn capacity(&self) -> Option<usize> {
         Some(self.buffers)
+    }
+
+    fn settle(&self) {
+        settle(
+            &self.class.pool(),
+            self.class.size(),
+            self.class.alignment(),
+        );
     }
 
     fn system_calls(&self) -> Option<SystemCalls> {
@@ -180,6 +204,10 @@ impl Rival for Raw {
 
     fn capacity(&self) -> Option<usize> {
         Some(self.shape.buffers)
+    }
+
+    fn settle(&self) {
+        settle(&self.pool, self.shape.size, self.shape.alignment);
     }
 }
 

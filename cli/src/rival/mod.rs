@@ -32,6 +32,9 @@ pub trait Rival: Send + Sync + 'static {
     /// How many buffers can be held at once; `None` for a general allocator, which has no such number.
     fn capacity(&self) -> Option<usize>;
 
+    /// Gets over the count of what came home, which took all there was: between visits, and outside the clock.
+    fn settle(&self) {}
+
     /// The system calls that it made so far for those who wait; `None` if it does not count them.
     fn system_calls(&self) -> Option<SystemCalls> {
         None
