@@ -274,23 +274,32 @@ pub fn a_refusal_beside_a_give_is_exact() -> Model {
     })
 }
 
-/// One of two who wait has the only claim, and gives up; then the pool's buffer comes back.
+/// One of two who wait has the only claim, and gives up while the pool's buffer comes back.
 pub fn who_stops_waiting_gives_its_claim_on() -> Model {
     Model::new(1..=2, &[Fault::KeepClaim], || {
         let streamed = Streamed::<Portable>::new(1, 0, 1, false);
         let held = streamed.shelf.take().unwrap();
-        let mut early = streamed.stand();
-        streamed.shelf.look(&mut early);
+        let [early, mut late] = [(); 2].map(|()| {
+            let mut wait = streamed.stand();
+            streamed.shelf.look(&mut wait);
+            wait
+        });
         assert_eq!(streamed.shelf.lists.held(streamed.number), 1);
-        let waiter = Arc::clone(&streamed);
+        let quitter = Arc::clone(&streamed);
         let thread = spawn(move || {
             run_on(1);
-            let served = waiter.served();
-            waiter.give(served);
+            quitter.end(early)
         });
-        assert!(streamed.end(early).is_none());
         assert_eq!(streamed.shelf.give(held), Given::Home);
-        thread.join().unwrap();
+        if let Some(served) = thread.join().unwrap() {
+            // It came just then.
+            streamed.give(served);
+        }
+        let turn = streamed.shelf.lists.line().turn(late.seat());
+        assert_ne!(turn, Turn::Waiting, "he sleeps beside a claim");
+        streamed.shelf.look(&mut late);
+        let served = streamed.end(late).expect("there is one for him");
+        streamed.give(served);
         streamed.audit();
     })
 }

@@ -127,6 +127,9 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// How many buffers of `class` those may have who are of no stream.
     pub fn attainable(&self, class: ClassId) -> u64 {
+        if self.quotas.is_unused() {
+            return self.capacity(class);
+        }
         let aside = self.quotas.aside(class).load(Ordering::Relaxed);
         self.capacity(class).saturating_sub(aside)
     }

@@ -279,6 +279,11 @@ impl Quotas {
         self.promised.get(class.index())
     }
 
+    /// Whether there was never any: then nothing of it is touched.
+    pub fn is_unused(&self) -> bool {
+        self.highest.load(Ordering::Relaxed) == 0
+    }
+
     /// Those that are, or were last, of `class`.
     pub fn of_class(&self, class: ClassId) -> impl Iterator<Item = &Quota> {
         let highest = self.highest.load(Ordering::Relaxed);
