@@ -257,6 +257,9 @@ impl Line {
         ready: bool,
         eligible: impl Fn(Standing) -> bool,
     ) -> Option<(u32, Standing, bool)> {
+        if self.occupied.is_empty() {
+            return None;
+        }
         let fits = |request: &Request| request.accepts(class);
         self.next_behind(self.service(class.id()).hand(), ready, fits, eligible)
     }
@@ -469,6 +472,9 @@ impl Line {
 
     /// How many wait.
     pub fn waiters(&self) -> u64 {
+        if self.occupied.is_empty() {
+            return 0;
+        }
         self.standing(0).count() as u64
     }
 
