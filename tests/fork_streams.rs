@@ -101,3 +101,44 @@ fn goes_on(pool: &Pool) {
     });
     assert_eq!(stream.in_use(SIZE, SIZE), 0);
 }
+
+#[cfg(feature = "async")]
+#[test]
+fn a_task_that_was_called_in_the_parent_counts_no_claim_twice_in_a_child_that_polls_it() {
+    use std::task::{Context, Poll, Waker};
+    let name =
+        "a_task_that_was_called_in_the_parent_counts_no_claim_twice_in_a_child_that_polls_it";
+    alone(name, &[], || {
+        for strict in [false, true] {
+            let pool = builder(2).fork(true).strict_order(strict).build().unwrap();
+            let stream = pool.stream("one").maximum(SIZE, SIZE, 1).build().unwrap();
+            // The pool is empty, so what comes back to the stream is a claim.
+            let held = stream.allocate(SIZE, SIZE).unwrap();
+            let others = pool.allocate(SIZE, SIZE).unwrap();
+            let mut future = Box::pin(stream.allocate_async(SIZE, SIZE));
+            let mut poll = || {
+                future
+                    .as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()))
+            };
+            assert!(poll().is_pending());
+            drop(held);
+            let code = in_fork(|| {
+                let taken = match poll() {
+                    Poll::Ready(taken) => taken.unwrap(),
+                    Poll::Pending => return 1,
+                };
+                assert_eq!(stream.in_use(SIZE, SIZE), 1);
+                assert!(stream.allocate(SIZE, SIZE).is_err(), "more than it may");
+                drop(taken);
+                assert_eq!(stream.in_use(SIZE, SIZE), 0);
+                drop(stream.allocate(SIZE, SIZE).unwrap());
+                assert_eq!(stream.in_use(SIZE, SIZE), 0);
+                0
+            });
+            assert_eq!(code, 0, "1: it waits for ever");
+            assert!(matches!(poll(), Poll::Ready(Ok(_))));
+            drop(others);
+        }
+    });
+}

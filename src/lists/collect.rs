@@ -314,8 +314,8 @@ impl<C: CpuCaches> FreeLists<C> {
         }
         let mut owed = Owed::default();
         self.see_to_the_inheritance(&mut owed);
-        let collector = self.line.collector_at(wait.seat());
-        if self.line.is_inherited(collector) {
+        if self.line.has_inherited(wait.seat()) {
+            let collector = self.line.collector_at(wait.seat());
             self.disinherit(collector, &mut owed);
             self.line.stand_anew(wait.seat_mut());
         }

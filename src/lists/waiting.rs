@@ -73,7 +73,6 @@ use super::streams::{Ended, Found};
 use crate::cache::CpuCaches;
 use crate::class::{ClassId, Ladder};
 use crate::sync::fault;
-use crate::sys::fork;
 use crate::wait::{By, Line, Request, Seat, Turn, Wake};
 use crate::word::Index;
 
@@ -85,10 +84,9 @@ pub struct Wait {
     pub(super) found: Option<(ClassId, Index)>,
     /// False if some free may still be on its way into a list unseen.
     pub(super) sure: bool,
-    /// Of a wait for a stream: claims that it has, in the process that comes from so many
-    /// forks, and whether what it found is one of the stream's own.
+    /// Of a wait for a stream: claims that it has, and whether what it found is one of the
+    /// stream's own.
     pub(super) claims: u32,
-    pub(super) forks: u32,
     pub(super) own: bool,
     /// Of a wait for several: what it found.
     pub(super) several: Option<Vec<(ClassId, Index)>>,
@@ -146,7 +144,6 @@ impl<C: CpuCaches> FreeLists<C> {
             found: None,
             sure: true,
             claims: 0,
-            forks: fork::forks(),
             own: false,
             several: None,
         })
@@ -170,6 +167,9 @@ impl<C: CpuCaches> FreeLists<C> {
         let classes = ladder.classes();
         let mut owed = Owed::default();
         self.see_to_the_inheritance(&mut owed);
+        if self.line.has_inherited(&wait.seat) {
+            self.line.stand_anew(&mut wait.seat);
+        }
         match self.line.turn(&wait.seat) {
             Turn::Given(..) | Turn::Aborted => return,
             Turn::Called(class) => {
@@ -245,7 +245,7 @@ impl<C: CpuCaches> FreeLists<C> {
             request,
             task: wait.seat.is_task(),
             claims: wait.claims,
-            inherited: wait.forks != fork::forks(),
+            inherited: self.line.has_inherited(&wait.seat),
             found: wait.found.map(|(_, index)| (wait.own, index)),
         };
         let left = self.line.leave(wait.seat);

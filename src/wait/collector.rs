@@ -26,7 +26,7 @@ use super::{Line, Request, Seat, Wake};
 use crate::chain::Chain;
 use crate::class::Line as Class;
 use crate::record::Records;
-use crate::sync::{AtomicU64, Ordering, fault, fence};
+use crate::sync::{AtomicU64, Ordering, fault};
 use crate::table::Table;
 use crate::word::{Collector, Index, Standing};
 use crossbeam_utils::CachePadded;
@@ -250,19 +250,6 @@ impl Line {
     /// What the wait at `seat` is called that collects.
     pub fn collector_at(&self, seat: &Seat) -> Collector {
         Collector::new(seat.id, seat.ticket)
-    }
-
-    /// Has the wait at `seat`, which was that of a task in the parent of this process and is
-    /// the caller's here, stand in line here. The chain of its place is closed. The caller
-    /// looks next.
-    pub fn stand_anew(&self, seat: &mut Seat) {
-        let before = seat.waiting();
-        seat.ticket = self.ticket();
-        self.open_chain(seat.id);
-        // Nobody of this process has moved it on. If somebody of the parent's had, it stays so.
-        self.place(seat.id).advance(before, seat.waiting());
-        // SeqCst: as in `stand`.
-        fence(Ordering::SeqCst);
     }
 
     /// Closes the chain of `collector`, who is the caller or does not exist in this process,

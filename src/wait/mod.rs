@@ -21,11 +21,12 @@
 //! (For those who wait for their own stream there are two more, `stream`.)
 //!
 //! Each arrow is one compare-and-swap of the place's word, or a store by the only
-//! thread that may make it. (Who waits for several is not called: see `collector`.) A *call* wakes whoever waits: a buffer is free, and it may
-//! take it if nobody else is faster. A *hand-over* makes a buffer its own at that
-//! instant; a waiter that would rather leave finds the buffer there instead. So neither
-//! a buffer nor a wake-up is ever lost, whatever ends the wait. No two waits have the
-//! same ticket, so a word that still says waiting with the same ticket is the same wait.
+//! thread that may make it. (Who waits for several is not called: see `collector`.) A
+//! *call* wakes whoever waits: a buffer is free, and it may take it if nobody else is
+//! faster. A *hand-over* makes a buffer its own at that instant; a waiter that would
+//! rather leave finds the buffer there instead. So neither a buffer nor a wake-up is ever
+//! lost, whatever ends the wait. No two waits have the same ticket, so a word that still
+//! says waiting with the same ticket is the same wait.
 //!
 //! # Who is next
 //!
@@ -48,7 +49,8 @@
 //! waiter sees the change, or the other sees the waiter.
 //!
 //! A child of a fork has the places of threads that it does not have. Tickets carry the
-//! count of forks, and those of another count are nobody's.
+//! count of forks, and those of another count are nobody's. (A task that
+//! the child polls stands in line anew.)
 
 mod cancel;
 mod collector;
@@ -86,6 +88,7 @@ use tally::Tallies;
 
 /// How many can wait at once.
 pub const MAX_WAITERS: usize = if cfg!(hugepool_loom) { 3 } else { 1 << 16 };
+
 /// The line.
 pub struct Line {
     places: Table<Place>,
@@ -184,6 +187,29 @@ impl Line {
         // SeqCst: see the module.
         fault!(NoStandFence, (), fence(Ordering::SeqCst));
         Some(seat)
+    }
+
+    /// Whether the wait at `seat` is that of a task in the parent of this process.
+    pub fn has_inherited(&self, seat: &Seat) -> bool {
+        seat.ticket & FORKS != Self::stamp()
+    }
+
+    /// Has the wait at `seat`, which is inherited, stand in line here: if somebody of the
+    /// parent's called it, or gave it a claim, it is no longer called. What it was given, it
+    /// has. The chain of its place is closed. The caller looks next.
+    pub fn stand_anew(&self, seat: &mut Seat) {
+        let place = self.place(seat.id);
+        let before = place.standing();
+        seat.ticket = self.ticket();
+        if seat.request.is_for_several() {
+            self.open_chain(seat.id);
+        }
+        if By::of(before).is_some() || before.sleeps() {
+            // Nobody of this process moves it on before it has a ticket of this process.
+            place.advance(before, seat.waiting());
+        }
+        // SeqCst: as in `stand`.
+        fence(Ordering::SeqCst);
     }
 
     /// Waits for buffers of up to `reach` bytes, too, from now on.
@@ -440,7 +466,10 @@ impl Line {
                     if !gone {
                         continue;
                     }
-                    left.called = By::of(standing);
+                    // In a child of a fork the call is its parent's.
+                    if !self.has_inherited(&seat) {
+                        left.called = By::of(standing);
+                    }
                     if let Some(By::Class(class)) = left.called {
                         self.service(class).note_settled(seat.task);
                     }

@@ -48,16 +48,15 @@ impl Line {
 
     /// Whether anybody of `stream` waits who lacks that and has not been called.
     pub fn is_wanted_of(&self, stream: u32, service: &Service, lacking: Lacking) -> bool {
-        let sleeps = |standing| matches!(standing, Standing::Waiting { .. });
-        self.next_of(stream, service, lacking, sleeps).is_some()
+        self.next_of(stream, service, lacking, Standing::sleeps)
+            .is_some()
     }
 
     /// Calls the next in turn of those of `stream` who lack that and have not been called.
     /// `None`: there is nobody. Lock-free.
     pub fn call_of(&self, stream: u32, service: &Service, lacking: Lacking) -> Option<Wake<'_>> {
         loop {
-            let sleeps = |standing| matches!(standing, Standing::Waiting { .. });
-            let (id, standing) = self.next_of(stream, service, lacking, sleeps)?;
+            let (id, standing) = self.next_of(stream, service, lacking, Standing::sleeps)?;
             let Standing::Waiting { ticket, task } = standing else {
                 return None;
             };
@@ -75,8 +74,7 @@ impl Line {
 
     /// Whether the next in turn of those of `stream` is a task that has not been called.
     pub fn is_task_next_of(&self, stream: u32, service: &Service) -> bool {
-        let sleeps = |standing| matches!(standing, Standing::Waiting { .. });
-        let next = self.next_of(stream, service, Lacking::Anything, sleeps);
+        let next = self.next_of(stream, service, Lacking::Anything, Standing::sleeps);
         matches!(next, Some((_, Standing::Waiting { task: true, .. })))
     }
 

@@ -53,6 +53,8 @@ pub fn in_fork(work: impl FnOnce() -> i32) -> i32 {
     let process = unsafe { libc::fork() };
     assert!(process >= 0, "fork");
     if process == 0 {
+        // SAFETY: as in `alone`, whose timer it does not have. Who waits for it ends with it.
+        unsafe { libc::alarm(LIMIT) };
         // A panic that left this thread would end the child well: it has no other.
         let work = std::panic::AssertUnwindSafe(work);
         let code = std::panic::catch_unwind(work).unwrap_or(101);

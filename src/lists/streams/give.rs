@@ -138,14 +138,8 @@ impl<C: CpuCaches> FreeLists<C> {
         if extra.is_shut() && !extra.is_closed() && self.home.visit() {
             return self.give_extra_seen(number, class, index);
         }
-        if fault!(
-            IgnoreShutOfStream,
-            {
-                self.release_closed(number);
-                false
-            },
-            self.release_closed(number)
-        ) {
+        let shut = self.release_closed(number);
+        if fault!(IgnoreShutOfStream, false, shut) {
             // Somebody has come to wait. (The stream may have ended since, and another
             // may have its number; to attend to that does no harm.)
             self.attend_to_stream(number);
@@ -235,14 +229,8 @@ impl<C: CpuCaches> FreeLists<C> {
             fault!(UnshutAnyway, true, !wanted)
         };
         // One that has ended is shut for ever.
-        let open = |lacking| !quota.extra().is_closed() && idle(lacking);
-        quota.own().unshut(|| {
-            fault!(
-                ReopenEnded,
-                idle(Lacking::Anything),
-                open(Lacking::Anything)
-            )
-        });
+        let ended = || fault!(ReopenEnded, false, quota.extra().is_closed());
+        quota.own().unshut(|| !ended() && idle(Lacking::Anything));
         quota.unshut_claims(|| idle(Lacking::Claim));
     }
 

@@ -131,14 +131,12 @@ impl Quota {
         Extra::from_word(self.claims.0.load(Ordering::Acquire))
     }
 
-    /// Changes the claims; `None` from `change` leaves them. Gives what they are then, or
-    /// else what they are.
-    fn change(&self, change: impl Fn(Extra) -> Option<Extra>) -> Result<Extra, Extra> {
-        let next = |word| change(Extra::from_word(word)).map(Extra::word);
-        (self.claims.0)
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, next)
-            .map(|word| change(Extra::from_word(word)).unwrap_or(Extra::from_word(word)))
-            .map_err(Extra::from_word)
+    /// Changes the claims. Gives what they were.
+    fn change(&self, mut change: impl FnMut(Extra) -> Extra) -> Extra {
+        let next = |word| Some(change(Extra::from_word(word)).word());
+        let was = (self.claims.0).fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        let (Ok(word) | Err(word)) = was;
+        Extra::from_word(word)
     }
 
     /// Takes `count` claims, if there are so many. The word is changed if there are not,
@@ -156,14 +154,10 @@ impl Quota {
             !extra.is_closed() && fault!(NoMaximum, true, more <= self.limit())
         };
         let mut claimed = false;
-        let _ = self
-            .claims
-            .0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-                let extra = Extra::from_word(word);
-                claimed = fits(extra);
-                Some(extra.plus(if claimed { count } else { 0 }).word())
-            });
+        self.change(|extra| {
+            claimed = fits(extra);
+            extra.plus(if claimed { count } else { 0 })
+        });
         claimed
     }
 
@@ -206,20 +200,19 @@ impl Quota {
 
     /// Takes a claim, whether there is one or not, for a buffer that the caller has.
     pub fn claim_anyway(&self) {
-        let _ = self.change(|extra| Some(extra.plus(1)));
+        self.change(|extra| extra.plus(1));
     }
 
     /// Changes the word, and nothing that it says.
     pub fn touch(&self) -> Extra {
-        self.change(|extra| Some(extra.plus(0)))
-            .unwrap_or_else(|same| same)
+        self.change(|extra| extra.plus(0))
     }
 
     /// Says that somebody waits: who gives one of its own buffers back, or a claim, looks
     /// at the line from now on. Changes both words even if they say so.
     pub fn shut(&self, records: &Records) {
         self.own().shut(records);
-        let _ = self.change(|extra| Some(extra.with_shut(true)));
+        self.change(|extra| extra.with_shut(true));
     }
 
     /// Says of claims that nobody waits, if `idle` still holds after the word was read: as
@@ -244,7 +237,7 @@ impl Quota {
     /// on, which are given up when they come back; and one more, which is the caller's.
     pub fn close(&self) {
         let own = self.minimum.load(Ordering::Relaxed);
-        let _ = self.change(|extra| Some(extra.plus(own + 1).closed()));
+        self.change(|extra| extra.plus(own + 1).closed());
     }
 }
 
@@ -340,7 +333,7 @@ impl Quotas {
         }
         // Nobody waits for it, and what it had is gone. The tags go on.
         quota.own().unshut(|| true);
-        let _ = quota.change(|extra| Some(extra.renewed()));
+        quota.change(Extra::renewed);
         Some(number)
     }
 

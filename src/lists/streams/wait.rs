@@ -10,7 +10,6 @@ use super::Found;
 use crate::cache::CpuCaches;
 use crate::class::ClassId;
 use crate::sync::fault;
-use crate::sys::fork;
 use crate::wait::{By, Left, Request, Turn};
 use crate::word::Index;
 
@@ -69,20 +68,20 @@ impl<C: CpuCaches> FreeLists<C> {
         let class = quota.class();
         let mut owed = Owed::default();
         self.see_to_the_inheritance(&mut owed);
-        if wait.forks != fork::forks() {
-            // The claims are those of a parent's wait, which `Quota` gives up.
-            (wait.forks, wait.claims) = (fork::forks(), 0);
+        if self.line.has_inherited(&wait.seat) {
+            self.line.stand_anew(&mut wait.seat);
+            // Those that it had are its parent's, and `Quota` gives them up.
+            wait.claims = 0;
         }
         match self.line.turn(&wait.seat) {
             Turn::Given(..) | Turn::Aborted => return,
-            // (In a child of a fork the claim is its parent's.)
-            Turn::Called(_) if wait.claims > 0 => {
+            Turn::Called(_) => {
                 wait.found = self.find(&[class], &mut owed);
                 if wait.found.is_none() {
                     self.line.service(class).note_in_vain();
                 }
             }
-            Turn::Called(_) | Turn::CalledByStream | Turn::Waiting => {}
+            Turn::CalledByStream | Turn::Waiting => {}
         }
         let mut called = None;
         if wait.found.is_none() {
