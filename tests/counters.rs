@@ -59,6 +59,33 @@ fn each_wait_is_counted_by_how_it_ended() {
     });
 }
 
+/// A wait takes as long as its limit at least, whoever the processor is taken from.
+#[test]
+fn a_wait_that_times_out_is_counted_with_all_of_its_time() {
+    const ROUNDS: usize = 2000;
+    with_both_kinds(2, |pool| {
+        let stream = pool.stream("empty").maximum(SIZE, SIZE, 1).build().unwrap();
+        let _both = pool.allocate_many(SIZE, SIZE, 2).unwrap();
+        let limits = (1..=ROUNDS as u64).map(|round| Duration::from_nanos(10 * round));
+        for limit in limits {
+            for way in 0..3 {
+                pool.reset_marks();
+                let before = pool.counters().timed_out;
+                let refused = match way {
+                    0 => pool.allocate_timeout(SIZE, SIZE, limit).map(drop),
+                    1 => pool.allocate_many_timeout(SIZE, SIZE, 1, limit).map(drop),
+                    _ => stream.allocate_timeout(SIZE, SIZE, limit).map(drop),
+                };
+                assert!(matches!(refused, Err(AllocError::TimedOut { .. })));
+                let counters = pool.counters();
+                let stood_in_line = counters.timed_out != before;
+                assert!(!stood_in_line || counters.longest_wait >= limit);
+            }
+        }
+        assert_ne!(pool.counters().timed_out, 0, "nobody stood in line");
+    });
+}
+
 /// Calls `request`, which is refused.
 fn refuse<T>(told: &mut u64, request: Result<T, AllocError>) -> AllocError {
     *told += 1;

@@ -3,7 +3,7 @@
 //! Owns: their calls, those that wait and the one that does not. Uses: the pool's shared
 //! part, `wait`. Used by: callers, `task_many`.
 
-use super::wait::{Begun, Goods, Limit, has_passed};
+use super::wait::{Begun, Goods, Limit, Sleeper};
 use super::{CancelToken, Class, Handle, Pool};
 use crate::buffer::Buffer;
 use crate::catalog::Taken;
@@ -64,12 +64,11 @@ impl Handle {
         Ok(self.all_owned(taken, order))
     }
 
-    /// Takes what is asked for, or stands in line for it, as a `task` that is polled or a
-    /// thread that sleeps.
+    /// Takes what is asked for, or stands in line for it as `sleeper`.
     pub(super) fn begin_wait_for_many(
         &self,
         order: Order,
-        task: bool,
+        sleeper: Sleeper,
     ) -> Result<Begun<Vec<Buffer>>, AllocError> {
         let Order {
             size,
@@ -84,7 +83,11 @@ impl Handle {
         if self.line().is_aborted() {
             return Err(AllocError::Aborted);
         }
-        Ok(Begun::Waiter(self.stand(size, alignment, count, task, by)?))
+        Ok(Begun::Waiter(self.stand(
+            (size, alignment, count),
+            sleeper,
+            by,
+        )?))
     }
 
     /// As `allocate_limit`, for several.
@@ -95,22 +98,17 @@ impl Handle {
         cancel: Option<&Cancel>,
     ) -> Result<Vec<Buffer>, AllocError> {
         let (size, alignment) = (order.size, order.alignment);
-        let (deadline, limit) = limit.begin();
-        let timed_out = AllocError::TimedOut {
-            size,
-            alignment,
-            limit,
-        };
-        if deadline.is_some_and(has_passed) || cancel.is_some_and(Cancel::is_cancelled) {
-            // Nobody stands in line for nothing.
+        let term = limit.begin();
+        let timed_out = term.timed_out(size, alignment);
+        if term.is_over(cancel) {
             return match self.allocate_many(order) {
                 Err(AllocError::Exhausted { .. }) => Err(self.ended(cancel).unwrap_or(timed_out)),
                 other => other,
             };
         }
-        match self.begin_wait_for_many(order, false)? {
+        match self.begin_wait_for_many(order, term.thread())? {
             Begun::Buffer(buffers) => Ok(buffers),
-            Begun::Waiter(waiter) => waiter.block(deadline, cancel)?.ok_or(timed_out),
+            Begun::Waiter(waiter) => waiter.block(term.deadline, cancel)?.ok_or(timed_out),
         }
     }
 

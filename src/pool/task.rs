@@ -2,7 +2,7 @@
 //!
 //! Owns: the polling of a waiter. Uses: `wait`. Used by: callers.
 
-use super::wait::{Begun, Waiter};
+use super::wait::{Begun, Sleeper, Waiter};
 use super::{Class, Handle, Pool, Stream};
 use crate::buffer::Buffer;
 use crate::error::AllocError;
@@ -106,7 +106,8 @@ impl Request {
         if let Some(taken) = self.handle.shared().catalog.take_cached(size, alignment) {
             return Ok(Begun::Buffer(Buffer::new(taken, size)));
         }
-        self.handle.begin_wait(size, alignment, true, self.by)
+        self.handle
+            .begin_wait((size, alignment), Sleeper::Task, self.by)
     }
 }
 
@@ -137,9 +138,9 @@ impl Pool {
     /// Takes a buffer as [`allocate`](Self::allocate) does, once one is free:
     /// a future for any executor. It stands in one line with threads that wait
     /// ([`allocate_timeout`](Self::allocate_timeout)), where turns go round: when it is
-    /// next, the buffer that comes back is handed to it. It may be dropped at any time; neither a buffer nor anybody's turn is lost. One that
-    /// is forgotten, or never polled again, keeps its place, and a buffer if one
-    /// has come. Lock-free: its waker is run by whoever gives it a buffer, on that
+    /// next, the buffer that comes back is handed to it. It may be dropped at any time;
+    /// neither a buffer nor anybody's turn is lost. One that is forgotten, or never polled
+    /// again, keeps its place, and a buffer if one has come. Lock-free: its waker is run by whoever gives it a buffer, on that
     /// thread, and may use the pool, or drop the future (wakers that do that to each
     /// other's futures are nested); it must not wait for a buffer, which may be that of
     /// a task that is woken after it. Only where the kernel

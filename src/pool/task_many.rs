@@ -3,7 +3,7 @@
 //! Owns: the polling of a waiter for several. Uses: `many`, `wait`. Used by: callers.
 
 use super::many::Order;
-use super::wait::{Begun, Waiter};
+use super::wait::{Begun, Sleeper, Waiter};
 use super::{Class, Handle, Pool};
 use crate::buffer::Buffer;
 use crate::error::AllocError;
@@ -42,7 +42,7 @@ impl fmt::Debug for AllocateMany {
 impl AllocateMany {
     fn step(&mut self, cx: &mut Context<'_>) -> Result<Option<Vec<Buffer>>, AllocError> {
         if let State::New(handle, order) = &self.state {
-            match handle.begin_wait_for_many(*order, true)? {
+            match handle.begin_wait_for_many(*order, Sleeper::Task)? {
                 Begun::Buffer(buffers) => return Ok(Some(buffers)),
                 Begun::Waiter(waiter) => self.state = State::Waiting(waiter),
             }

@@ -48,7 +48,7 @@ pub struct Waiter<G: Goods = Buffer> {
     size: usize,
     /// Until it ends.
     wait: Option<Wait>,
-    /// When it began, in nanoseconds.
+    /// Since when it wants it, in nanoseconds.
     since: u64,
     goods: PhantomData<fn() -> G>,
     /// Who waits, if somebody asks.
@@ -63,14 +63,68 @@ pub enum Limit {
     Until(Instant),
 }
 
+/// Who would wait.
+#[derive(Clone, Copy)]
+pub enum Sleeper {
+    /// A thread, which wants it since then, in nanoseconds.
+    Thread { since: u64 },
+    /// A task that is polled, which wants it once it stands in line.
+    #[cfg(feature = "async")]
+    Task,
+}
+
+impl Sleeper {
+    pub fn is_task(self) -> bool {
+        !matches!(self, Self::Thread { .. })
+    }
+}
+
+/// From when to when somebody waits.
+pub struct Term {
+    /// When it began, in nanoseconds: no later than its time began to run.
+    since: u64,
+    /// How long it is.
+    limit: Duration,
+    /// `None`: for ever.
+    pub deadline: Option<Instant>,
+}
+
 impl Limit {
-    /// When the wait ends that begins now, `None` is never; and how long that is.
-    pub fn begin(self) -> (Option<Instant>, Duration) {
+    /// The term that begins now.
+    pub fn begin(self) -> Term {
+        let since = clock::now();
         let now = Instant::now();
-        match self {
+        let (deadline, limit) = match self {
             // A limit that is too far away to be named is none.
             Self::Within(limit) => (now.checked_add(limit), limit),
             Self::Until(deadline) => (Some(deadline), deadline.saturating_duration_since(now)),
+        };
+        Term {
+            since,
+            limit,
+            deadline,
+        }
+    }
+}
+
+impl Term {
+    /// Whether who would wait so long, or until `cancel`, need not begin: nobody stands in
+    /// line for nothing.
+    pub fn is_over(&self, cancel: Option<&Cancel>) -> bool {
+        self.deadline.is_some_and(has_passed) || cancel.is_some_and(Cancel::is_cancelled)
+    }
+
+    /// The thread that waits so long.
+    pub fn thread(&self) -> Sleeper {
+        Sleeper::Thread { since: self.since }
+    }
+
+    /// What who asked for `size` bytes is told when it is over.
+    pub fn timed_out(&self, size: usize, alignment: usize) -> AllocError {
+        AllocError::TimedOut {
+            size,
+            alignment,
+            limit: self.limit,
         }
     }
 }
@@ -110,13 +164,11 @@ impl Handle {
         cancelled.then_some(AllocError::Cancelled)
     }
 
-    /// Takes a buffer `by` somebody, or stands in line for one, as a `task` that is polled
-    /// or a thread that sleeps.
+    /// Takes a buffer `by` somebody, or stands in line for one as `sleeper`.
     pub(super) fn begin_wait(
         &self,
-        size: usize,
-        alignment: usize,
-        task: bool,
+        (size, alignment): (usize, usize),
+        sleeper: Sleeper,
         by: Option<Taker>,
     ) -> Result<Begun, AllocError> {
         let catalog = &self.shared().catalog;
@@ -127,36 +179,49 @@ impl Handle {
         if self.line().is_aborted() {
             return Err(AllocError::Aborted);
         }
-        if !task {
+        if !sleeper.is_task() {
             let ladder = catalog.prepare_to_wait(size, alignment)?;
             if let Some(taken) = catalog.lists().watch(ladder.classes()) {
                 return Ok(owned(catalog.taken(taken)));
             }
         }
-        Ok(Begun::Waiter(self.stand(size, alignment, 1, task, by)?))
+        Ok(Begun::Waiter(self.stand(
+            (size, alignment, 1),
+            sleeper,
+            by,
+        )?))
     }
 
     /// Stands in line for `count` buffers.
     pub(super) fn stand<G: Goods>(
         &self,
-        size: usize,
-        alignment: usize,
-        count: usize,
-        task: bool,
+        (size, alignment, count): (usize, usize, usize),
+        sleeper: Sleeper,
         by: Option<Taker>,
     ) -> Result<Waiter<G>, AllocError> {
         let catalog = &self.shared().catalog;
-        let wait = catalog.begin_wait(size, alignment, count, task)?;
-        Ok(self.waiter(wait, size, by))
+        let wait = catalog.begin_wait(size, alignment, count, sleeper.is_task())?;
+        Ok(self.waiter(wait, size, sleeper, by))
     }
 
-    /// Who has begun to `wait` for `size` bytes, `by` somebody.
-    pub(super) fn waiter<G: Goods>(&self, wait: Wait, size: usize, by: Option<Taker>) -> Waiter<G> {
+    /// The `sleeper` that has begun to `wait` for `size` bytes, `by` somebody.
+    pub(super) fn waiter<G: Goods>(
+        &self,
+        wait: Wait,
+        size: usize,
+        sleeper: Sleeper,
+        by: Option<Taker>,
+    ) -> Waiter<G> {
+        let since = match sleeper {
+            Sleeper::Thread { since } => since,
+            #[cfg(feature = "async")]
+            Sleeper::Task => clock::now(),
+        };
         Waiter {
             handle: self.clone(),
             size,
             wait: Some(wait),
-            since: clock::now(),
+            since,
             goods: PhantomData,
             by,
         }
@@ -314,8 +379,7 @@ impl Handle {
         if let Some(taken) = catalog.take_shared(size, alignment) {
             return Ok(self.owned(taken, size, by));
         }
-        let (deadline, limit) = limit.begin();
-        let waited = self.allocate_late((size, alignment, by), (deadline, limit), cancel);
+        let waited = self.allocate_late((size, alignment, by), &limit.begin(), cancel);
         waited.inspect_err(|error| self.note_refusal(error))
     }
 
@@ -323,26 +387,21 @@ impl Handle {
     fn allocate_late(
         &self,
         (size, alignment, by): (usize, usize, Option<Taker>),
-        (deadline, limit): (Option<Instant>, Duration),
+        term: &Term,
         cancel: Option<&Cancel>,
     ) -> Result<Buffer, AllocError> {
         let catalog = &self.shared().catalog;
-        let timed_out = AllocError::TimedOut {
-            size,
-            alignment,
-            limit,
-        };
-        if deadline.is_some_and(has_passed) || cancel.is_some_and(Cancel::is_cancelled) {
-            // Nobody stands in line for nothing.
+        let timed_out = term.timed_out(size, alignment);
+        if term.is_over(cancel) {
             return match catalog.take_or_refuse(size, alignment) {
                 Ok(taken) => Ok(self.owned(taken, size, by)),
                 Err(AllocError::Exhausted { .. }) => Err(self.ended(cancel).unwrap_or(timed_out)),
                 Err(other) => Err(other),
             };
         }
-        match self.begin_wait(size, alignment, false, by)? {
+        match self.begin_wait((size, alignment), term.thread(), by)? {
             Begun::Buffer(buffer) => Ok(buffer),
-            Begun::Waiter(waiter) => waiter.block(deadline, cancel)?.ok_or(timed_out),
+            Begun::Waiter(waiter) => waiter.block(term.deadline, cancel)?.ok_or(timed_out),
         }
     }
 }

@@ -7,19 +7,18 @@ use super::{Inner, Share, Stream};
 use crate::buffer::Buffer;
 use crate::error::AllocError;
 use crate::pool::CancelToken;
-use crate::pool::wait::{Begun, Limit};
+use crate::pool::wait::{Begun, Limit, Sleeper};
 use crate::track::Taker;
 use crate::wait::Cancel;
 use std::time::{Duration, Instant};
 
 impl Inner {
-    /// Takes a buffer, or stands in line for one, as a `task` that is polled or a thread
-    /// that sleeps.
+    /// Takes a buffer, or stands in line for one as `sleeper`.
     fn begin_wait(
         &self,
         share: &Share,
         (size, alignment): (usize, usize),
-        task: bool,
+        sleeper: Sleeper,
         by: Option<Taker>,
     ) -> Result<Begun, AllocError> {
         let catalog = &self.handle.shared().catalog;
@@ -30,13 +29,15 @@ impl Inner {
         if lists.line().is_aborted() {
             return Err(AllocError::Aborted);
         }
-        if !task && let Some(found) = lists.watch_of(share.number) {
+        if !sleeper.is_task()
+            && let Some(found) = lists.watch_of(share.number)
+        {
             return Ok(Begun::Buffer(self.owned(share, found, size, by)));
         }
-        let wait = catalog.begin_wait_of(share.number, size, alignment, task)?;
+        let wait = catalog.begin_wait_of(share.number, size, alignment, sleeper.is_task())?;
         let stream = share.number;
         let by = by.map(|by| Taker { stream, ..by });
-        Ok(Begun::Waiter(self.handle.waiter(wait, size, by)))
+        Ok(Begun::Waiter(self.handle.waiter(wait, size, sleeper, by)))
     }
 
     /// As `Handle::allocate_deadline`.
@@ -52,16 +53,9 @@ impl Inner {
         if let Some(found) = lists.take_of_cached(share.number) {
             return Ok(self.owned(share, found, size, by));
         }
-        let (deadline, limit) = limit.begin();
-        let timed_out = AllocError::TimedOut {
-            size,
-            alignment,
-            limit,
-        };
-        if deadline.is_some_and(|deadline| deadline <= Instant::now())
-            || cancel.is_some_and(Cancel::is_cancelled)
-        {
-            // Nobody stands in line for nothing.
+        let term = limit.begin();
+        let timed_out = term.timed_out(size, alignment);
+        if term.is_over(cancel) {
             let taken = self.allocate_slow(share, (size, alignment), by);
             return taken.map_err(|error| match error {
                 AllocError::Exhausted { .. } | AllocError::AtMaximum { .. } => {
@@ -70,9 +64,9 @@ impl Inner {
                 other => other,
             });
         }
-        match self.begin_wait(share, (size, alignment), false, by)? {
+        match self.begin_wait(share, (size, alignment), term.thread(), by)? {
             Begun::Buffer(buffer) => Ok(buffer),
-            Begun::Waiter(waiter) => waiter.block(deadline, cancel)?.ok_or(timed_out),
+            Begun::Waiter(waiter) => waiter.block(term.deadline, cancel)?.ok_or(timed_out),
         }
     }
 }
@@ -87,7 +81,8 @@ impl Stream {
         by: Option<Taker>,
     ) -> Result<Begun, AllocError> {
         let share = self.inner.share(size, alignment)?;
-        self.inner.begin_wait(share, (size, alignment), true, by)
+        self.inner
+            .begin_wait(share, (size, alignment), Sleeper::Task, by)
     }
 }
 
