@@ -7,7 +7,7 @@ mod support;
 use hugepool::AllocError;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use support::filter::refuse;
 use support::kind::{Kind, both_kinds};
 use support::process::alone;
@@ -164,11 +164,9 @@ fn a_waiter_finds_what_it_was_given_though_nobody_wakes_it() {
                 let pool = kind.build(builder(1));
                 let buffer = take(&pool);
                 std::thread::scope(|scope| {
-                    let waiter = scope.spawn(|| {
-                        let since = Instant::now();
-                        let waited = pool.allocate_timeout(SIZE, SIZE, LONG);
-                        waited.expect("it was given one");
-                        since.elapsed()
+                    scope.spawn(|| {
+                        let waited = pool.allocate_timeout(SIZE, SIZE, Duration::MAX);
+                        drop(waited.expect("it was given one"));
                     });
                     until_waiting(&pool, 1);
                     // It sleeps.
@@ -179,7 +177,6 @@ fn a_waiter_finds_what_it_was_given_though_nobody_wakes_it() {
                         }
                         drop(buffer);
                     });
-                    assert!(waiter.join().unwrap() < LONG / 2);
                 });
             });
         }
