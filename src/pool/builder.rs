@@ -192,12 +192,14 @@ impl Builder {
     /// false).
     ///
     /// By default a buffer that comes back may be taken by whoever asks for it first, and
-    /// one thread that waits is woken for it (a task that waits is handed it); so that nobody is passed over for ever, every half
-    /// millisecond the next buffer that comes back is handed to one of those who wait,
-    /// each in turn. In strict order every buffer is handed to the first in line, and a
-    /// request that comes later takes none while somebody waits. That is fairer from one
-    /// buffer to the next, and several times slower in a pool that is always empty: each
-    /// buffer waits until its new owner runs.
+    /// one thread that waits is woken for it. (If a task is next in turn, the buffer is
+    /// handed to it instead.) So that nobody is passed over for ever, every half millisecond
+    /// the next buffer that comes back is handed to one of those who wait, each in turn.
+    ///
+    /// In strict order every buffer is handed to the first in line, and a request that
+    /// comes later takes none while somebody waits. That is fairer from one buffer to the
+    /// next, and several times slower in a pool that is always empty: each buffer waits
+    /// until its new owner runs.
     pub fn strict_order(mut self, strict: bool) -> Self {
         self.strict_order = strict;
         self
@@ -218,11 +220,10 @@ impl Builder {
     /// [`on_leak`](Self::on_leak) what never came back.
     ///
     /// If it does, each take costs some plain stores and a look at a coarse clock, and
-    /// takes and gives leave the shortest path: twenty to fifty nanoseconds more for the two
-    /// (`cargo bench --bench latency -- tracked`). They
-    /// take no locks and no locked instructions, and caches work as before. It needs 64
-    /// bytes a buffer, which are touched while building and growing. If it does not, it
-    /// costs nothing.
+    /// takes and gives leave the shortest path (`cargo bench --bench latency -- tracked`
+    /// says what that costs on a machine). They take no locks and no locked instructions,
+    /// and caches work as before. It needs 64 bytes a buffer, which are touched while
+    /// building and growing. If it does not, it costs nothing.
     ///
     /// Code that takes buffers, a plug-in's, say, must not be unloaded while some that it
     /// took are out: its names lie in it.

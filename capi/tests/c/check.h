@@ -1,4 +1,5 @@
-/* What the programs share: calls that are checked, and sets to make them on. */
+/* What the programs share: calls that are checked, and pools and sets to
+   make them on. */
 
 #pragma once
 
@@ -57,6 +58,26 @@ static inline hp_vdi *set_in(int state, void **buffer) {
     if (state == ABORTED)
         OK(hp_vdi_signal_abort(set));
     return set;
+}
+
+/* A pool of `count` buffers of 4 KiB. */
+static inline hp_pool *pool_of(size_t count, bool portable) {
+    hp_builder *builder;
+    hp_pool *pool;
+    OK(hp_builder_new(&builder));
+    OK(hp_builder_reserve(builder, 4096, 4096, count));
+    OK(hp_builder_prefault(builder, false));
+    OK(hp_builder_portable_caches(builder, portable));
+    OK(hp_builder_build(builder, &pool));
+    hp_builder_release(builder);
+    return pool;
+}
+
+/* How many of these are free. */
+static inline size_t available(hp_pool *pool) {
+    size_t count;
+    OK(hp_pool_available(pool, 4096, 4096, &count));
+    return count;
 }
 
 /* Prints how many checks failed; gives the exit code. */

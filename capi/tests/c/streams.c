@@ -8,24 +8,6 @@
 
 #define FOR_EVER 0xffffffffu
 
-static hp_pool *pool_of(size_t count, bool portable) {
-    hp_builder *builder;
-    hp_pool *pool;
-    OK(hp_builder_new(&builder));
-    OK(hp_builder_reserve(builder, 4096, 4096, count));
-    OK(hp_builder_prefault(builder, false));
-    OK(hp_builder_portable_caches(builder, portable));
-    OK(hp_builder_build(builder, &pool));
-    hp_builder_release(builder);
-    return pool;
-}
-
-static size_t available(hp_pool *pool) {
-    size_t count;
-    OK(hp_pool_available(pool, 4096, 4096, &count));
-    return count;
-}
-
 static size_t in_use(hp_stream *stream) {
     size_t count;
     OK(hp_stream_in_use(stream, 4096, 4096, &count));
