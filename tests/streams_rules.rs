@@ -5,8 +5,7 @@
 
 mod support;
 
-use hugepool::{AllocError, Buffer, Pool, Stream, StreamError};
-use std::sync::Barrier;
+use hugepool::{AllocError, Buffer, Pool, Stream};
 use std::sync::mpsc::channel;
 use std::task::Poll;
 use std::thread;
@@ -25,7 +24,6 @@ both_kinds![
     in_strict_order_a_request_is_not_refused_beside_a_buffer_that_is_home,
     a_stream_whose_class_is_trimmed_away_says_so,
     at_rest_nobody_sleeps_beside_what_he_may_have,
-    who_waits_for_more_than_a_new_stream_leaves_learns_that,
 ];
 
 fn stream(pool: &Pool, minimum: usize, maximum: usize) -> Stream {
@@ -310,34 +308,5 @@ fn at_rest_nobody_sleeps_beside_what_he_may_have(kind: Kind) {
         }
         drop(streams);
         assert_eq!(pool.available(SIZE, SIZE), total, "round {round}");
-    }
-}
-
-/// The wait and the stream begin at once: one of them has what it asks for, and the other
-/// is told why not.
-fn who_waits_for_more_than_a_new_stream_leaves_learns_that(kind: Kind) {
-    const COUNT: usize = 4;
-    let never = AllocError::NeverEnough {
-        count: COUNT,
-        capacity: COUNT - 1,
-    };
-    for strict in [false, true] {
-        let pool = kind.build(builder(COUNT).strict_order(strict));
-        for _ in 0..2_000 {
-            let start = Barrier::new(2);
-            thread::scope(|scope| {
-                let waiter = scope.spawn(|| {
-                    start.wait();
-                    pool.allocate_many_timeout(SIZE, SIZE, COUNT, Duration::MAX)
-                });
-                start.wait();
-                let stream = pool.stream("one").minimum(SIZE, SIZE, 1).build();
-                match (waiter.join().unwrap(), stream) {
-                    (Ok(all), Err(StreamError::InUse { .. })) => assert_eq!(all.len(), COUNT),
-                    (Err(error), Ok(_)) => assert_eq!(error, never),
-                    both => panic!("{both:?}"),
-                }
-            });
-        }
     }
 }

@@ -235,3 +235,25 @@ fn who_is_passed_over_for_a_collection_of_another_class_takes_what_is_free() {
         });
     }
 }
+
+/// Somebody else collects, of another class, so that what is free stays free.
+#[test]
+fn who_waits_for_more_than_a_new_stream_leaves_is_woken_and_told() {
+    const OTHER: usize = 16 * SIZE;
+    with_both_kinds_of(&builder(4).reserve(OTHER, SIZE, 2), |pool| {
+        let held = take(pool);
+        let other = pool.allocate(OTHER, SIZE).unwrap();
+        let _collects = Several::waiting_for(pool, OTHER, 2);
+        let mut several = Several::waiting(pool, 4);
+        assert_eq!(several.wakes.count(), 0, "it was woken for too few");
+        let stream = pool.stream("one").minimum(SIZE, SIZE, 1).build().unwrap();
+        assert_eq!(several.wakes.count(), 1, "it waits for what will never be");
+        let never = AllocError::NeverEnough {
+            count: 4,
+            capacity: 3,
+        };
+        assert_eq!(several.result().unwrap_err(), never);
+        drop((held, other, stream));
+        assert_eq!(pool.available(SIZE, SIZE), 4);
+    });
+}
