@@ -15,7 +15,7 @@ use crate::word::{Batch, Head, Index};
 
 /// How many changes of a list there are from one look at the clock to the next, while
 /// enough of those who wait have been called.
-const LOOKS: u32 = if cfg!(hugepool_loom) { 1 } else { 8 };
+const LOOKS: u32 = if cfg!(hugepool_loom) { 1 } else { 4 };
 
 /// What came of making room in a processor's cache.
 enum Flushed<'a> {

@@ -54,7 +54,7 @@
 //!
 //! Buffers may go to those who come later. But every `TURN` (half a millisecond), the
 //! next buffer that comes back to a shut list is handed to whoever's turn it is: one of
-//! the next eight, if enough have been called. Turns go round (`wait`). So a waiter
+//! the next four, if enough have been called. Turns go round (`wait`). So a waiter
 //! with n others in the line is handed a buffer by the (n + 1)th of these at the latest.
 //!
 //! A task whose turn is next is handed every buffer that comes back. To call it would

@@ -415,7 +415,7 @@ impl Pool {
     /// sleeps (`futex`). A buffer that comes back, on any thread, may be taken by whoever
     /// asks for it first, and one of those who wait is woken for it. So that nobody is
     /// passed over for ever, every half millisecond the next buffer that comes back (one
-    /// of the next eight, if others have just been woken) is handed to one of those who
+    /// of the next four, if others have just been woken) is handed to one of those who
     /// wait for it, each in turn: a caller with n others in the line is handed a buffer by
     /// the (n + 1)th of these at the latest.
     /// [`strict_order`](crate::Builder::strict_order) serves who came first, always.

@@ -298,6 +298,8 @@ pub enum Fault {
     NeverSettled,
     /// Nobody is handed a buffer: whoever is called may find nothing.
     NeverDue,
+    /// Who is called has had his turn.
+    CallIsTurn,
     /// Whoever needs a class shared leaves the mode as it was if it says so already.
     ShareOnce,
     /// A class is opened although somebody waits.
@@ -401,6 +403,7 @@ impl Fault {
         Self::IgnoreGate,
         Self::NeverSettled,
         Self::NeverDue,
+        Self::CallIsTurn,
         Self::ShareOnce,
         Self::OpenAnyway,
         Self::HandOnce,

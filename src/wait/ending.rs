@@ -20,7 +20,6 @@ impl Line {
 
     /// Ends the wait at place `id`.
     fn end(&self, id: u32, mut standing: Standing) {
-        let word = standing;
         loop {
             if let Standing::Entitled { task, .. } = standing {
                 // It has a claim, which it gives up itself, for it looks now, and finds
@@ -48,16 +47,7 @@ impl Line {
             // It may have been called, or have gone to sleep again; another wait there
             // will see the abort on its own.
             standing = self.place(id).standing();
-            let same = match (standing, word) {
-                (
-                    Standing::Waiting { ticket: now, .. }
-                    | Standing::Called { ticket: now, .. }
-                    | Standing::Entitled { ticket: now, .. },
-                    _,
-                ) => now == ticket,
-                _ => false,
-            };
-            if !same {
+            if standing.ticket() != Some(ticket) {
                 return;
             }
         }

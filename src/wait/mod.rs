@@ -30,10 +30,11 @@
 //!
 //! # Who is next
 //!
-//! Turns go round: the next is the first at or behind the place whose turn it was last,
-//! among those whose request the class can serve. So nobody is passed by twice before
-//! everybody else had a turn, and to find the next one costs what lies between, not the
-//! length of the line. In a line of strict order the next is who came first: the
+//! Turns go round: the next is the first behind the place whose turn it was last, among
+//! those whose request the class can serve. So nobody is passed by twice before everybody
+//! else had a turn, and to find the next one costs what lies between, not the length of the
+//! line. To be handed a buffer, or to begin to collect, is a turn. To be called is none, since
+//! it may be in vain: calls go round by themselves. In a line of strict order the next is who came first: the
 //! smallest ticket; then every place that is occupied is looked at, which costs a cache
 //! line each. Each place says what its owner asked for, so a class that is new serves
 //! those who wait already. Nothing is linked, so nothing has to be unlinked when a
@@ -227,14 +228,11 @@ impl Line {
         self.occupied
             .iter_from(from)
             .map(|id| (id, self.place(id).standing()))
-            .filter(move |(_, standing)| match standing {
-                Standing::Waiting { ticket, .. }
-                | Standing::Called { ticket, .. }
-                | Standing::Entitled { ticket, .. } => {
-                    // A child of a fork does not have those who waited in its parent.
-                    ticket & FORKS == stamp
-                }
-                _ => false,
+            .filter(move |(_, standing)| {
+                // A child of a fork does not have those who waited in its parent.
+                standing
+                    .ticket()
+                    .is_some_and(|ticket| ticket & FORKS == stamp)
             })
     }
 
@@ -258,8 +256,10 @@ impl Line {
         let mut takers = takers.filter_map(|(id, standing)| {
             let place = self.place(id);
             let request = place.request();
-            // The request was that of one wait. A call in between changes none.
-            let whole = fits(&request) && fault!(TornRequest, true, place.standing() == standing);
+            // The request was that of one wait. A call in between changes none, and passes
+            // nobody over.
+            let same = || place.standing().ticket() == standing.ticket();
+            let whole = fits(&request) && fault!(TornRequest, true, same());
             let several = request.is_for_several();
             let passed = ready && several && !self.may_collect(id, standing);
             (whole && !passed).then_some((id, standing, several))
@@ -267,13 +267,19 @@ impl Line {
         if !self.strict {
             return takers.next();
         }
-        let ticket = |standing| match standing {
-            Standing::Waiting { ticket, .. } | Standing::Entitled { ticket, .. } => {
-                fault!(LastFirst, u64::MAX - ticket, ticket)
-            }
-            _ => u64::MAX,
-        };
-        takers.min_by_key(|&(_, standing, _)| ticket(standing))
+        takers.min_by_key(|&(_, standing, _)| {
+            let ticket = standing.ticket().unwrap_or(u64::MAX);
+            fault!(LastFirst, u64::MAX - ticket, ticket)
+        })
+    }
+
+    /// The next behind the last who was called whom `class` could serve, who has not been
+    /// called, and who waits for one buffer.
+    fn next_to_call(&self, class: &Class) -> Option<(u32, Standing)> {
+        let fits = |request: &Request| !request.is_for_several() && request.accepts(class);
+        let from = self.service(class.id()).last_called();
+        let (id, standing, _) = self.next_behind(from, false, fits, Standing::sleeps)?;
+        Some((id, standing))
     }
 
     /// The next in turn whom `class` could serve and who may be `eligible`.
@@ -306,36 +312,49 @@ impl Line {
         self.next(class, false, waits).is_some()
     }
 
-    /// Calls the next in turn whom `class` can serve and who has not been called:
-    /// whoever drops what this gives wakes him. One who waits for several is not called: he
-    /// collects from now on. `None`: there is nobody. Lock-free.
+    /// Calls somebody whom `class` can serve and who has not been called, each in turn:
+    /// whoever drops what this gives wakes him. That is no turn, for he may find nothing. If
+    /// it is the turn of somebody who waits for several, he collects from now on. `None`:
+    /// there is nobody. Lock-free.
     pub fn call(&self, class: &Class) -> Option<Hand<'_>> {
         let service = self.service(class.id());
+        let number = class.id().index() as u8;
         loop {
-            let (id, standing, several) = self.next(class, true, Standing::sleeps)?;
-            let Standing::Waiting { ticket, task } = standing else {
-                return None;
-            };
-            if several {
+            let next = self.next(class, true, Self::has_turns(number));
+            if let Some((id, Standing::Waiting { ticket, .. }, true)) = next {
                 if let Some(collector) = self.begin_to_collect(id, ticket) {
                     service.move_to(id);
                     return Some(Hand::Collects(collector));
                 }
                 continue;
             }
+            let (id, standing) = self.next_to_call(class)?;
+            let Standing::Waiting { ticket, task } = standing else {
+                return None;
+            };
             let called = Standing::Called {
                 ticket,
                 task,
-                class: class.id().index() as u8,
+                class: number,
             };
             if self.place(id).advance(standing, called) {
                 service.note_called(task);
-                service.move_to(id);
+                service.move_calls_to(id);
                 if !task {
                     service.note_wake();
                 }
                 return Some(Hand::Served(self.wake(id, task)));
             }
+        }
+    }
+
+    /// Who has turns at the class with that number: who has been called for another one is
+    /// left to that.
+    fn has_turns(number: u8) -> impl Fn(Standing) -> bool {
+        move |standing| match standing {
+            Standing::Waiting { .. } => true,
+            Standing::Called { class, .. } => class == number,
+            _ => false,
         }
     }
 
@@ -356,14 +375,8 @@ impl Line {
     pub fn hand_over(&self, class: &Class, index: Index) -> Option<Hand<'_>> {
         let service = self.service(class.id());
         let number = class.id().index() as u8;
-        // Who has been called for another class is left to that.
-        let eligible = |standing| match standing {
-            Standing::Waiting { .. } => true,
-            Standing::Called { class, .. } => class == number,
-            _ => false,
-        };
         loop {
-            let (id, standing, several) = self.next(class, true, eligible)?;
+            let (id, standing, several) = self.next(class, true, Self::has_turns(number))?;
             let task = match standing {
                 Standing::Waiting { ticket, .. } if several => {
                     if let Some(collector) = self.begin_to_collect(id, ticket) {
@@ -497,6 +510,11 @@ impl Line {
     pub fn is_aborted(&self) -> bool {
         // Acquire: what was done before the abort.
         self.aborted.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether so many stand in line, or more. Costs a few loads.
+    pub fn is_crowded(&self, many: u32) -> bool {
+        self.occupied.count() >= many.into()
     }
 
     /// How many wait.

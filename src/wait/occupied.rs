@@ -107,6 +107,13 @@ impl Occupied {
             .all(|count| count.load(Ordering::Relaxed) == 0)
     }
 
+    /// How many places are taken.
+    pub fn count(&self) -> u64 {
+        // Relaxed: any number that was right a moment ago will do.
+        let counts = self.groups.iter();
+        counts.map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
     /// The places that somebody stands at, in order, from `from` on and then from the
     /// first one.
     pub fn iter_from(&self, from: u32) -> Iter<'_> {

@@ -1,9 +1,9 @@
 //! How those who wait for one class are being served.
 //!
-//! Owns: the count of those who have been called, and whose turn is next. Uses:
+//! Owns: the count of those who have been called, who is next, and whose turn. Uses:
 //! `sync`, `sys`, `table`. Used by: the line, one a class.
 
-use crate::sync::{AtomicU64, Ordering, fault};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fault};
 #[cfg(not(hugepool_loom))]
 use crate::sys::clock;
 use crate::sys::fork;
@@ -73,8 +73,10 @@ impl Called {
 pub struct Service {
     /// A `Called`. AcqRel on every change; see `lists::waiting` for what relies on it.
     called: AtomicU64,
-    /// The place whose turn it was last. Relaxed: it chooses among those who wait.
-    hand: AtomicU64,
+    /// The place whose turn it was last, and the one that was called last. Relaxed: they
+    /// choose among those who wait.
+    hand: AtomicU32,
+    last_called: AtomicU32,
     /// When that was, in nanoseconds; in a model, how often it was asked. Relaxed,
     /// and changed by compare-and-swap, so that a turn comes once.
     turn: AtomicU64,
@@ -192,12 +194,23 @@ impl Service {
 
     /// The place whose turn it was last.
     pub fn hand(&self) -> u32 {
-        self.hand.load(Ordering::Relaxed) as u32
+        self.hand.load(Ordering::Relaxed)
     }
 
     /// It is the turn of `place`.
     pub fn move_to(&self, place: u32) {
-        self.hand.store(place.into(), Ordering::Relaxed);
+        self.hand.store(place, Ordering::Relaxed);
+    }
+
+    /// The place that was called last.
+    pub fn last_called(&self) -> u32 {
+        self.last_called.load(Ordering::Relaxed)
+    }
+
+    /// `place` is called. That is no turn: it may be in vain.
+    pub fn move_calls_to(&self, place: u32) {
+        fault!(CallIsTurn, self.move_to(place), ());
+        self.last_called.store(place, Ordering::Relaxed);
     }
 
     /// Whether it is time to hand a buffer to the next in turn; true for one of

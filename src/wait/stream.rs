@@ -31,32 +31,33 @@ pub enum Lacking {
 }
 
 impl Line {
-    /// The next in turn of those of `stream` who lack that and may be `eligible`.
+    /// The next behind `hand` of those of `stream` who lack that and may be `eligible`.
     fn next_of(
         &self,
         stream: u32,
-        service: &Service,
+        hand: u32,
         lacking: Lacking,
         eligible: impl Fn(Standing) -> bool,
     ) -> Option<(u32, Standing)> {
         let fits = |request: &Request| {
             request.stream == stream && (lacking == Lacking::Anything || request.reach == 0)
         };
-        let (id, standing, _) = self.next_behind(service.hand(), false, fits, eligible)?;
+        let (id, standing, _) = self.next_behind(hand, false, fits, eligible)?;
         Some((id, standing))
     }
 
     /// Whether anybody of `stream` waits who lacks that and has not been called.
     pub fn is_wanted_of(&self, stream: u32, service: &Service, lacking: Lacking) -> bool {
-        self.next_of(stream, service, lacking, Standing::sleeps)
+        self.next_of(stream, service.hand(), lacking, Standing::sleeps)
             .is_some()
     }
 
-    /// Calls the next in turn of those of `stream` who lack that and have not been called.
-    /// `None`: there is nobody. Lock-free.
+    /// Calls somebody of `stream` who lacks that and has not been called, each in turn. That is
+    /// no turn: see `Line::call`. `None`: there is nobody. Lock-free.
     pub fn call_of(&self, stream: u32, service: &Service, lacking: Lacking) -> Option<Wake<'_>> {
         loop {
-            let (id, standing) = self.next_of(stream, service, lacking, Standing::sleeps)?;
+            let hand = service.last_called();
+            let (id, standing) = self.next_of(stream, hand, lacking, Standing::sleeps)?;
             let Standing::Waiting { ticket, task } = standing else {
                 return None;
             };
@@ -67,14 +68,15 @@ impl Line {
             };
             if self.place(id).advance(standing, called) {
                 service.note_called(task);
-                return Some(self.moved(id, task, service));
+                service.move_calls_to(id);
+                return Some(self.wake_of(id, task, service));
             }
         }
     }
 
     /// Whether the next in turn of those of `stream` is a task that has not been called.
     pub fn is_task_next_of(&self, stream: u32, service: &Service) -> bool {
-        let next = self.next_of(stream, service, Lacking::Anything, Standing::sleeps);
+        let next = self.next_of(stream, service.hand(), Lacking::Anything, Standing::sleeps);
         matches!(next, Some((_, Standing::Waiting { task: true, .. })))
     }
 
@@ -121,7 +123,7 @@ impl Line {
             _ => false,
         };
         loop {
-            let (id, standing) = self.next_of(stream, service, lacking, eligible)?;
+            let (id, standing) = self.next_of(stream, service.hand(), lacking, eligible)?;
             let (Standing::Waiting { ticket, task }
             | Standing::Called { ticket, task, .. }
             | Standing::Entitled { ticket, task }) = standing
@@ -133,14 +135,14 @@ impl Line {
                     service.note_settled(task);
                 }
                 let entitled = matches!(standing, Standing::Entitled { .. });
-                return Some((self.moved(id, task, service), entitled));
+                service.move_to(id);
+                return Some((self.wake_of(id, task, service), entitled));
             }
         }
     }
 
-    /// It was the turn of `id`, whom the caller has moved on.
-    fn moved(&self, id: u32, task: bool, service: &Service) -> Wake<'_> {
-        service.move_to(id);
+    /// Wakes `id`, whom the caller has moved on.
+    fn wake_of(&self, id: u32, task: bool, service: &Service) -> Wake<'_> {
         if !task {
             service.note_wake();
         }

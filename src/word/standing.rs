@@ -91,6 +91,16 @@ impl Standing {
         }
     }
 
+    /// The ticket of who waits, called or not.
+    pub fn ticket(self) -> Option<u64> {
+        match self {
+            Self::Waiting { ticket, .. }
+            | Self::Called { ticket, .. }
+            | Self::Entitled { ticket, .. } => Some(ticket),
+            _ => None,
+        }
+    }
+
     /// Whether somebody waits who has not been called.
     pub fn sleeps(self) -> bool {
         matches!(self, Self::Waiting { .. })

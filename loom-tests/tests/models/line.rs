@@ -4,12 +4,12 @@
 //! woken whenever it is served; two buffers that are handed over at once go to
 //! two waiters, each of whom is woken; a buffer that is handed over while the
 //! waiter leaves, or while everybody is told to, is either the waiter's or still
-//! its giver's; and a place that somebody leaves and somebody else takes is not
+//! its giver's; who is called keeps his turn; and a place that somebody leaves and somebody else takes is not
 //! served with what the first one asked for, nor with a mixture of both.
 //!
 //! The twins: nobody rings; a waker is exchanged without ordering; a place is
-//! left without a look at what was given; tickets are used twice; a request is
-//! believed that is half of one owner and half of the next.
+//! left without a look at what was given; tickets are used twice; who is called has had
+//! his turn; a request is believed that is half of one owner and half of the next.
 
 use hugepool::model::{ClassId, Classes, Fault, Geometry, Index, Request, Seat, Turn, WaitLine};
 use hugepool_loom_tests::{Buffers, Model, spawn, tests};
@@ -24,6 +24,7 @@ tests![
     a_buffer_beside_an_abort_has_one_owner,
     a_place_is_not_served_with_what_its_last_owner_asked_for,
     nobody_is_seen_to_want_what_neither_of_two_owners_does,
+    who_is_called_keeps_his_turn,
 ];
 
 /// Bytes of the two classes.
@@ -37,7 +38,12 @@ struct Counter {
 }
 
 impl Counter {
+    /// First come, first served.
     fn new(buffers: u32) -> Arc<Self> {
+        Self::of(buffers, true)
+    }
+
+    fn of(buffers: u32, strict: bool) -> Arc<Self> {
         let classes = Classes::new(0, null_mut()).unwrap();
         for (at, size) in SIZES.into_iter().enumerate() {
             let geometry = Geometry::new(size, 512, 0).unwrap();
@@ -46,7 +52,7 @@ impl Counter {
         let buffers = Buffers::new(buffers);
         buffers.all().for_each(|index| buffers.take(index));
         Arc::new(Self {
-            line: WaitLine::new(true).unwrap(),
+            line: WaitLine::new(strict).unwrap(),
             classes,
             buffers,
         })
@@ -221,5 +227,28 @@ pub fn nobody_is_seen_to_want_what_neither_of_two_owners_does() -> Model {
         let seat = stand(&counter, SIZES[1], 512);
         thread.join().unwrap();
         assert!(counter.leave(seat).is_none());
+    })
+}
+
+/// Somebody is called while who was served waits again: the next turn is that of the other.
+pub fn who_is_called_keeps_his_turn() -> Model {
+    Model::new(1..=1, &[Fault::CallIsTurn], || {
+        let counter = Counter::of(1, false);
+        // The place whose turn it was last, as in a new line, and the next.
+        let first = counter.stand(0, false);
+        let next = counter.stand(0, false);
+        assert!(counter.hand_over(0, 1));
+        let caller = Arc::clone(&counter);
+        let thread = spawn(move || {
+            let class = caller.classes.line(ClassId::FIRST);
+            drop(caller.line.call(class));
+        });
+        assert!(counter.leave(next).is_some(), "it was not its turn");
+        // At the same place.
+        let again = counter.stand(0, false);
+        assert!(counter.hand_over(0, 1));
+        thread.join().unwrap();
+        assert!(counter.leave(first).is_some(), "another had two turns");
+        assert!(counter.leave(again).is_none());
     })
 }

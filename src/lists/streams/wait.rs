@@ -45,7 +45,8 @@ impl<C: CpuCaches> FreeLists<C> {
             self.prepare_to_wait(&class);
         }
         let (cpu, cpus) = (self.caches.current(), self.caches.cpus());
-        quota.eagerness().watch(|| {
+        let crowded = self.line.is_crowded(self.callers + 1);
+        quota.eagerness().watch(crowded, || {
             if let Ok(index) = quota.own().pop(&self.tables.records) {
                 return Some((quota.line(true), index));
             }
