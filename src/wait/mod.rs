@@ -276,6 +276,9 @@ impl Line {
     /// The next behind the last who was called whom `class` could serve, who has not been
     /// called, and who waits for one buffer.
     fn next_to_call(&self, class: &Class) -> Option<(u32, Standing)> {
+        if self.occupied.is_empty() {
+            return None;
+        }
         let fits = |request: &Request| !request.is_for_several() && request.accepts(class);
         let from = self.service(class.id()).last_called();
         let (id, standing, _) = self.next_behind(from, false, fits, Standing::sleeps)?;
