@@ -23,9 +23,7 @@ fn taken(stream: &Stream) -> Buffer {
 /// A task that waits for `stream`.
 #[track_caller]
 fn waiting(stream: &Stream) -> Task {
-    let mut task = Task::of(stream.allocate_async(SIZE, SIZE));
-    assert!(task.poll().is_pending(), "nothing was free");
-    task
+    Task::begun(stream.allocate_async(SIZE, SIZE))
 }
 
 /// Polls those that were woken until `count` of `tasks` have a buffer.

@@ -5,52 +5,24 @@ mod support;
 
 use hugepool::{AllocError, AllocateMany, Buffer, Pool};
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 use support::small::{SIZE, builder, take, until_waiting, with_both_kinds, with_both_kinds_of};
-use support::task::{Task, Wakes};
+use support::task::Task;
 
 const FOR_EVER: Duration = Duration::MAX;
 
-/// A future for several, with a waker of its own.
-struct Several {
-    future: Pin<Box<AllocateMany>>,
-    wakes: Arc<Wakes>,
+/// A future for several, which has its place in the line.
+#[track_caller]
+fn several(pool: &Pool, count: usize) -> Task<AllocateMany> {
+    several_of(pool, SIZE, count)
 }
 
-impl Several {
-    /// Polled once: it has its place in the line.
-    #[track_caller]
-    fn waiting(pool: &Pool, count: usize) -> Self {
-        Self::waiting_for(pool, SIZE, count)
-    }
-
-    /// As above, for buffers of `size` bytes.
-    #[track_caller]
-    fn waiting_for(pool: &Pool, size: usize, count: usize) -> Self {
-        let mut several = Self {
-            future: Box::pin(pool.allocate_many_async(size, SIZE, count)),
-            wakes: Arc::default(),
-        };
-        assert!(several.poll().is_pending(), "they were free");
-        several
-    }
-
-    fn poll(&mut self) -> Poll<Result<Vec<Buffer>, AllocError>> {
-        let waker = Waker::from(Arc::clone(&self.wakes));
-        self.future.as_mut().poll(&mut Context::from_waker(&waker))
-    }
-
-    #[track_caller]
-    fn result(&mut self) -> Result<Vec<Buffer>, AllocError> {
-        match self.poll() {
-            Poll::Ready(result) => result,
-            Poll::Pending => panic!("it still waits"),
-        }
-    }
+/// As above, for buffers of `size` bytes.
+#[track_caller]
+fn several_of(pool: &Pool, size: usize, count: usize) -> Task<AllocateMany> {
+    Task::begun(pool.allocate_many_async(size, SIZE, count))
 }
 
 fn take_many(pool: &Pool, count: usize) -> Vec<Buffer> {
@@ -62,15 +34,15 @@ fn take_many(pool: &Pool, count: usize) -> Vec<Buffer> {
 fn a_task_is_woken_once_when_it_has_all() {
     with_both_kinds(4, |pool| {
         let mut held = take_many(pool, 4);
-        let mut several = Several::waiting(pool, 3);
+        let mut task = several(pool, 3);
         for _ in 0..2 {
             drop(held.pop());
-            assert_eq!(several.wakes.count(), 0, "it was woken for too few");
-            assert!(several.poll().is_pending());
+            assert_eq!(task.wakes.count(), 0, "it was woken for too few");
+            assert!(task.poll().is_pending());
         }
         drop(held.pop());
-        assert_eq!(several.wakes.count(), 1);
-        assert_eq!(several.result().unwrap().len(), 3);
+        assert_eq!(task.wakes.count(), 1);
+        assert_eq!(task.result().unwrap().len(), 3);
         drop(held);
         assert_eq!(pool.available(SIZE, SIZE), 4);
     });
@@ -85,10 +57,7 @@ fn what_is_free_or_could_never_be_is_told_at_the_first_poll() {
             let polled = first.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             assert!(matches!(polled, Poll::Ready(Ok(all)) if all.len() == count));
         }
-        let mut never = Several {
-            future: Box::pin(pool.allocate_many_async(SIZE, SIZE, 5)),
-            wakes: Arc::default(),
-        };
+        let mut never = Task::of(pool.allocate_many_async(SIZE, SIZE, 5));
         let refused = AllocError::NeverEnough {
             count: 5,
             capacity: 4,
@@ -104,9 +73,9 @@ fn a_future_that_is_dropped_puts_everything_back_and_those_behind_are_served() {
     for given in 0..=3 {
         with_both_kinds(3, |pool| {
             let mut held = take_many(pool, 3);
-            let first = Several::waiting(pool, 3);
+            let first = several(pool, 3);
             let mut single = Task::waiting(pool);
-            let mut second = Several::waiting(pool, 2);
+            let mut second = several(pool, 2);
             (0..given).for_each(|_| drop(held.pop()));
             drop(first);
             drop(held);
@@ -124,8 +93,8 @@ fn a_future_that_is_dropped_puts_everything_back_and_those_behind_are_served() {
 fn a_task_that_is_never_polled_again_keeps_no_others_from_collecting() {
     with_both_kinds(4, |pool| {
         let held = take_many(pool, 4);
-        let forgotten = Several::waiting(pool, 2);
-        let mut other = Several::waiting(pool, 2);
+        let forgotten = several(pool, 2);
+        let mut other = several(pool, 2);
         drop(held);
         assert_eq!(other.result().unwrap().len(), 2);
         assert_eq!(forgotten.wakes.count(), 1);
@@ -140,7 +109,7 @@ fn a_task_and_a_thread_wait_in_one_line() {
     with_both_kinds(2, |pool| {
         for _ in 0..50 {
             let held = take_many(pool, 2);
-            let mut task = Several::waiting(pool, 2);
+            let mut task = several(pool, 2);
             thread::scope(|scope| {
                 let waiter = scope.spawn(|| {
                     let both = pool.allocate_many_timeout(SIZE, SIZE, 2, FOR_EVER);
@@ -169,10 +138,10 @@ fn a_task_and_a_thread_wait_in_one_line() {
 fn an_abort_ends_the_wait() {
     with_both_kinds(2, |pool| {
         let _held = take(pool);
-        let mut several = Several::waiting(pool, 2);
+        let mut task = several(pool, 2);
         pool.abort();
-        assert_eq!(several.wakes.count(), 1);
-        assert_eq!(several.result().unwrap_err(), AllocError::Aborted);
+        assert_eq!(task.wakes.count(), 1);
+        assert_eq!(task.result().unwrap_err(), AllocError::Aborted);
         assert_eq!(pool.available(SIZE, SIZE), 1);
     });
 }
@@ -182,12 +151,12 @@ fn an_abort_ends_the_wait() {
 fn growth_by_a_larger_class_serves_a_task_that_waits() {
     with_both_kinds_of(&builder(2), |pool| {
         let held = take_many(pool, 2);
-        let mut several = Several::waiting(pool, 2);
+        let mut task = several(pool, 2);
         pool.request(2 * SIZE, SIZE, 1).unwrap();
-        assert!(several.poll().is_pending());
+        assert!(task.poll().is_pending());
         pool.request(2 * SIZE, SIZE, 1).unwrap();
-        assert_eq!(several.wakes.count(), 1);
-        let both = several.result().unwrap();
+        assert_eq!(task.wakes.count(), 1);
+        let both = task.result().unwrap();
         assert!(both.iter().all(|buffer| buffer.capacity() == 2 * SIZE));
         drop(held);
     });
@@ -201,10 +170,10 @@ fn who_was_passed_over_has_his_buffers_when_the_collection_has_ended() {
         with_both_kinds_of(&builder(2).reserve(16 * SIZE, SIZE, 2), |pool| {
             let mut small = take_many(pool, 2);
             let large = pool.allocate_many(16 * SIZE, SIZE, 2).unwrap();
-            let first = Several::waiting(pool, 2);
+            let first = several(pool, 2);
             // It collects.
             drop(small.pop());
-            let mut second = Several::waiting_for(pool, 16 * SIZE, 2);
+            let mut second = several_of(pool, 16 * SIZE, 2);
             drop(large);
             if served {
                 drop(small.pop());
@@ -224,8 +193,8 @@ fn who_is_passed_over_for_a_collection_of_another_class_takes_what_is_free() {
         with_both_kinds_of(&described.strict_order(strict), |pool| {
             let own = pool.allocate_many(SIZE, SIZE, 2).unwrap();
             let others = pool.allocate_many(4 * SIZE, SIZE, 2).unwrap();
-            let mut collects = Several::waiting_for(pool, SIZE, 2);
-            let mut waits = Several::waiting_for(pool, 4 * SIZE, 2);
+            let mut collects = several_of(pool, SIZE, 2);
+            let mut waits = several_of(pool, 4 * SIZE, 2);
             drop(others);
             assert!(waits.wakes.count() > 0, "it sleeps beside all it waits for");
             assert_eq!(waits.result().unwrap().len(), 2);
@@ -243,16 +212,16 @@ fn who_waits_for_more_than_a_new_stream_leaves_is_woken_and_told() {
     with_both_kinds_of(&builder(4).reserve(OTHER, SIZE, 2), |pool| {
         let held = take(pool);
         let other = pool.allocate(OTHER, SIZE).unwrap();
-        let _collects = Several::waiting_for(pool, OTHER, 2);
-        let mut several = Several::waiting(pool, 4);
-        assert_eq!(several.wakes.count(), 0, "it was woken for too few");
+        let _collects = several_of(pool, OTHER, 2);
+        let mut task = several(pool, 4);
+        assert_eq!(task.wakes.count(), 0, "it was woken for too few");
         let stream = pool.stream("one").minimum(SIZE, SIZE, 1).build().unwrap();
-        assert_eq!(several.wakes.count(), 1, "it waits for what will never be");
+        assert_eq!(task.wakes.count(), 1, "it waits for what will never be");
         let never = AllocError::NeverEnough {
             count: 4,
             capacity: 3,
         };
-        assert_eq!(several.result().unwrap_err(), never);
+        assert_eq!(task.result().unwrap_err(), never);
         drop((held, other, stream));
         assert_eq!(pool.available(SIZE, SIZE), 4);
     });

@@ -17,6 +17,7 @@ mod kind;
 mod quarantine;
 mod runner;
 mod shelf;
+mod streamed;
 
 pub use buffers::Buffers;
 pub use caches::{Caches, ROOMY};
@@ -24,6 +25,7 @@ pub use guarded::Guarded;
 pub use kind::Kind;
 pub use runner::{Model, spawn};
 pub use shelf::Shelf;
+pub use streamed::{Streamed, Taken, begin_stream};
 
 #[doc(no_inline)]
 pub use hugepool::model::{Portable, Restartable};

@@ -83,8 +83,8 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
             size,
             alignment,
             reach,
-            stream: 0,
             count,
+            ..Request::default()
         };
         let wait = self.lists.begin_wait(request, task);
         wait.ok_or(AllocError::TooManyWaiters { limit: MAX_WAITERS })
@@ -94,11 +94,10 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     pub fn begin_wait_of(
         &self,
         number: u32,
-        size: usize,
-        alignment: usize,
+        wanted: (usize, usize, usize),
         task: bool,
     ) -> Result<Wait, AllocError> {
-        let wait = self.lists.begin_wait_of(number, size, alignment, task);
+        let wait = self.lists.begin_wait_of(number, wanted, task);
         wait.ok_or(AllocError::TooManyWaiters { limit: MAX_WAITERS })
     }
 
@@ -115,6 +114,10 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
                     alignment: request.alignment,
                     largest: 0,
                 });
+            }
+            let (count, capacity) = (request.count, self.lists.attainable_of(&limits));
+            if count > capacity {
+                return Err(AllocError::NeverEnough { count, capacity });
             }
             self.lists.look(wait, &Ladder::default());
             return Ok(());

@@ -83,6 +83,7 @@
 use super::FreeLists;
 use super::ledger::Carry;
 use super::search::Announced;
+use super::streams::Found;
 use super::waiting::{Owed, Wait};
 use crate::cache::CpuCaches;
 use crate::class::{ClassId, Ladder};
@@ -190,13 +191,19 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Puts back what is kept for a thread or task of the parent of this process.
     #[cold]
-    fn disinherit(&self, collector: Collector, owed: &mut Owed) {
+    pub(super) fn disinherit(&self, collector: Collector, owed: &mut Owed) {
+        self.close_collection(collector, owed);
+        self.end_collection(collector, owed);
+    }
+
+    /// Puts back what is kept for `collector`, who is the caller or does not exist in this
+    /// process. From then on nobody brings the last one.
+    pub(super) fn close_collection(&self, collector: Collector, owed: &mut Owed) {
         let announced = Announced::begin(self, self.classes().ids());
         if let Some(top) = self.line.close_chain(collector) {
             self.put_back(top, owed);
         }
         drop(announced);
-        self.end_collection(collector, owed);
     }
 
     /// In a child of a fork: sees to it that nobody of its parent's collects.
@@ -224,7 +231,7 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// `top`, and those that it is linked to, all of which the caller holds.
-    fn linked(&self, top: Option<Index>) -> impl Iterator<Item = (ClassId, Index)> {
+    pub(super) fn linked(&self, top: Option<Index>) -> impl Iterator<Item = (ClassId, Index)> {
         let mut next = top;
         std::iter::from_fn(move || {
             let index = next?;
@@ -249,7 +256,7 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// `collector` collects no more.
-    fn end_collection(&self, collector: Collector, owed: &mut Owed) {
+    pub(super) fn end_collection(&self, collector: Collector, owed: &mut Owed) {
         if self.line.end_to_collect(collector) {
             for class in self.classes().ids() {
                 fault!(EndUnseen, (), Self::owe(class, owed));
@@ -319,8 +326,16 @@ impl<C: CpuCaches> FreeLists<C> {
             self.disinherit(collector, &mut owed);
             self.line.stand_anew(wait.seat_mut());
         }
+        self.settle(owed);
+        self.wait_for_several(wait, ladder.classes());
+    }
+
+    /// Shows that `wait` waits for several of `classes`, and moves what is free of them to
+    /// where it is collected.
+    pub(super) fn wait_for_several(&self, wait: &mut Wait, classes: &[ClassId]) {
+        let mut owed = Owed::default();
         let mut sure = true;
-        for &class in ladder.classes() {
+        for &class in classes {
             sure &= self.share(class, &mut owed);
             (self.loose(class)).shut(&self.tables.records, self.caches.cpus());
             self.bring_together(class, &mut owed);
@@ -333,8 +348,8 @@ impl<C: CpuCaches> FreeLists<C> {
         if others && self.line.turn(wait.seat()) == Turn::Waiting {
             // Whoever it is may wait for what the caller holds: all that is free is taken, if
             // it is enough.
-            let count = wait.seat().request().count;
-            wait.several = self.try_take_many(ladder.classes(), count);
+            let missing = wait.seat().request().missing();
+            wait.several = self.try_take_many(classes, missing);
         }
     }
 
@@ -393,22 +408,19 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Ends a wait for several, and gives them if they have come. What was kept, and are too
     /// few, goes back.
-    pub fn end_wait_for_several(&self, wait: Wait) -> Option<Vec<(ClassId, Index)>> {
+    pub fn end_wait_for_several(&self, wait: Wait) -> Option<Vec<Found<'_>>> {
         let request = wait.seat().request();
         if !request.is_for_several() {
-            let found = self.end_wait(wait);
-            return found.map(|(line, index)| vec![(line.id(), index)]);
+            return self.end_wait(wait).map(|found| vec![found]);
+        }
+        if request.stream != 0 {
+            return self.end_wait_for_several_of(wait);
         }
         let mut wait = wait;
         let found = wait.several.take();
         let collector = self.line.collector_at(wait.seat());
         let mut owed = Owed::default();
-        let announced = Announced::begin(self, self.classes().ids());
-        // From now on nobody brings the last one.
-        if let Some(top) = self.line.close_chain(collector) {
-            self.put_back(top, &mut owed);
-        }
-        drop(announced);
+        self.close_collection(collector, &mut owed);
         let given = self.end_wait(wait);
         self.end_collection(collector, &mut owed);
         if given.is_some()
@@ -421,11 +433,11 @@ impl<C: CpuCaches> FreeLists<C> {
             }
         }
         self.settle(owed);
-        let Some((_, top)) = given else {
-            return found;
+        let all = match given {
+            Some((_, top)) => self.linked(Some(top)).collect(),
+            None => found?,
         };
-        let mut all = Vec::with_capacity(request.count);
-        all.extend(self.linked(Some(top)));
-        Some(all)
+        let found = |(class, index)| (self.classes().line(class), index);
+        Some(all.into_iter().map(found).collect())
     }
 }

@@ -90,6 +90,8 @@ pub struct Wait {
     pub(super) own: bool,
     /// Of a wait for several: what it found.
     pub(super) several: Option<Vec<(ClassId, Index)>>,
+    /// Of a wait for several of a stream: those of the stream's own that it has.
+    pub(super) hand: Vec<Index>,
 }
 
 impl Wait {
@@ -98,9 +100,11 @@ impl Wait {
         &self.seat
     }
 
-    /// Whether it need not go on: a buffer was found.
+    /// Whether it need not go on: what it waits for was found.
     pub fn is_over(&self) -> bool {
-        self.found.is_some() || self.several.is_some()
+        self.found.is_some()
+            || self.several.is_some()
+            || self.hand.len() >= self.seat.request().count
     }
 
     /// Whether whoever puts a buffer into a list will see that this waits. False: the
@@ -146,6 +150,7 @@ impl<C: CpuCaches> FreeLists<C> {
             claims: 0,
             own: false,
             several: None,
+            hand: Vec::new(),
         })
     }
 
@@ -158,11 +163,12 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Looks through the classes on `ladder`, those that could serve who waits, and
     /// sees to it that the waiter is called for what comes later.
     pub fn look(&self, wait: &mut Wait, ladder: &Ladder) {
-        if wait.seat.request().stream != 0 {
-            return self.look_of(wait);
-        }
-        if wait.seat.request().is_for_several() {
-            return self.look_for_several(wait, ladder);
+        let request = wait.seat.request();
+        match (request.stream != 0, request.is_for_several()) {
+            (false, false) => {}
+            (false, true) => return self.look_for_several(wait, ladder),
+            (true, false) => return self.look_of(wait),
+            (true, true) => return self.look_for_several_of(wait),
         }
         let classes = ladder.classes();
         let mut owed = Owed::default();

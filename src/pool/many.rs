@@ -17,8 +17,8 @@ impl Goods for Vec<Buffer> {
     fn receive(handle: &Handle, wait: Wait, size: usize, by: Option<Taker>) -> Option<Self> {
         let catalog = &handle.shared().catalog;
         let given = catalog.lists().end_wait_for_several(wait)?;
-        let taken = given.into_iter().map(|given| catalog.taken(given));
-        Some(taken.map(|taken| handle.owned(taken, size, by)).collect())
+        let owned = |(line, index)| handle.owned(Taken { line, index }, size, by);
+        Some(given.into_iter().map(owned).collect())
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::many::Order;
 use super::wait::{Begun, Sleeper, Waiter};
-use super::{Class, Handle, Pool};
+use super::{Class, Handle, Pool, Stream};
 use crate::buffer::Buffer;
 use crate::error::AllocError;
 use std::fmt;
@@ -21,16 +21,43 @@ pub struct AllocateMany {
 }
 
 enum State {
-    New(Handle, Order),
-    Waiting(Waiter<Vec<Buffer>>),
+    New(Source, Order),
+    /// Leaves the line before it lets go of its stream.
+    Waiting(
+        Waiter<Vec<Buffer>>,
+        #[expect(dead_code, reason = "the waiter needs it to be there")] Source,
+    ),
     Done,
+}
+
+/// Whose buffers they are to be.
+#[derive(Clone)]
+enum Source {
+    Pool(Handle),
+    Stream(Stream),
+}
+
+impl Source {
+    fn begin(&self, order: Order) -> Result<Begun<Vec<Buffer>>, AllocError> {
+        match self {
+            Self::Pool(handle) => handle.begin_wait_for_many(order, Sleeper::Task),
+            Self::Stream(stream) => stream.begin_task_for_many(order),
+        }
+    }
+
+    fn note_refusal(&self, error: &AllocError) {
+        match self {
+            Self::Pool(handle) => handle.note_refusal(error),
+            Self::Stream(stream) => stream.note_refusal(error),
+        }
+    }
 }
 
 impl fmt::Debug for AllocateMany {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
             State::New(..) => "new",
-            State::Waiting(_) => "waiting",
+            State::Waiting(..) => "waiting",
             State::Done => "done",
         };
         (f.debug_struct("AllocateMany"))
@@ -41,13 +68,13 @@ impl fmt::Debug for AllocateMany {
 
 impl AllocateMany {
     fn step(&mut self, cx: &mut Context<'_>) -> Result<Option<Vec<Buffer>>, AllocError> {
-        if let State::New(handle, order) = &self.state {
-            match handle.begin_wait_for_many(*order, Sleeper::Task)? {
+        if let State::New(source, order) = &self.state {
+            match source.begin(*order)? {
                 Begun::Buffer(buffers) => return Ok(Some(buffers)),
-                Begun::Waiter(waiter) => self.state = State::Waiting(waiter),
+                Begun::Waiter(waiter) => self.state = State::Waiting(waiter, source.clone()),
             }
         }
-        let State::Waiting(waiter) = &mut self.state else {
+        let State::Waiting(waiter, _) = &mut self.state else {
             return Ok(None);
         };
         waiter.poll(cx)
@@ -63,8 +90,8 @@ impl Future for AllocateMany {
             Ok(Some(buffers)) => Ok(buffers),
             Err(error) => {
                 match &self.state {
-                    State::New(handle, _) => handle.note_refusal(&error),
-                    State::Waiting(waiter) => waiter.note_refusal(&error),
+                    State::New(source, _) => source.note_refusal(&error),
+                    State::Waiting(waiter, _) => waiter.note_refusal(&error),
                     State::Done => {}
                 }
                 Err(error)
@@ -111,7 +138,7 @@ impl Pool {
     pub fn allocate_many_async(&self, size: usize, alignment: usize, count: usize) -> AllocateMany {
         let order = self.handle.order(size, alignment, count);
         AllocateMany {
-            state: State::New(self.handle.clone(), order),
+            state: State::New(Source::Pool(self.handle.clone()), order),
         }
     }
 }
@@ -139,7 +166,42 @@ impl Class {
     #[track_caller]
     pub fn allocate_many_async(&self, count: usize) -> AllocateMany {
         AllocateMany {
-            state: State::New(self.handle.clone(), self.order(count)),
+            state: State::New(Source::Pool(self.handle.clone()), self.order(count)),
+        }
+    }
+}
+
+impl Stream {
+    /// Takes `count` buffers, or none, as [`allocate_many`](Self::allocate_many) does, once
+    /// the stream may have as many: a future for any executor. It stands in line as
+    /// [`allocate_many_timeout`](Self::allocate_many_timeout) does, and is woken for each part
+    /// of them that comes. One that is forgotten, or never polled again, keeps its place, and
+    /// when its turn has come what the stream has is its, and no other call's; so drop it.
+    /// Otherwise as [`Pool::allocate_many_async`]. Needs the feature `async`.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate_many_timeout`](Self::allocate_many_timeout), except that it never
+    /// times out.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 2).prefault(false).build()?;
+    /// use std::future::Future;
+    /// use std::pin::pin;
+    /// use std::task::{Context, Waker};
+    ///
+    /// let stream = pool.stream("disk 7").minimum(4096, 4096, 2).build()?;
+    /// let mut context = Context::from_waker(Waker::noop());
+    /// let mut both = pin!(stream.allocate_many_async(4096, 4096, 2));
+    /// assert!(both.as_mut().poll(&mut context).is_ready());
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn allocate_many_async(&self, size: usize, alignment: usize, count: usize) -> AllocateMany {
+        let order = self.order(size, alignment, count);
+        AllocateMany {
+            state: State::New(Source::Stream(self.clone()), order),
         }
     }
 }

@@ -347,6 +347,14 @@ pub enum Fault {
     NoTrackFence,
     /// Who reads the note of a buffer does not look whether it has changed meanwhile.
     TrackOneLook,
+    /// Requests of a stream take what is there, whoever collects.
+    NoBar,
+    /// Who collects in a stream says how many it lacks after it has asked for the claims.
+    ClaimFirst,
+    /// Who collected in a stream, and leaves, does not see to the others.
+    UnbarUnseen,
+    /// Who waits for fewer than before leaves the chain as it was.
+    NoLessenTouch,
 }
 
 impl Fault {
@@ -427,6 +435,10 @@ impl Fault {
         Self::TrackRelaxed,
         Self::NoTrackFence,
         Self::TrackOneLook,
+        Self::NoBar,
+        Self::ClaimFirst,
+        Self::UnbarUnseen,
+        Self::NoLessenTouch,
     ];
 }
 

@@ -27,16 +27,48 @@ use crate::chain::Chain;
 use crate::class::Line as Class;
 use crate::record::Records;
 use crate::sync::{AtomicU64, Ordering, fault};
-use crate::table::Table;
+use crate::table::{Table, Zeroed};
 use crate::word::{Collector, Index, Standing};
 use crossbeam_utils::CachePadded;
 use std::io;
 
+/// Names who collects: a `Collector`, or 0. Changed by compare-and-swap, with AcqRel, read
+/// with Acquire: see `lists::collect` and `lists::streams` for what relies on it.
+#[derive(Default)]
+pub struct Collects(AtomicU64);
+
+// SAFETY: one integer atomic; all-zero bytes are nobody.
+unsafe impl Zeroed for Collects {}
+
+impl Collects {
+    /// Who collects, or did a moment ago.
+    #[inline]
+    pub fn get(&self) -> Option<Collector> {
+        Collector::from_word(self.0.load(Ordering::Acquire))
+    }
+
+    /// Makes `own` the one that collects. `None`: another one is.
+    fn begin(&self, own: Collector) -> Option<Collector> {
+        let now = fault!(TwoCollect, self.0.load(Ordering::Relaxed), 0);
+        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+        match (self.0).compare_exchange(now, own.word(), success, failure) {
+            Ok(_) => Some(own),
+            Err(now) => (now == own.word()).then_some(own),
+        }
+    }
+
+    /// Nobody collects any more, if `collector` did until now: false if the word says
+    /// something else.
+    pub fn end(&self, collector: Collector) -> bool {
+        self.0
+            .compare_exchange(collector.word(), 0, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+}
+
 /// Who collects.
 pub(super) struct Collecting {
-    /// A `Collector`, or 0. Changed by compare-and-swap, with AcqRel, read with Acquire: see
-    /// `lists::collect` for what relies on it.
-    word: CachePadded<AtomicU64>,
+    word: CachePadded<Collects>,
     /// What is kept for who stands at each place. A list's flag stands while it is open.
     kept: Table<Chain>,
 }
@@ -62,6 +94,17 @@ pub enum Kept {
     Over,
 }
 
+/// What came of waiting for fewer than before.
+pub enum Lessened {
+    /// Those are still to come.
+    Waits,
+    /// As many, or more, were kept: the one on top, which the others are linked below. They
+    /// are the caller's.
+    Came(Index),
+    /// As many as it waited for before are about to be handed over.
+    Coming,
+}
+
 /// All that somebody waits for.
 pub struct Whole {
     collector: Collector,
@@ -74,7 +117,7 @@ impl Collecting {
     /// Nobody. Fails as `mmap` does.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
-            word: CachePadded::new(AtomicU64::new(0)),
+            word: CachePadded::new(Collects::default()),
             kept: Table::new(super::MAX_WAITERS)?,
         })
     }
@@ -98,12 +141,17 @@ impl Line {
     /// Whether anybody collects, or did a moment ago.
     #[inline]
     pub fn is_collecting(&self) -> bool {
-        self.collecting.word.load(Ordering::Acquire) != 0
+        self.collecting.word.get().is_some()
     }
 
     /// Who collects, or did a moment ago.
     pub fn collector(&self) -> Option<Collector> {
-        Collector::from_word(self.collecting.word.load(Ordering::Acquire))
+        self.collecting.word.get()
+    }
+
+    /// The word that names him.
+    pub(super) fn collects_all(&self) -> &Collects {
+        &self.collecting.word
     }
 
     /// Whether `collector` is a thread or task of a process that this one is a child of.
@@ -112,42 +160,37 @@ impl Line {
     }
 
     /// Whether whoever stands at `place`, as `standing` says, for several buffers, may
-    /// collect now: nobody else does.
-    pub(super) fn may_collect(&self, place: u32, standing: Standing) -> bool {
+    /// collect now: `word` names nobody else.
+    pub(super) fn may_collect(&self, word: &Collects, place: u32, standing: Standing) -> bool {
         let Standing::Waiting { ticket, .. } = standing else {
             return false;
         };
         // In a line of strict order he may be the first again, while he collects.
         let own = |collector| self.is_strict() && collector == Collector::new(place, ticket);
         self.collecting.chain(place).head().is_shut()
-            && fault!(TwoCollect, true, self.collector().is_none_or(own))
+            && fault!(TwoCollect, true, word.get().is_none_or(own))
     }
 
-    /// Makes the wait of `ticket` at `place` the one that collects. `None`: another one is.
-    /// It may have ended before; then whoever looks finds that.
-    pub(super) fn begin_to_collect(&self, place: u32, ticket: u64) -> Option<Collector> {
-        let own = Collector::new(place, ticket);
-        let word = &self.collecting.word;
-        let now = fault!(TwoCollect, word.load(Ordering::Relaxed), 0);
-        // AcqRel: see the field.
-        match word.compare_exchange(now, own.word(), Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => Some(own),
-            Err(now) => (now == own.word()).then_some(own),
-        }
+    /// Makes the wait of `ticket` at `place` the one that `word` names. `None`: it names
+    /// another one. It may have ended before; then whoever looks finds that.
+    pub(super) fn begin_to_collect(
+        &self,
+        word: &Collects,
+        place: u32,
+        ticket: u64,
+    ) -> Option<Collector> {
+        word.begin(Collector::new(place, ticket))
     }
 
     /// Nobody collects any more, if `collector` did until now: false if the word says
     /// something else.
     pub fn end_to_collect(&self, collector: Collector) -> bool {
-        // AcqRel: see the field.
-        (self.collecting.word)
-            .compare_exchange(collector.word(), 0, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
+        self.collecting.word.end(collector)
     }
 
     /// What `collector` waits for, and how he stands. `None`: he collects no more. The chain
     /// of his place was read before.
-    fn collects(&self, collector: Collector) -> Option<(Request, Standing)> {
+    pub(super) fn collects(&self, collector: Collector) -> Option<(Request, Standing)> {
         let place = self.place(collector.place());
         let standing = place.standing();
         let Standing::Waiting { ticket, .. } = standing else {
@@ -192,7 +235,7 @@ impl Line {
             }
             (records.get(index.raw() as usize)).note_class(class.id().index() as u8);
             // There are fewer buffers than that in any pool.
-            let most = u32::try_from(request.count).unwrap_or(u32::MAX);
+            let most = u32::try_from(request.missing()).unwrap_or(u32::MAX);
             match chain.keep(records, index, head, most, announce) {
                 Ok(None) => return Kept::Some,
                 Ok(Some(top)) => {
@@ -239,12 +282,35 @@ impl Line {
             };
             let request = self.place(id).request();
             let could = request.is_for_several()
-                && request.count <= free as usize
+                && request.missing() <= free as usize
                 && request.accepts(class)
                 && collector != Collector::new(id, ticket);
             could.then_some((id, task))
         })?;
         Some(self.wake(id, task))
+    }
+
+    /// Somebody who waits at `seat` for several has so many of his stream's own by now, and
+    /// waits for fewer of the pool's. Lock-free.
+    pub fn lessen(&self, seat: &mut Seat, own: usize, records: &Records) -> Lessened {
+        self.note_own(seat, own);
+        // Who read before that how many he waited for, puts nothing onto the chain any more
+        // unless he reads it again.
+        let chain = self.collecting.chain(seat.id);
+        let head = fault!(NoLessenTouch, chain.head(), chain.touch());
+        if !head.is_shut() {
+            return Lessened::Coming;
+        }
+        match Chain::depth(head, records) as usize >= seat.request.missing() {
+            false => Lessened::Waits,
+            true => (chain.end_keeping()).map_or(Lessened::Coming, Lessened::Came),
+        }
+    }
+
+    /// Somebody who waits at `seat` for several has so many of his stream's own by now.
+    pub fn note_own(&self, seat: &mut Seat, own: usize) {
+        seat.request.own = own;
+        self.place(seat.id).ask_for(seat.request);
     }
 
     /// What the wait at `seat` is called that collects.

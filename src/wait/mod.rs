@@ -65,10 +65,10 @@ mod wake;
 mod waker;
 
 pub use cancel::Cancel;
-pub use collector::{Hand, Kept};
+pub use collector::{Collects, Hand, Kept, Lessened};
 pub use place::{By, Left, Request, Seat, Turn};
 pub use service::{Served, Service};
-pub use stream::Lacking;
+pub use stream::{HandOf, Lacking, Those};
 pub use tally::{BINS, Outcome, Tally};
 pub use wake::Wake;
 
@@ -237,12 +237,12 @@ impl Line {
     }
 
     /// The next in turn behind place `hand` whose request `fits` and who may be
-    /// `eligible`, and whether he waits for several buffers. `ready`: whoever may not
-    /// collect now, since somebody else does, is passed over.
+    /// `eligible`, and whether he waits for several buffers. With `ready`, whoever may not
+    /// collect now, since that word names somebody else, is passed over.
     fn next_behind(
         &self,
         hand: u32,
-        ready: bool,
+        ready: Option<&Collects>,
         fits: impl Fn(&Request) -> bool,
         eligible: impl Fn(Standing) -> bool,
     ) -> Option<(u32, Standing, bool)> {
@@ -261,7 +261,8 @@ impl Line {
             let same = || place.standing().ticket() == standing.ticket();
             let whole = fits(&request) && fault!(TornRequest, true, same());
             let several = request.is_for_several();
-            let passed = ready && several && !self.may_collect(id, standing);
+            let waits = |word| several && !self.may_collect(word, id, standing);
+            let passed = ready.is_some_and(waits);
             (whole && !passed).then_some((id, standing, several))
         });
         if !self.strict {
@@ -281,7 +282,7 @@ impl Line {
         }
         let fits = |request: &Request| !request.is_for_several() && request.accepts(class);
         let from = self.service(class.id()).last_called();
-        let (id, standing, _) = self.next_behind(from, false, fits, Standing::sleeps)?;
+        let (id, standing, _) = self.next_behind(from, None, fits, Standing::sleeps)?;
         Some((id, standing))
     }
 
@@ -296,6 +297,7 @@ impl Line {
             return None;
         }
         let fits = |request: &Request| request.accepts(class);
+        let ready = ready.then(|| self.collects_all());
         self.next_behind(self.service(class.id()).hand(), ready, fits, eligible)
     }
 
@@ -325,7 +327,7 @@ impl Line {
         loop {
             let next = self.next(class, true, Self::has_turns(number));
             if let Some((id, Standing::Waiting { ticket, .. }, true)) = next {
-                if let Some(collector) = self.begin_to_collect(id, ticket) {
+                if let Some(collector) = self.begin_to_collect(self.collects_all(), id, ticket) {
                     service.move_to(id);
                     return Some(Hand::Collects(collector));
                 }
@@ -382,7 +384,8 @@ impl Line {
             let (id, standing, several) = self.next(class, true, Self::has_turns(number))?;
             let task = match standing {
                 Standing::Waiting { ticket, .. } if several => {
-                    if let Some(collector) = self.begin_to_collect(id, ticket) {
+                    let word = self.collects_all();
+                    if let Some(collector) = self.begin_to_collect(word, id, ticket) {
                         service.move_to(id);
                         return Some(Hand::Collects(collector));
                     }

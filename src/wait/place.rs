@@ -26,6 +26,8 @@ pub struct Request {
     pub stream: u32,
     /// How many; all at once if they are several.
     pub count: usize,
+    /// Of a stream: how many of its own it has of these.
+    pub own: usize,
 }
 
 impl Request {
@@ -44,6 +46,11 @@ impl Request {
     pub fn is_for_several(&self) -> bool {
         self.count > 1
     }
+
+    /// How many it lacks.
+    pub fn missing(&self) -> usize {
+        self.count.saturating_sub(self.own)
+    }
 }
 
 /// A place in the line: one cache line.
@@ -54,14 +61,16 @@ pub struct Place {
     /// release; everybody acquires.
     pub(super) standing: AtomicU64,
     /// A `Request`. Written by the place's owner: before it waits, and published
-    /// by `standing`; or, the reach, while it waits, and published by the fence
-    /// or the shutting of a list that follows. Release and Acquire all the same: a
+    /// by `standing`; or, the reach and what it has, while it waits, and published by the
+    /// fence or the change of a list that follows. Release and Acquire all the same: a
     /// thread that reads what a later owner wrote then sees that `standing` has
     /// changed since (`takers`).
     size: AtomicU64,
     /// The number of its stream's quota, how many, and the binary logarithm of the alignment:
     /// {stream: 24, count: 32, logarithm: 8}.
     shape: AtomicU64,
+    /// The reach; of a stream, what it has of its own besides: {own: 32, reach: 32}, so that
+    /// both are read as they were at one moment.
     reach: AtomicU64,
     /// How a thread is woken.
     pub(super) bell: Bell,
@@ -77,17 +86,24 @@ unsafe impl Zeroed for Place {}
 /// More bits than the logarithm of an alignment has.
 const SHAPE: u32 = 8;
 const STREAM: u32 = 40;
+const OWN: u32 = 32;
 
 impl Place {
     pub(super) fn request(&self) -> Request {
         let read = |field: &AtomicU64| field.load(Ordering::Acquire) as usize;
         let (size, shape) = (read(&self.size), read(&self.shape) as u64);
+        let stream = (shape >> STREAM) as u32;
+        let (mut reach, mut own) = (read(&self.reach), 0);
+        if stream != 0 {
+            (reach, own) = (reach as u32 as usize, reach >> OWN);
+        }
         Request {
             size,
             alignment: 1_usize.wrapping_shl(shape as u32 % (1 << SHAPE)),
-            reach: read(&self.reach),
-            stream: (shape >> STREAM) as u32,
+            reach,
+            stream,
             count: (shape >> SHAPE) as u32 as usize,
+            own,
         }
     }
 
@@ -99,7 +115,11 @@ impl Place {
         let count = u32::try_from(request.count).unwrap_or(u32::MAX);
         let shape = u64::from(request.stream) << STREAM | u64::from(count) << SHAPE;
         write(&self.shape, shape as usize | logarithm);
-        write(&self.reach, request.reach);
+        let own = match request.stream {
+            0 => 0,
+            _ => request.own << OWN,
+        };
+        write(&self.reach, own | request.reach);
     }
 
     pub(super) fn standing(&self) -> Standing {

@@ -15,11 +15,15 @@
 //! is 0 no class serves him; he waits for his stream alone: for one of its own buffers,
 //! or for a *claim* to one of the pool's. To *entitle* him gives him the claim. Once he
 //! has one, he has a reach, and waits for the class, too.
+//!
+//! Somebody who waits for several of a stream is neither called nor given one at a time: at
+//! his turn he *collects*, which a word of the quota says (`lists::streams::collect`).
 
+use super::collector::Collects;
 use super::service::Service;
 use super::{Line, Request, Wake};
 use crate::class::ClassId;
-use crate::word::{Index, Standing};
+use crate::word::{Collector, Index, Standing};
 
 /// Whom a stream can call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,34 +34,82 @@ pub enum Lacking {
     Claim,
 }
 
+/// Those who wait for a stream.
+#[derive(Clone, Copy)]
+pub struct Those<'a> {
+    /// The number of its quota.
+    pub stream: u32,
+    /// How they are being served.
+    pub service: &'a Service,
+    /// The word that names who of them collects.
+    pub collects: &'a Collects,
+}
+
+/// Whose turn it was of those who wait for a stream.
+pub enum HandOf<'a> {
+    /// That of this one, who is served. True: he had been given a claim, which is the
+    /// caller's now.
+    Served(Wake<'a>, bool),
+    /// That of one who collects from now on: what the caller has, he still has.
+    Collects,
+}
+
 impl Line {
-    /// The next behind `hand` of those of `stream` who lack that and may be `eligible`.
+    /// The next behind `hand` of those who lack that, whose request `fits`, and who may be
+    /// `eligible`, and whether he waits for several; `ready` as for `next_behind`.
     fn next_of(
         &self,
-        stream: u32,
+        those: Those<'_>,
         hand: u32,
+        ready: bool,
         lacking: Lacking,
         eligible: impl Fn(Standing) -> bool,
-    ) -> Option<(u32, Standing)> {
+    ) -> Option<(u32, Standing, bool)> {
+        let ready = ready.then_some(those.collects);
         let fits = |request: &Request| {
-            request.stream == stream && (lacking == Lacking::Anything || request.reach == 0)
+            request.stream == those.stream && (lacking == Lacking::Anything || request.reach == 0)
         };
-        let (id, standing, _) = self.next_behind(hand, false, fits, eligible)?;
-        Some((id, standing))
+        self.next_behind(hand, ready, fits, eligible)
     }
 
-    /// Whether anybody of `stream` waits who lacks that and has not been called.
-    pub fn is_wanted_of(&self, stream: u32, service: &Service, lacking: Lacking) -> bool {
-        self.next_of(stream, service.hand(), lacking, Standing::sleeps)
+    /// Whether anybody waits who lacks that and has not been called.
+    pub fn is_wanted_of(&self, those: Those<'_>, lacking: Lacking) -> bool {
+        self.next_of(
+            those,
+            those.service.hand(),
+            false,
+            lacking,
+            Standing::sleeps,
+        )
+        .is_some()
+    }
+
+    /// As above, and could be served now: it may be that somebody else collects first.
+    pub fn is_wanted_now_of(&self, those: Those<'_>, lacking: Lacking) -> bool {
+        self.next_of(those, those.service.hand(), true, lacking, Standing::sleeps)
             .is_some()
     }
 
-    /// Calls somebody of `stream` who lacks that and has not been called, each in turn. That is
-    /// no turn: see `Line::call`. `None`: there is nobody. Lock-free.
-    pub fn call_of(&self, stream: u32, service: &Service, lacking: Lacking) -> Option<Wake<'_>> {
+    /// Calls somebody who lacks that, waits for one, and has not been called, each in turn.
+    /// That is no turn: see `Line::call`. If it is the turn of somebody who waits for several,
+    /// he collects from now on. `None`: there is nobody. Lock-free.
+    pub fn call_of(&self, those: Those<'_>, lacking: Lacking) -> Option<HandOf<'_>> {
+        let service = those.service;
         loop {
-            let hand = service.last_called();
-            let (id, standing) = self.next_of(stream, hand, lacking, Standing::sleeps)?;
+            let next = self.next_of(those, service.hand(), true, lacking, Self::has_turns_of);
+            if let Some((id, Standing::Waiting { ticket, .. }, true)) = next {
+                if self.collect_of(those, id, ticket) {
+                    return Some(HandOf::Collects);
+                }
+                continue;
+            }
+            let fits = |request: &Request| {
+                request.stream == those.stream
+                    && !request.is_for_several()
+                    && (lacking == Lacking::Anything || request.reach == 0)
+            };
+            let from = service.last_called();
+            let (id, standing, _) = self.next_behind(from, None, fits, Standing::sleeps)?;
             let Standing::Waiting { ticket, task } = standing else {
                 return None;
             };
@@ -69,61 +121,100 @@ impl Line {
             if self.place(id).advance(standing, called) {
                 service.note_called(task);
                 service.move_calls_to(id);
-                return Some(self.wake_of(id, task, service));
+                return Some(HandOf::Served(self.wake_of(id, task, service), false));
             }
         }
     }
 
-    /// Whether the next in turn of those of `stream` is a task that has not been called.
-    pub fn is_task_next_of(&self, stream: u32, service: &Service) -> bool {
-        let next = self.next_of(stream, service.hand(), Lacking::Anything, Standing::sleeps);
-        matches!(next, Some((_, Standing::Waiting { task: true, .. })))
+    /// Who has turns at a stream: who has been called for the pool's buffer is left to that.
+    fn has_turns_of(standing: Standing) -> bool {
+        match standing {
+            Standing::Waiting { .. } => true,
+            Standing::Called { class, .. } => class == Standing::STREAM,
+            _ => false,
+        }
+    }
+
+    /// The wait of `ticket` at place `id` collects from now on. False: another one does.
+    fn collect_of(&self, those: Those<'_>, id: u32, ticket: u64) -> bool {
+        let begun = self.begin_to_collect(those.collects, id, ticket).is_some();
+        if begun {
+            those.service.move_to(id);
+        }
+        begun
+    }
+
+    /// What `collector`, whom the word of a stream names, waits for, and whether it is a
+    /// task. `None`: he collects no more, or is a thread or task of the parent.
+    pub fn collects_of(&self, collector: Collector) -> Option<(Request, bool)> {
+        if self.is_inherited(collector) {
+            return None;
+        }
+        match self.collects(collector)? {
+            (request, Standing::Waiting { task, .. }) => Some((request, task)),
+            _ => None,
+        }
+    }
+
+    /// Wakes `collector`, of a stream, so that he looks.
+    pub fn ring(&self, collector: Collector, task: bool, service: &Service) -> Wake<'_> {
+        self.wake_of(collector.place(), task, service)
+    }
+
+    /// Whether the next in turn is a task that waits for one and has not been called.
+    pub fn is_task_next_of(&self, those: Those<'_>) -> bool {
+        let hand = those.service.hand();
+        let next = self.next_of(those, hand, true, Lacking::Anything, Standing::sleeps);
+        matches!(next, Some((_, Standing::Waiting { task: true, .. }, false)))
     }
 
     /// Gives `index`, one of its own buffers of `class`, which the caller holds, to the
-    /// next in turn of those of `stream`. True: he had been given a claim, which is the
-    /// caller's now. `None`: there is nobody. Lock-free.
+    /// next in turn. `None`: there is nobody. Lock-free.
     pub fn hand_over_own(
         &self,
-        stream: u32,
-        service: &Service,
+        those: Those<'_>,
         class: ClassId,
         index: Index,
-    ) -> Option<(Wake<'_>, bool)> {
+    ) -> Option<HandOf<'_>> {
         let class = class.index() as u8;
         let own = |_, _| Standing::Own { class, index };
-        let handed = self.advance_next(stream, service, Lacking::Anything, own)?;
-        service.note_hand_over();
+        let handed = self.advance_next(those, Lacking::Anything, own)?;
+        if let HandOf::Served(..) = handed {
+            those.service.note_hand_over();
+        }
         Some(handed)
     }
 
-    /// Gives the next in turn of those of `stream` who have none a claim, which the caller
-    /// has. `None`: there is nobody. Lock-free.
-    pub fn entitle(&self, stream: u32, service: &Service) -> Option<Wake<'_>> {
+    /// Gives the next in turn of those who have none a claim, which the caller has. `None`:
+    /// there is nobody. Lock-free.
+    pub fn entitle(&self, those: Those<'_>) -> Option<HandOf<'_>> {
         let entitled = |ticket, task| Standing::Entitled { ticket, task };
-        let (wake, _) = self.advance_next(stream, service, Lacking::Claim, entitled)?;
-        Some(wake)
+        self.advance_next(those, Lacking::Claim, entitled)
     }
 
-    /// Moves the next in turn of those of `stream` who wait, or were called by it, on. In
+    /// Moves the next in turn of those who wait, or were called by their stream, on. In
     /// strict order one who was given a claim, and has not looked yet, is still the first
-    /// for a buffer. Gives whether he had a claim.
+    /// for a buffer.
     fn advance_next(
         &self,
-        stream: u32,
-        service: &Service,
+        those: Those<'_>,
         lacking: Lacking,
         next: impl Fn(u64, bool) -> Standing,
-    ) -> Option<(Wake<'_>, bool)> {
-        // Who has been called for the pool's buffer is left to that.
+    ) -> Option<HandOf<'_>> {
+        let service = those.service;
         let eligible = |standing| match standing {
-            Standing::Waiting { .. } => true,
-            Standing::Called { class, .. } => class == Standing::STREAM,
             Standing::Entitled { .. } => self.strict && lacking == Lacking::Anything,
-            _ => false,
+            _ => Self::has_turns_of(standing),
         };
         loop {
-            let (id, standing) = self.next_of(stream, service.hand(), lacking, eligible)?;
+            let (id, standing, several) =
+                self.next_of(those, service.hand(), true, lacking, eligible)?;
+            if several && let Standing::Waiting { ticket, .. } = standing {
+                if self.collect_of(those, id, ticket) {
+                    return Some(HandOf::Collects);
+                }
+                continue;
+            }
             let (Standing::Waiting { ticket, task }
             | Standing::Called { ticket, task, .. }
             | Standing::Entitled { ticket, task }) = standing
@@ -136,7 +227,7 @@ impl Line {
                 }
                 let entitled = matches!(standing, Standing::Entitled { .. });
                 service.move_to(id);
-                return Some((self.wake_of(id, task, service), entitled));
+                return Some(HandOf::Served(self.wake_of(id, task, service), entitled));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Futures that are polled by hand.
 
 use super::small::SIZE;
-use hugepool::{AllocError, Allocate, Buffer, Pool};
+use hugepool::{AllocError, Allocate, Pool};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,8 +26,8 @@ impl Wake for Wakes {
 }
 
 /// A future with a waker of its own.
-pub struct Task {
-    pub future: Pin<Box<Allocate>>,
+pub struct Task<F = Allocate> {
+    pub future: Pin<Box<F>>,
     pub wakes: Arc<Wakes>,
 }
 
@@ -37,8 +37,16 @@ impl Task {
         Self::of(pool.allocate_async(size, SIZE))
     }
 
+    /// Polled once: it has its place in the line.
+    #[track_caller]
+    pub fn waiting(pool: &Pool) -> Self {
+        Self::begun(pool.allocate_async(SIZE, SIZE))
+    }
+}
+
+impl<T, F: Future<Output = Result<T, AllocError>>> Task<F> {
     /// Not polled yet.
-    pub fn of(future: Allocate) -> Self {
+    pub fn of(future: F) -> Self {
         Self {
             future: Box::pin(future),
             wakes: Arc::default(),
@@ -47,13 +55,13 @@ impl Task {
 
     /// Polled once: it has its place in the line.
     #[track_caller]
-    pub fn waiting(pool: &Pool) -> Self {
-        let mut task = Self::new(pool, SIZE);
-        assert!(task.poll().is_pending(), "nothing was free");
+    pub fn begun(future: F) -> Self {
+        let mut task = Self::of(future);
+        assert!(task.poll().is_pending(), "what it waits for was free");
         task
     }
 
-    pub fn poll(&mut self) -> Poll<Result<Buffer, AllocError>> {
+    pub fn poll(&mut self) -> Poll<F::Output> {
         let waker = Waker::from(Arc::clone(&self.wakes));
         self.future.as_mut().poll(&mut Context::from_waker(&waker))
     }
@@ -65,7 +73,7 @@ impl Task {
 
     /// What it came to.
     #[track_caller]
-    pub fn result(&mut self) -> Result<Buffer, AllocError> {
+    pub fn result(&mut self) -> F::Output {
         match self.poll() {
             Poll::Ready(result) => result,
             Poll::Pending => panic!("it still waits"),

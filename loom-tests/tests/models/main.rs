@@ -21,6 +21,7 @@
 //! | `changing` | so are those who wait while classes come and go |
 //! | `streams` | a stream keeps to its share, and whoever waits for it is served |
 //! | `collecting` | so are those who wait for several at once, all or none |
+//! | `gathering` | the same of a stream, of its own and the pool's |
 //! | `cancelling` | who cancels a wait ends it, and no other |
 //!
 //! Run with
@@ -36,6 +37,7 @@ mod changing;
 mod collecting;
 mod depot;
 mod exactness;
+mod gathering;
 mod growth;
 mod handle;
 mod home;
@@ -57,12 +59,13 @@ use hugepool_loom_tests::Model;
 /// it does is checked by that model's own test.
 #[test]
 fn every_fault_has_a_twin() {
-    let models: [&[fn() -> Model]; 20] = [
+    let models: [&[fn() -> Model]; 21] = [
         append::MODELS,
         cache::MODELS,
         cancelling::MODELS,
         depot::MODELS,
         exactness::MODELS,
+        gathering::MODELS,
         growth::MODELS,
         handle::MODELS,
         home::MODELS,

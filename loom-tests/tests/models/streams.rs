@@ -13,8 +13,10 @@
 //! does not see to the others; a number is put back too early, or the list of a stream that
 //! has ended is opened.
 
-use hugepool::model::{CpuCaches, Denied, Fault, Given, Index, Limits, OfStream, Turn, run_on};
-use hugepool_loom_tests::{Kind, Model, Portable, Restartable, Shelf, spawn, tests};
+use hugepool::model::{CpuCaches, Fault, Given, Limits, Turn, run_on};
+use hugepool_loom_tests::{
+    Kind, Model, Portable, Restartable, Shelf, Streamed, begin_stream as begin, spawn, tests,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -32,108 +34,6 @@ tests![
     a_stream_that_ends_beside_a_give_stays_shut,
     who_was_called_sees_to_the_others_when_he_leaves,
 ];
-
-/// A shelf with a stream.
-struct Streamed<C> {
-    shelf: Shelf<C>,
-    number: u32,
-}
-
-/// What a stream took.
-#[derive(Clone, Copy)]
-struct Taken {
-    stream: OfStream,
-    index: Index,
-}
-
-impl<C: Kind> Streamed<C> {
-    /// `count` buffers, of which a stream has so many of its own, and so many at most.
-    fn new(count: u32, minimum: u32, maximum: u32, strict: bool) -> Arc<Self> {
-        run_on(0);
-        let caches = C::make(C::pick(1, 2));
-        let shelf = match strict {
-            true => Shelf::strict(caches, 2, count),
-            false => Shelf::new(caches, 2, count),
-        };
-        let number = begin(&shelf, minimum, maximum);
-        Arc::new(Self { shelf, number })
-    }
-}
-
-/// Makes a stream.
-fn begin<C: CpuCaches>(shelf: &Shelf<C>, minimum: u32, maximum: u32) -> u32 {
-    let limits = Limits {
-        class: shelf.class,
-        minimum,
-        maximum,
-    };
-    let number = shelf
-        .lists
-        .begin_quota(limits, "")
-        .expect("there is a number");
-    let own = (0..minimum).map(|_| {
-        let (_, index) = shelf.lists.take(&[shelf.class]).expect("there are enough");
-        index
-    });
-    shelf
-        .lists
-        .endow(number, own.collect::<Vec<_>>().into_iter());
-    number
-}
-
-impl<C: CpuCaches> Streamed<C> {
-    fn take(&self) -> Result<Taken, Denied> {
-        let (line, index) = self.shelf.lists.take_of(self.number)?;
-        self.shelf.buffers.take(index);
-        let stream = line.stream().expect("it knows its stream");
-        Ok(Taken { stream, index })
-    }
-
-    fn give(&self, taken: Taken) {
-        self.shelf.buffers.give(taken.index);
-        let given = self.shelf.lists.give_of(taken.stream, taken.index);
-        assert_eq!(given, Given::Home);
-    }
-
-    fn stand(&self) -> hugepool::model::Wait {
-        let (lists, size) = (&self.shelf.lists, 512);
-        let wait = lists.begin_wait_of(self.number, size, size, false);
-        wait.expect("there is a place")
-    }
-
-    fn end(&self, wait: hugepool::model::Wait) -> Option<Taken> {
-        let (line, index) = self.shelf.lists.end_wait(wait)?;
-        self.shelf.buffers.take(index);
-        let stream = line.stream().expect("it knows its stream");
-        Some(Taken { stream, index })
-    }
-
-    /// What a thread does that waits for ever.
-    fn served(&self) -> Taken {
-        let line = self.shelf.lists.line();
-        let mut wait = self.stand();
-        loop {
-            let bell = line.bell(wait.seat());
-            let rings = bell.rings();
-            self.shelf.look(&mut wait);
-            if wait.is_over() || matches!(line.turn(wait.seat()), Turn::Given(..)) {
-                return self.end(wait).expect("it came");
-            }
-            bell.sleep(rings, None);
-        }
-    }
-
-    /// Ends the stream, and asserts that nothing was lost.
-    fn audit(&self) {
-        assert_eq!(
-            self.shelf.lists.held(self.number),
-            0,
-            "something still counts"
-        );
-        self.shelf.lists.close_quota(self.number);
-        self.shelf.audit();
-    }
-}
 
 /// A stream has one of the two buffers there are, and no more. A thread waits for it.
 pub fn a_buffer_of_its_own_that_comes_back_serves_who_waits() -> Model {

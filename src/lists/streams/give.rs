@@ -8,7 +8,7 @@ use crate::cache::CpuCaches;
 use crate::chain::Chain;
 use crate::class::{ClassId, OfStream};
 use crate::sync::{Ordering, fault, fence};
-use crate::wait::{Lacking, Wake};
+use crate::wait::{HandOf, Lacking, Wake};
 use crate::word::Index;
 
 impl<C: CpuCaches> FreeLists<C> {
@@ -26,12 +26,16 @@ impl<C: CpuCaches> FreeLists<C> {
     /// `None`: it is still the caller's.
     fn pass_claim(&self, number: u32) -> Option<Wake<'_>> {
         let quota = self.quotas.get(number);
-        if !self.line.is_strict() && !quota.service().is_due() {
+        if !self.line.is_strict() && !quota.service().is_due() || self.are_claims_barred(number) {
             return None;
         }
-        let wake = self.line.entitle(number, quota.service())?;
-        quota.note_waiting(1);
-        Some(wake)
+        match self.line.entitle(quota.those(number))? {
+            HandOf::Served(wake, _) => {
+                quota.note_waiting(1);
+                Some(wake)
+            }
+            HandOf::Collects => None,
+        }
     }
 
     /// Gives back a buffer, which the caller holds, of the quota that `stream` names. As
@@ -68,9 +72,9 @@ impl<C: CpuCaches> FreeLists<C> {
             fence(Ordering::Acquire);
             return self.give_closed(number, index);
         }
-        let service = quota.service();
-        let due =
-            self.line.is_strict() || service.is_due() || self.line.is_task_next_of(number, service);
+        let due = self.line.is_strict()
+            || quota.service().is_due()
+            || self.line.is_task_next_of(quota.those(number));
         let handed = match due && !quota.extra().is_closed() {
             true => self.hand_own(number, index),
             false => None,
@@ -83,12 +87,17 @@ impl<C: CpuCaches> FreeLists<C> {
         self.leave()
     }
 
-    /// Hands one of its own buffers, which the caller holds, to the next in turn. The caller
-    /// has a handle, and attends to the stream afterwards.
+    /// Hands one of its own buffers, which the caller holds, to the next in turn, unless
+    /// somebody collects. The caller has a handle, and attends to the stream afterwards.
     fn hand_own(&self, number: u32, index: Index) -> Option<Wake<'_>> {
+        if self.bar(number).is_some() {
+            return None;
+        }
         let quota = self.quotas.get(number);
-        let (service, class) = (quota.service(), quota.class());
-        let (wake, claim) = self.line.hand_over_own(number, service, class, index)?;
+        let handed = (self.line).hand_over_own(quota.those(number), quota.class(), index)?;
+        let HandOf::Served(wake, claim) = handed else {
+            return None;
+        };
         if claim {
             quota.note_waiting(-1);
             self.release_closed(number);
@@ -176,11 +185,11 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// Calls those who wait for the stream of quota `number`, as many as there are buffers
-    /// of its own and claims, or says that nobody waits. The caller announces nothing, and
-    /// holds a handle, or a buffer.
+    /// of its own and claims, or wakes who collects, or says that nobody waits. The caller
+    /// announces nothing, and holds a handle, or a buffer.
     pub(super) fn attend_to_stream(&self, number: u32) {
         let quota = self.quotas.get(number);
-        let service = quota.service();
+        let those = quota.those(number);
         loop {
             let (own, extra) = (quota.own().touch(), quota.touch());
             let (mut free, mut claims) = (0, 0);
@@ -190,6 +199,7 @@ impl<C: CpuCaches> FreeLists<C> {
             if extra.is_shut() && !extra.is_closed() {
                 claims = quota.limit().saturating_sub(extra.count());
             }
+            drop(self.barred(number, &mut free, &mut claims));
             let there_are = free.saturating_add(claims);
             if there_are == 0 {
                 return;
@@ -204,17 +214,19 @@ impl<C: CpuCaches> FreeLists<C> {
                 }
                 self.unshut_quota(number);
                 // It was in our hand: who came meanwhile has looked in vain.
-                if !self.line.is_wanted_of(number, service, lacking) {
+                if !self.line.is_wanted_now_of(those, lacking) {
                     return;
                 }
                 continue;
             }
-            let called = service.called();
+            let called = those.service.called();
             if called.all() >= there_are || called.threads() >= self.callers {
                 return;
             }
-            match self.line.call_of(number, service, lacking) {
-                Some(wake) => drop(wake),
+            match self.line.call_of(those, lacking) {
+                Some(HandOf::Served(wake, _)) => drop(wake),
+                // What there is, is his.
+                Some(HandOf::Collects) => {}
                 None => break,
             }
         }
@@ -225,7 +237,7 @@ impl<C: CpuCaches> FreeLists<C> {
     fn unshut_quota(&self, number: u32) {
         let quota = self.quotas.get(number);
         let idle = |lacking| {
-            let wanted = self.line.is_wanted_of(number, quota.service(), lacking);
+            let wanted = self.line.is_wanted_of(quota.those(number), lacking);
             fault!(UnshutAnyway, true, !wanted)
         };
         // One that has ended is shut for ever.
@@ -238,9 +250,8 @@ impl<C: CpuCaches> FreeLists<C> {
     /// who waits for it. False: there is nobody.
     fn hand_on_of(&self, number: u32, what: Lacking) -> bool {
         let quota = self.quotas.get(number);
-        let service = quota.service();
         // Nothing is taken that a request might miss meanwhile.
-        if !self.line.is_wanted_of(number, service, what) {
+        if !self.line.is_wanted_now_of(quota.those(number), what) {
             return false;
         }
         if what == Lacking::Claim {
@@ -261,6 +272,6 @@ impl<C: CpuCaches> FreeLists<C> {
         if wake.is_none() {
             self.put_own(number, index);
         }
-        wake.is_some()
+        wake.is_some() || self.bar(number).is_some()
     }
 }

@@ -57,6 +57,7 @@
 //! gives up its claim, and goes to the pool. Whoever gives up the last one has the quota's
 //! number put back: while it still holds the buffer, so that the pool is there.
 
+mod collect;
 mod give;
 mod quota;
 mod wait;
@@ -68,7 +69,7 @@ use super::{Exhausted, FreeLists};
 use crate::cache::CpuCaches;
 use crate::class::{ClassId, Line, OfStream};
 use crate::sync::{Ordering, fault};
-use crate::wait::{Lacking, Served};
+use crate::wait::{HandOf, Lacking, Served};
 use crate::word::Index;
 use quota::Quota;
 
@@ -134,6 +135,12 @@ impl<C: CpuCaches> FreeLists<C> {
         self.capacity(class).saturating_sub(aside)
     }
 
+    /// How many buffers a stream can ever have that has these `limits`.
+    pub fn attainable_of(&self, limits: &Limits) -> usize {
+        let pool = u64::from(limits.minimum) + self.attainable(limits.class);
+        pool.min(limits.maximum.into()) as usize
+    }
+
     /// The line by which the buffers that `stream` names know it.
     pub fn line_of(&self, stream: OfStream) -> &Line {
         self.quotas.get(stream.quota).line(stream.own)
@@ -177,6 +184,9 @@ impl<C: CpuCaches> FreeLists<C> {
             return None;
         }
         let quota = self.quotas.get(number);
+        if quota.collects().get().is_some() {
+            return None;
+        }
         if let Ok(index) = quota.own().pop(&self.tables.records) {
             return Some((quota.line(true), index));
         }
@@ -207,7 +217,7 @@ impl<C: CpuCaches> FreeLists<C> {
             if let Some(index) = self.pop_own(number) {
                 return Some((quota.line(true), index));
             }
-            if !quota.claim(1) {
+            if self.are_claims_barred(number) || !quota.claim(1) {
                 return None;
             }
             if self.line.is_strict() && self.entitle(number) {
@@ -228,13 +238,21 @@ impl<C: CpuCaches> FreeLists<C> {
         let quota = self.quotas.get(number);
         loop {
             let empty = quota.own().touch();
-            if empty.top().is_some() {
+            let bar = self.bar(number);
+            if empty.top().is_some() && bar.is_none() {
                 if let Some(found) = self.try_take_of(number) {
                     return Ok(found);
                 }
                 continue;
             }
-            let unchanged = || fault!(OneLook, true, quota.own().head() == empty);
+            let unchanged = || match bar {
+                // All that there is of its own was his all the while.
+                Some(bar) => self.bar(number).is_some_and(|now| now.who == bar.who),
+                None => fault!(OneLook, true, quota.own().head() == empty),
+            };
+            if bar.is_some_and(|bar| bar.bars_claims()) {
+                return Err(Denied::AtMaximum);
+            }
             if !quota.claim(1) {
                 if unchanged() {
                     return Err(Denied::AtMaximum);
@@ -274,8 +292,9 @@ impl<C: CpuCaches> FreeLists<C> {
             return Ok(held);
         }
         // In strict order the claims are those of who came first.
-        let spoken_for = self.line.is_strict()
-            && (self.line).is_wanted_of(number, quota.service(), Lacking::Claim);
+        let spoken_for = self.are_claims_barred(number)
+            || self.line.is_strict()
+                && (self.line).is_wanted_of(quota.those(number), Lacking::Claim);
         let denied = match !spoken_for && quota.claim(rest) {
             false => Denied::AtMaximum,
             true => match self.take_many(&[quota.class()], rest as usize) {
@@ -300,18 +319,24 @@ impl<C: CpuCaches> FreeLists<C> {
         Err(denied)
     }
 
-    /// Takes one of the own buffers of quota `number`. In a line of strict order what it
-    /// finds goes to those who wait.
+    /// Takes one of the own buffers of quota `number`, unless somebody collects. In a line of
+    /// strict order what it finds goes to those who wait. The caller announces nothing.
     pub(super) fn pop_own(&self, number: u32) -> Option<Index> {
         let quota = self.quotas.get(number);
         loop {
+            if self.bar(number).is_some() {
+                return None;
+            }
             let index = quota.own().pop(&self.tables.records).ok()?;
             if !self.line.is_strict() {
                 return Some(index);
             }
-            let (service, class) = (quota.service(), quota.class());
-            match self.line.hand_over_own(number, service, class, index) {
-                Some((wake, claim)) => {
+            match (self.line).hand_over_own(quota.those(number), quota.class(), index) {
+                Some(HandOf::Collects) => {
+                    self.put_own(number, index);
+                    self.attend_to_stream(number);
+                }
+                Some(HandOf::Served(wake, claim)) => {
                     drop(wake);
                     if claim {
                         quota.note_waiting(-1);
@@ -323,14 +348,18 @@ impl<C: CpuCaches> FreeLists<C> {
         }
     }
 
-    /// Gives a claim, which the caller has, to the next in turn. False: nobody waits for
-    /// one.
+    /// Gives a claim, which the caller has, to the next in turn, or gives it up for one who
+    /// collects. False: nobody waits for one. The caller announces nothing.
     pub(super) fn entitle(&self, number: u32) -> bool {
         let quota = self.quotas.get(number);
-        let wake = self.line.entitle(number, quota.service());
-        if wake.is_some() {
-            quota.note_waiting(1);
+        match self.line.entitle(quota.those(number)) {
+            Some(HandOf::Served(wake, _)) => {
+                quota.note_waiting(1);
+                drop(wake);
+            }
+            Some(HandOf::Collects) => self.unclaim(number, 1),
+            None => return false,
         }
-        wake.is_some()
+        true
     }
 }

@@ -26,7 +26,7 @@ use crate::record::Records;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fault};
 use crate::sys::fork;
 use crate::table::{Table, Zeroed};
-use crate::wait::Service;
+use crate::wait::{Collects, Service, Those};
 use crate::word::Extra;
 use std::io;
 
@@ -47,9 +47,13 @@ pub struct Limits {
     pub maximum: u32,
 }
 
+/// The list of a stream's own, and who collects: every request of the stream reads both.
 #[derive(Default)]
 #[repr(C, align(64))]
-struct Own(Chain);
+struct Own {
+    list: Chain,
+    collects: Collects,
+}
 
 #[derive(Default)]
 #[repr(C, align(64))]
@@ -87,7 +91,21 @@ unsafe impl Zeroed for Quota {}
 impl Quota {
     /// Its own buffers.
     pub fn own(&self) -> &Chain {
-        &self.own.0
+        &self.own.list
+    }
+
+    /// The word that names who collects.
+    pub fn collects(&self) -> &Collects {
+        &self.own.collects
+    }
+
+    /// Those who wait for it, whose number is `number`.
+    pub fn those(&self, number: u32) -> Those<'_> {
+        Those {
+            stream: number,
+            service: &self.service,
+            collects: self.collects(),
+        }
     }
 
     /// How those who wait for it are being served.

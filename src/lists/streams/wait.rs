@@ -14,22 +14,21 @@ use crate::wait::{By, Left, Request, Turn};
 use crate::word::Index;
 
 impl<C: CpuCaches> FreeLists<C> {
-    /// Begins a wait for `size` bytes at `alignment` of quota `number`. `None` if too many
-    /// wait already. The caller holds a handle of the stream until it has ended the wait,
-    /// and `look`s next.
+    /// Begins a wait for `count` buffers of `size` bytes at `alignment` of quota `number`.
+    /// `None` if too many wait already. The caller holds a handle of the stream until it has
+    /// ended the wait, and `look`s next.
     pub fn begin_wait_of(
         &self,
         number: u32,
-        size: usize,
-        alignment: usize,
+        (size, alignment, count): (usize, usize, usize),
         task: bool,
     ) -> Option<Wait> {
         let request = Request {
             size,
             alignment,
-            reach: 0,
             stream: number,
-            count: 1,
+            count,
+            ..Request::default()
         };
         self.begin_wait(request, task)
     }
@@ -47,6 +46,9 @@ impl<C: CpuCaches> FreeLists<C> {
         let (cpu, cpus) = (self.caches.current(), self.caches.cpus());
         let crowded = self.line.is_crowded(self.callers + 1);
         quota.eagerness().watch(crowded, || {
+            if self.bar(number).is_some() {
+                return None;
+            }
             if let Ok(index) = quota.own().pop(&self.tables.records) {
                 return Some((quota.line(true), index));
             }
@@ -70,9 +72,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let mut owed = Owed::default();
         self.see_to_the_inheritance(&mut owed);
         if self.line.has_inherited(&wait.seat) {
-            self.line.stand_anew(&mut wait.seat);
-            // Those that it had are its parent's, and `Quota` gives them up.
-            wait.claims = 0;
+            self.forget_parents(wait);
         }
         match self.line.turn(&wait.seat) {
             Turn::Given(..) | Turn::Aborted => return,
@@ -135,7 +135,8 @@ impl<C: CpuCaches> FreeLists<C> {
             wait.own = true;
             return;
         }
-        while wait.claims == 0 && goes_on(wait) && quota.claim(1) {
+        while wait.claims == 0 && goes_on(wait) && !self.are_claims_barred(number) && quota.claim(1)
+        {
             if !self.line.is_strict() || !self.entitle(number) {
                 wait.claims = 1;
                 quota.note_waiting(1);

@@ -5,6 +5,7 @@
 
 mod builder;
 mod error;
+mod many;
 mod wait;
 
 pub use builder::StreamBuilder;
@@ -153,32 +154,6 @@ impl Inner {
         }
     }
 
-    #[track_caller]
-    fn allocate_many(
-        &self,
-        size: usize,
-        alignment: usize,
-        count: usize,
-    ) -> Result<Vec<Buffer>, AllocError> {
-        let (share, by) = (self.share(size, alignment)?, self.taker());
-        let lists = self.handle.shared().catalog.lists();
-        let pool = lists.attainable(share.class) as usize;
-        let capacity = self.maximum(share).min(share.minimum + pool);
-        if count > capacity {
-            return Err(AllocError::NeverEnough { count, capacity });
-        }
-        // It fits: there are no more buffers than indices.
-        match lists.take_many_of(share.number, count as u32) {
-            Ok(found) => {
-                let found = found.into_iter();
-                Ok(found
-                    .map(|found| self.owned(share, found, size, by))
-                    .collect())
-            }
-            Err(denied) => Err(self.denied(share, (size, alignment, count), denied)),
-        }
-    }
-
     /// Who takes a buffer in the caller's name; `None`: nobody asks.
     #[track_caller]
     fn taker(&self) -> Option<Taker> {
@@ -264,36 +239,6 @@ impl Stream {
     #[cold]
     pub(super) fn note_refusal(&self, error: &AllocError) {
         self.inner.handle.note_refusal(error);
-    }
-
-    /// Takes `count` buffers, or none: as [`allocate`](Self::allocate), except that the
-    /// list of them is allocated. While it looks it holds what it has found, so other
-    /// calls of the stream may be refused for its sake.
-    ///
-    /// # Errors
-    ///
-    /// As [`allocate`](Self::allocate), and [`AllocError::NeverEnough`] if `count` is more
-    /// than the stream's maximum, or than there are that it could ever have.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 8).prefault(false).build()?;
-    /// let stream = pool.stream("disk 7").minimum(4096, 4096, 1).maximum(4096, 4096, 3).build()?;
-    /// let buffers = stream.allocate_many(4096, 4096, 2)?;
-    /// assert_eq!(buffers.len(), 2);
-    /// assert!(stream.allocate_many(4096, 4096, 2).is_err());
-    /// assert_eq!(stream.in_use(4096, 4096), 2);
-    /// # Ok(()) }
-    /// ```
-    #[track_caller]
-    pub fn allocate_many(
-        &self,
-        size: usize,
-        alignment: usize,
-        count: usize,
-    ) -> Result<Vec<Buffer>, AllocError> {
-        let taken = self.inner.allocate_many(size, alignment, count);
-        taken.inspect_err(|error| self.note_refusal(error))
     }
 
     /// How many buffers the stream has of the class that serves `size` bytes at

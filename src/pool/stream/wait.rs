@@ -34,7 +34,8 @@ impl Inner {
         {
             return Ok(Begun::Buffer(self.owned(share, found, size, by)));
         }
-        let wait = catalog.begin_wait_of(share.number, size, alignment, sleeper.is_task())?;
+        let wanted = (size, alignment, 1);
+        let wait = catalog.begin_wait_of(share.number, wanted, sleeper.is_task())?;
         let stream = share.number;
         let by = by.map(|by| Taker { stream, ..by });
         Ok(Begun::Waiter(self.handle.waiter(wait, size, sleeper, by)))

@@ -1,0 +1,185 @@
+//! Several buffers of a stream at once, as a future that is polled by hand: what is kept for
+//! it, step by step.
+#![cfg(feature = "async")]
+
+mod support;
+
+use hugepool::{AllocError, AllocateMany, Buffer, Pool, Stream};
+use support::small::{SIZE, in_strict_order, take, with_both_kinds};
+use support::task::Task;
+
+fn stream(pool: &Pool, minimum: usize, maximum: usize) -> Stream {
+    let stream = pool.stream("one").minimum(SIZE, SIZE, minimum);
+    stream.maximum(SIZE, SIZE, maximum).build().unwrap()
+}
+
+fn take_many(stream: &Stream, count: usize) -> Vec<Buffer> {
+    stream.allocate_many(SIZE, SIZE, count).unwrap()
+}
+
+fn take_all(pool: &Pool) -> Vec<Buffer> {
+    std::iter::from_fn(|| pool.allocate(SIZE, SIZE).ok()).collect()
+}
+
+/// A task that waits for `count`.
+#[track_caller]
+fn several(stream: &Stream, count: usize) -> Task<AllocateMany> {
+    Task::begun(stream.allocate_many_async(SIZE, SIZE, count))
+}
+
+/// Polls `task`, which has been woken since it was woken `before` times.
+#[track_caller]
+fn poll_woken(task: &mut Task<AllocateMany>, before: u64) -> Option<Vec<Buffer>> {
+    assert!(task.wakes() > before, "it was not woken");
+    match task.poll() {
+        std::task::Poll::Ready(taken) => Some(taken.unwrap()),
+        std::task::Poll::Pending => None,
+    }
+}
+
+#[test]
+fn each_of_its_own_that_comes_is_one_of_the_pools_less() {
+    with_both_kinds(8, |pool| {
+        let stream = stream(pool, 3, 6);
+        let mut own = take_many(&stream, 3);
+        let mut others = take_all(pool);
+        // More than it may have besides: it waits for its own.
+        let mut task = several(&stream, 5);
+        drop(own.pop());
+        assert!(poll_woken(&mut task, 0).is_none());
+        assert_eq!(stream.in_use(SIZE, SIZE), 3, "one is kept, two are out");
+        // Three of the pool's and two of its own would do.
+        let before = task.wakes();
+        drop(own.pop());
+        assert!(poll_woken(&mut task, before).is_none());
+        assert_eq!(stream.in_use(SIZE, SIZE), 6, "it has the claims");
+        // Two of the pool's are kept.
+        let before = task.wakes();
+        others.truncate(others.len() - 2);
+        assert_eq!(task.wakes(), before, "it was woken for too few");
+        assert_eq!(pool.available(SIZE, SIZE), 0, "they are kept");
+        // With the third of its own, they are enough.
+        drop(own.pop());
+        let taken = poll_woken(&mut task, before).expect("it has all");
+        assert_eq!((taken.len(), stream.in_use(SIZE, SIZE)), (5, 5));
+        drop(others);
+        assert_eq!(pool.available(SIZE, SIZE), 3);
+        drop(taken);
+        assert_eq!(stream.in_use(SIZE, SIZE), 0);
+        assert_eq!(pool.available(SIZE, SIZE), 5);
+    });
+}
+
+#[test]
+fn claims_that_come_back_are_kept_until_there_are_enough() {
+    with_both_kinds(8, |pool| {
+        let stream = stream(pool, 0, 4);
+        let mut held = take_many(&stream, 4);
+        let mut task = several(&stream, 3);
+        for _ in 0..2 {
+            drop(held.pop());
+            assert_eq!(task.wakes(), 0, "it was woken for too few");
+            // The pool has some, but no more of the stream.
+            let refused = stream.allocate(SIZE, SIZE).unwrap_err();
+            let all = AllocError::AtMaximum {
+                count: 1,
+                maximum: 4,
+            };
+            assert_eq!(refused, all, "what is kept counts as taken");
+            assert!(stream.allocate_many(SIZE, SIZE, 2).is_err());
+        }
+        drop(held.pop());
+        let taken = poll_woken(&mut task, 0).expect("it has all");
+        assert_eq!(taken.len(), 3);
+        drop((taken, held));
+        assert_eq!(take_many(&stream, 4).len(), 4);
+    });
+}
+
+#[test]
+fn a_task_that_is_dropped_passes_all_on_whatever_it_had() {
+    with_both_kinds(6, |pool| {
+        // How many of its own, and of the pool's, come back before it is dropped.
+        for (own_back, pools_back) in [(0, 0), (1, 0), (2, 0), (2, 1), (2, 2)] {
+            let stream = stream(pool, 2, 5);
+            let mut own = take_many(&stream, 2);
+            let mut others = take_all(pool);
+            let mut first = several(&stream, 5);
+            let mut second = several(&stream, 4);
+            let mut one = Task::begun(stream.allocate_async(SIZE, SIZE));
+            for _ in 0..own_back {
+                drop(own.pop());
+                assert!(first.poll().is_pending());
+            }
+            others.truncate(others.len() - pools_back);
+            drop(first);
+            // Both are served by what it had, and what is still out.
+            drop((own, others));
+            let mut served = 0;
+            for _ in 0..4 {
+                if let std::task::Poll::Ready(taken) = one.poll() {
+                    drop(taken.unwrap());
+                    served += 1;
+                    break;
+                }
+                if let std::task::Poll::Ready(taken) = second.poll() {
+                    assert_eq!(taken.unwrap().len(), 4);
+                    served += 1;
+                    second = Task::of(stream.allocate_many_async(SIZE, SIZE, 4));
+                }
+            }
+            assert!(served > 0, "{own_back} and {pools_back} were lost");
+            drop((one, second));
+            assert_eq!(stream.in_use(SIZE, SIZE), 0);
+            assert_eq!(take_many(&stream, 5).len(), 5);
+        }
+    });
+}
+
+#[test]
+fn in_strict_order_nobody_overtakes_who_waits_for_several_of_a_stream() {
+    in_strict_order(6, |pool| {
+        for (minimum, maximum) in [(0, 3), (3, 3), (2, 4)] {
+            let stream = stream(pool, minimum, maximum);
+            let mut held = take_many(&stream, maximum);
+            let mut task = several(&stream, maximum);
+            let mut late = Task::begun(stream.allocate_async(SIZE, SIZE));
+            while held.len() > 1 {
+                drop(held.pop());
+                let _still_waits = task.poll().is_pending();
+                assert!(
+                    late.poll().is_pending(),
+                    "it was overtaken by who came later"
+                );
+                assert!(
+                    stream.allocate(SIZE, SIZE).is_err(),
+                    "and by who waits for nothing"
+                );
+            }
+            drop(held);
+            assert_eq!(task.result().unwrap().len(), maximum);
+            drop(late.result().unwrap());
+            assert_eq!(stream.in_use(SIZE, SIZE), 0);
+        }
+    });
+}
+
+#[test]
+fn who_waits_for_several_learns_that_there_never_will_be_enough() {
+    with_both_kinds(6, |pool| {
+        let stream = stream(pool, 0, 6);
+        let held = take_many(&stream, 3);
+        let mut task = several(&stream, 6);
+        let before = task.wakes();
+        let other = pool.stream("other").minimum(SIZE, SIZE, 2).build().unwrap();
+        assert!(task.wakes() > before, "it waits for what will never be");
+        let never = AllocError::NeverEnough {
+            count: 6,
+            capacity: 4,
+        };
+        assert_eq!(task.result().unwrap_err(), never);
+        drop((held, other));
+        assert_eq!(take_many(&stream, 6).len(), 6);
+        drop(take(pool));
+    });
+}
