@@ -911,6 +911,16 @@ uint32_t hp_client_view(const hp_client *client, uint32_t handle, hp_view *view)
 uint32_t hp_pool_counters(const hp_pool *pool, hp_counters *counters);
 
 /*
+ As hp_pool_counters, for a set: HP_VD_E_PROTOCOL before its buffers are mapped and after
+ Close.
+
+ # Safety
+
+ `set` points to a set, `counters` to `counters->size` bytes, or they are null.
+ */
+uint32_t hp_vdi_counters(const hp_vdi *set, hp_counters *counters);
+
+/*
  What the pool has counted of one class, and how many of its buffers are where. Classes are
  numbered from 0 in the order in which they were declared; hp_counters says how many there
  are, which only grows. The caller sets `counters->size` before. HP_VD_E_INVALID if there is
@@ -925,6 +935,17 @@ uint32_t hp_pool_class_counters(const hp_pool *pool,
                                 hp_class_counters *counters);
 
 /*
+ As hp_pool_class_counters, for a set: HP_VD_E_PROTOCOL as for hp_vdi_counters.
+
+ # Safety
+
+ `set` points to a set, `counters` to `counters->size` bytes, or they are null.
+ */
+uint32_t hp_vdi_class_counters(const hp_vdi *set,
+                               size_t number,
+                               hp_class_counters *counters);
+
+/*
  Has the marks begin again: forgets the longest wait so far, and sets the high-water mark of
  each class to what is out now. Never blocks.
 
@@ -933,6 +954,15 @@ uint32_t hp_pool_class_counters(const hp_pool *pool,
  `pool` points to a pool, or is null.
  */
 uint32_t hp_pool_reset_marks(const hp_pool *pool);
+
+/*
+ As hp_pool_reset_marks, for a set: HP_VD_E_PROTOCOL as for hp_vdi_counters.
+
+ # Safety
+
+ `set` points to a set, or is null.
+ */
+uint32_t hp_vdi_reset_marks(const hp_vdi *set);
 
 /*
  Writes what the calling thread's last failed call said to `text`, `size` bytes at most
@@ -1280,6 +1310,21 @@ uint32_t hp_stream_allocate_timeout(const hp_stream *stream,
                                     void **buffer);
 
 /*
+ As hp_stream_allocate_timeout, and waits until `deadline`: nanoseconds on CLOCK_MONOTONIC
+ (UINT64_MAX: for ever). One in the past: a buffer that is free is taken, otherwise it is
+ HP_VD_E_TIMEOUT at once.
+
+ # Safety
+
+ As hp_stream_allocate.
+ */
+uint32_t hp_stream_allocate_deadline(const hp_stream *stream,
+                                     size_t size,
+                                     size_t alignment,
+                                     uint64_t deadline,
+                                     void **buffer);
+
+/*
  As hp_stream_allocate_timeout, and waits no longer than until hp_token_cancel ends the
  waits of `token`, one of the stream's pool: see hp_pool_allocate_cancellable.
 
@@ -1328,6 +1373,72 @@ uint32_t hp_stream_in_use(const hp_stream *stream,
                           size_t size,
                           size_t alignment,
                           size_t *count);
+
+/*
+ Takes `count` buffers, or none, each as hp_stream_allocate, and writes them to `buffers`,
+ which has `count` places: all null if it fails. HP_VD_E_INVALID, too, if the stream can
+ never have so many. With `count` 0 `buffers` may be null. Never waits; allocates memory.
+
+ # Safety
+
+ `stream` points to a stream, `buffers` to `count` places for pointers, or they are null.
+ */
+uint32_t hp_stream_allocate_many(const hp_stream *stream,
+                                 size_t size,
+                                 size_t alignment,
+                                 size_t count,
+                                 void **buffers);
+
+/*
+ As hp_stream_allocate_many, and waits up to `milliseconds` (0xffffffff: for ever) if there are
+ too few, in one place of the line: when it is its turn, what the stream has and what comes
+ back of it is kept for it until it has `count`. Then HP_VD_E_TIMEOUT, or HP_VD_E_ABORT
+ after hp_pool_abort; HP_VD_E_BUSY if 65536 wait already. If it gives up, all goes back.
+
+ # Safety
+
+ As hp_stream_allocate_many.
+ */
+uint32_t hp_stream_allocate_many_timeout(const hp_stream *stream,
+                                         size_t size,
+                                         size_t alignment,
+                                         size_t count,
+                                         uint32_t milliseconds,
+                                         void **buffers);
+
+/*
+ As hp_stream_allocate_many_timeout, and waits until `deadline`: nanoseconds on
+ CLOCK_MONOTONIC (UINT64_MAX: for ever). One in the past: buffers that are free are taken,
+ otherwise it is HP_VD_E_TIMEOUT at once.
+
+ # Safety
+
+ As hp_stream_allocate_many.
+ */
+uint32_t hp_stream_allocate_many_deadline(const hp_stream *stream,
+                                          size_t size,
+                                          size_t alignment,
+                                          size_t count,
+                                          uint64_t deadline,
+                                          void **buffers);
+
+/*
+ As hp_stream_allocate_many_timeout, and waits no longer than until hp_token_cancel ends the
+ waits of `token`, one of the stream's pool: then HP_E_CANCELLED. With one that was cancelled
+ before, buffers that are free are taken, otherwise it is HP_E_CANCELLED at once.
+ HP_VD_E_INVALID if the token is that of another pool.
+
+ # Safety
+
+ As hp_stream_allocate_many; `token` points to a token, or is null.
+ */
+uint32_t hp_stream_allocate_many_cancellable(const hp_stream *stream,
+                                             size_t size,
+                                             size_t alignment,
+                                             size_t count,
+                                             uint32_t milliseconds,
+                                             const hp_token *token,
+                                             void **buffers);
 
 /*
  Makes a token for waits of `pool`, which keeps the pool's memory until it is released.
@@ -1743,6 +1854,11 @@ void hp_wait_end(hp_wait *wait);
 #define hp_stream_allocate(...) (hp_set_place(__FILE__, __LINE__), hp_stream_allocate(__VA_ARGS__))
 #define hp_stream_allocate_timeout(...) (hp_set_place(__FILE__, __LINE__), hp_stream_allocate_timeout(__VA_ARGS__))
 #define hp_stream_allocate_cancellable(...) (hp_set_place(__FILE__, __LINE__), hp_stream_allocate_cancellable(__VA_ARGS__))
+#define hp_stream_allocate_deadline(...) (hp_set_place(__FILE__, __LINE__), hp_stream_allocate_deadline(__VA_ARGS__))
+#define hp_stream_allocate_many(...) (hp_set_place(__FILE__, __LINE__), hp_stream_allocate_many(__VA_ARGS__))
+#define hp_stream_allocate_many_timeout(...) (hp_set_place(__FILE__, __LINE__), hp_stream_allocate_many_timeout(__VA_ARGS__))
+#define hp_stream_allocate_many_deadline(...) (hp_set_place(__FILE__, __LINE__), hp_stream_allocate_many_deadline(__VA_ARGS__))
+#define hp_stream_allocate_many_cancellable(...) (hp_set_place(__FILE__, __LINE__), hp_stream_allocate_many_cancellable(__VA_ARGS__))
 #define hp_stream_wait_begin(...) (hp_set_place(__FILE__, __LINE__), hp_stream_wait_begin(__VA_ARGS__))
 #define hp_vdi_allocate_buffer(...) (hp_set_place(__FILE__, __LINE__), hp_vdi_allocate_buffer(__VA_ARGS__))
 #define hp_vdi_allocate_buffer_timeout(...) (hp_set_place(__FILE__, __LINE__), hp_vdi_allocate_buffer_timeout(__VA_ARGS__))

@@ -1,12 +1,13 @@
 //! What a pool counts, for a dashboard.
 //!
-//! Owns: its calls in C. Uses: `error`, `pool`, the library. Used by: C and C++ programs.
+//! Owns: its calls in C. Uses: `error`, `pool`, `vdi`, the library. Used by: C and C++ programs.
 //!
 //! The structures begin with their size, which the caller writes: so they can grow at their
 //! ends, and programs that were compiled with shorter ones go on working.
 
 use crate::error::{Failure, done, is_good, object};
 use crate::pool::hp_pool;
+use crate::vdi::{hp_vdi, pool_of};
 use ::pool::{ClassCounters, Counters, Pool};
 use std::time::Duration;
 
@@ -234,6 +235,44 @@ unsafe fn write<T: Copy>(place: *mut T, value: &T, bytes: usize) {
     unsafe { place.cast::<u8>().copy_from_nonoverlapping(from, bytes) };
 }
 
+/// Writes what `pool` has counted.
+///
+/// # Safety
+///
+/// `counters` points to `counters->size` bytes, or is null.
+unsafe fn count(pool: Result<&Pool, Failure>, counters: *mut hp_counters) -> Result<(), Failure> {
+    // SAFETY: the caller says so.
+    let bytes = unsafe { room(counters, "counters") };
+    let (pool, bytes) = (pool?, bytes?);
+    // SAFETY: `room` says so.
+    unsafe { write(counters, &hp_counters::of(pool, bytes), bytes) };
+    Ok(())
+}
+
+/// Writes what `pool` has counted of class `number`.
+///
+/// # Safety
+///
+/// As `count`.
+unsafe fn count_class(
+    pool: Result<&Pool, Failure>,
+    number: usize,
+    counters: *mut hp_class_counters,
+) -> Result<(), Failure> {
+    // SAFETY: the caller says so.
+    let bytes = unsafe { room(counters, "counters") };
+    let (pool, bytes) = (pool?, bytes?);
+    let class = pool.class_counters().nth(number);
+    let class = class.ok_or_else(|| Failure::Number {
+        name: "number",
+        given: number.try_into().unwrap_or(u32::MAX),
+        limit: pool.class_counters().count() as u32,
+    })?;
+    // SAFETY: `room` says so.
+    unsafe { write(counters, &hp_class_counters::of(&class, bytes), bytes) };
+    Ok(())
+}
+
 /// What the pool has counted: waits and how they ended, refusals, system calls. The caller
 /// sets `counters->size` before. No system call, no allocation, no look at a segment: may be
 /// polled. Writes nothing if it fails.
@@ -244,13 +283,22 @@ unsafe fn write<T: Copy>(place: *mut T, value: &T, bytes: usize) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_counters(pool: *const hp_pool, counters: *mut hp_counters) -> u32 {
     // SAFETY: the caller says so.
-    let (pool, bytes) = unsafe { (object(pool, "pool"), room(counters, "counters")) };
-    done(pool.and_then(|pool| {
-        let bytes = bytes?;
-        // SAFETY: `room` says so.
-        unsafe { write(counters, &hp_counters::of(&pool.0, bytes), bytes) };
-        Ok(())
-    }))
+    unsafe {
+        let pool = object(pool, "pool").map(|pool| &pool.0);
+        done(count(pool, counters))
+    }
+}
+
+/// As hp_pool_counters, for a set: HP_VD_E_PROTOCOL before its buffers are mapped and after
+/// Close.
+///
+/// # Safety
+///
+/// `set` points to a set, `counters` to `counters->size` bytes, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_counters(set: *const hp_vdi, counters: *mut hp_counters) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe { done(count(pool_of(set), counters)) }
 }
 
 /// What the pool has counted of one class, and how many of its buffers are where. Classes are
@@ -268,19 +316,25 @@ pub unsafe extern "C" fn hp_pool_class_counters(
     counters: *mut hp_class_counters,
 ) -> u32 {
     // SAFETY: the caller says so.
-    let (pool, bytes) = unsafe { (object(pool, "pool"), room(counters, "counters")) };
-    done(pool.and_then(|pool| {
-        let bytes = bytes?;
-        let class = pool.0.class_counters().nth(number);
-        let class = class.ok_or_else(|| Failure::Number {
-            name: "number",
-            given: number.try_into().unwrap_or(u32::MAX),
-            limit: pool.0.class_counters().count() as u32,
-        })?;
-        // SAFETY: `room` says so.
-        unsafe { write(counters, &hp_class_counters::of(&class, bytes), bytes) };
-        Ok(())
-    }))
+    unsafe {
+        let pool = object(pool, "pool").map(|pool| &pool.0);
+        done(count_class(pool, number, counters))
+    }
+}
+
+/// As hp_pool_class_counters, for a set: HP_VD_E_PROTOCOL as for hp_vdi_counters.
+///
+/// # Safety
+///
+/// `set` points to a set, `counters` to `counters->size` bytes, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_class_counters(
+    set: *const hp_vdi,
+    number: usize,
+    counters: *mut hp_class_counters,
+) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe { done(count_class(pool_of(set), number, counters)) }
 }
 
 /// Has the marks begin again: forgets the longest wait so far, and sets the high-water mark of
@@ -294,4 +348,15 @@ pub unsafe extern "C" fn hp_pool_reset_marks(pool: *const hp_pool) -> u32 {
     // SAFETY: the caller says so.
     let pool = unsafe { object(pool, "pool") };
     done(pool.map(|pool| pool.0.reset_marks()))
+}
+
+/// As hp_pool_reset_marks, for a set: HP_VD_E_PROTOCOL as for hp_vdi_counters.
+///
+/// # Safety
+///
+/// `set` points to a set, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_vdi_reset_marks(set: *const hp_vdi) -> u32 {
+    // SAFETY: the caller says so.
+    done(unsafe { pool_of(set) }.map(Pool::reset_marks))
 }

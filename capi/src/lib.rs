@@ -19,6 +19,7 @@ mod peers;
 mod pool;
 mod publish;
 mod stream;
+mod stream_many;
 mod token;
 mod track;
 mod vdi;

@@ -1,7 +1,7 @@
 //! Several buffers at once.
 //!
 //! Owns: the calls in C, those that wait and the one that does not. Uses: `error`, `pool`,
-//! `token`, `wait`, the library. Used by: C and C++ programs.
+//! `token`, `wait`, the library. Used by: C and C++ programs; `stream_many`.
 
 use crate::error::{Failure, done, is_good, limit, object};
 use crate::pool::{here, hp_pool};
@@ -12,8 +12,43 @@ use ::pool::{AllocError, Buffer, Pool};
 use std::ffi::{CStr, c_void};
 use std::ptr::null_mut;
 
-/// Makes a call that takes `count` buffers of a pool, and writes them, or as many nulls, to
-/// their places.
+/// Makes a call that takes `count` buffers of a pool, from it or a stream of it, and writes
+/// them, or as many nulls, to their places.
+///
+/// # Safety
+///
+/// `buffers` points to `count` places for pointers, or is null.
+pub unsafe fn taking_of<T>(
+    call: &'static CStr,
+    source: Result<(&Pool, &T), Failure>,
+    count: usize,
+    buffers: *mut *mut c_void,
+    take: impl FnOnce(&T) -> Result<Result<Vec<Buffer>, AllocError>, Failure>,
+) -> u32 {
+    let room = count == 0 || is_good(buffers);
+    if room {
+        // SAFETY: the caller says so.
+        (0..count).for_each(|at| unsafe { buffers.add(at).write(null_mut()) });
+    }
+    let taken = source.and_then(|(pool, from)| {
+        if !room {
+            return Err(Failure::Pointer("buffers"));
+        }
+        let taken = called(call, || take(from))?;
+        taken.map(|taken| (pool, taken)).map_err(Failure::Alloc)
+    });
+    done(taken.map(|(pool, taken)| {
+        for (at, buffer) in taken.into_iter().enumerate() {
+            // It is of this pool.
+            if let Ok(start) = pool.into_raw(buffer) {
+                // SAFETY: the caller says so: there are no more than `count`.
+                unsafe { buffers.add(at).write(start.as_ptr().cast()) };
+            }
+        }
+    }))
+}
+
+/// As above, from a pool.
 ///
 /// # Safety
 ///
@@ -25,30 +60,12 @@ unsafe fn taking(
     buffers: *mut *mut c_void,
     take: impl FnOnce(&Pool) -> Result<Result<Vec<Buffer>, AllocError>, Failure>,
 ) -> u32 {
-    let room = count == 0 || is_good(buffers);
-    if room {
-        // SAFETY: the caller says so.
-        (0..count).for_each(|at| unsafe { buffers.add(at).write(null_mut()) });
-    }
     // SAFETY: the caller says so.
-    let taken = unsafe { object(pool, "pool") }
-        .and_then(here)
-        .and_then(|pool| {
-            if !room {
-                return Err(Failure::Pointer("buffers"));
-            }
-            let taken = called(call, || take(&pool.0))?;
-            taken.map(|taken| (pool, taken)).map_err(Failure::Alloc)
-        });
-    done(taken.map(|(pool, taken)| {
-        for (at, buffer) in taken.into_iter().enumerate() {
-            // It is of this pool.
-            if let Ok(start) = pool.0.into_raw(buffer) {
-                // SAFETY: the caller says so: there are no more than `count`.
-                unsafe { buffers.add(at).write(start.as_ptr().cast()) };
-            }
-        }
-    }))
+    unsafe {
+        let pool = object(pool, "pool").and_then(here);
+        let source = pool.map(|pool| (&pool.0, &pool.0));
+        taking_of(call, source, count, buffers, take)
+    }
 }
 
 /// Takes `count` buffers, or none, each as hp_pool_allocate, and writes them to `buffers`,

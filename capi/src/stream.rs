@@ -1,13 +1,13 @@
 //! Streams: shares of a pool.
 //!
-//! Owns: their calls in C. Uses: `error`, `pool`, `token`, `wait`, the library. Used by: C
-//! and C++ programs.
+//! Owns: their calls in C, for one buffer. Uses: `error`, `pool`, `token`, `wait`, the
+//! library. Used by: C and C++ programs; `stream_many`.
 
 use crate::error::{Failure, done, limit, object, put, release};
 use crate::peers::text;
 use crate::pool::{here, hp_pool};
 use crate::token::hp_token;
-use crate::wait::{hp_wait, raw};
+use crate::wait::{hp_wait, instant, raw};
 use ::pool::place::called;
 use ::pool::{AllocError, Buffer, Pool, Stream};
 use std::ffi::{CStr, c_char, c_void};
@@ -47,6 +47,11 @@ impl hp_stream {
             stream: builder.build().map_err(Failure::Stream)?,
             pool: pool.clone(),
         })
+    }
+
+    /// Its pool, and itself, if they are of this process.
+    pub fn parts(&self) -> Result<(&Pool, &Stream), Failure> {
+        self.here().map(|here| (&here.pool, &here.stream))
     }
 
     fn here(&self) -> Result<&Self, Failure> {
@@ -170,6 +175,32 @@ pub unsafe extern "C" fn hp_stream_allocate_timeout(
     unsafe {
         taking(c"hp_stream_allocate_timeout", stream, buffer, |stream| {
             Ok(stream.allocate_timeout(size, alignment, limit(milliseconds)))
+        })
+    }
+}
+
+/// As hp_stream_allocate_timeout, and waits until `deadline`: nanoseconds on CLOCK_MONOTONIC
+/// (UINT64_MAX: for ever). One in the past: a buffer that is free is taken, otherwise it is
+/// HP_VD_E_TIMEOUT at once.
+///
+/// # Safety
+///
+/// As hp_stream_allocate.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_stream_allocate_deadline(
+    stream: *const hp_stream,
+    size: usize,
+    alignment: usize,
+    deadline: u64,
+    buffer: *mut *mut c_void,
+) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe {
+        taking(c"hp_stream_allocate_deadline", stream, buffer, |stream| {
+            Ok(match instant(deadline) {
+                Ok(deadline) => stream.allocate_deadline(size, alignment, deadline),
+                Err(left) => stream.allocate_timeout(size, alignment, left),
+            })
         })
     }
 }

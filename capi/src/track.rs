@@ -6,9 +6,8 @@
 use crate::builder::{change, hp_builder};
 use crate::error::{Failure, done, is_good, object, put};
 use crate::pool::{here, hp_pool};
-use crate::vdi::{hp_vdi, set_of};
+use crate::vdi::{hp_vdi, pool_of};
 use ::pool::Pool;
-use ::pool::share::ShareError;
 use std::ffi::{c_char, c_void};
 use std::ptr::NonNull;
 
@@ -148,14 +147,9 @@ pub unsafe extern "C" fn hp_vdi_outstanding(
     count: *mut usize,
 ) -> u32 {
     // SAFETY: the caller says so.
-    let (set, clear) = unsafe { (set_of(set), put(count, 0, "count")) };
-    done(set.and_then(|set| {
+    let (pool, clear) = unsafe { (pool_of(set), put(count, 0, "count")) };
+    done(pool.and_then(|pool| {
         clear?;
-        if set.is_left_behind() {
-            return Err(Failure::Forked);
-        }
-        let pool = set.pool();
-        let pool = pool.ok_or(Failure::Share(ShareError::NotConfigured))?;
         // SAFETY: the caller says so.
         unsafe { list(pool, buffers, room, count) }
     }))

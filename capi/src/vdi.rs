@@ -5,6 +5,7 @@
 use crate::builder::hp_builder;
 use crate::error::{Failure, HP_NOERROR, done, is_good, limit, object, put};
 use crate::pool::hp_stats;
+use ::pool::Pool;
 use ::pool::place::called;
 use ::pool::share::ShareError;
 use ::pool::vdi::{Config, Error, Parameters, Set};
@@ -26,6 +27,20 @@ pub struct hp_vdi {
 pub unsafe fn set_of<'a>(set: *const hp_vdi) -> Result<&'a Set, Failure> {
     // SAFETY: the caller says so.
     unsafe { object(set.cast(), "set") }
+}
+
+/// The pool of a set, whose buffers are mapped.
+///
+/// # Safety
+///
+/// `set` points to a set, or is null.
+pub unsafe fn pool_of<'a>(set: *const hp_vdi) -> Result<&'a Pool, Failure> {
+    // SAFETY: the caller says so.
+    let set = unsafe { set_of(set) }?;
+    if set.is_left_behind() {
+        return Err(Failure::Forked);
+    }
+    (set.pool()).ok_or(Failure::Share(ShareError::NotConfigured))
 }
 
 /// Another reference to the set behind a pointer.

@@ -505,6 +505,9 @@ static void forked(void) {
         hp_stats stats;
         EXPECT(hp_vdi_exports(set, NULL, 0, &size), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_stats(set, &stats), HP_VD_E_NOTOPEN);
+        hp_counters counters = {.size = sizeof counters};
+        EXPECT(hp_vdi_counters(set, &counters), HP_VD_E_NOTOPEN);
+        EXPECT(hp_vdi_reset_marks(set), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_open_device(set), HP_VD_E_NOTOPEN);
         hp_view view;
         EXPECT(hp_vdi_get_buffer_handle(set, start, &count), HP_VD_E_NOTOPEN);

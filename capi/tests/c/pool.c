@@ -309,7 +309,45 @@ static void shared_pool(void) {
     hp_vdi_release(set);
 }
 
+/* A set counts as its pool does, while it has one. */
+static void counters_of_a_set(void) {
+    hp_counters now = {.size = sizeof now};
+    hp_class_counters class = {.size = sizeof class};
+    void *start, *other;
+    hp_vdi *set = set_in(CONFIGURABLE, &start);
+    EXPECT(hp_vdi_counters(set, &now), HP_VD_E_PROTOCOL);
+    EXPECT(hp_vdi_class_counters(set, 0, &class), HP_VD_E_PROTOCOL);
+    EXPECT(hp_vdi_reset_marks(set), HP_VD_E_PROTOCOL);
+    hp_vdi_release(set);
+    set = set_in(INITIALIZING, &start);
+    OK(hp_vdi_allocate_buffer(set, &other, SIZE, 0));
+    EXPECT(hp_vdi_allocate_buffer_timeout(set, &start, SIZE, 0, 1), HP_VD_E_TIMEOUT);
+    OK(hp_vdi_counters(set, &now));
+    CHECK(now.size == sizeof now && now.classes == 1 && now.timed_out == 1);
+    OK(hp_vdi_class_counters(set, 0, &class));
+    CHECK(class.capacity == 2 && class.in_use == 2 && class.high_water == 2);
+    CHECK(class.buffer_size >= SIZE);
+    OK(hp_vdi_free_buffer(set, other, SIZE));
+    OK(hp_vdi_reset_marks(set));
+    OK(hp_vdi_class_counters(set, 0, &class));
+    CHECK(class.in_use == 1 && class.high_water == 1);
+    EXPECT(hp_vdi_class_counters(set, 1, &class), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_counters(set, NULL), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_class_counters(set, 0, NULL), HP_VD_E_INVALID);
+    now.size = 7;
+    EXPECT(hp_vdi_counters(set, &now), HP_VD_E_INVALID);
+    CHECK(now.size == 7);
+    EXPECT(hp_vdi_counters(NULL, &now), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_class_counters(NULL, 0, &class), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_reset_marks(NULL), HP_VD_E_INVALID);
+    OK(hp_vdi_close(set));
+    now.size = sizeof now;
+    EXPECT(hp_vdi_counters(set, &now), HP_VD_E_PROTOCOL);
+    hp_vdi_release(set);
+}
+
 int main(void) {
+    counters_of_a_set();
     plain_pool();
     counted();
     grown_structures();

@@ -148,12 +148,90 @@ static void waiting(bool portable) {
     hp_pool_release(pool);
 }
 
+struct several {
+    hp_stream *stream;
+    const hp_token *token;
+    uint32_t code;
+    void *buffers[3];
+};
+
+static void *waits_for_three(void *argument) {
+    struct several *self = argument;
+    self->code = hp_stream_allocate_many_cancellable(self->stream, 4096, 4096, 3, FOR_EVER,
+                                                     self->token, self->buffers);
+    return NULL;
+}
+
+/* All or none, of its own and of the pool's. */
+static void several(bool portable) {
+    hp_pool *pool = pool_of(6, portable);
+    hp_stream *stream = stream_of(pool, 1, 3);
+    hp_token *token;
+    void *held[3], *buffers[3];
+    OK(hp_token_new(pool, &token));
+    OK(hp_stream_allocate_many(stream, 4096, 4096, 3, held));
+    CHECK(in_use(stream) == 3 && held[0] != held[1] && held[1] != held[2]);
+    for (int deadline = 0; deadline < 2; deadline++) {
+        memset(buffers, 1, sizeof buffers);
+        EXPECT(deadline ? hp_stream_allocate_many_deadline(stream, 4096, 4096, 2, 1, buffers)
+                        : hp_stream_allocate_many_timeout(stream, 4096, 4096, 2, 1, buffers),
+               HP_VD_E_TIMEOUT);
+        CHECK(buffers[0] == NULL && buffers[1] == NULL && buffers[2] != NULL);
+    }
+    EXPECT(hp_stream_allocate_deadline(stream, 4096, 4096, 1, &buffers[0]), HP_VD_E_TIMEOUT);
+    EXPECT(hp_stream_allocate_many(stream, 4096, 4096, 1, buffers), HP_VD_E_MEMORY);
+    for (int cancelled = 0; cancelled < 2; cancelled++) {
+        struct several waiter = {.stream = stream, .token = token, .buffers = {&waiter}};
+        pthread_t thread;
+        hp_stats stats;
+        CHECK(pthread_create(&thread, NULL, waits_for_three, &waiter) == 0);
+        do {
+            sched_yield();
+            OK(hp_pool_stats(pool, &stats));
+        } while (stats.waiting != 1);
+        OK(hp_stream_free(stream, held[0], 4096));
+        OK(hp_stream_free(stream, held[1], 4096));
+        if (cancelled)
+            OK(hp_token_cancel(token));
+        else
+            OK(hp_stream_free(stream, held[2], 4096));
+        CHECK(pthread_join(thread, NULL) == 0);
+        EXPECT(waiter.code, cancelled ? HP_E_CANCELLED : HP_NOERROR);
+        CHECK((waiter.buffers[0] == NULL) == cancelled);
+        if (cancelled)
+            OK(hp_stream_free(stream, held[2], 4096));
+        else
+            memcpy(held, waiter.buffers, sizeof held);
+    }
+    CHECK(in_use(stream) == 0);
+    /* For ever, with what is free; and never. */
+    OK(hp_stream_allocate_many_timeout(stream, 4096, 4096, 3, FOR_EVER, held));
+    for (int at = 0; at < 3; at++)
+        OK(hp_pool_free(pool, held[at], 4096));
+    OK(hp_stream_allocate_many_deadline(stream, 4096, 4096, 1, UINT64_MAX, held));
+    OK(hp_pool_free(pool, held[0], 4096));
+    OK(hp_stream_allocate_deadline(stream, 4096, 4096, UINT64_MAX, held));
+    OK(hp_pool_free(pool, held[0], 4096));
+    OK(hp_stream_allocate_many_timeout(stream, 4096, 4096, 0, FOR_EVER, NULL));
+    void *four[4];
+    EXPECT(hp_stream_allocate_many_timeout(stream, 4096, 4096, 4, FOR_EVER, four),
+           HP_VD_E_INVALID);
+    EXPECT(hp_stream_allocate_many(stream, 4096, 4096, 2, NULL), HP_VD_E_INVALID);
+    EXPECT(hp_stream_allocate_many(NULL, 4096, 4096, 2, buffers), HP_VD_E_INVALID);
+    EXPECT(hp_stream_allocate_many_cancellable(stream, 4096, 4096, 2, 1, NULL, buffers),
+           HP_VD_E_INVALID);
+    hp_token_release(token);
+    hp_stream_release(stream);
+    CHECK(available(pool) == 6);
+    hp_pool_release(pool);
+}
+
 int main(void) {
     for (int portable = 0; portable < 2; portable++) {
         shares(portable);
         waiting(portable);
+        several(portable);
     }
     bad_input();
-    printf("%d failures\n", failures);
-    return failures != 0;
+    return report();
 }

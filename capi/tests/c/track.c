@@ -115,9 +115,28 @@ static void of_a_set(void) {
     hp_vdi_release(set);
 }
 
+static void of_a_stream(void) {
+    hp_pool *pool = tracked(true);
+    const hp_share share = {4096, 4096, 1, 2};
+    hp_stream *stream;
+    hp_token *token;
+    void *start;
+    OK(hp_token_new(pool, &token));
+    OK(hp_stream_new(pool, "one", &share, 1, &stream));
+    OK(hp_stream_allocate_deadline(stream, 9, 512, 1, &start)); is_held(pool, __FILE__, __LINE__, 9);
+    OK(hp_stream_allocate_many(stream, 9, 512, 1, &start)); is_held(pool, __FILE__, __LINE__, 9);
+    OK(hp_stream_allocate_many_timeout(stream, 9, 512, 1, 1, &start)); is_held(pool, __FILE__, __LINE__, 9);
+    OK(hp_stream_allocate_many_deadline(stream, 9, 512, 1, 1, &start)); is_held(pool, __FILE__, __LINE__, 9);
+    OK(hp_stream_allocate_many_cancellable(stream, 9, 512, 1, 1, token, &start)); is_held(pool, __FILE__, __LINE__, 9);
+    hp_stream_release(stream);
+    hp_token_release(token);
+    hp_pool_release(pool);
+}
+
 int main(void) {
     places();
     untracked();
     of_a_set();
+    of_a_stream();
     return report();
 }
