@@ -142,3 +142,93 @@ fn a_task_that_was_called_in_the_parent_counts_no_claim_twice_in_a_child_that_po
         }
     });
 }
+
+/// A task waits for the pool, with the only claim; in the child somebody else takes that.
+#[cfg(feature = "async")]
+#[test]
+fn a_task_that_a_child_polls_takes_nothing_beyond_the_maximum() {
+    use std::task::{Context, Poll, Waker};
+    alone(
+        "a_task_that_a_child_polls_takes_nothing_beyond_the_maximum",
+        &[],
+        || {
+            for strict in [false, true] {
+                let pool = builder(2).fork(true).strict_order(strict).build().unwrap();
+                let stream = pool.stream("one").maximum(SIZE, SIZE, 1).build().unwrap();
+                let mut others = pool.allocate_many(SIZE, SIZE, 2).unwrap();
+                let mut future = Box::pin(stream.allocate_async(SIZE, SIZE));
+                let mut poll = || (future.as_mut()).poll(&mut Context::from_waker(Waker::noop()));
+                assert!(poll().is_pending());
+                assert_eq!(stream.in_use(SIZE, SIZE), 1);
+                let code = in_fork(|| {
+                    drop(others.pop());
+                    let taken = stream.allocate(SIZE, SIZE).unwrap();
+                    assert!(poll().is_pending(), "the stream has as many as it may");
+                    // Somebody of the pool waits, too: what comes is handed to one of the two.
+                    let mut pools = Box::pin(pool.allocate_async(SIZE, SIZE));
+                    let mut poll_pools =
+                        || (pools.as_mut()).poll(&mut Context::from_waker(Waker::noop()));
+                    assert!(poll_pools().is_pending());
+                    drop(others.pop());
+                    assert!(poll().is_pending(), "the stream has as many as it may");
+                    assert_eq!(stream.in_use(SIZE, SIZE), 1);
+                    assert!(matches!(poll_pools(), Poll::Ready(Ok(_))));
+                    drop(taken);
+                    let Poll::Ready(taken) = poll() else { return 1 };
+                    assert_eq!(stream.in_use(SIZE, SIZE), 1);
+                    drop(taken.unwrap());
+                    assert_eq!(stream.in_use(SIZE, SIZE), 0);
+                    0
+                });
+                assert_eq!(code, 0, "1: it waits for ever");
+            }
+        },
+    );
+}
+
+/// A thread and a task of the parent wait for several; the thread collects.
+#[cfg(feature = "async")]
+#[test]
+fn a_child_is_not_barred_by_who_collects_in_its_parent_and_collects_itself() {
+    use std::task::{Context, Poll, Waker};
+    let name = "a_child_is_not_barred_by_who_collects_in_its_parent_and_collects_itself";
+    alone(name, &[], || {
+        for strict in [false, true] {
+            // What they wait for: its own alone, or the pool's besides.
+            for (minimum, maximum) in [(3, 3), (1, 3), (0, 3)] {
+                let pool = builder(6).fork(true).strict_order(strict).build().unwrap();
+                let stream = pool.stream("one").minimum(SIZE, SIZE, minimum);
+                let stream = stream.maximum(SIZE, SIZE, maximum).build().unwrap();
+                let mut held = stream.allocate_many(SIZE, SIZE, 3).unwrap();
+                let wait = || stream.allocate_many_timeout(SIZE, SIZE, 3, FOR_EVER);
+                std::thread::scope(|scope| {
+                    let waiter = scope.spawn(move || drop(wait().unwrap()));
+                    until_waiting(&pool, 1);
+                    let mut future = Box::pin(stream.allocate_many_async(SIZE, SIZE, 3));
+                    let mut poll =
+                        || (future.as_mut()).poll(&mut Context::from_waker(Waker::noop()));
+                    assert!(poll().is_pending());
+                    let code = in_fork(|| {
+                        drop(held.pop());
+                        let one = stream.allocate(SIZE, SIZE).expect("nobody here collects");
+                        assert!(poll().is_pending());
+                        drop((one, held.pop(), held.pop()));
+                        let Poll::Ready(taken) = poll() else { return 1 };
+                        assert_eq!(taken.unwrap().len(), 3);
+                        for _ in 0..3 {
+                            assert_eq!(stream.in_use(SIZE, SIZE), 0);
+                            let all = stream.allocate_many(SIZE, SIZE, 3).unwrap();
+                            assert!(stream.allocate(SIZE, SIZE).is_err(), "more than it may");
+                            drop(all);
+                        }
+                        0
+                    });
+                    assert_eq!(code, 0, "1: it waits for ever");
+                    drop((future, held));
+                    waiter.join().unwrap();
+                });
+                assert_eq!(stream.in_use(SIZE, SIZE), 0);
+            }
+        }
+    });
+}
