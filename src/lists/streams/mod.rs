@@ -21,7 +21,9 @@
 //! changed when the claims had been looked at. (Claims of requests that are just looking
 //! through the pool count.) It is refused for the pool's sake if the pool refused it, and
 //! the list of its own was empty and had not changed meanwhile. Both words are changed
-//! before they are believed, so a give that is over is seen (`lists`).
+//! before they are believed, so a give that is over is seen (`lists`). While somebody
+//! collects (`collect`), what there is of its own is his, and counts as taken: instead of
+//! the list, the one who collects was the same before and after.
 //!
 //! # Who waits
 //!

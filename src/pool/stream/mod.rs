@@ -39,7 +39,9 @@ use std::fmt;
 ///
 /// Who waits inside a stream is woken by what the stream gives back, and, while the stream
 /// is below its maximum, by what comes back to the pool, where it stands in line as
-/// everybody does.
+/// everybody does. Who waits for several collects at its turn
+/// ([`allocate_many_timeout`](Self::allocate_many_timeout)): what the stream has of its own,
+/// and may have besides, is that call's then.
 ///
 /// A take costs a compare-and-swap, which replaces or goes before what the pool does; so
 /// does a drop. When the last clone is dropped, the stream ends: its own buffers go back to
@@ -226,7 +228,8 @@ impl Stream {
     /// [`AllocError::ZeroSize`], [`AllocError::BadAlignment`]; [`AllocError::NoShare`] if
     /// the stream has no share of a class that fits; [`AllocError::AtMaximum`] if at one
     /// moment within the call it had as many as it may, those included that other calls
-    /// were about to take; [`AllocError::Exhausted`] if at one moment none of its own was
+    /// were about to take, or one that waits for several was to have;
+    /// [`AllocError::Exhausted`] if at one moment none of its own was
     /// free, nor any of the pool's: see [`Pool::allocate`](crate::Pool::allocate).
     #[inline]
     #[track_caller]
