@@ -243,11 +243,11 @@ impl Chain {
         Ok(Some(index))
     }
 
-    /// Takes the flag away, and all that is kept: gives the top, which the others are linked
-    /// below.
-    pub fn end_keeping(&self) -> Option<Index> {
+    /// Takes the flag away, and all that is kept, if `still` holds after the word was read:
+    /// gives the top, which the others are linked below.
+    pub fn end_keeping(&self, still: impl Fn() -> bool) -> Option<Index> {
         let mut head = self.load();
-        while head.is_shut() {
+        while head.is_shut() && still() {
             let done = head.with_top(None).with_shut(false);
             // AcqRel: as above.
             match self.swap(head, done, Ordering::AcqRel) {

@@ -232,3 +232,90 @@ fn a_child_is_not_barred_by_who_collects_in_its_parent_and_collects_itself() {
         }
     });
 }
+
+/// One of three tasks of the parent has two of the stream's own when it forks. The child polls
+/// them in any order, and the third comes home there.
+#[cfg(feature = "async")]
+#[test]
+fn what_a_task_had_collected_in_the_parent_serves_whoever_has_its_turn_in_the_child() {
+    use std::task::{Context, Poll, Waker};
+    let name = "what_a_task_had_collected_in_the_parent_serves_whoever_has_its_turn_in_the_child";
+    let orders = [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ];
+    alone(name, &[], || {
+        for (strict, order) in [false, true].iter().flat_map(|s| orders.map(|o| (*s, o))) {
+            let pool = builder(4).fork(true).strict_order(strict).build().unwrap();
+            let stream = pool.stream("one").minimum(SIZE, SIZE, 3);
+            let stream = stream.maximum(SIZE, SIZE, 3).build().unwrap();
+            let mut held = stream.allocate_many(SIZE, SIZE, 3).unwrap();
+            let mut tasks = [(); 3].map(|()| Box::pin(stream.allocate_many_async(SIZE, SIZE, 3)));
+            let mut context = Context::from_waker(Waker::noop());
+            for task in &mut tasks {
+                assert!(task.as_mut().poll(&mut context).is_pending());
+            }
+            for _ in 0..2 {
+                drop(held.pop());
+                for task in &mut tasks {
+                    assert!(task.as_mut().poll(&mut context).is_pending());
+                }
+            }
+            let code = in_fork(|| {
+                for at in order {
+                    assert!(tasks[at].as_mut().poll(&mut context).is_pending());
+                }
+                drop(held.pop());
+                let mut served = 0;
+                for at in order.into_iter().cycle().take(12) {
+                    if let Poll::Ready(taken) = tasks[at].as_mut().poll(&mut context) {
+                        assert_eq!(taken.unwrap().len(), 3);
+                        served += 1;
+                    }
+                }
+                assert_eq!(stream.in_use(SIZE, SIZE), 0);
+                served
+            });
+            assert_eq!(code, 3, "strict {strict}, {order:?}: how many were served");
+        }
+    });
+}
+
+/// A thread of the parent has two of the stream's own when it forks.
+#[test]
+fn what_a_thread_had_collected_in_the_parent_is_the_streams_in_the_child() {
+    let name = "what_a_thread_had_collected_in_the_parent_is_the_streams_in_the_child";
+    alone(name, &[], || {
+        for strict in [false, true] {
+            let pool = builder(4).fork(true).strict_order(strict).build().unwrap();
+            let stream = pool.stream("one").minimum(SIZE, SIZE, 3);
+            let stream = stream.maximum(SIZE, SIZE, 3).build().unwrap();
+            let mut held = stream.allocate_many(SIZE, SIZE, 3).unwrap();
+            std::thread::scope(|scope| {
+                let wait = || stream.allocate_many_timeout(SIZE, SIZE, 3, FOR_EVER);
+                let waiter = scope.spawn(move || wait().map(|taken| taken.len()));
+                until_waiting(&pool, 1);
+                for _ in 0..2 {
+                    // It is woken, takes it, and sleeps again.
+                    let sleeps = pool.counters().sleeps;
+                    drop(held.pop());
+                    while pool.counters().sleeps == sleeps {
+                        std::thread::yield_now();
+                    }
+                }
+                let code = in_fork(|| {
+                    drop(held.pop());
+                    let all = stream.allocate_many_timeout(SIZE, SIZE, 3, Duration::ZERO);
+                    i32::from(all.is_err())
+                });
+                assert_eq!(code, 0, "1: two are gone");
+                held.clear();
+                assert_eq!(waiter.join().unwrap(), Ok(3));
+            });
+        }
+    });
+}

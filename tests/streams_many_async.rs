@@ -5,7 +5,8 @@
 mod support;
 
 use hugepool::{AllocError, AllocateMany, Buffer, Pool, Stream};
-use support::small::{SIZE, in_strict_order, take, with_both_kinds};
+use std::time::Duration;
+use support::small::{SIZE, builder, in_strict_order, take, with_both_kinds, with_both_kinds_of};
 use support::task::Task;
 
 fn stream(pool: &Pool, minimum: usize, maximum: usize) -> Stream {
@@ -181,5 +182,101 @@ fn who_waits_for_several_learns_that_there_never_will_be_enough() {
         drop((held, other));
         assert_eq!(take_many(&stream, 6).len(), 6);
         drop(take(pool));
+    });
+}
+
+/// One collects the large class of the pool, so who waits for two of the stream is passed
+/// over there, with its claims; somebody else of the stream needs one.
+#[test]
+fn claims_that_a_collection_leaves_over_are_shown_to_the_others() {
+    for strict in [false, true] {
+        let builder = builder(8).reserve(2 * SIZE, SIZE, 2).strict_order(strict);
+        with_both_kinds_of(&builder, |pool| {
+            let stream = stream(pool, 0, 3);
+            let held = take_many(&stream, 3);
+            let _one = pool.allocate(2 * SIZE, SIZE).unwrap();
+            let _large = Task::begun(pool.allocate_many_async(2 * SIZE, SIZE, 2));
+            let mut others = take_all(pool);
+            let mut two = several(&stream, 2);
+            let mut one = Task::begun(stream.allocate_async(SIZE, SIZE));
+            let before = one.wakes();
+            for buffer in held {
+                drop(buffer);
+                others.extend(take_all(pool));
+            }
+            assert!(two.poll().is_pending(), "it has two of the three claims");
+            others.pop();
+            assert!(
+                one.wakes() > before,
+                "it sleeps beside a claim and a buffer"
+            );
+            drop(one.result().unwrap());
+        });
+    }
+}
+
+/// The pool is dry. One has a claim; those who wait for several come one after the other.
+#[test]
+fn who_has_a_claim_is_not_passed_over_for_ever_by_those_who_collect() {
+    with_both_kinds(8, |pool| {
+        let stream = stream(pool, 2, 5);
+        let mut own = take_many(&stream, 2);
+        let _others = take_all(pool);
+        let mut one = Task::begun(stream.allocate_async(SIZE, SIZE));
+        let mut next = several(&stream, 2);
+        for _ in 0..100 {
+            let mut two = std::mem::replace(&mut next, several(&stream, 2));
+            // A turn is due.
+            std::thread::sleep(Duration::from_millis(1));
+            let (first, second) = (own.pop(), own.pop());
+            drop(first);
+            if one.poll().is_ready() {
+                return;
+            }
+            assert!(two.poll().is_pending());
+            drop(second);
+            own = two.result().unwrap();
+        }
+        panic!("two hundred of the stream's own came back, and it had none");
+    });
+}
+
+#[test]
+fn in_strict_order_who_waits_for_several_does_not_overtake_who_has_a_claim() {
+    in_strict_order(8, |pool| {
+        let stream = stream(pool, 2, 5);
+        let own = take_many(&stream, 2);
+        let _others = take_all(pool);
+        let mut one = Task::begun(stream.allocate_async(SIZE, SIZE));
+        let mut two = several(&stream, 2);
+        for buffer in own {
+            drop(buffer);
+            assert!(two.poll().is_pending(), "it has what another one waits for");
+        }
+        drop(one.result().unwrap());
+        assert_eq!(two.result().unwrap().len(), 2);
+    });
+}
+
+/// One collects; the second cannot yet; a third waits for one, and the claims are the second's.
+#[test]
+fn in_strict_order_who_waits_for_one_does_not_overtake_who_is_to_collect() {
+    in_strict_order(8, |pool| {
+        let stream = stream(pool, 0, 3);
+        let mut others = take_all(pool);
+        let mut first = several(&stream, 2);
+        let mut second = several(&stream, 2);
+        let mut late = Task::begun(stream.allocate_async(SIZE, SIZE));
+        others.truncate(others.len() - 3);
+        assert!(
+            stream.allocate(SIZE, SIZE).is_err(),
+            "nor who does not wait"
+        );
+        let two = first.result().unwrap();
+        assert!(second.poll().is_pending());
+        assert!(late.poll().is_pending(), "it has what the second waits for");
+        drop(two);
+        assert_eq!(second.result().unwrap().len(), 2);
+        drop(late.result().unwrap());
     });
 }

@@ -226,3 +226,31 @@ fn who_waits_for_more_than_a_new_stream_leaves_is_woken_and_told() {
         assert_eq!(pool.available(SIZE, SIZE), 4);
     });
 }
+
+/// One collects the middle class; two wait for several of the small one, which come back.
+#[test]
+fn who_was_woken_because_another_one_collects_sees_to_the_next_when_it_leaves() {
+    for (strict, served) in [(false, false), (false, true), (true, false), (true, true)] {
+        let builder = builder(4)
+            .reserve(2 * SIZE, SIZE, 1)
+            .reserve(4 * SIZE, SIZE, 1)
+            .strict_order(strict);
+        with_both_kinds_of(&builder, |pool| {
+            let _large = pool.allocate(4 * SIZE, SIZE).unwrap();
+            let _collects = several_of(pool, 2 * SIZE, 2);
+            let mut held = take_many(pool, 4);
+            let mut first = several(pool, 2);
+            let mut second = several(pool, 2);
+            if served {
+                // Two for each.
+                drop(held);
+                assert_eq!(first.result().unwrap().len(), 2);
+            } else {
+                held.truncate(2);
+                drop(first);
+            }
+            assert!(second.wakes() > 0, "it sleeps beside what it could have");
+            assert_eq!(second.result().unwrap().len(), 2);
+        });
+    }
+}

@@ -60,9 +60,12 @@
 //! free as such a one waits for, wakes him, and he takes them all, or none, as a request does
 //! that does not wait.
 //!
+//! Whoever is woken so, and leaves with what he needs or without it, attends to all that he
+//! accepted: there may be enough for the next one.
+//!
 //! In a line of strict order the same is done for whoever came first. Only one of those who
-//! would collect, and is passed over because somebody else does who began with another class,
-//! is overtaken by those behind him.
+//! would collect, and is passed over because somebody else does who began before he could (with
+//! another class; or while he waited for his stream), is overtaken by those behind him.
 //!
 //! # In a child of a fork
 //!
@@ -89,7 +92,7 @@ use crate::cache::CpuCaches;
 use crate::class::{ClassId, Ladder};
 use crate::loose::Popped;
 use crate::sync::fault;
-use crate::wait::{Hand, Kept, Turn, Wake};
+use crate::wait::{Hand, Kept, Request, Turn, Wake};
 use crate::word::{Collector, Index};
 
 impl<C: CpuCaches> FreeLists<C> {
@@ -192,18 +195,31 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Puts back what is kept for a thread or task of the parent of this process.
     #[cold]
     pub(super) fn disinherit(&self, collector: Collector, owed: &mut Owed) {
-        self.close_collection(collector, owed);
-        self.end_collection(collector, owed);
-    }
-
-    /// Puts back what is kept for `collector`, who is the caller or does not exist in this
-    /// process. From then on nobody brings the last one.
-    pub(super) fn close_collection(&self, collector: Collector, owed: &mut Owed) {
         let announced = Announced::begin(self, self.classes().ids());
-        if let Some(top) = self.line.close_chain(collector) {
+        if let Some(top) = self.line.close_inherited_chain(collector) {
             self.put_back(top, owed);
         }
         drop(announced);
+        self.end_collection(collector, owed);
+    }
+
+    /// Puts back what is kept for `wait`. From then on nobody brings the last one.
+    pub(super) fn close_collection(&self, wait: &Wait, owed: &mut Owed) {
+        let announced = Announced::begin(self, self.classes().ids());
+        if let Some(top) = self.line.close_chain(wait.seat()) {
+            self.put_back(top, owed);
+        }
+        drop(announced);
+    }
+
+    /// Whoever ended a wait for `request`, which is for several, had been woken, it may be,
+    /// for what others wait for as well: see `wake_passed_over`.
+    pub(super) fn owe_all(&self, request: Request, owed: &mut Owed) {
+        for class in self.classes().ids() {
+            if request.accepts(self.classes().line(class)) {
+                fault!(LeavePassedOver, (), Self::owe(class, owed));
+            }
+        }
     }
 
     /// In a child of a fork: sees to it that nobody of its parent's collects.
@@ -322,8 +338,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let mut owed = Owed::default();
         self.see_to_the_inheritance(&mut owed);
         if self.line.has_inherited(wait.seat()) {
-            let collector = self.line.collector_at(wait.seat());
-            self.disinherit(collector, &mut owed);
+            self.disinherit(self.line.collector_at(wait.seat()), &mut owed);
             self.line.stand_anew(wait.seat_mut());
         }
         self.settle(owed);
@@ -420,7 +435,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let found = wait.several.take();
         let collector = self.line.collector_at(wait.seat());
         let mut owed = Owed::default();
-        self.close_collection(collector, &mut owed);
+        self.close_collection(&wait, &mut owed);
         let given = self.end_wait(wait);
         self.end_collection(collector, &mut owed);
         if given.is_some()
@@ -432,6 +447,7 @@ impl<C: CpuCaches> FreeLists<C> {
                 self.put_loose(class, index, &mut owed);
             }
         }
+        self.owe_all(request, &mut owed);
         self.settle(owed);
         let all = match given {
             Some((_, top)) => self.linked(Some(top)).collect(),

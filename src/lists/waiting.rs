@@ -90,8 +90,8 @@ pub struct Wait {
     pub(super) own: bool,
     /// Of a wait for several: what it found.
     pub(super) several: Option<Vec<(ClassId, Index)>>,
-    /// Of a wait for several of a stream: those of the stream's own that it has.
-    pub(super) hand: Vec<Index>,
+    /// Of a wait for several of a stream: how many of the stream's own it has.
+    pub(super) kept: usize,
 }
 
 impl Wait {
@@ -102,9 +102,7 @@ impl Wait {
 
     /// Whether it need not go on: what it waits for was found.
     pub fn is_over(&self) -> bool {
-        self.found.is_some()
-            || self.several.is_some()
-            || self.hand.len() >= self.seat.request().count
+        self.found.is_some() || self.several.is_some() || self.kept >= self.seat.request().count
     }
 
     /// Whether whoever puts a buffer into a list will see that this waits. False: the
@@ -150,7 +148,7 @@ impl<C: CpuCaches> FreeLists<C> {
             claims: 0,
             own: false,
             several: None,
-            hand: Vec::new(),
+            kept: 0,
         })
     }
 

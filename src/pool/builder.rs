@@ -199,7 +199,9 @@ impl Builder {
     /// In strict order every buffer is handed to the first in line, and a request that
     /// comes later takes none while somebody waits. That is fairer from one buffer to the
     /// next, and several times slower in a pool that is always empty: each buffer waits
-    /// until its new owner runs.
+    /// until its new owner runs. (One at a time of those who wait for several collects. Who
+    /// cannot, because somebody else does for another class, or did before it came to the
+    /// line of the pool from that of its stream, may be overtaken meanwhile.)
     pub fn strict_order(mut self, strict: bool) -> Self {
         self.strict_order = strict;
         self

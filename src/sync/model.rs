@@ -351,6 +351,12 @@ pub enum Fault {
     NoBar,
     /// Who collects in a stream says how many it lacks after it has asked for the claims.
     ClaimFirst,
+    /// Who collects in a stream, and has its claims, does not show those that it leaves.
+    LeftUnseen,
+    /// Who collects in a stream takes what those wait for who came before.
+    NoElders,
+    /// Who was woken because somebody else collects, and leaves, does not see to the others.
+    LeavePassedOver,
     /// Who collected in a stream, and leaves, does not see to the others.
     UnbarUnseen,
     /// Who waits for fewer than before leaves the chain as it was.
@@ -437,6 +443,9 @@ impl Fault {
         Self::TrackOneLook,
         Self::NoBar,
         Self::ClaimFirst,
+        Self::LeftUnseen,
+        Self::NoElders,
+        Self::LeavePassedOver,
         Self::UnbarUnseen,
         Self::NoLessenTouch,
     ];

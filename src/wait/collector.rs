@@ -1,6 +1,6 @@
 //! Who collects several buffers, and what is kept for him.
 //!
-//! Owns: the word that names him, and a chain a place. Uses: the line, `chain`, `record`,
+//! Owns: the words that name him, and two chains a place. Uses: the line, `chain`, `record`,
 //! `word`. Used by: `lists::collect`, which has the protocol and the proofs.
 //!
 //! ```text
@@ -71,6 +71,8 @@ pub(super) struct Collecting {
     word: CachePadded<Collects>,
     /// What is kept for who stands at each place. A list's flag stands while it is open.
     kept: Table<Chain>,
+    /// Of these, what is a stream's own, which he keeps himself. The flag as above.
+    own: Table<Chain>,
 }
 
 /// Whose turn it was.
@@ -119,6 +121,7 @@ impl Collecting {
         Ok(Self {
             word: CachePadded::new(Collects::default()),
             kept: Table::new(super::MAX_WAITERS)?,
+            own: Table::new(super::MAX_WAITERS)?,
         })
     }
 
@@ -126,16 +129,21 @@ impl Collecting {
         self.kept.get(place as usize)
     }
 
+    fn own(&self, place: u32) -> &Chain {
+        self.own.get(place as usize)
+    }
+
     /// Bytes of memory the chains occupy, read from the kernel.
     pub(super) fn resident(&self) -> io::Result<usize> {
-        self.kept.resident(super::MAX_WAITERS)
+        Ok(self.kept.resident(super::MAX_WAITERS)? + self.own.resident(super::MAX_WAITERS)?)
     }
 }
 
 impl Line {
-    /// Opens the chain of `place`, which is the caller's, who will stand there for several.
-    pub(super) fn open_chain(&self, place: u32) {
+    /// Opens the chains of `place`, which is the caller's, who waits there for several.
+    pub(super) fn open_chains(&self, place: u32) {
         self.collecting.chain(place).begin_to_keep();
+        self.collecting.own(place).begin_to_keep();
     }
 
     /// Whether anybody collects, or did a moment ago.
@@ -303,7 +311,7 @@ impl Line {
         }
         match Chain::depth(head, records) as usize >= seat.request.missing() {
             false => Lessened::Waits,
-            true => (chain.end_keeping()).map_or(Lessened::Coming, Lessened::Came),
+            true => (chain.end_keeping(|| true)).map_or(Lessened::Coming, Lessened::Came),
         }
     }
 
@@ -318,9 +326,39 @@ impl Line {
         Collector::new(seat.id, seat.ticket)
     }
 
-    /// Closes the chain of `collector`, who is the caller or does not exist in this process,
-    /// and takes what is kept: the top, which the others are linked to.
-    pub fn close_chain(&self, collector: Collector) -> Option<Index> {
-        self.collecting.chain(collector.place()).end_keeping()
+    /// Closes the chain of the wait at `seat`, and takes what is kept: the top, which the
+    /// others are linked to.
+    pub fn close_chain(&self, seat: &Seat) -> Option<Index> {
+        self.collecting.chain(seat.id).end_keeping(|| true)
+    }
+
+    /// Keeps `index`, one of his stream's own, for who waits at `seat`, the caller.
+    pub fn keep_own(&self, seat: &Seat, records: &Records, index: Index) {
+        self.collecting.own(seat.id).force(records, index);
+    }
+
+    /// Closes the chain of his stream's own, as `close_chain`. Before he leaves.
+    pub fn close_own(&self, seat: &Seat) -> Option<Index> {
+        self.collecting.own(seat.id).end_keeping(|| true)
+    }
+
+    /// As `close_chain`, of `collector`, who is a thread or task of the parent of this
+    /// process; nothing if he has stood anew.
+    pub fn close_inherited_chain(&self, collector: Collector) -> Option<Index> {
+        let stands = || self.stands_still(collector);
+        self.collecting.chain(collector.place()).end_keeping(stands)
+    }
+
+    /// As `close_own`, of such a one.
+    pub fn close_inherited_own(&self, collector: Collector) -> Option<Index> {
+        let stands = || self.stands_still(collector);
+        self.collecting.own(collector.place()).end_keeping(stands)
+    }
+
+    /// Whether the wait of `collector` goes on. (Who stands anew says so before he opens his
+    /// chains: whoever read one of these after that finds it here.)
+    fn stands_still(&self, collector: Collector) -> bool {
+        let ticket = self.place(collector.place()).standing().ticket();
+        ticket.is_some_and(|ticket| collector.is_of(ticket))
     }
 }

@@ -173,7 +173,7 @@ impl Line {
         let place = self.place(id);
         place.ask_for(request);
         if request.is_for_several() {
-            self.open_chain(id);
+            self.open_chains(id);
         }
         let ticket = self.ticket();
         self.tallies.note_begun(id);
@@ -197,17 +197,18 @@ impl Line {
 
     /// Has the wait at `seat`, which is inherited, stand in line here: if somebody of the
     /// parent's called it, or gave it a claim, it is no longer called. What it was given, it
-    /// has. The chain of its place is closed. The caller looks next.
+    /// has. The chains of its place are closed. The caller looks next.
     pub fn stand_anew(&self, seat: &mut Seat) {
         let place = self.place(seat.id);
         let before = place.standing();
         seat.ticket = self.ticket();
-        if seat.request.is_for_several() {
-            self.open_chain(seat.id);
-        }
         if By::of(before).is_some() || before.sleeps() {
             // Nobody of this process moves it on before it has a ticket of this process.
             place.advance(before, seat.waiting());
+            if seat.request.is_for_several() {
+                // After that: see `stands_still`.
+                self.open_chains(seat.id);
+            }
         }
         // SeqCst: as in `stand`.
         fence(Ordering::SeqCst);

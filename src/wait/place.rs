@@ -151,6 +151,11 @@ impl Seat {
         self.request
     }
 
+    /// Smaller came earlier.
+    pub fn ticket(&self) -> u64 {
+        self.ticket
+    }
+
     /// Whether by a task.
     pub fn is_task(&self) -> bool {
         self.task

@@ -34,6 +34,15 @@ pub enum Lacking {
     Claim,
 }
 
+/// Among whom the next in turn is sought.
+#[derive(Clone, Copy)]
+enum Whom {
+    /// All.
+    Anybody,
+    /// Those who wait for one, and have a smaller ticket than that.
+    Elders(u64),
+}
+
 /// Those who wait for a stream.
 #[derive(Clone, Copy)]
 pub struct Those<'a> {
@@ -86,8 +95,23 @@ impl Line {
 
     /// As above, and could be served now: it may be that somebody else collects first.
     pub fn is_wanted_now_of(&self, those: Those<'_>, lacking: Lacking) -> bool {
-        self.next_of(those, those.service.hand(), true, lacking, Standing::sleeps)
-            .is_some()
+        self.next_now_of(those, lacking, Standing::sleeps).is_some()
+    }
+
+    /// The next in turn who lacks that, may be `eligible`, and can be served now, and whether
+    /// he waits for several. Whoever may not collect now, since somebody else does, is passed
+    /// over; but in strict order nobody goes before him.
+    fn next_now_of(
+        &self,
+        those: Those<'_>,
+        lacking: Lacking,
+        eligible: impl Fn(Standing) -> bool,
+    ) -> Option<(u32, Standing, bool)> {
+        let hand = those.service.hand();
+        let next = self.next_of(those, hand, !self.strict, lacking, eligible)?;
+        let (id, standing, several) = next;
+        let waits = several && !self.may_collect(those.collects, id, standing);
+        (!waits).then_some(next)
     }
 
     /// Calls somebody who lacks that, waits for one, and has not been called, each in turn.
@@ -144,14 +168,14 @@ impl Line {
         begun
     }
 
-    /// What `collector`, whom the word of a stream names, waits for, and whether it is a
-    /// task. `None`: he collects no more, or is a thread or task of the parent.
-    pub fn collects_of(&self, collector: Collector) -> Option<(Request, bool)> {
+    /// What `collector`, whom the word of a stream names, waits for, his ticket, and whether
+    /// he is a task. `None`: he collects no more, or is a thread or task of the parent.
+    pub fn collects_of(&self, collector: Collector) -> Option<(Request, u64, bool)> {
         if self.is_inherited(collector) {
             return None;
         }
         match self.collects(collector)? {
-            (request, Standing::Waiting { task, .. }) => Some((request, task)),
+            (request, Standing::Waiting { ticket, task }) => Some((request, ticket, task)),
             _ => None,
         }
     }
@@ -178,10 +202,26 @@ impl Line {
     ) -> Option<HandOf<'_>> {
         let class = class.index() as u8;
         let own = |_, _| Standing::Own { class, index };
-        let handed = self.advance_next(those, Lacking::Anything, own)?;
+        let handed = self.advance_next(those, Whom::Anybody, Lacking::Anything, own)?;
         if let HandOf::Served(..) = handed {
             those.service.note_hand_over();
         }
+        Some(handed)
+    }
+
+    /// As above, to one who waits for one and has a smaller ticket than `ticket`.
+    pub fn hand_own_to_elder(
+        &self,
+        those: Those<'_>,
+        ticket: u64,
+        class: ClassId,
+        index: Index,
+    ) -> Option<HandOf<'_>> {
+        let class = class.index() as u8;
+        let own = |_, _| Standing::Own { class, index };
+        let elders = Whom::Elders(ticket);
+        let handed = self.advance_next(those, elders, Lacking::Anything, own)?;
+        those.service.note_hand_over();
         Some(handed)
     }
 
@@ -189,7 +229,7 @@ impl Line {
     /// there is nobody. Lock-free.
     pub fn entitle(&self, those: Those<'_>) -> Option<HandOf<'_>> {
         let entitled = |ticket, task| Standing::Entitled { ticket, task };
-        self.advance_next(those, Lacking::Claim, entitled)
+        self.advance_next(those, Whom::Anybody, Lacking::Claim, entitled)
     }
 
     /// Moves the next in turn of those who wait, or were called by their stream, on. In
@@ -198,6 +238,7 @@ impl Line {
     fn advance_next(
         &self,
         those: Those<'_>,
+        whom: Whom,
         lacking: Lacking,
         next: impl Fn(u64, bool) -> Standing,
     ) -> Option<HandOf<'_>> {
@@ -207,8 +248,19 @@ impl Line {
             _ => Self::has_turns_of(standing),
         };
         loop {
-            let (id, standing, several) =
-                self.next_of(those, service.hand(), true, lacking, eligible)?;
+            let (id, standing, several) = match whom {
+                Whom::Anybody => self.next_now_of(those, lacking, eligible)?,
+                Whom::Elders(ticket) => {
+                    let fits = |request: &Request| {
+                        request.stream == those.stream && !request.is_for_several()
+                    };
+                    let elder = |standing: Standing| {
+                        let older = |own| own < ticket;
+                        eligible(standing) && standing.ticket().is_some_and(older)
+                    };
+                    self.next_behind(service.hand(), None, fits, elder)?
+                }
+            };
             if several && let Standing::Waiting { ticket, .. } = standing {
                 if self.collect_of(those, id, ticket) {
                     return Some(HandOf::Collects);

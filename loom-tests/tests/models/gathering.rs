@@ -3,13 +3,15 @@
 //! Proves: whoever does is served by what comes back of the stream's own, by claims, and by
 //! what comes back to the pool, also while the stream's own make it wait for fewer of these;
 //! of two who need all there is neither sits on half; what comes back while one collects
-//! goes to nobody else of the stream; whoever gives up loses nothing, whoever has it at that
+//! goes to nobody else of the stream but who came before; the claims that it leaves do;
+//! whoever gives up loses nothing, whoever has it at that
 //! moment, and those whom it barred are served.
 //!
 //! The twins: who gives to a stream does not look whether anybody waits, or sees to nobody;
 //! who collects asks for the claims before it says how many it lacks; who waits for fewer
 //! leaves the chain as it was; two collect at once; others take what is
-//! there all the same; a buffer is kept for somebody who has given up; who leaves does not
+//! there all the same; who collects does not show what it leaves, or takes what those wait
+//! for who came before; a buffer is kept for somebody who has given up; who leaves does not
 //! see to the others.
 
 use hugepool::model::{Fault, Given, Turn, Wait, run_on};
@@ -24,6 +26,8 @@ tests![
     nobody_else_of_the_stream_takes_what_comes_to_who_collects,
     who_gives_up_while_they_come_loses_none,
     who_was_barred_is_served_when_the_collection_ends,
+    claims_that_a_collection_leaves_over_serve_others,
+    one_of_its_own_goes_to_who_came_before_the_one_who_collects,
 ];
 
 /// Stands in line for `count`, and looks.
@@ -107,15 +111,14 @@ pub fn one_of_its_own_that_comes_makes_it_wait_for_one_of_the_pools_less() -> Mo
     })
 }
 
-/// Two wait for all three of a stream's own, of which two are free when both look at once.
-/// Then the third comes.
+/// Two wait for both of a stream's own, of which one is free when they look at once. Then the
+/// other one comes.
 pub fn two_who_need_all_there_is_do_not_each_sit_on_half() -> Model {
-    Model::new(2..=3, &[Fault::TwoCollect], || {
-        let streamed = Streamed::<Portable>::new(3, 3, 3, false);
-        let held = [(); 3].map(|()| streamed.take().unwrap());
-        let [mut theirs, mut mine] = [(); 2].map(|()| streamed.stand_for(3));
+    Model::new(2..=2, &[Fault::TwoCollect], || {
+        let streamed = Streamed::<Portable>::new(2, 2, 2, false);
+        let held = [(); 2].map(|()| streamed.take().unwrap());
+        let [mut theirs, mut mine] = [(); 2].map(|()| streamed.stand_for(2));
         streamed.give(held[0]);
-        streamed.give(held[1]);
         let other = Arc::clone(&streamed);
         let thread = spawn(move || {
             run_on(1);
@@ -124,7 +127,7 @@ pub fn two_who_need_all_there_is_do_not_each_sit_on_half() -> Model {
         });
         streamed.shelf.look(&mut mine);
         let theirs = thread.join().unwrap();
-        streamed.give(held[2]);
+        streamed.give(held[1]);
         let mut waits = [mine, theirs];
         waits.iter_mut().for_each(|wait| streamed.shelf.look(wait));
         assert!(
@@ -207,6 +210,78 @@ pub fn who_was_barred_is_served_when_the_collection_ends() -> Model {
         assert!(streamed.end_for_several(collects).is_none(), "one is out");
         thread.join().unwrap();
         streamed.give(held[1]);
+        streamed.audit();
+    })
+}
+
+/// One waits for two of the three claims of a stream, and another one for one. All come back
+/// while the first looks; the buffers are taken by somebody else.
+pub fn claims_that_a_collection_leaves_over_serve_others() -> Model {
+    Model::new(1..=2, &[Fault::LeftUnseen], || {
+        let streamed = Streamed::<Portable>::new(3, 0, 3, false);
+        let held = [(); 3].map(|()| streamed.take().unwrap());
+        let mut one = standing(&streamed, 1);
+        let mut two = standing(&streamed, 2);
+        let taken = held.map(|taken| {
+            streamed.give(taken);
+            streamed.shelf.take().expect("it is free")
+        });
+        let other = Arc::clone(&streamed);
+        let thread = spawn(move || {
+            run_on(1);
+            other.shelf.look(&mut two);
+            two
+        });
+        let two = thread.join().unwrap();
+        let turn = streamed.shelf.lists.line().turn(one.seat());
+        assert_ne!(turn, Turn::Waiting, "he sleeps beside a claim");
+        streamed.shelf.look(&mut one);
+        assert_eq!(
+            streamed.shelf.lists.held(streamed.number),
+            3,
+            "he has no claim"
+        );
+        for index in taken {
+            assert_eq!(streamed.shelf.give(index), Given::Home);
+        }
+        for wait in [two, one] {
+            let mut wait = wait;
+            streamed.shelf.look(&mut wait);
+            let served = streamed.end_for_several(wait).expect("all is there");
+            served.into_iter().for_each(|taken| streamed.give(taken));
+        }
+        streamed.audit();
+    })
+}
+
+/// One of a stream waits for the pool, or one of its own; then another one collects. One of
+/// its own comes back.
+pub fn one_of_its_own_goes_to_who_came_before_the_one_who_collects() -> Model {
+    Model::new(1..=2, &[Fault::NoElders], || {
+        let streamed = Streamed::<Portable>::new(3, 1, 4, false);
+        let own = streamed.take().unwrap();
+        let pools = [(); 2].map(|()| streamed.shelf.take().unwrap());
+        let one = standing(&streamed, 1);
+        let mut two = standing(&streamed, 2);
+        let held = streamed.shelf.lists.held(streamed.number);
+        assert_eq!(held, 4, "one of them has no claim");
+        let giver = Arc::clone(&streamed);
+        let thread = spawn(move || {
+            run_on(1);
+            giver.give(own);
+        });
+        streamed.shelf.look(&mut two);
+        thread.join().unwrap();
+        let turn = streamed.shelf.lists.line().turn(one.seat());
+        assert!(matches!(turn, Turn::Given(..)), "who came later has it");
+        let served = streamed.end(one).expect("it is given");
+        streamed.give(served);
+        for index in pools {
+            assert_eq!(streamed.shelf.give(index), Given::Home);
+        }
+        streamed.shelf.look(&mut two);
+        let served = streamed.end_for_several(two).expect("all is there");
+        served.into_iter().for_each(|taken| streamed.give(taken));
         streamed.audit();
     })
 }

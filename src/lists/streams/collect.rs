@@ -19,6 +19,10 @@
 //! anybody does who waits for several. Whenever another one of its own comes, he waits for
 //! one of the pool's less, and gives up the claim. One at a time collects in a stream.
 //!
+//! His turn may come by a claim, which who has one already does not want; so those who wait
+//! for one, and came before him, go before him for what comes of the stream's own. They are
+//! finitely many.
+//!
 //! Nobody waits in a circle: who collects in a stream may wait for the pool, and no one who
 //! collects the pool's waits for a stream.
 //!
@@ -30,6 +34,9 @@
 //! is barred counts as taken. The word outlives the collection by a moment, as that of
 //! `collect` does: it bars nobody unless that one still stands there.
 //!
+//! In strict order the claims are barred, too, while somebody is the first who lacks one, and
+//! cannot collect yet, because somebody else does.
+//!
 //! # Nobody sleeps beside what is his
 //!
 //! Who collects shuts both words of the quota, takes what is there, says how many he lacks,
@@ -39,10 +46,11 @@
 //! the collector's, the collector found what was given; if after, the other one acquires what
 //! the collector said of himself.
 //!
-//! Others of the stream who wait, and were barred, are attended to when the collection ends:
-//! the word is cleared first, and then the words of the quota are changed. A waiter stands,
-//! shuts these, and then reads the word. If that is after the change he finds it clear; if
-//! before, whoever attends finds him.
+//! Others of the stream who wait, and were barred, are attended to when the bar is lifted: as
+//! to claims, once the collector has his and says so; altogether, when the collection ends.
+//! That is said first, and then the words of the quota are changed. A waiter stands, shuts
+//! these, and then reads the bar. If that is after the change he finds it lifted; if before,
+//! whoever attends finds him.
 //!
 //! # Fewer of the pool's
 //!
@@ -52,6 +60,13 @@
 //! fails; if after, it reads the new count. So either a giver finds that his is the last one,
 //! or the collector finds by the chain that there are enough. A claim is given up only while
 //! the chain is open: whoever closed it may have counted with the old one, and brings as many.
+//!
+//! # In a child of a fork
+//!
+//! What a collector has of the stream's own he keeps on a second chain of his place, which
+//! nobody else touches. Whoever finds in a child that the word names somebody of the parent
+//! puts back what is on it, and clears the word, as `collect` does with the pool's. A task
+//! that the child polls stands anew, with nothing.
 
 use super::super::FreeLists;
 use super::super::search::Announced;
@@ -60,13 +75,15 @@ use super::Found;
 use crate::cache::CpuCaches;
 use crate::class::ClassId;
 use crate::sync::fault;
-use crate::wait::{Lessened, Request, Turn, Wake};
+use crate::wait::{Lacking, Lessened, Request, Turn, Wake};
 use crate::word::{Collector, Index};
 
 /// Who collects in a stream.
 #[derive(Clone, Copy)]
 pub(super) struct Bar {
     pub(super) who: Collector,
+    /// Those with a smaller one came before him.
+    pub(super) ticket: u64,
     task: bool,
     request: Request,
 }
@@ -95,23 +112,48 @@ impl<C: CpuCaches> FreeLists<C> {
     fn bar_of(&self, number: u32, mut who: Collector) -> Option<Bar> {
         let word = self.quotas.get(number).collects();
         loop {
-            if let Some((request, task)) = self.line.collects_of(who) {
-                return fault!(NoBar, None, Some(Bar { who, task, request }));
+            if let Some((request, ticket, task)) = self.line.collects_of(who) {
+                let bar = Bar {
+                    who,
+                    ticket,
+                    task,
+                    request,
+                };
+                return fault!(NoBar, None, Some(bar));
+            }
+            if self.line.is_inherited(who) {
+                self.disinherit_of(number, who);
             }
             word.end(who);
             who = word.get()?;
         }
     }
 
-    /// Whether a request of the stream of quota `number` may not have a claim.
-    pub(super) fn are_claims_barred(&self, number: u32) -> bool {
-        self.bar(number).is_some_and(|bar| bar.bars_claims())
+    /// Puts back what a thread or task of the parent of this process has of the stream's own.
+    /// Whoever waits here finds that when he looks.
+    fn disinherit_of(&self, number: u32, who: Collector) {
+        let top = self.line.close_inherited_own(who);
+        self.linked(top)
+            .for_each(|(_, index)| self.put_own(number, index));
     }
 
-    /// What others of the stream may have of `free` and `claims`. Gives who is to be woken
-    /// because some of it is his.
+    /// Whether a request of the stream of quota `number` may not have a claim: they are for
+    /// who collects; or, in strict order, for one who is to collect.
+    pub(super) fn are_claims_barred(&self, number: u32) -> bool {
+        let those = self.quotas.get(number).those(number);
+        self.bar(number).is_some_and(|bar| bar.bars_claims())
+            || self.line.is_strict()
+                && (self.line).is_wanted_of(those, Lacking::Claim)
+                && !(self.line).is_wanted_now_of(those, Lacking::Claim)
+    }
+
+    /// What others of the stream may have of `free` and `claims`, once those who came before
+    /// who collects have theirs. Gives who is to be woken because some of it is his.
     pub(super) fn barred(&self, number: u32, free: &mut u32, claims: &mut u32) -> Option<Wake<'_>> {
         let bar = self.bar(number)?;
+        if *free > 0 {
+            self.serve_elders(number);
+        }
         let service = self.quotas.get(number).service();
         let wakes = bar.may_use(*free, *claims);
         *free = 0;
@@ -119,6 +161,17 @@ impl<C: CpuCaches> FreeLists<C> {
             *claims = 0;
         }
         wakes.then(|| self.line.ring(bar.who, bar.task, service))
+    }
+
+    /// Hands what there is of the stream's own to those who came before who collects.
+    fn serve_elders(&self, number: u32) {
+        let own = self.quotas.get(number).own();
+        while let Ok(index) = own.pop(&self.tables.records) {
+            match self.hand_own(number, index) {
+                Some(wake) => drop(wake),
+                None => return self.put_own(number, index),
+            }
+        }
     }
 
     /// As `look_of`, for somebody who waits for several.
@@ -152,15 +205,17 @@ impl<C: CpuCaches> FreeLists<C> {
     fn lacks_the_pools(&self, wait: &mut Wait) -> bool {
         let request = wait.seat.request();
         let quota = self.quotas.get(request.stream);
-        while wait.hand.len() < request.count
+        self.serve_elders(request.stream);
+        while wait.kept < request.count
             && let Ok(index) = quota.own().pop(&self.tables.records)
         {
-            wait.hand.push(index);
+            (self.line).keep_own(&wait.seat, &self.tables.records, index);
+            wait.kept += 1;
         }
         if wait.is_over() {
             return false;
         }
-        let own = wait.hand.len();
+        let own = wait.kept;
         if wait.claims > 0 {
             if own > request.own {
                 self.lessen(wait);
@@ -179,6 +234,8 @@ impl<C: CpuCaches> FreeLists<C> {
         wait.claims = missing;
         quota.note_waiting(missing as i32);
         (self.line).reach(&mut wait.seat, quota.class().index() + 1);
+        // What it leaves of them is no longer barred.
+        fault!(LeftUnseen, (), self.attend_to_stream(request.stream));
         true
     }
 
@@ -187,7 +244,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let (records, class) = (&self.tables.records, self.classes().ids());
         let mut owed = Owed::default();
         let announced = Announced::begin(self, class);
-        match self.line.lessen(&mut wait.seat, wait.hand.len(), records) {
+        match self.line.lessen(&mut wait.seat, wait.kept, records) {
             Lessened::Coming => return,
             Lessened::Waits => {}
             Lessened::Came(top) => {
@@ -216,12 +273,17 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// In a child of a fork: `wait` is that of a task of its parent, and stands anew. The
-    /// claims that it had are its parent's, and `Quota` gives them up; the stream's own in its
-    /// hand it has.
+    /// claims that it had are its parent's, and `Quota` gives them up; the stream's own are
+    /// put back.
     pub(super) fn forget_parents(&self, wait: &mut Wait) {
+        self.disinherit_of(
+            wait.seat.request().stream,
+            self.line.collector_at(&wait.seat),
+        );
+        (wait.claims, wait.kept) = (0, 0);
+        self.line.note_own(&mut wait.seat, 0);
         self.line.reach(&mut wait.seat, 0);
         self.line.stand_anew(&mut wait.seat);
-        wait.claims = 0;
     }
 
     /// As `end_wait_for_several`, for a wait of a stream.
@@ -236,7 +298,9 @@ impl<C: CpuCaches> FreeLists<C> {
         let own = self.line.collector_at(&wait.seat);
         let inherited = self.line.has_inherited(&wait.seat);
         let mut owed = Owed::default();
-        self.close_collection(own, &mut owed);
+        let kept = self.line.close_own(&wait.seat);
+        let mut hand: Vec<Index> = self.linked(kept).map(|(_, index)| index).collect();
+        self.close_collection(&wait, &mut owed);
         let left = self.line.leave(wait.seat);
         self.end_collection(own, &mut owed);
         quota.collects().end(own);
@@ -251,18 +315,19 @@ impl<C: CpuCaches> FreeLists<C> {
                 Some(_) => self.put_loose(class, index, &mut owed),
             }
         }
-        let enough = wait.hand.len() + extra.len() >= count;
+        let enough = hand.len() + extra.len() >= count;
         let (keep_own, keep_extra) = match enough {
             true => (count.saturating_sub(extra.len()), extra.len().min(count)),
             false => (0, 0),
         };
-        for index in wait.hand.drain(keep_own..) {
+        for index in hand.drain(keep_own..) {
             self.put_own(number, index);
         }
         for index in extra.drain(keep_extra..) {
             self.put_loose(class, index, &mut owed);
         }
         drop(announced);
+        self.owe_all(request, &mut owed);
         self.settle(owed);
         let used = extra.len() as u32;
         if inherited {
@@ -280,7 +345,7 @@ impl<C: CpuCaches> FreeLists<C> {
             self.linger(class);
         }
         enough.then(|| {
-            let own = wait.hand.into_iter().map(|index| (quota.line(true), index));
+            let own = hand.into_iter().map(|index| (quota.line(true), index));
             let extra = extra.into_iter().map(|index| (quota.line(false), index));
             own.chain(extra).collect()
         })

@@ -74,7 +74,8 @@ impl<C: CpuCaches> FreeLists<C> {
         }
         let due = self.line.is_strict()
             || quota.service().is_due()
-            || self.line.is_task_next_of(quota.those(number));
+            || self.line.is_task_next_of(quota.those(number))
+            || self.bar(number).is_some();
         let handed = match due && !quota.extra().is_closed() {
             true => self.hand_own(number, index),
             false => None,
@@ -87,15 +88,21 @@ impl<C: CpuCaches> FreeLists<C> {
         self.leave()
     }
 
-    /// Hands one of its own buffers, which the caller holds, to the next in turn, unless
-    /// somebody collects. The caller has a handle, and attends to the stream afterwards.
-    fn hand_own(&self, number: u32, index: Index) -> Option<Wake<'_>> {
-        if self.bar(number).is_some() {
-            return None;
-        }
+    /// Hands one of its own buffers, which the caller holds, to the next in turn; if somebody
+    /// collects, of those who came before him. The caller has a handle, and attends to the
+    /// stream afterwards.
+    pub(super) fn hand_own(&self, number: u32, index: Index) -> Option<Wake<'_>> {
         let quota = self.quotas.get(number);
-        let handed = (self.line).hand_over_own(quota.those(number), quota.class(), index)?;
-        let HandOf::Served(wake, claim) = handed else {
+        let (those, class) = (quota.those(number), quota.class());
+        let handed = match self.bar(number) {
+            None => self.line.hand_over_own(those, class, index),
+            Some(bar) => fault!(
+                NoElders,
+                None,
+                (self.line).hand_own_to_elder(those, bar.ticket, class, index)
+            ),
+        };
+        let HandOf::Served(wake, claim) = handed? else {
             return None;
         };
         if claim {

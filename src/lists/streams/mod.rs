@@ -216,7 +216,7 @@ impl<C: CpuCaches> FreeLists<C> {
     pub fn try_take_of(&self, number: u32) -> Option<Found<'_>> {
         let quota = self.quotas.get(number);
         loop {
-            if let Some(index) = self.pop_own(number) {
+            if let Some(index) = self.pop_own(number, u64::MAX) {
                 return Some((quota.line(true), index));
             }
             if self.are_claims_barred(number) || !quota.claim(1) {
@@ -252,8 +252,11 @@ impl<C: CpuCaches> FreeLists<C> {
                 Some(bar) => self.bar(number).is_some_and(|now| now.who == bar.who),
                 None => fault!(OneLook, true, quota.own().head() == empty),
             };
-            if bar.is_some_and(|bar| bar.bars_claims()) {
-                return Err(Denied::AtMaximum);
+            if self.are_claims_barred(number) {
+                if unchanged() {
+                    return Err(Denied::AtMaximum);
+                }
+                continue;
             }
             if !quota.claim(1) {
                 if unchanged() {
@@ -285,7 +288,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let quota = self.quotas.get(number);
         let mut held: Vec<Found<'_>> = Vec::with_capacity(many as usize);
         while (held.len() as u32) < many
-            && let Some(index) = self.pop_own(number)
+            && let Some(index) = self.pop_own(number, u64::MAX)
         {
             held.push((quota.line(true), index));
         }
@@ -321,12 +324,13 @@ impl<C: CpuCaches> FreeLists<C> {
         Err(denied)
     }
 
-    /// Takes one of the own buffers of quota `number`, unless somebody collects. In a line of
-    /// strict order what it finds goes to those who wait. The caller announces nothing.
-    pub(super) fn pop_own(&self, number: u32) -> Option<Index> {
+    /// Takes one of the own buffers of quota `number`, for one who has that `ticket`, unless
+    /// somebody collects who came before him. In a line of strict order what it finds goes to
+    /// those who wait. The caller announces nothing.
+    pub(super) fn pop_own(&self, number: u32, ticket: u64) -> Option<Index> {
         let quota = self.quotas.get(number);
         loop {
-            if self.bar(number).is_some() {
+            if self.bar(number).is_some_and(|bar| bar.ticket < ticket) {
                 return None;
             }
             let index = quota.own().pop(&self.tables.records).ok()?;
@@ -335,8 +339,10 @@ impl<C: CpuCaches> FreeLists<C> {
             }
             match (self.line).hand_over_own(quota.those(number), quota.class(), index) {
                 Some(HandOf::Collects) => {
+                    // His.
                     self.put_own(number, index);
                     self.attend_to_stream(number);
+                    return None;
                 }
                 Some(HandOf::Served(wake, claim)) => {
                     drop(wake);
@@ -350,8 +356,9 @@ impl<C: CpuCaches> FreeLists<C> {
         }
     }
 
-    /// Gives a claim, which the caller has, to the next in turn, or gives it up for one who
-    /// collects. False: nobody waits for one. The caller announces nothing.
+    /// In a line of strict order: gives a claim, which the caller has, to the first who waits
+    /// for one, or gives it up for one who collects, or is to. False: nobody waits for one.
+    /// The caller announces nothing.
     pub(super) fn entitle(&self, number: u32) -> bool {
         let quota = self.quotas.get(number);
         match self.line.entitle(quota.those(number)) {
@@ -359,8 +366,8 @@ impl<C: CpuCaches> FreeLists<C> {
                 quota.note_waiting(1);
                 drop(wake);
             }
-            Some(HandOf::Collects) => self.unclaim(number, 1),
-            None => return false,
+            None if !self.are_claims_barred(number) => return false,
+            Some(HandOf::Collects) | None => self.unclaim(number, 1),
         }
         true
     }

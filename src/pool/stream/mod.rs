@@ -245,7 +245,8 @@ impl Stream {
     }
 
     /// How many buffers the stream has of the class that serves `size` bytes at
-    /// `alignment`, those included that its calls are about to take or wait for. 0 if it
+    /// `alignment`, those included that its calls are about to take, or have a right to and
+    /// wait for. (A call that collects several may keep others from more.) 0 if it
     /// has no share of one. Exact while nobody of the stream takes or gives. Lock-free.
     #[must_use]
     pub fn in_use(&self, size: usize, alignment: usize) -> usize {
