@@ -77,7 +77,7 @@ pub struct BenchOptions {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
-    /// Milliseconds of one timed window; those of exhausted last 3 to 12 times as long, for
+    /// Milliseconds of one timed window; those of exhausted last 3 to 48 times as long, for
     /// tasks half of that
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     millis: u64,

@@ -81,9 +81,9 @@ impl<C: CpuCaches> FreeLists<C> {
         let enough = called.threads() >= self.callers
             || called.threads() == called.all() && called.all() > free;
         if !enough || self.line.is_collecting() {
-            return Some(self.line.is_strict() || service.is_due());
+            return Some(self.line.is_strict() || self.line.is_due(service));
         }
-        ((head.tag() >> 1).is_multiple_of(LOOKS) && service.is_due()).then_some(true)
+        ((head.tag() >> 1).is_multiple_of(LOOKS) && self.line.is_due(service)).then_some(true)
     }
 
     /// Gives back a buffer to a list that is shut: somebody waits, or the pool closes.

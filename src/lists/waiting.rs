@@ -52,7 +52,8 @@
 //!
 //! # Nobody is passed over for ever
 //!
-//! Buffers may go to those who come later. But every `TURN` (half a millisecond), the
+//! Buffers may go to those who come later. But every `TURN` (half a millisecond; less in a
+//! crowd of more than 64, so that a turn of each takes 32 ms, down to an eighth of one), the
 //! next buffer that comes back to a shut list is handed to whoever's turn it is: one of
 //! the next four, if enough have been called. Turns go round (`wait`). So a waiter
 //! with n others in the line is handed a buffer by the (n + 1)th of these at the latest.

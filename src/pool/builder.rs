@@ -194,7 +194,8 @@ impl Builder {
     /// By default a buffer that comes back may be taken by whoever asks for it first, and
     /// one thread that waits is woken for it. (If a task is next in turn, the buffer is
     /// handed to it instead.) So that nobody is passed over for ever, every half millisecond
-    /// the next buffer that comes back is handed to one of those who wait, each in turn.
+    /// (sooner in a crowd: see [`allocate_timeout`](Pool::allocate_timeout)) the next buffer
+    /// that comes back is handed to one of those who wait, each in turn.
     ///
     /// In strict order every buffer is handed to the first in line, and a request that
     /// comes later takes none while somebody waits. That is fairer from one buffer to the

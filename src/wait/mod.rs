@@ -524,6 +524,12 @@ impl Line {
         self.occupied.count() >= many.into()
     }
 
+    /// Whether it is time to hand what comes back to the next in turn of those whom `service`
+    /// serves; true for one of those who ask.
+    pub fn is_due(&self, service: &Service) -> bool {
+        service.is_due(|| self.occupied.count())
+    }
+
     /// How many wait.
     pub fn waiters(&self) -> u64 {
         if self.occupied.is_empty() {

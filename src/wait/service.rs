@@ -12,7 +12,13 @@ use crate::table::Zeroed;
 /// Nanoseconds from one turn to the next: so long may buffers of a class go past
 /// those who wait before one of them is handed its buffer.
 #[cfg(not(hugepool_loom))]
-pub const TURN: u64 = 500_000;
+const TURN: u64 = 500_000;
+/// In a crowd turns come sooner, so that as many as wait take no longer than this; but no
+/// sooner than `LEAST`, for each costs a change of threads.
+#[cfg(not(hugepool_loom))]
+const ROUND: u64 = 32_000_000;
+#[cfg(not(hugepool_loom))]
+const LEAST: u64 = 125_000;
 
 /// Those who have been called: `{forks: 16, threads: 24, all: 24}`. A word of
 /// another count of forks counts nobody: they are the parent's.
@@ -127,6 +133,12 @@ fn count(counter: &AtomicU64) {
     }
 }
 
+/// Whether it is time for the next turn in a `crowd`, so long after the last one.
+#[cfg(not(hugepool_loom))]
+fn is_time(since: u64, crowd: impl FnOnce() -> u64) -> bool {
+    since >= TURN || since >= LEAST && since.saturating_mul(crowd()) >= ROUND
+}
+
 impl Service {
     /// Those who have been called and have not looked yet.
     pub fn called(&self) -> Called {
@@ -213,12 +225,12 @@ impl Service {
         self.last_called.store(place, Ordering::Relaxed);
     }
 
-    /// Whether it is time to hand a buffer to the next in turn; true for one of
-    /// those who ask.
+    /// Whether it is time to hand a buffer to the next in turn of a `crowd`; true for one
+    /// of those who ask.
     #[cfg(not(hugepool_loom))]
-    pub fn is_due(&self) -> bool {
+    pub fn is_due(&self, crowd: impl FnOnce() -> u64) -> bool {
         let (now, last) = (clock::now(), self.turn.load(Ordering::Relaxed));
-        now.saturating_sub(last) >= TURN
+        is_time(now.saturating_sub(last), crowd)
             && (self.turn)
                 .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
@@ -226,7 +238,7 @@ impl Service {
 
     /// Every second time.
     #[cfg(hugepool_loom)]
-    pub fn is_due(&self) -> bool {
+    pub fn is_due(&self, _crowd: impl FnOnce() -> u64) -> bool {
         let asked = self.turn.fetch_add(1, Ordering::Relaxed);
         let due = asked % 2 == 1;
         // (A twin whose calls are never settled would be helped out by turns.)
@@ -257,6 +269,19 @@ mod tests {
         assert_eq!((service.called().all(), service.called().threads()), (0, 0));
         service.note_called(false);
         assert_eq!((service.called().all(), service.called().threads()), (0, 0));
+    }
+
+    #[test]
+    fn turns_come_every_half_millisecond_and_sooner_in_a_crowd() {
+        let first = |crowd| {
+            let times = (0..=1000).map(|time| time * 1000);
+            times.clone().find(|&time| is_time(time, || crowd))
+        };
+        assert_eq!(first(0), Some(500_000));
+        assert_eq!(first(64), Some(500_000));
+        assert_eq!(first(128), Some(250_000));
+        assert_eq!(first(256), Some(125_000));
+        assert_eq!(first(65_536), Some(125_000));
     }
 
     #[test]

@@ -26,7 +26,9 @@ impl<C: CpuCaches> FreeLists<C> {
     /// `None`: it is still the caller's.
     fn pass_claim(&self, number: u32) -> Option<Wake<'_>> {
         let quota = self.quotas.get(number);
-        if !self.line.is_strict() && !quota.service().is_due() || self.are_claims_barred(number) {
+        if !self.line.is_strict() && !self.line.is_due(quota.service())
+            || self.are_claims_barred(number)
+        {
             return None;
         }
         match self.line.entitle(quota.those(number))? {
@@ -73,7 +75,7 @@ impl<C: CpuCaches> FreeLists<C> {
             return self.give_closed(number, index);
         }
         let due = self.line.is_strict()
-            || quota.service().is_due()
+            || self.line.is_due(quota.service())
             || self.line.is_task_next_of(quota.those(number))
             || self.bar(number).is_some();
         let handed = match due && !quota.extra().is_closed() {

@@ -37,7 +37,8 @@ pub struct DryShape {
     pub buffers: usize,
     pub hold: Hold,
     /// Windows of the usual length that one of this shape lasts. Threads that compute take turns on the processors
-    /// every few milliseconds, and a window must see many turns of each.
+    /// every few milliseconds, and a window must see many turns of each, and many takes: the least share of a crowd
+    /// of which each took a dozen buffers is that of chance.
     pub windows: u32,
 }
 
@@ -60,28 +61,28 @@ impl DryShape {
             form: Form::Crowd { workers: 64 },
             buffers: 8,
             hold: computing(20),
-            windows: 8,
+            windows: 16,
         },
         DryShape {
             name: "256-on-64",
             form: Form::Crowd { workers: 256 },
             buffers: 64,
             hold: computing(200),
-            windows: 12,
+            windows: 48,
         },
         DryShape {
             name: "128-on-64-asleep",
             form: Form::Crowd { workers: 128 },
             buffers: 64,
             hold: Hold::Asleep(Duration::from_micros(50)),
-            windows: 5,
+            windows: 16,
         },
         DryShape {
             name: "64-on-8-held-0",
             form: Form::Crowd { workers: 64 },
             buffers: 8,
             hold: Hold::Nothing,
-            windows: 5,
+            windows: 16,
         },
         DryShape {
             name: "pipeline-1-1",
@@ -111,7 +112,7 @@ impl DryShape {
             },
             buffers: 16,
             hold: computing(5),
-            windows: 5,
+            windows: 16,
         },
     ];
 
@@ -208,7 +209,7 @@ mod tests {
     #[test]
     fn windows_are_as_long_as_the_help_says() {
         let windows = || DryShape::ALL.into_iter().map(|shape| shape.windows);
-        assert_eq!((windows().min(), windows().max()), (Some(3), Some(12)));
+        assert_eq!((windows().min(), windows().max()), (Some(3), Some(48)));
     }
 
     #[test]
