@@ -42,6 +42,9 @@
 //! back: a buffer, or the claim. Who has a claim waits for the class besides, as everybody
 //! does (`waiting`); nobody who has none keeps the class shared.
 //!
+//! Somebody who waits for several collects at his turn, and has the first right to both: see
+//! `collect`.
+//!
 //! Nobody of a stream sleeps beside a buffer of its own, or, without a claim, beside a
 //! free one: the argument is that of `waiting`, with the quota's words for that of the
 //! list. Who waits shuts them, and then looks: a give before that is found by the look, and
