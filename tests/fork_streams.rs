@@ -319,3 +319,43 @@ fn what_a_thread_had_collected_in_the_parent_is_the_streams_in_the_child() {
         }
     });
 }
+
+/// A task of the parent collects, and has two of the stream's own, or the claims; the child
+/// polls another one, which has not been woken, once.
+#[cfg(feature = "async")]
+#[test]
+fn a_task_that_a_child_polls_finds_what_one_who_collected_in_the_parent_had() {
+    use std::task::{Context, Poll, Waker};
+    let name = "a_task_that_a_child_polls_finds_what_one_who_collected_in_the_parent_had";
+    alone(name, &[], || {
+        for (strict, minimum) in [(false, 3), (true, 3), (false, 0), (true, 0)] {
+            let pool = builder(4).fork(true).strict_order(strict).build().unwrap();
+            let stream = pool.stream("one").minimum(SIZE, SIZE, minimum);
+            let stream = stream.maximum(SIZE, SIZE, 3).build().unwrap();
+            let mut held: Vec<Buffer> = match minimum {
+                0 => std::iter::from_fn(|| pool.allocate(SIZE, SIZE).ok()).collect(),
+                _ => stream.allocate_many(SIZE, SIZE, 3).unwrap(),
+            };
+            let mut tasks =
+                [3, 2].map(|count| Box::pin(stream.allocate_many_async(SIZE, SIZE, count)));
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(tasks[0].as_mut().poll(&mut context).is_pending());
+            if minimum > 0 {
+                held.truncate(1);
+                assert!(tasks[0].as_mut().poll(&mut context).is_pending());
+            }
+            assert!(tasks[1].as_mut().poll(&mut context).is_pending());
+            let code = in_fork(|| {
+                if minimum == 0 {
+                    held.clear();
+                }
+                let Poll::Ready(taken) = tasks[1].as_mut().poll(&mut context) else {
+                    return 1;
+                };
+                assert_eq!(taken.unwrap().len(), 2);
+                0
+            });
+            assert_eq!(code, 0, "1: it sleeps beside that");
+        }
+    });
+}

@@ -108,6 +108,8 @@ struct Late {
 
 /// Threads at whose end the kernel had no area of theirs any more.
 static GIVEN_UP: AtomicUsize = AtomicUsize::new(0);
+/// Threads that have ended, as far as can be told, and hold nothing.
+static ENDED: AtomicUsize = AtomicUsize::new(0);
 
 /// Called by the C library at the end of a thread, after the thread-locals of Rust
 /// were dropped, with those of other keys, and again if it asks for that.
@@ -129,6 +131,8 @@ extern "C" fn at_end(late: *mut libc::c_void) {
     // Without its registration it takes and gives as ever.
     drop(buffers);
     drop(pool.allocate(SIZE, SIZE).unwrap());
+    drop(pool);
+    ENDED.fetch_add(1, Ordering::Release);
 }
 
 #[test]
@@ -142,7 +146,7 @@ fn threads_that_come_and_go_give_their_registrations_back() {
         // SAFETY: `key` is writable, and `at_end` is called with what is set below.
         let made = unsafe { libc::pthread_key_create(&mut key, Some(at_end)) };
         assert_eq!(made, 0);
-        for _ in 0..ROUNDS {
+        for round in 1..=ROUNDS {
             std::thread::scope(|scope| {
                 for _ in 0..AT_ONCE {
                     scope.spawn(|| {
@@ -162,13 +166,11 @@ fn threads_that_come_and_go_give_their_registrations_back() {
                     });
                 }
             });
-        }
-        // A scope waits for what its threads do, not for how they end.
-        let since = std::time::Instant::now();
-        while GIVEN_UP.load(Ordering::Relaxed) < ROUNDS * AT_ONCE
-            && since.elapsed() < std::time::Duration::from_secs(10)
-        {
-            std::thread::yield_now();
+            // A scope waits for what its threads do, not for how they end, and until then
+            // they hold their buffers.
+            while ENDED.load(Ordering::Acquire) < round * AT_ONCE {
+                std::thread::yield_now();
+            }
         }
         assert_eq!(GIVEN_UP.load(Ordering::Relaxed), ROUNDS * AT_ONCE);
         assert_exact(&pool, 8 * AT_ONCE);

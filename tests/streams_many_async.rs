@@ -280,3 +280,44 @@ fn in_strict_order_who_waits_for_one_does_not_overtake_who_is_to_collect() {
         drop(late.result().unwrap());
     });
 }
+
+/// Three places: of one who waits for one and comes first each time; of one who collects each
+/// time; and of one who waits for several, and is the oldest in the end.
+#[test]
+fn elders_do_not_take_the_turns_of_those_between_them_and_the_one_who_collects() {
+    let builder = builder(8).strict_order(false);
+    with_both_kinds_of(&builder, |pool| {
+        let stream = stream(pool, 2, 2);
+        let mut own = take_many(&stream, 2);
+        let _others = take_all(pool);
+        let mut places: Vec<_> = (0..3).map(|_| Some(Task::waiting(pool))).collect();
+        let mut one = Task::begun(stream.allocate_async(SIZE, SIZE));
+        places[1] = None;
+        let mut first = several(&stream, 2);
+        places[2] = None;
+        let other = several(&stream, 2);
+        for _ in 0..100 {
+            std::thread::sleep(Duration::from_micros(600));
+            drop(own.pop());
+            let taken = match one.poll() {
+                std::task::Poll::Ready(taken) => taken.unwrap(),
+                std::task::Poll::Pending => break,
+            };
+            one = Task::begun(stream.allocate_async(SIZE, SIZE));
+            if first.poll().is_ready() {
+                break;
+            }
+            drop(taken);
+            if first.poll().is_ready() {
+                break;
+            }
+            drop(own.pop());
+            match first.poll() {
+                std::task::Poll::Ready(taken) => own = taken.unwrap(),
+                std::task::Poll::Pending => break,
+            }
+            first = several(&stream, 2);
+        }
+        assert!(other.wakes() > 0, "the oldest is passed over");
+    });
+}

@@ -75,6 +75,10 @@
 //!
 //! # What this does not do
 //!
+//! - Somebody who would collect, and whose turn comes while somebody else does, who began with
+//!   another class, waits for his next turn. If such collections follow each other, there may
+//!   be one under way at each of his turns. (In a stream the same is so of one who waits for
+//!   several while another one has his claims, and waits for the pool.)
 //! - A thread that brings the last buffer, and stops for ever between taking all and handing
 //!   them over, takes them with it, as it does whatever it has in its hands; whoever waits for
 //!   them waits until he gives up. Nobody else does.

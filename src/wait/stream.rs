@@ -23,6 +23,7 @@ use super::collector::Collects;
 use super::service::Service;
 use super::{Line, Request, Wake};
 use crate::class::ClassId;
+use crate::sync::fault;
 use crate::word::{Collector, Index, Standing};
 
 /// Whom a stream can call.
@@ -232,6 +233,29 @@ impl Line {
         self.advance_next(those, Whom::Anybody, Lacking::Claim, entitled)
     }
 
+    /// Whether who stands so may be given what he lacks.
+    fn may_have(&self, standing: Standing, lacking: Lacking) -> bool {
+        match standing {
+            Standing::Entitled { .. } => self.strict && lacking == Lacking::Anything,
+            _ => Self::has_turns_of(standing),
+        }
+    }
+
+    /// The next of those who wait for one and have a smaller ticket than `ticket`.
+    fn next_elder(&self, those: Those<'_>, ticket: u64) -> Option<(u32, Standing, bool)> {
+        let fits = |request: &Request| request.stream == those.stream && !request.is_for_several();
+        let elder = |standing: Standing| {
+            let older = |own| own < ticket;
+            self.may_have(standing, Lacking::Anything) && standing.ticket().is_some_and(older)
+        };
+        self.next_behind(those.service.hand(), None, fits, elder)
+    }
+
+    /// Whether there is one.
+    pub fn has_elder(&self, those: Those<'_>, ticket: u64) -> bool {
+        fault!(NoElders, false, self.next_elder(those, ticket).is_some())
+    }
+
     /// Moves the next in turn of those who wait, or were called by their stream, on. In
     /// strict order one who was given a claim, and has not looked yet, is still the first
     /// for a buffer.
@@ -243,23 +267,11 @@ impl Line {
         next: impl Fn(u64, bool) -> Standing,
     ) -> Option<HandOf<'_>> {
         let service = those.service;
-        let eligible = |standing| match standing {
-            Standing::Entitled { .. } => self.strict && lacking == Lacking::Anything,
-            _ => Self::has_turns_of(standing),
-        };
+        let eligible = |standing| self.may_have(standing, lacking);
         loop {
             let (id, standing, several) = match whom {
                 Whom::Anybody => self.next_now_of(those, lacking, eligible)?,
-                Whom::Elders(ticket) => {
-                    let fits = |request: &Request| {
-                        request.stream == those.stream && !request.is_for_several()
-                    };
-                    let elder = |standing: Standing| {
-                        let older = |own| own < ticket;
-                        eligible(standing) && standing.ticket().is_some_and(older)
-                    };
-                    self.next_behind(service.hand(), None, fits, elder)?
-                }
+                Whom::Elders(ticket) => self.next_elder(those, ticket)?,
             };
             if several && let Standing::Waiting { ticket, .. } = standing {
                 if self.collect_of(those, id, ticket) {
@@ -278,7 +290,10 @@ impl Line {
                     service.note_settled(task);
                 }
                 let entitled = matches!(standing, Standing::Entitled { .. });
-                service.move_to(id);
+                // Whoever goes before who collects has that turn, and leaves the others theirs.
+                if let Whom::Anybody = whom {
+                    service.move_to(id);
+                }
                 return Some(HandOf::Served(self.wake_of(id, task, service), entitled));
             }
         }

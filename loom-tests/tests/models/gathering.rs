@@ -28,6 +28,7 @@ tests![
     who_was_barred_is_served_when_the_collection_ends,
     claims_that_a_collection_leaves_over_serve_others,
     one_of_its_own_goes_to_who_came_before_the_one_who_collects,
+    who_came_later_is_served_when_an_elder_and_the_one_who_collects_leave,
 ];
 
 /// Stands in line for `count`, and looks.
@@ -282,6 +283,37 @@ pub fn one_of_its_own_goes_to_who_came_before_the_one_who_collects() -> Model {
         streamed.shelf.look(&mut two);
         let served = streamed.end_for_several(two).expect("all is there");
         served.into_iter().for_each(|taken| streamed.give(taken));
+        streamed.audit();
+    })
+}
+
+/// One who waits for one came first, then one who collects, and then another one who waits for
+/// one. One of the stream's own comes back while the first two give up.
+pub fn who_came_later_is_served_when_an_elder_and_the_one_who_collects_leave() -> Model {
+    Model::new(1..=2, &[Fault::UnbarUnseen], || {
+        let streamed = Streamed::<Portable>::new(2, 2, 2, false);
+        let [out, back] = [streamed.take().unwrap(), streamed.take().unwrap()];
+        let elder = streamed.stand();
+        let collects = standing(&streamed, 2);
+        let mut later = standing(&streamed, 1);
+        let giver = Arc::clone(&streamed);
+        let thread = spawn(move || {
+            run_on(1);
+            giver.give(out);
+        });
+        let mut taken = Vec::new();
+        taken.extend(streamed.end_for_several(elder));
+        taken.extend(streamed.end_for_several(collects));
+        thread.join().unwrap();
+        for taken in taken.into_iter().flatten() {
+            streamed.give(taken);
+        }
+        let turn = streamed.shelf.lists.line().turn(later.seat());
+        assert_ne!(turn, Turn::Waiting, "he sleeps beside one of its own");
+        streamed.shelf.look(&mut later);
+        let served = streamed.end(later).expect("it is there");
+        streamed.give(served);
+        streamed.give(back);
         streamed.audit();
     })
 }

@@ -44,7 +44,8 @@
 //! finds the words shut, attends: he changes the words, then reads who collects, and how
 //! many he lacks, and wakes him if there is something for him. If that change came before
 //! the collector's, the collector found what was given; if after, the other one acquires what
-//! the collector said of himself.
+//! the collector said of himself. Whoever had one of the stream's own in his hand meanwhile,
+//! for one who came before the collector, looks again: the collection may have ended.
 //!
 //! Others of the stream who wait, and were barred, are attended to when the bar is lifted: as
 //! to claims, once the collector has his and says so; altogether, when the collection ends.
@@ -65,8 +66,10 @@
 //!
 //! What a collector has of the stream's own he keeps on a second chain of his place, which
 //! nobody else touches. Whoever finds in a child that the word names somebody of the parent
-//! puts back what is on it, and clears the word, as `collect` does with the pool's. A task
-//! that the child polls stands anew, with nothing.
+//! puts back what is on it, and clears the word, as `collect` does with the pool's; before it
+//! looks what there is. A task that the child polls stands anew, with nothing. What somebody
+//! had been given when his process forked is in his hands: it is that of a task which the
+//! child polls, even if the stream has as many as it may have by then, and a thread's is gone.
 
 use super::super::FreeLists;
 use super::super::search::Announced;
@@ -130,7 +133,7 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// Puts back what a thread or task of the parent of this process has of the stream's own.
-    /// Whoever waits here finds that when he looks.
+    /// The caller looks afterwards what there is.
     fn disinherit_of(&self, number: u32, who: Collector) {
         let top = self.line.close_inherited_own(who);
         self.linked(top)
@@ -147,12 +150,20 @@ impl<C: CpuCaches> FreeLists<C> {
                 && !(self.line).is_wanted_now_of(those, Lacking::Claim)
     }
 
-    /// What others of the stream may have of `free` and `claims`, once those who came before
-    /// who collects have theirs. Gives who is to be woken because some of it is his.
-    pub(super) fn barred(&self, number: u32, free: &mut u32, claims: &mut u32) -> Option<Wake<'_>> {
-        let bar = self.bar(number)?;
-        if *free > 0 {
-            self.serve_elders(number);
+    /// What others of the stream may have of `free` and `claims`. Gives who is to be woken
+    /// because some of it is his. `Err`: those who came before who collects had some of it;
+    /// the caller looks again.
+    pub(super) fn barred(
+        &self,
+        number: u32,
+        free: &mut u32,
+        claims: &mut u32,
+    ) -> Result<Option<Wake<'_>>, ()> {
+        let Some(bar) = self.bar(number) else {
+            return Ok(None);
+        };
+        if *free > 0 && self.serve_elders(number, bar.ticket) {
+            return Err(());
         }
         let service = self.quotas.get(number).service();
         let wakes = bar.may_use(*free, *claims);
@@ -160,18 +171,28 @@ impl<C: CpuCaches> FreeLists<C> {
         if bar.bars_claims() {
             *claims = 0;
         }
-        wakes.then(|| self.line.ring(bar.who, bar.task, service))
+        Ok(wakes.then(|| self.line.ring(bar.who, bar.task, service)))
     }
 
-    /// Hands what there is of the stream's own to those who came before who collects.
-    fn serve_elders(&self, number: u32) {
-        let own = self.quotas.get(number).own();
-        while let Ok(index) = own.pop(&self.tables.records) {
+    /// Hands what there is of the stream's own to those who came before `ticket`, that of who
+    /// collects. True: something was in the caller's hand, and others who looked meanwhile
+    /// have not seen it.
+    fn serve_elders(&self, number: u32, ticket: u64) -> bool {
+        let quota = self.quotas.get(number);
+        let mut had = false;
+        while self.line.has_elder(quota.those(number), ticket)
+            && let Ok(index) = quota.own().pop(&self.tables.records)
+        {
+            had = true;
             match self.hand_own(number, index) {
                 Some(wake) => drop(wake),
-                None => return self.put_own(number, index),
+                None => {
+                    self.put_own(number, index);
+                    break;
+                }
             }
         }
+        had
     }
 
     /// As `look_of`, for somebody who waits for several.
@@ -205,7 +226,7 @@ impl<C: CpuCaches> FreeLists<C> {
     fn lacks_the_pools(&self, wait: &mut Wait) -> bool {
         let request = wait.seat.request();
         let quota = self.quotas.get(request.stream);
-        self.serve_elders(request.stream);
+        self.serve_elders(request.stream, wait.seat.ticket());
         while wait.kept < request.count
             && let Ok(index) = quota.own().pop(&self.tables.records)
         {

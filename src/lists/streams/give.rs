@@ -199,6 +199,9 @@ impl<C: CpuCaches> FreeLists<C> {
     pub(super) fn attend_to_stream(&self, number: u32) {
         let quota = self.quotas.get(number);
         let those = quota.those(number);
+        // In a child of a fork: what its parent's threads have is put back first.
+        quota.give_up_parents();
+        let _ = self.bar(number);
         loop {
             let (own, extra) = (quota.own().touch(), quota.touch());
             let (mut free, mut claims) = (0, 0);
@@ -208,7 +211,10 @@ impl<C: CpuCaches> FreeLists<C> {
             if extra.is_shut() && !extra.is_closed() {
                 claims = quota.limit().saturating_sub(extra.count());
             }
-            drop(self.barred(number, &mut free, &mut claims));
+            match self.barred(number, &mut free, &mut claims) {
+                Ok(wake) => drop(wake),
+                Err(()) => continue,
+            }
             let there_are = free.saturating_add(claims);
             if there_are == 0 {
                 return;

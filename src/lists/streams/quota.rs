@@ -199,7 +199,7 @@ impl Quota {
 
     /// In a child of a fork: gives up the claims of those who waited in its parent. True if
     /// there were any.
-    fn give_up_parents(&self) -> bool {
+    pub fn give_up_parents(&self) -> bool {
         let word = self.waiting.load(Ordering::Relaxed);
         if (word >> 32) as u32 == fork::forks() || word as u32 == 0 {
             return false;
@@ -218,6 +218,7 @@ impl Quota {
 
     /// Takes a claim, whether there is one or not, for a buffer that the caller has.
     pub fn claim_anyway(&self) {
+        self.give_up_parents();
         self.change(|extra| extra.plus(1));
     }
 
