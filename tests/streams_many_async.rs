@@ -321,3 +321,65 @@ fn elders_do_not_take_the_turns_of_those_between_them_and_the_one_who_collects()
         assert!(other.wakes() > 0, "the oldest is passed over");
     });
 }
+
+/// One after the other collects with two of the three claims of a stream; the third goes to one
+/// who waits for one, each time; and one waits for two.
+#[test]
+fn who_waits_for_several_is_not_passed_over_for_ever_by_those_who_have_the_claims() {
+    let builder = builder(6).strict_order(false);
+    with_both_kinds_of(&builder, |pool| {
+        let stream = stream(pool, 0, 3);
+        let mut mine = take_many(&stream, 3);
+        let mut others = take_all(pool);
+        let mut places: Vec<_> = (0..3).map(|_| Some(Task::waiting(pool))).collect();
+        let mut one = Task::begun(stream.allocate_async(SIZE, SIZE));
+        places[1] = None;
+        let mut first = several(&stream, 2);
+        places[2] = None;
+        let other = several(&stream, 2);
+        let mut rounds = 0;
+        'rounds: while rounds < 100 {
+            let give = |mine: &mut Vec<Buffer>, others: &mut Vec<Buffer>| {
+                drop(mine.pop());
+                others.extend(pool.allocate(SIZE, SIZE).ok());
+            };
+            // A turn is due.
+            std::thread::sleep(Duration::from_micros(600));
+            give(&mut mine, &mut others);
+            give(&mut mine, &mut others);
+            let _ = first.poll().is_ready();
+            std::thread::sleep(Duration::from_micros(600));
+            give(&mut mine, &mut others);
+            let mut got = Vec::new();
+            let taken = loop {
+                if let std::task::Poll::Ready(taken) = one.poll() {
+                    break taken.unwrap();
+                }
+                if others.pop().is_none() || other.wakes() > 0 {
+                    break 'rounds;
+                }
+                if got.is_empty()
+                    && let std::task::Poll::Ready(taken) = first.poll()
+                {
+                    got = taken.unwrap();
+                    first = several(&stream, 2);
+                }
+            };
+            one = Task::begun(stream.allocate_async(SIZE, SIZE));
+            if got.is_empty() {
+                others.truncate(others.len().saturating_sub(2));
+                let std::task::Poll::Ready(taken) = first.poll() else {
+                    break;
+                };
+                got = taken.unwrap();
+                first = several(&stream, 2);
+            }
+            mine.push(taken);
+            mine.extend(got);
+            rounds += 1;
+        }
+        assert!(rounds < 100, "the oldest is passed over");
+        drop((mine, others, one, first, places));
+        assert!(other.wakes() > 0, "it is not served in the end");
+    });
+}

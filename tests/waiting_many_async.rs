@@ -254,3 +254,42 @@ fn who_was_woken_because_another_one_collects_sees_to_the_next_when_it_leaves() 
         });
     }
 }
+
+/// One after the other collects a large class, whose buffers come one by one; so do those of a
+/// small one, for which somebody waits for one, and somebody for two.
+#[test]
+fn who_waits_for_several_is_not_passed_over_for_ever_by_those_who_collect_another_class() {
+    const LARGE: usize = 64 * SIZE;
+    let builder = builder(4)
+        .reserve(LARGE, SIZE, 2)
+        .address_space(1 << 32)
+        .strict_order(false);
+    with_both_kinds_of(&builder, |pool| {
+        let mut large = pool.allocate_many(LARGE, SIZE, 2).unwrap();
+        let mut small = take_many(pool, 4);
+        let mut collects = several_of(pool, LARGE, 2);
+        drop(large.pop());
+        let mut two = several(pool, 2);
+        let mut one = Task::waiting(pool);
+        for _ in 0..100 {
+            // A turn is due.
+            std::thread::sleep(Duration::from_micros(600));
+            drop(small.pop());
+            let Poll::Ready(taken) = one.poll() else {
+                break;
+            };
+            small.push(taken.unwrap());
+            one = Task::waiting(pool);
+            drop(large.pop());
+            let Poll::Ready(taken) = collects.poll() else {
+                break;
+            };
+            large = taken.unwrap();
+            collects = several_of(pool, LARGE, 2);
+            drop(large.pop());
+        }
+        drop(small.pop());
+        assert!(two.wakes() > 0, "a hundred went to the one behind it");
+        assert_eq!(two.result().unwrap().len(), 2);
+    });
+}

@@ -25,6 +25,12 @@
 //! never each sit on half of what both need. Those who wait for one buffer are called for
 //! what he does not accept; their turns for what he does come behind his.
 //!
+//! His turn may go by because somebody else collects buffers of another class. If such
+//! collections follow each other, there could be one under way at each of his turns. So the
+//! oldest of those who missed theirs is remembered, in a word beside the one that names the
+//! collector; and when a collection begins at the turn of somebody who came later, it is his.
+//! The turn stays then whose it was.
+//!
 //! All is kept on one chain, of all classes, so its length says how many there are: whoever
 //! brings the last takes all by the compare-and-swap that would have added his own. He is the
 //! only one who wakes the collector, and does so once.
@@ -75,10 +81,6 @@
 //!
 //! # What this does not do
 //!
-//! - Somebody who would collect, and whose turn comes while somebody else does, who began with
-//!   another class, waits for his next turn. If such collections follow each other, there may
-//!   be one under way at each of his turns. (In a stream the same is so of one who waits for
-//!   several while another one has his claims, and waits for the pool.)
 //! - A thread that brings the last buffer, and stops for ever between taking all and handing
 //!   them over, takes them with it, as it does whatever it has in its hands; whoever waits for
 //!   them waits until he gives up. Nobody else does.

@@ -182,8 +182,8 @@ impl Pool {
     /// until it has `count`, and then it is woken. Others wait behind it meanwhile. With n
     /// others in the line it begins to collect at the (n + 1)th turn at the latest, and has
     /// its buffers when `count` that fit have come back, or lain free, after that. (That
-    /// is so among requests that one class serves. A collection of another class that is under
-    /// way at its turn has it wait for the next one, and nothing bounds how often.)
+    /// is so among requests that one class serves. If its turn goes by because buffers of
+    /// another class are being collected, the oldest of those who missed theirs collects next.)
     /// One at a time collects in a pool, so two callers never each sit on half of what
     /// both need. What is kept for it counts as taken; if it gives up, all goes back.
     ///

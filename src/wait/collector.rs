@@ -22,7 +22,7 @@
 //! somebody else stands at the place. Whoever finds that clears the word. So nobody who is
 //! stopped, or ends, between two of these steps keeps others from collecting.
 
-use super::{Line, Request, Seat, Wake};
+use super::{Line, Request, Seat, Service, Wake};
 use crate::chain::Chain;
 use crate::class::Line as Class;
 use crate::record::Records;
@@ -35,23 +35,28 @@ use std::io;
 /// Names who collects: a `Collector`, or 0. Changed by compare-and-swap, with AcqRel, read
 /// with Acquire: see `lists::collect` and `lists::streams` for what relies on it.
 #[derive(Default)]
-pub struct Collects(AtomicU64);
+pub struct Collects {
+    word: AtomicU64,
+    /// Whose turn went by because somebody else collected: a `Collector`, or 0. Relaxed: it
+    /// only chooses among those who wait, and whoever reads it sees whether he still does.
+    missed: AtomicU64,
+}
 
-// SAFETY: one integer atomic; all-zero bytes are nobody.
+// SAFETY: integer atomics alone; all-zero bytes are nobody.
 unsafe impl Zeroed for Collects {}
 
 impl Collects {
     /// Who collects, or did a moment ago.
     #[inline]
     pub fn get(&self) -> Option<Collector> {
-        Collector::from_word(self.0.load(Ordering::Acquire))
+        Collector::from_word(self.word.load(Ordering::Acquire))
     }
 
     /// Makes `own` the one that collects. `None`: another one is.
     fn begin(&self, own: Collector) -> Option<Collector> {
-        let now = fault!(TwoCollect, self.0.load(Ordering::Relaxed), 0);
+        let now = fault!(TwoCollect, self.word.load(Ordering::Relaxed), 0);
         let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
-        match (self.0).compare_exchange(now, own.word(), success, failure) {
+        match (self.word).compare_exchange(now, own.word(), success, failure) {
             Ok(_) => Some(own),
             Err(now) => (now == own.word()).then_some(own),
         }
@@ -60,7 +65,7 @@ impl Collects {
     /// Nobody collects any more, if `collector` did until now: false if the word says
     /// something else.
     pub fn end(&self, collector: Collector) -> bool {
-        self.0
+        self.word
             .compare_exchange(collector.word(), 0, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
@@ -179,15 +184,67 @@ impl Line {
             && fault!(TwoCollect, true, word.get().is_none_or(own))
     }
 
-    /// Makes the wait of `ticket` at `place` the one that `word` names. `None`: it names
-    /// another one. It may have ended before; then whoever looks finds that.
+    /// It is the turn of the wait of `ticket` at `place`: makes it the one that `word` names,
+    /// and moves the turn on; or one that came before it, and whose turn went by. `None`: it
+    /// names another one. It may have ended before; then whoever looks finds that.
     pub(super) fn begin_to_collect(
         &self,
         word: &Collects,
+        service: &Service,
         place: u32,
         ticket: u64,
     ) -> Option<Collector> {
-        word.begin(Collector::new(place, ticket))
+        if let Some(missed) = self.missed(word)
+            && missed < ticket
+        {
+            let named = Collector::from_word(word.missed.load(Ordering::Relaxed))?;
+            return match named.is_of(missed) {
+                true => word.begin(named),
+                // Somebody else was named just now.
+                false => None,
+            };
+        }
+        let begun = word.begin(Collector::new(place, ticket))?;
+        service.move_to(place);
+        Some(begun)
+    }
+
+    /// The ticket of who waits, could collect, and was named because his turn went by.
+    fn missed(&self, word: &Collects) -> Option<u64> {
+        let named = Collector::from_word(word.missed.load(Ordering::Relaxed))?;
+        let standing = self.place(named.place()).standing();
+        let ticket = standing.ticket().filter(|&ticket| named.is_of(ticket))?;
+        let could = !self.is_inherited(named) && self.may_collect(word, named.place(), standing);
+        could.then_some(ticket)
+    }
+
+    /// Somebody's turn goes by whose request `fits`, because `word` names somebody else: the
+    /// oldest of such is to be the next, unless an older one is.
+    pub(super) fn note_missed(&self, word: &Collects, fits: impl Fn(&Request) -> bool) {
+        let Some(collector) = word.get() else { return };
+        let waits = |&(id, standing): &(u32, Standing)| {
+            let own = |ticket| collector == Collector::new(id, ticket);
+            let request = self.place(id).request();
+            matches!(standing, Standing::Waiting { .. })
+                && request.is_for_several()
+                && fits(&request)
+                && !standing.ticket().is_some_and(own)
+        };
+        let tickets = self.standing(0).filter(waits);
+        let tickets = tickets.filter_map(|(id, standing)| Some((standing.ticket()?, id)));
+        let Some((ticket, id)) = tickets.min() else {
+            return;
+        };
+        let named = Collector::from_word(word.missed.load(Ordering::Relaxed));
+        let own = named.filter(|&named| !self.is_inherited(named));
+        let older = own.and_then(|named| {
+            let ticket = self.place(named.place()).standing().ticket()?;
+            named.is_of(ticket).then_some(ticket)
+        });
+        if older.is_none_or(|older| ticket < older) {
+            let named = Collector::new(id, ticket).word();
+            (word.missed).store(named, Ordering::Relaxed);
+        }
     }
 
     /// Nobody collects any more, if `collector` did until now: false if the word says

@@ -328,8 +328,8 @@ impl Line {
         loop {
             let next = self.next(class, true, Self::has_turns(number));
             if let Some((id, Standing::Waiting { ticket, .. }, true)) = next {
-                if let Some(collector) = self.begin_to_collect(self.collects_all(), id, ticket) {
-                    service.move_to(id);
+                let word = self.collects_all();
+                if let Some(collector) = self.begin_to_collect(word, service, id, ticket) {
                     return Some(Hand::Collects(collector));
                 }
                 continue;
@@ -381,13 +381,18 @@ impl Line {
     pub fn hand_over(&self, class: &Class, index: Index) -> Option<Hand<'_>> {
         let service = self.service(class.id());
         let number = class.id().index() as u8;
+        if self.is_collecting()
+            && let Some((id, standing, true)) = self.next(class, false, Self::has_turns(number))
+            && !self.may_collect(self.collects_all(), id, standing)
+        {
+            self.note_missed(self.collects_all(), |request| request.accepts(class));
+        }
         loop {
             let (id, standing, several) = self.next(class, true, Self::has_turns(number))?;
             let task = match standing {
                 Standing::Waiting { ticket, .. } if several => {
                     let word = self.collects_all();
-                    if let Some(collector) = self.begin_to_collect(word, id, ticket) {
-                        service.move_to(id);
+                    if let Some(collector) = self.begin_to_collect(word, service, id, ticket) {
                         return Some(Hand::Collects(collector));
                     }
                     continue;

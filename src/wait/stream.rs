@@ -162,11 +162,8 @@ impl Line {
 
     /// The wait of `ticket` at place `id` collects from now on. False: another one does.
     fn collect_of(&self, those: Those<'_>, id: u32, ticket: u64) -> bool {
-        let begun = self.begin_to_collect(those.collects, id, ticket).is_some();
-        if begun {
-            those.service.move_to(id);
-        }
-        begun
+        self.begin_to_collect(those.collects, those.service, id, ticket)
+            .is_some()
     }
 
     /// What `collector`, whom the word of a stream names, waits for, his ticket, and whether
@@ -268,6 +265,13 @@ impl Line {
     ) -> Option<HandOf<'_>> {
         let service = those.service;
         let eligible = |standing| self.may_have(standing, lacking);
+        if let Whom::Anybody = whom
+            && let Some((id, standing, true)) =
+                self.next_of(those, service.hand(), false, lacking, eligible)
+            && !self.may_collect(those.collects, id, standing)
+        {
+            self.note_missed(those.collects, |request| request.stream == those.stream);
+        }
         loop {
             let (id, standing, several) = match whom {
                 Whom::Anybody => self.next_now_of(those, lacking, eligible)?,

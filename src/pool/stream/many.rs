@@ -166,9 +166,8 @@ impl Stream {
     /// of the pool's as it needs besides; it counts as taken. With that right it waits for so
     /// many of the pool's as [`Pool::allocate_many_timeout`](crate::Pool::allocate_many_timeout)
     /// does, and for one less whenever one of the stream's own comes back. One call at a time
-    /// collects in a stream, so two never each sit on half of what both need; another one's
-    /// turn that comes meanwhile goes by, and nothing bounds how often. If it gives up, all
-    /// goes back.
+    /// collects in a stream, so two never each sit on half of what both need; the oldest of
+    /// those who missed their turns meanwhile collects next. If it gives up, all goes back.
     ///
     /// # Errors
     ///
