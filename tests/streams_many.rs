@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::Random;
-use support::small::{SIZE, builder, take, until_waiting, with_both_kinds, with_both_kinds_of};
+use support::small::{
+    SIZE, are_apart, builder, take, until_waiting, with_both_kinds, with_both_kinds_of,
+};
 
 const FOR_EVER: Duration = Duration::MAX;
 const SHORT: Duration = Duration::from_millis(1);
@@ -43,15 +45,6 @@ fn all_are_home(pool: &Pool, stream: Stream, count: usize) {
     drop(stream);
     assert_eq!(pool.available(SIZE, SIZE), count);
     assert_eq!(pool.allocate_many(SIZE, SIZE, count).unwrap().len(), count);
-}
-
-/// That nobody was given what somebody else has.
-#[track_caller]
-fn are_apart(buffers: &[Buffer]) {
-    let mut starts: Vec<_> = buffers.iter().map(|buffer| buffer.as_ptr()).collect();
-    starts.sort_unstable();
-    starts.dedup();
-    assert_eq!(starts.len(), buffers.len(), "a buffer was given twice");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 use support::small::{
-    SIZE, builder, in_strict_order, take, until_waiting, with_both_kinds, with_both_kinds_of,
+    SIZE, are_apart, builder, in_strict_order, take, until_waiting, with_both_kinds,
+    with_both_kinds_of,
 };
 
 const FOR_EVER: Duration = Duration::MAX;
@@ -39,14 +40,6 @@ fn all_are_home(pool: &Pool, count: usize) {
     assert_eq!(pool.available(SIZE, SIZE), count);
     assert_eq!(take_many(pool, count).len(), count);
     assert!(pool.allocate_many(SIZE, SIZE, count + 1).is_err());
-}
-
-/// That nobody was given what somebody else has.
-fn are_apart(buffers: &[Buffer]) {
-    let mut starts: Vec<_> = buffers.iter().map(|buffer| buffer.as_ptr()).collect();
-    starts.sort_unstable();
-    starts.dedup();
-    assert_eq!(starts.len(), buffers.len(), "a buffer was given twice");
 }
 
 #[test]

@@ -266,6 +266,7 @@ impl Line {
         let service = those.service;
         let eligible = |standing| self.may_have(standing, lacking);
         if let Whom::Anybody = whom
+            && those.collects.get().is_some()
             && let Some((id, standing, true)) =
                 self.next_of(those, service.hand(), false, lacking, eligible)
             && !self.may_collect(those.collects, id, standing)

@@ -62,3 +62,12 @@ pub fn until_waiting(pool: &Pool, count: u64) {
         std::thread::yield_now();
     }
 }
+
+/// That nobody was given what somebody else has.
+#[track_caller]
+pub fn are_apart(buffers: &[Buffer]) {
+    let mut starts: Vec<_> = buffers.iter().map(|buffer| buffer.as_ptr()).collect();
+    starts.sort_unstable();
+    starts.dedup();
+    assert_eq!(starts.len(), buffers.len(), "a buffer was given twice");
+}
