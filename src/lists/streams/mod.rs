@@ -219,7 +219,7 @@ impl<C: CpuCaches> FreeLists<C> {
     pub fn try_take_of(&self, number: u32) -> Option<Found<'_>> {
         let quota = self.quotas.get(number);
         loop {
-            if let Some(index) = self.pop_own(number, u64::MAX) {
+            if let Some(index) = self.pop_own(number) {
                 return Some((quota.line(true), index));
             }
             if self.are_claims_barred(number) || !quota.claim(1) {
@@ -291,7 +291,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let quota = self.quotas.get(number);
         let mut held: Vec<Found<'_>> = Vec::with_capacity(many as usize);
         while (held.len() as u32) < many
-            && let Some(index) = self.pop_own(number, u64::MAX)
+            && let Some(index) = self.pop_own(number)
         {
             held.push((quota.line(true), index));
         }
@@ -327,13 +327,13 @@ impl<C: CpuCaches> FreeLists<C> {
         Err(denied)
     }
 
-    /// Takes one of the own buffers of quota `number`, for one who has that `ticket`, unless
-    /// somebody collects who came before him. In a line of strict order what it finds goes to
-    /// those who wait. The caller announces nothing.
-    pub(super) fn pop_own(&self, number: u32, ticket: u64) -> Option<Index> {
+    /// Takes one of the own buffers of quota `number`, unless somebody collects: who does, or
+    /// attends, serves those who came before him. In a line of strict order what it finds goes
+    /// to those who wait. The caller announces nothing.
+    pub(super) fn pop_own(&self, number: u32) -> Option<Index> {
         let quota = self.quotas.get(number);
         loop {
-            if self.bar(number).is_some_and(|bar| bar.ticket < ticket) {
+            if self.bar(number).is_some() {
                 return None;
             }
             let index = quota.own().pop(&self.tables.records).ok()?;

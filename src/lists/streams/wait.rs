@@ -129,7 +129,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let goes_on = |wait: &Wait| self.line.turn(&wait.seat) == Turn::Waiting;
         // In a line of strict order what it finds may be handed to itself.
         if goes_on(wait)
-            && let Some(index) = self.pop_own(number, wait.seat.ticket())
+            && let Some(index) = self.pop_own(number)
         {
             wait.found = Some((class, index));
             wait.own = true;
