@@ -304,11 +304,13 @@ fn a_wrong_descriptor_is_refused() {
         layout,
         memory,
         states,
+        status,
     } = export();
     let exchanged = attach(Export {
         layout,
         memory: states,
         states: memory,
+        status,
     });
     assert!(matches!(exchanged, ShareError::Size { .. }), "{exchanged}");
     // A file, and memory whose size anybody may change.
@@ -329,6 +331,12 @@ fn a_wrong_descriptor_is_refused() {
         });
         assert_eq!(error, ShareError::NotSealed);
     }
+    // What says whether the pool is there is one page.
+    let status = attach(Export {
+        status: export().memory,
+        ..export()
+    });
+    assert!(matches!(status, ShareError::Size { .. }), "{status}");
     // The same twice.
     let client = Client::new();
     client.attach(export()).unwrap();
@@ -552,14 +560,14 @@ fn growth_that_fails_takes_no_states_from_growth_beside_it() {
 }
 
 #[test]
-fn handles_of_what_is_out_are_stale_once_the_pool_is_gone() {
+fn handles_of_what_is_out_name_nothing_once_the_pool_is_gone() {
     let pool = pool(Access::Read, 2);
     let client = client(&pool);
     let start = allocate(&pool);
     let handle = handle(&pool, start);
     assert!(client.map(handle).is_ok());
     drop(pool);
-    assert_eq!(client.map(handle), Err(ShareError::BadHandle { handle }));
+    assert_eq!(client.map(handle), Err(ShareError::Closed));
 }
 
 #[test]

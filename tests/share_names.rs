@@ -3,8 +3,8 @@
 mod support;
 
 use hugepool::Pool;
-use hugepool::share::{Access, Client, Handle, Peers, ShareError};
-use hugepool::vdi::{Config, Parameters, Set, VD_E_ABORT, VD_E_OPEN, VD_E_PROTOCOL};
+use hugepool::share::{Access, Client, Handle, Peers, Publication, ShareError};
+use hugepool::vdi::{Config, Parameters, Set, VD_E_ABORT, VD_E_CLOSE, VD_E_OPEN, VD_E_PROTOCOL};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -199,12 +199,14 @@ fn a_client_is_one_pools() {
     drop(publication);
     assert_eq!(client.refresh(), Err(ShareError::NotPublished));
     let _publication = second.publish(&name, Peers::default()).unwrap();
-    second.request(SIZE, 4096, 1).unwrap();
-    let other = client.refresh();
-    assert!(
-        matches!(other, Err(ShareError::OtherPool { .. })),
-        "{other:?}"
-    );
+    for segments in 1..=2 {
+        let other = client.refresh();
+        assert!(
+            matches!(other, Err(ShareError::OtherPool { .. })),
+            "with {segments}: {other:?}"
+        );
+        second.request(SIZE, 4096, 1).unwrap();
+    }
     for export in second.exports().unwrap() {
         let other = client.attach(export);
         assert!(
@@ -332,15 +334,188 @@ fn a_set_can_be_opened_by_clients_while_it_has_buffers() {
     assert_eq!(client.refresh(), Err(ShareError::Aborted));
     assert_eq!(set.handle(start.as_ptr()), Ok(handle), "it is still out");
     assert_eq!(set.view(handle).unwrap().start, start);
+    // The client learns of it at its next call, whichever that is.
+    assert_eq!(client.map(handle), Err(ShareError::Aborted));
+    assert_eq!(client.handle(start.as_ptr()), Err(ShareError::Aborted));
     set.close().unwrap();
-    refused(ShareError::NotConfigured, VD_E_PROTOCOL);
-    assert_eq!(set.handle(start.as_ptr()), Err(ShareError::NotConfigured));
-    assert_eq!(set.view(handle), Err(ShareError::NotConfigured));
-    // Its mappings are its own.
-    assert!(client.map(handle).is_ok());
+    refused(ShareError::Closed, VD_E_CLOSE);
+    assert_eq!(set.handle(start.as_ptr()), Err(ShareError::Closed));
+    assert_eq!(set.view(handle), Err(ShareError::Closed));
+    assert_eq!(client.map(handle), Err(ShareError::Closed));
+    assert_eq!(client.refresh(), Err(ShareError::Closed));
     drop(set);
-    refused(ShareError::NotConfigured, VD_E_PROTOCOL);
-    assert_eq!(client.map(handle), Err(ShareError::BadHandle { handle }));
+    refused(ShareError::Closed, VD_E_CLOSE);
+    assert_eq!(client.map(handle), Err(ShareError::Closed));
+}
+
+/// A set of `count` buffers of 4096 B, published by `name`.
+fn published_set(name: &str, count: u32) -> (Arc<Set>, Publication) {
+    let set = set();
+    let publication = set.publish(name, Peers::default()).unwrap();
+    set.open(&Config {
+        device_count: 3,
+        ..Config::default()
+    })
+    .unwrap();
+    set.begin_configuration(&Parameters {
+        features: 0,
+        block_size: 512,
+        alignment: 0,
+        max_transfer_size: 1 << 16,
+        time_out: 0,
+    })
+    .unwrap();
+    set.request_buffers(4096, 0, count).unwrap();
+    set.end_configuration().unwrap();
+    (set, publication)
+}
+
+#[test]
+fn after_close_and_a_new_set_of_that_name_a_client_is_told_so() {
+    let name = name("new set");
+    let (first, publication) = published_set(&name, 1);
+    let client = Client::open(&name, &Peers::default()).unwrap();
+    let start = first.allocate_buffer(4096, 0).unwrap();
+    let handle = first.handle(start.as_ptr()).unwrap();
+    assert!(client.map(handle).is_ok());
+    first.close().unwrap();
+    drop(publication);
+    assert_eq!(client.refresh(), Err(ShareError::Closed));
+    // One that has no buffers yet, and then as many segments as the first.
+    let unconfigured = set();
+    let publication = unconfigured.publish(&name, Peers::default()).unwrap();
+    let other = client.refresh();
+    assert!(
+        matches!(other, Err(ShareError::OtherPool { given: 0, .. })),
+        "{other:?}"
+    );
+    drop(publication);
+    let (second, _publication) = published_set(&name, 1);
+    let other = client.refresh();
+    assert!(
+        matches!(other, Err(ShareError::OtherPool { .. })),
+        "{other:?}"
+    );
+    // The new one's handle is the same number.
+    let start = second.allocate_buffer(4096, 0).unwrap();
+    let new = second.handle(start.as_ptr()).unwrap();
+    assert_eq!(client.map(new), Err(ShareError::Closed));
+}
+
+#[test]
+fn a_client_can_close_and_open_again() {
+    let name = name("again");
+    let (set, _publication) = published_set(&name, 1);
+    let mut client = Client::new();
+    assert_eq!(client.close(), Err(ShareError::NotOpen));
+    for _ in 0..3 {
+        client.open_in_secondary(&name, &Peers::default()).unwrap();
+        let start = set.allocate_buffer(4096, 0).unwrap();
+        let handle = set.handle(start.as_ptr()).unwrap();
+        assert!(client.map(handle).is_ok());
+        client.close().unwrap();
+        assert_eq!(client.map(handle), Err(ShareError::NotOpen));
+        // SAFETY: allocated above, and freed once.
+        unsafe { set.free_buffer(start.as_ptr(), 4096) }.unwrap();
+    }
+}
+
+#[test]
+fn a_client_waits_until_the_set_is_configured() {
+    let name = name("configuration");
+    let peers = Peers::default();
+    let ask = |limit| Client::configuration_of(&name, &peers, limit);
+    let soon = std::time::Duration::from_millis(50);
+    assert_eq!(ask(soon), Err(ShareError::NotPublished));
+    let set = set();
+    let _publication = set.publish(&name, Peers::default()).unwrap();
+    assert_eq!(ask(soon), Err(ShareError::TimedOut { limit: 50 }));
+    let config = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| ask(std::time::Duration::MAX));
+        set.open(&Config {
+            device_count: 3,
+            ..Config::default()
+        })
+        .unwrap();
+        set.begin_configuration(&Parameters {
+            features: 7,
+            block_size: 4096,
+            alignment: 0,
+            max_transfer_size: 1 << 16,
+            time_out: 0,
+        })
+        .unwrap();
+        set.request_buffers(4096, 0, 1).unwrap();
+        set.end_configuration().unwrap();
+        waiting.join().unwrap().unwrap()
+    });
+    assert_eq!(config, set.configuration().unwrap());
+    let client = Client::open(&name, &peers).unwrap();
+    let asked = client.configuration(std::time::Duration::MAX);
+    assert_eq!(asked, Ok(config));
+    set.signal_abort().unwrap();
+    let asked = client.configuration(std::time::Duration::MAX);
+    assert_eq!(asked, Err(ShareError::Aborted));
+    assert_eq!(ask(std::time::Duration::MAX), Err(ShareError::Aborted));
+    assert_eq!(Client::new().configuration(soon), Err(ShareError::NotOpen));
+    let pool = pool(1);
+    let plain = support::published::name("no set");
+    let _publication = pool.publish(&plain, Peers::default()).unwrap();
+    let none = Client::configuration_of(&plain, &peers, soon);
+    assert_eq!(none, Err(ShareError::NoSet));
+}
+
+/// What a server process does: publishes a set, says a handle, and waits for the end.
+fn serve_until_killed(name: &str) -> ! {
+    let (set, _publication) = published_set(name, 1);
+    let start = set.allocate_buffer(4096, 0).unwrap();
+    println!("handle {}", set.handle(start.as_ptr()).unwrap().raw());
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn a_client_whose_server_was_killed_and_started_again_never_maps_the_old_memory() {
+    const TEST: &str =
+        "a_client_whose_server_was_killed_and_started_again_never_maps_the_old_memory";
+    const NAME: &str = "HUGEPOOL_TEST_SERVER";
+    if let Ok(name) = std::env::var(NAME) {
+        // SAFETY: ends this process if it is forgotten.
+        unsafe { libc::alarm(600) };
+        serve_until_killed(&name);
+    }
+    let name = name("killed");
+    let start = || {
+        let mut server = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", TEST, "--nocapture"])
+            .env(NAME, &name)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = std::io::BufReader::new(server.stdout.take().unwrap());
+        let handle = std::io::BufRead::lines(lines)
+            .find_map(|line| line.unwrap().strip_prefix("handle ")?.parse().ok())
+            .expect("the server ended");
+        (server, Handle::from_raw(handle))
+    };
+    let (mut server, handle) = start();
+    let client = Client::open(&name, &Peers::default()).unwrap();
+    assert!(client.map(handle).is_ok());
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let (mut again, new) = start();
+    // The same number, and another buffer.
+    assert_eq!(client.map(new), Err(ShareError::ServerDied));
+    assert_eq!(ShareError::ServerDied.code(), VD_E_ABORT);
+    let other = client.refresh();
+    assert!(
+        matches!(other, Err(ShareError::OtherPool { .. })),
+        "{other:?}"
+    );
+    again.kill().unwrap();
+    again.wait().unwrap();
+    assert_eq!(client.refresh(), Err(ShareError::ServerDied));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use hugepool::vdi::Set;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use support::process::alone;
-use support::published::{SIZE, connect, name, open, pool};
+use support::published::{QUESTION, SIZE, connect, name, open, pool};
 use support::skipped;
 
 /// A user that is nobody here.
@@ -40,10 +40,10 @@ fn clients_that_keep_to_no_rule_are_cut_off_and_harm_nobody() {
     let ask = || {
         // SAFETY: as above.
         let sent = unsafe {
-            let question = [0u8; 4].as_ptr().cast();
-            libc::send(deaf.as_raw_fd(), question, 4, libc::MSG_NOSIGNAL)
+            let question = QUESTION.as_ptr().cast();
+            libc::send(deaf.as_raw_fd(), question, 16, libc::MSG_NOSIGNAL)
         };
-        sent == 4
+        sent == 16
     };
     while ask() {}
     // What is there to be read, besides that the connection is gone.
@@ -172,54 +172,94 @@ fn signals_do_not_keep_a_client_from_opening() {
     });
 }
 
-/// In a process of its own, whose child has few descriptors left.
+/// How many descriptors this process has.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// In a process of its own, whose descriptors are counted.
 #[test]
-fn a_client_needs_two_descriptors_at_a_time_however_many_segments_there_are() {
-    const SEGMENTS: usize = 100;
-    const TEST: &str = "a_client_needs_two_descriptors_at_a_time_however_many_segments_there_are";
+fn a_publication_takes_one_descriptor_however_many_clients_and_segments_there_are() {
+    const TEST: &str =
+        "a_publication_takes_one_descriptor_however_many_clients_and_segments_there_are";
     alone(TEST, &[], || {
         let pool = pool(1);
-        let name = name("descriptors");
-        let _publication = pool.publish(&name, Peers::default()).unwrap();
-        for _ in 1..SEGMENTS {
+        for _ in 1..100 {
             pool.request(SIZE, 4096, 1).unwrap();
         }
-        // SAFETY: the child limits itself, looks, and ends.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            // No panic here: it would end the child well.
-            let limit = libc::rlimit {
-                rlim_cur: 1024,
-                rlim_max: 1024,
-            };
-            // All descriptors but `left` are in use.
-            let only = |left: usize| {
-                // SAFETY: the structure is there to be read; a duplicate is nobody else's.
-                unsafe {
-                    libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
-                    let rest = std::iter::from_fn(|| Some(libc::dup(0)).filter(|&fd| fd >= 0));
-                    rest.collect::<Vec<_>>()
-                        .into_iter()
-                        .take(left)
-                        .for_each(|fd| {
-                            libc::close(fd);
-                        });
-                }
-            };
-            // The socket, and two of a segment.
-            only(3);
-            let enough = Client::open(&name, &Peers::default()).is_ok();
-            // What is wrong is said by its number.
-            only(2);
-            let refused = Client::open(&name, &Peers::default())
-                .is_err_and(|error| error.to_string().contains("Too many open files"));
-            // SAFETY: the end of this process.
-            unsafe { libc::_exit(i32::from(!enough) + 2 * i32::from(!refused)) };
+        let name = name("descriptors");
+        let before = descriptors();
+        let publication = pool.publish(&name, Peers::default()).unwrap();
+        assert_eq!(descriptors(), before + 1);
+        let client = Client::open(&name, &Peers::default()).unwrap();
+        assert_eq!(descriptors(), before + 1, "a client has none");
+        let idle: Vec<_> = (0..60).map(|_| connect(&name)).collect();
+        assert_eq!(client.refresh(), Ok(0));
+        let own = before + 1 + idle.len();
+        assert_eq!(
+            descriptors(),
+            own,
+            "those who are idle cost the server none"
+        );
+        drop((idle, client, publication));
+        assert_eq!(descriptors(), before);
+    });
+}
+
+/// In a process of its own, all of whose descriptors are in use.
+#[test]
+fn clients_and_servers_do_without_a_descriptor_of_the_programs() {
+    const TEST: &str = "clients_and_servers_do_without_a_descriptor_of_the_programs";
+    alone(TEST, &[], || {
+        let pool = pool(1);
+        let name = name("no descriptor");
+        let _publication = pool.publish(&name, Peers::default()).unwrap();
+        let limit = libc::rlimit {
+            rlim_cur: 200,
+            rlim_max: 200,
+        };
+        // SAFETY: the structure is there to be read; a duplicate is nobody else's.
+        unsafe {
+            assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &limit), 0);
+            while libc::dup(0) >= 0 {}
         }
-        let mut status = 0;
-        // SAFETY: waits for the child made above.
-        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-        assert_eq!(status, 0, "1: too few descriptors; 2: a wrong error");
+        let client = Client::open(&name, &Peers::default()).unwrap();
+        pool.request(SIZE, 4096, 1)
+            .expect_err("new memory needs descriptors");
+        assert_eq!(client.refresh(), Ok(0));
+        // What cannot be had says which call it was for.
+        let refused = pool.publish("another", Peers::default()).unwrap_err();
+        assert!(
+            refused.to_string().contains("Too many open files"),
+            "{refused}"
+        );
+    });
+}
+
+/// The thread that serves has few descriptors itself.
+#[test]
+fn who_is_idle_makes_room_where_descriptors_are_few() {
+    const TEST: &str = "who_is_idle_makes_room_where_descriptors_are_few";
+    alone(TEST, &[], || {
+        let pool = pool(1);
+        let name = name("few descriptors");
+        let _publication = pool.publish(&name, Peers::default()).unwrap();
+        let idle: Vec<_> = (0..40).map(|_| connect(&name)).collect();
+        // Of another process, since this one keeps what it has.
+        let few = |count| {
+            let limit = libc::rlimit {
+                rlim_cur: count,
+                rlim_max: 1000,
+            };
+            // SAFETY: the structure is there to be read.
+            unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) == 0 }
+        };
+        // Fewer than are connected: nobody can be accepted until some are gone.
+        assert!(few(20));
+        for _ in 0..10 {
+            assert_eq!(open(&name), Ok(()));
+        }
+        drop(idle);
     });
 }
 
@@ -265,7 +305,7 @@ fn clients_that_read_nothing_do_not_use_up_the_descriptors_on_their_way() {
                 unsafe {
                     let answer = answer.as_mut_ptr().cast();
                     if libc::recv(fd, answer, 4, 0) == 4 {
-                        libc::send(fd, [0u8; 4].as_ptr().cast(), 4, libc::MSG_NOSIGNAL);
+                        libc::send(fd, QUESTION.as_ptr().cast(), 16, libc::MSG_NOSIGNAL);
                         libc::recv(fd, answer, 4, libc::MSG_PEEK);
                     }
                 }
@@ -332,8 +372,10 @@ fn a_programs_signals_are_left_to_its_own_threads() {
                     Some((field("Name:")?.trim().to_owned(), mask))
                 })
                 .collect();
-            let servers = blocked.iter().filter(|task| task.0 == "hugepool-share");
-            assert_eq!(servers.clone().count(), 1, "{blocked:?}");
+            let servers = blocked
+                .iter()
+                .filter(|task| ["hugepool-share", "hugepool-answer"].contains(&&*task.0));
+            assert_eq!(servers.clone().count(), 2, "{blocked:?}");
             for (_, mask) in servers {
                 for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGCHLD, libc::SIGUSR1] {
                     assert!(mask >> (signal - 1) & 1 == 1, "{signal} is not blocked");

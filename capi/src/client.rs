@@ -1,10 +1,11 @@
 //! A set's client.
 //!
-//! Owns: its calls in C. Uses: `error`, `handle`, `peers`, the library. Used by: C and C++ programs.
+//! Owns: its calls in C. Uses: `error`, `handle`, `peers`, `vdi`, the library. Used by: C and C++ programs.
 
-use crate::error::{Failure, done, object, put, release};
+use crate::error::{Failure, done, limit, object, put, release};
 use crate::handle::{hp_view, put_view};
 use crate::peers::{hp_peers, peers, text};
+use crate::vdi::{hp_vd_config, put_config};
 use ::pool::share::{Client, Export, Handle, Layout, ShareError};
 use std::ffi::{c_char, c_int, c_void};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -30,11 +31,12 @@ pub unsafe extern "C" fn hp_client_new(client: *mut *mut hp_client) -> u32 {
 
 /// OpenInSecondary: maps the set, or the pool, that a server has published by `name`.
 /// `who` says who the server may be: of this process's own user, by default. Waits for the
-/// server, 10 s for each answer at most.
+/// server, 10 s at most. Needs Linux 5.9.
 ///
 /// HP_VD_E_PROTOCOL if nobody has that name, if the client has opened something already,
-/// or if the set has no buffers (yet); HP_VD_E_ABORT if it was aborted; HP_VD_E_SECURITY
-/// if one of the two does not want the other; HP_VD_E_BUSY if the server hung up.
+/// or if the set has no buffers yet; HP_VD_E_ABORT if it was aborted, HP_VD_E_CLOSE if it
+/// was closed; HP_VD_E_SECURITY if one of the two does not want the other; HP_VD_E_TIMEOUT;
+/// HP_VD_E_BUSY if the server hung up.
 ///
 /// # Safety
 ///
@@ -55,6 +57,95 @@ pub unsafe extern "C" fn hp_client_open_in_secondary(
     done(open())
 }
 
+/// As hp_client_open_in_secondary, and waits `milliseconds` (0xffffffff: for ever) at most,
+/// whatever the server does: then HP_VD_E_TIMEOUT.
+///
+/// # Safety
+///
+/// As hp_client_open_in_secondary.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_client_open_in_secondary_timeout(
+    client: *const hp_client,
+    name: *const c_char,
+    who: *const hp_peers,
+    milliseconds: u32,
+) -> u32 {
+    let open = || {
+        // SAFETY: the caller says so.
+        let (client, name, peers) =
+            unsafe { (object(client, "client")?, text(name)?, peers(who)?) };
+        let opened = (client.0).open_in_secondary_timeout(name, &peers, limit(milliseconds));
+        opened.map_err(Failure::Share)
+    };
+    done(open())
+}
+
+/// Close: unmaps everything. The client can open something again. HP_VD_E_PROTOCOL if it has
+/// opened nothing.
+///
+/// # Safety
+///
+/// `client` points to a client, or is null. Nobody else uses it, or a buffer of it, meanwhile,
+/// nor a buffer of it after this.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_client_close(client: *mut hp_client) -> u32 {
+    let close = || {
+        // SAFETY: the caller says so.
+        unsafe { object(client, "client") }?;
+        // SAFETY: as above, and nobody else uses it.
+        let client = unsafe { &mut *client };
+        client.0.close().map_err(Failure::Share)
+    };
+    done(close())
+}
+
+/// GetConfiguration: what the set that the client has opened by name is configured with.
+/// Waits for the server, `milliseconds` (0xffffffff: for ever) at most.
+///
+/// # Safety
+///
+/// `client` points to a client, `config` to a place for the configuration, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_client_get_configuration(
+    client: *const hp_client,
+    milliseconds: u32,
+    config: *mut hp_vd_config,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let client = unsafe { object(client, "client") };
+    done(client.and_then(|client| {
+        let known = client.0.configuration(limit(milliseconds));
+        // SAFETY: the caller says so.
+        unsafe { put_config(config, &known.map_err(Failure::Share)?) }
+    }))
+}
+
+/// GetConfiguration of the set that a server has published by `name`, once it is configured,
+/// for a client that has opened nothing yet: HP_VD_E_TIMEOUT if that takes longer than
+/// `milliseconds` (0xffffffff: for ever); HP_VD_E_PROTOCOL if nobody has that name; for the
+/// rest as hp_client_open_in_secondary.
+///
+/// # Safety
+///
+/// `name` points to a string, `who` to what its type says, `config` to a place for the
+/// configuration, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_get_configuration_of(
+    name: *const c_char,
+    who: *const hp_peers,
+    milliseconds: u32,
+    config: *mut hp_vd_config,
+) -> u32 {
+    let ask = || {
+        // SAFETY: the caller says so.
+        let (name, peers) = unsafe { (text(name)?, peers(who)?) };
+        let known = Client::configuration_of(name, &peers, limit(milliseconds));
+        // SAFETY: the caller says so.
+        unsafe { put_config(config, &known.map_err(Failure::Share)?) }
+    };
+    done(ask())
+}
+
 /// Maps what an hp_export says, which came over a channel of the program's own: its layout,
 /// of `bytes` bytes, and its descriptors, which stay the caller's and can be closed after
 /// this. Nothing is believed that the descriptors do not bear out.
@@ -69,6 +160,7 @@ pub unsafe extern "C" fn hp_client_attach(
     bytes: usize,
     memory: c_int,
     states: c_int,
+    status: c_int,
 ) -> u32 {
     let attach = || {
         // SAFETY: the caller says so.
@@ -88,6 +180,7 @@ pub unsafe extern "C" fn hp_client_attach(
             layout: Layout::from_bytes(layout).map_err(Failure::Share)?,
             memory: duplicate(memory, "memory")?,
             states: duplicate(states, "states")?,
+            status: duplicate(status, "status")?,
         };
         client.0.attach(export).map_err(Failure::Share)
     };
@@ -117,7 +210,11 @@ pub unsafe extern "C" fn hp_client_release(client: *mut hp_client) {
     unsafe { release(client) };
 }
 
-/// Maps what the server has added.
+/// Maps what the server has added. Waits for it, 10 s at most.
+///
+/// HP_VD_E_ABORT, HP_VD_E_CLOSE if the set was aborted, or closed; HP_VD_E_ABORT, too, if the
+/// server was killed; HP_VD_E_INVALID if the name is that of another set, or pool, by now:
+/// nothing of that is mapped.
 ///
 /// # Safety
 ///
@@ -127,6 +224,25 @@ pub unsafe extern "C" fn hp_client_refresh(client: *const hp_client) -> u32 {
     // SAFETY: the caller says so.
     let client = unsafe { object(client, "client") };
     done(client.and_then(|client| client.0.refresh().map(drop).map_err(Failure::Share)))
+}
+
+/// As hp_client_refresh, and waits `milliseconds` (0xffffffff: for ever) at most, whatever the
+/// server does: then HP_VD_E_TIMEOUT.
+///
+/// # Safety
+///
+/// As hp_client_refresh.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_client_refresh_timeout(
+    client: *const hp_client,
+    milliseconds: u32,
+) -> u32 {
+    // SAFETY: the caller says so.
+    let client = unsafe { object(client, "client") };
+    done(client.and_then(|client| {
+        let added = client.0.refresh_timeout(limit(milliseconds));
+        added.map(drop).map_err(Failure::Share)
+    }))
 }
 
 /// GetBufferHandle: the handle of the buffer that starts at `buffer` in this process.
@@ -148,7 +264,8 @@ pub unsafe extern "C" fn hp_client_get_buffer_handle(
 }
 
 /// MapBufferHandle: where the buffer that `handle` names is in this process. `*buffer` is
-/// null if it fails: HP_VD_E_INVALID for a handle that is stale or forged.
+/// null if it fails: HP_VD_E_INVALID for a handle that is stale or forged; HP_VD_E_ABORT or
+/// HP_VD_E_CLOSE once the set was aborted or closed, or the server was killed.
 ///
 /// # Safety
 ///

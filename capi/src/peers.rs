@@ -6,14 +6,16 @@ use crate::error::{Failure, object};
 use ::pool::share::Peers;
 use std::ffi::{CStr, c_char};
 
-/// Who may be at the other end, besides this process's own user.
+/// Who may be at the other end, besides this process's own user. A user or group that this
+/// process's user namespace does not have appears as 65534, and is nobody's, unless it is in
+/// the same user namespace.
 #[repr(C)]
 pub struct hp_peers {
     /// Users.
     pub users: *const u32,
     /// How many.
     pub user_count: usize,
-    /// Groups (not supplementary ones).
+    /// Groups, whose members may be, by supplementary membership, too.
     pub groups: *const u32,
     /// How many.
     pub group_count: usize,

@@ -34,12 +34,15 @@ pub struct hp_export {
     pub memory: c_int,
     /// A descriptor of their states.
     pub states: c_int,
+    /// A descriptor by which the client sees whether the set, or the pool, is still there.
+    pub status: c_int,
 }
 
 /// Lets clients open the set by `name` until hp_publication_release; `who` says whom: this
-/// process's own user, by default. Before the buffers are mapped, and after Close, they
-/// are told HP_VD_E_PROTOCOL. `*publication` is null if it fails: HP_VD_E_OPEN if the name
-/// is taken. Starts a thread.
+/// process's own user, by default. Before the buffers are mapped they are told
+/// HP_VD_E_PROTOCOL, after Close HP_VD_E_CLOSE. `*publication` is null if it fails:
+/// HP_VD_E_OPEN if the name is taken. Starts two threads, and takes one descriptor, however
+/// many clients there are. Needs Linux 5.9.
 ///
 /// # Safety
 ///
@@ -170,6 +173,7 @@ unsafe fn write(
             layout: export.layout.to_bytes(),
             memory: export.memory.into_raw_fd(),
             states: export.states.into_raw_fd(),
+            status: export.status.into_raw_fd(),
         };
         // SAFETY: below `room`; the caller says so.
         unsafe { exports.add(at).write(export) };

@@ -194,23 +194,31 @@ pub unsafe extern "C" fn hp_vdi_get_configuration(
     // SAFETY: the caller says so.
     let set = unsafe { set_of(set) };
     let known = set.and_then(|set| set.configuration().map_err(Failure::Set));
-    done(known.and_then(|known| {
-        let known = hp_vd_config {
-            device_count: known.device_count,
-            features: known.features,
-            prefix_zone_size: known.prefix_zone_size,
-            alignment: known.alignment,
-            soft_file_mark_block_size: known.soft_file_mark_block_size,
-            eom_warning_size: known.eom_warning_size,
-            server_time_out: known.server_time_out,
-            block_size: known.block_size,
-            max_io_depth: known.max_io_depth,
-            max_transfer_size: known.max_transfer_size,
-            buffer_area_size: known.buffer_area_size,
-        };
-        // SAFETY: the caller says so.
-        unsafe { put(config, known, "config") }
-    }))
+    // SAFETY: the caller says so.
+    done(known.and_then(|known| unsafe { put_config(config, &known) }))
+}
+
+/// Writes a configuration to its place.
+///
+/// # Safety
+///
+/// `config` points to a place for the configuration, or is null.
+pub unsafe fn put_config(config: *mut hp_vd_config, known: &Config) -> Result<(), Failure> {
+    let known = hp_vd_config {
+        device_count: known.device_count,
+        features: known.features,
+        prefix_zone_size: known.prefix_zone_size,
+        alignment: known.alignment,
+        soft_file_mark_block_size: known.soft_file_mark_block_size,
+        eom_warning_size: known.eom_warning_size,
+        server_time_out: known.server_time_out,
+        block_size: known.block_size,
+        max_io_depth: known.max_io_depth,
+        max_transfer_size: known.max_transfer_size,
+        buffer_area_size: known.buffer_area_size,
+    };
+    // SAFETY: the caller says so.
+    unsafe { put(config, known, "config") }
 }
 
 /// BeginConfiguration: fixes what the server says.

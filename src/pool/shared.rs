@@ -10,8 +10,8 @@ use crate::class::Geometry;
 use crate::error::BuildError;
 use crate::record::State;
 use crate::share::{
-    Export, FIRST_SLOT, Handle, Layout, Peers, Publication, ShareError, Slots, View, layout_of,
-    publish,
+    Export, FIRST_SLOT, Give, Given, Handle, Layout, Peers, Publication, Question, ShareError,
+    Slots, Standing, Status, View, layout_of, publish,
 };
 use crate::sync::{AtomicU32, Ordering};
 use crate::sys::limits::base_page;
@@ -32,16 +32,24 @@ pub struct Sharing {
     /// The first slot that no buffer has had.
     next_slot: AtomicU32,
     slots: Slots,
+    /// What clients see of the pool: open, until this is dropped.
+    status: Status,
 }
 
 impl Sharing {
     /// For an arena of `granules`.
     pub(super) fn new(granules: usize) -> Result<Self, BuildError> {
         Ok(Self {
-            id: RandomState::new().hash_one(std::process::id()),
+            id: RandomState::new().hash_one(std::process::id()).max(1),
             next_slot: AtomicU32::new(FIRST_SLOT),
             slots: Slots::new(granules).map_err(os("mmap"))?,
+            status: Status::new().map_err(os("memfd_create"))?,
         })
+    }
+
+    /// Says to clients how the pool stands.
+    pub(super) fn say(&self, standing: Standing) {
+        self.status.say(standing);
     }
 
     /// Gives the buffers of a new segment, which nobody has, the slots from `first` on.
@@ -159,14 +167,17 @@ struct Exported<'a> {
     layout: Layout,
     memory: BorrowedFd<'a>,
     states: BorrowedFd<'a>,
+    status: BorrowedFd<'a>,
 }
 
 impl Exported<'_> {
     fn duplicate(&self) -> Result<Export, ShareError> {
+        let duplicate = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(ShareError::dup);
         Ok(Export {
             layout: self.layout,
-            memory: self.memory.try_clone_to_owned().map_err(ShareError::dup)?,
-            states: self.states.try_clone_to_owned().map_err(ShareError::dup)?,
+            memory: duplicate(self.memory)?,
+            states: duplicate(self.states)?,
+            status: duplicate(self.status)?,
         })
     }
 }
@@ -215,6 +226,7 @@ impl Pool {
                         layout,
                         memory,
                         states: states.descriptor.as_fd(),
+                        status: sharing.status.descriptor(),
                     })
                 })
                 .collect();
@@ -222,13 +234,44 @@ impl Pool {
         })
     }
 
-    /// The first segment from `slot` on; `None` if there is none by now.
-    pub(crate) fn export_from(&self, slot: u32) -> Result<Option<Export>, ShareError> {
+    /// Gives the first segment from `slot` on, if this is the pool `pool`, or that is 0.
+    pub(crate) fn give_segment(
+        &self,
+        slot: u32,
+        pool: u64,
+        give: Give<'_>,
+    ) -> Result<(), ShareError> {
+        let given = self.sharing_id();
+        if pool != 0 && pool != given {
+            return Err(ShareError::OtherPool {
+                given,
+                needed: pool,
+            });
+        }
         self.export(|all| {
             let later = (all.iter()).filter(|export| export.layout.first_slot() >= slot);
-            let first = later.min_by_key(|export| export.layout.first_slot());
-            first.map(Exported::duplicate).transpose()
+            match later.min_by_key(|export| export.layout.first_slot()) {
+                Some(first) => {
+                    let descriptors = [first.memory, first.states, first.status];
+                    give(Given::Segment(&first.layout, descriptors));
+                }
+                None => give(Given::NoMore),
+            }
+            Ok(())
         })
+    }
+
+    /// The number by which clients know it; 0 if it is not shared.
+    pub(crate) fn sharing_id(&self) -> u64 {
+        let sharing = self.shared().sharing.as_ref();
+        sharing.map_or(0, |sharing| sharing.id)
+    }
+
+    /// Says to clients how the pool stands.
+    pub(crate) fn say(&self, standing: Standing) {
+        if let Some(sharing) = &self.shared().sharing {
+            sharing.say(standing);
+        }
     }
 
     /// Whether other processes can map it.
@@ -239,14 +282,14 @@ impl Pool {
     /// Lets clients open the pool by `name`, until what is returned is dropped:
     /// [`Client::open`](crate::share::Client::open). `peers` says who may; by default
     /// processes of this one's user. The name is that of an abstract socket,
-    /// `hugepool/name`, of this network namespace. Starts a thread, which keeps the pool
-    /// open. (If the server is killed, the name stays taken as long as a child of a fork
-    /// lives that has not called `exec`.)
+    /// `hugepool/name`, of this network namespace. It is free again once the server has
+    /// ended, however it did. Starts two threads, which keep the pool open. Of the program's
+    /// descriptors a publication takes one, however many clients there are.
     ///
     /// # Errors
     ///
     /// [`ShareError::NotShared`]; [`ShareError::Forked`]; [`ShareError::Name`];
-    /// [`ShareError::NameTaken`]; [`ShareError::System`].
+    /// [`ShareError::NameTaken`]; [`ShareError::System`], before Linux 5.9, too.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -264,7 +307,10 @@ impl Pool {
     pub fn publish(&self, name: &str, peers: Peers) -> Result<Publication, ShareError> {
         self.slots()?;
         let pool = self.clone();
-        publish(name, peers, move |slot| pool.export_from(slot))
+        publish(name, peers, move |question, give| match question {
+            Question::Segment { slot, pool: of } => pool.give_segment(slot, of, give),
+            Question::Configuration | Question::Server => Err(ShareError::NoSet),
+        })
     }
 
     /// The handle of a buffer that is out as the raw pointer `start`: a number that

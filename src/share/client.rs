@@ -1,22 +1,26 @@
 //! A client's mapping of a server's buffers.
 //!
-//! Owns: the mapped segments. Uses: `layout`, `handle`, `name`, `append`,
-//! `sys`. Used by:
-//! callers.
+//! Owns: the mapped segments, and what is known of their server. Uses: `ask` for what a
+//! server says, `layout`, `handle`, `status`, `append`, `sys`. Used by: callers.
 
+use super::ask::{LIMIT, Server};
 use super::error::ShareError;
 use super::handle::{FIRST_SLOT, Handle};
 use super::layout::{Export, Layout};
-use super::name::{Peers, Server};
+use super::mapped::{map, map_page};
+use super::peers::Peers;
+use super::status::Seen;
+use super::wire::CONFIGURATION;
 use crate::append::Append;
 use crate::class::GRANULE;
 use crate::record::State;
 use crate::sys::limits::base_page;
 use crate::sys::map::Mapping;
-use crate::sys::memfd;
+use crate::sys::robust::Watched;
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::ptr::NonNull;
+use std::time::Duration;
 
 /// A server's buffers, as another process sees them.
 ///
@@ -53,6 +57,11 @@ pub struct Client {
     segments: Append<Segment>,
     /// One, or none.
     server: Append<Server>,
+    /// Whether the pool is still there: one, once there are segments.
+    status: Append<Seen>,
+    /// The words of those who served the name, the last one first: whether they were
+    /// killed.
+    words: Append<Watched>,
 }
 
 struct Segment {
@@ -60,6 +69,9 @@ struct Segment {
     memory: Mapping,
     states: Mapping,
 }
+
+/// A segment that was mapped just now, with its pool's status.
+type New = (Segment, Seen);
 
 /// A buffer in a client's address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +109,8 @@ impl Client {
         Self {
             segments: Append::default(),
             server: Append::default(),
+            status: Append::default(),
+            words: Append::default(),
         }
     }
 
@@ -112,42 +126,75 @@ impl Client {
     }
 
     /// OpenInSecondary: maps all buffers that a server has published under `name` by now.
-    /// The server must be one of `peers`. Waits for its answers, 10 s for each at most.
+    /// The server must be one of `peers`. Waits for it, 10 s at most.
+    ///
+    /// Starts a thread, which asks the server and ends: what a server sends is in no table of
+    /// descriptors but that thread's, and can keep nobody else waiting.
     ///
     /// # Errors
     ///
     /// [`ShareError::Name`]; [`ShareError::NotPublished`] if nobody has that name;
     /// [`ShareError::AlreadyOpen`] if the client has opened something before;
-    /// [`ShareError::NotConfigured`] if the set has no buffers yet, or was closed;
-    /// [`ShareError::Aborted`] if it was aborted; [`ShareError::Peer`] if the server is
+    /// [`ShareError::NotConfigured`] if the set has no buffers yet;
+    /// [`ShareError::Aborted`] if it was aborted, [`ShareError::Closed`] if it was closed;
+    /// [`ShareError::Peer`], [`ShareError::Unmapped`] if the server is
     /// none of `peers`, [`ShareError::Refused`] if this process is none of the server's;
     /// [`ShareError::TimedOut`], [`ShareError::HungUp`]; those of
-    /// [`attach`](Self::attach) if it sends what is no segment.
+    /// [`attach`](Self::attach) if it sends what is no segment; [`ShareError::System`],
+    /// before Linux 5.9, too.
     pub fn open_in_secondary(&self, name: &str, peers: &Peers) -> Result<(), ShareError> {
+        self.open_in_secondary_timeout(name, peers, LIMIT)
+    }
+
+    /// As [`open_in_secondary`](Self::open_in_secondary), and waits `limit` at most, whatever
+    /// the server does.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_in_secondary`](Self::open_in_secondary).
+    pub fn open_in_secondary_timeout(
+        &self,
+        name: &str,
+        peers: &Peers,
+        limit: Duration,
+    ) -> Result<(), ShareError> {
         if self.is_open() {
             return Err(ShareError::AlreadyOpen);
         }
         let server = Server::new(name, peers)?;
-        let mut segments: Vec<Segment> = Vec::new();
-        server.segments(FIRST_SLOT, |export| {
-            let segment = Segment::map(export)?;
-            if let Some(first) = segments.first() {
-                of_one_pool(&segment.layout, &first.layout)?;
-            }
-            segments.push(segment);
-            Ok(())
+        let (word, segments) = server.talk(limit, |connection| {
+            let word = connection.word()?;
+            let mut segments: Vec<New> = Vec::new();
+            connection.segments(FIRST_SLOT, 0, |export| {
+                let new = Segment::map(export)?;
+                if let Some((first, _)) = segments.first() {
+                    of_one_pool(&new.0.layout, &first.layout)?;
+                }
+                segments.push(new);
+                Ok(())
+            })?;
+            Ok((word, segments))
         })?;
         // One of several threads gets here. Nothing of what follows can fail but for another
         // thread that is as far.
         self.server.push(server, |_| Err(ShareError::AlreadyOpen))?;
-        segments.into_iter().try_for_each(|segment| {
-            let layout = segment.layout;
-            self.add_or_have(segment, &layout).map(drop)
-        })
+        self.watch(word);
+        (segments.into_iter()).try_for_each(|new| self.add_or_have(new).map(drop))
     }
 
     fn is_open(&self) -> bool {
         self.server.iter().next().is_some() || self.segments.iter().next().is_some()
+    }
+
+    /// Heeds the word of who serves the name, unless one that is held is known.
+    fn watch(&self, word: Option<Watched>) {
+        let Some(word) = word.filter(|word| !word.is_given_up()) else {
+            return;
+        };
+        let _ = self.words.push(word, |known| match known.is_given_up() {
+            true => Ok(()),
+            false => Err(()),
+        });
     }
 
     /// Maps what the server has added. Gives how many segments that is; 0 for a client
@@ -157,32 +204,127 @@ impl Client {
     /// # Errors
     ///
     /// As [`open_in_secondary`](Self::open_in_secondary); [`ShareError::NotOpen`];
-    /// [`ShareError::OtherPool`] if the name is another pool's by now.
+    /// [`ShareError::OtherPool`] if the name is another pool's by now, or that of a set that
+    /// has none; [`ShareError::ServerDied`] if it is nobody's, and who had it was killed.
     pub fn refresh(&self) -> Result<usize, ShareError> {
+        self.refresh_timeout(LIMIT)
+    }
+
+    /// As [`refresh`](Self::refresh), and waits `limit` at most, whatever the server does.
+    ///
+    /// # Errors
+    ///
+    /// As [`refresh`](Self::refresh).
+    pub fn refresh_timeout(&self, limit: Duration) -> Result<usize, ShareError> {
         if !self.is_open() {
             return Err(ShareError::NotOpen);
         }
         let Some(server) = self.server.iter().next() else {
-            return Ok(0);
+            return self.check().map(|()| 0);
         };
+        let first = self.segments.iter().next();
+        let (slot, pool) = (
+            self.first_unknown(),
+            first.map_or(0, |segment| segment.layout.pool()),
+        );
+        let asked = server.talk(limit, move |connection| {
+            let word = connection.word()?;
+            let mut segments = Vec::new();
+            connection.segments(slot, pool, |export| {
+                segments.push(Segment::map(export)?);
+                Ok(())
+            })?;
+            Ok((word, segments))
+        });
+        let (word, segments) = asked.map_err(|error| match error {
+            // A set without buffers, at a name that had some.
+            ShareError::NotConfigured if pool != 0 => ShareError::OtherPool {
+                given: 0,
+                needed: pool,
+            },
+            // The server is not there any more, and how it ended says more.
+            ShareError::NotPublished => self.check().err().unwrap_or(error),
+            other => other,
+        })?;
+        self.watch(word);
         let mut added = 0;
         // Who took higher slots may have been the first to get there: some of these may
         // be known.
-        server.segments(self.first_unknown(), |export| {
-            let layout = export.layout;
-            if !self.has(&layout) && self.add_or_have(Segment::map(export)?, &layout)? {
-                added += 1;
-            }
-            Ok(())
-        })?;
+        for new in segments {
+            added += usize::from(self.add_or_have(new)?);
+        }
+        self.check()?;
         Ok(added)
     }
 
-    /// Adds a segment; false if another thread was faster.
-    fn add_or_have(&self, segment: Segment, layout: &Layout) -> Result<bool, ShareError> {
-        match self.add(segment) {
+    /// What the set that it has opened by name is configured with.
+    pub(crate) fn ask_configuration(
+        &self,
+        limit: Duration,
+    ) -> Result<[u32; CONFIGURATION], ShareError> {
+        let server = self.server.iter().next();
+        let asked = server.ok_or(ShareError::NotOpen)?.configuration(limit);
+        self.check()?;
+        asked
+    }
+
+    /// What the set of that name is configured with, once it is.
+    pub(crate) fn ask_configuration_of(
+        name: &str,
+        peers: &Peers,
+        limit: Duration,
+    ) -> Result<[u32; CONFIGURATION], ShareError> {
+        Server::new(name, peers)?.configuration(limit)
+    }
+
+    /// Whether the pool is still there, as far as its server, or the kernel, has said.
+    /// Wait-free: two plain loads.
+    #[inline]
+    pub(super) fn check(&self) -> Result<(), ShareError> {
+        if let Some(status) = self.status.iter().next() {
+            status.check()?;
+        }
+        match self.words.iter().next().is_some_and(Watched::has_died) {
+            true => Err(ShareError::ServerDied),
+            false => Ok(()),
+        }
+    }
+
+    /// Close: unmaps everything. The client can open something again.
+    ///
+    /// # Errors
+    ///
+    /// [`ShareError::NotOpen`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use hugepool::share::{Access, Client, Peers};
+    /// # let builder = hugepool::Pool::builder().reserve(4096, 4096, 4).shared(Access::Read);
+    /// # let pool = builder.build()?;
+    /// # let name = format!("example of close {}", std::process::id());
+    /// # let publication = pool.publish(&name, Peers::default())?;
+    /// let mut client = Client::open(&name, &Peers::default())?;
+    /// client.close()?;
+    /// client.open_in_secondary(&name, &Peers::default())?;
+    /// # Ok(()) }
+    /// ```
+    pub fn close(&mut self) -> Result<(), ShareError> {
+        if !self.is_open() {
+            return Err(ShareError::NotOpen);
+        }
+        *self = Self::new();
+        Ok(())
+    }
+
+    /// Adds a segment; false if it is there already: another thread was faster.
+    fn add_or_have(&self, new: New) -> Result<bool, ShareError> {
+        let layout = new.0.layout;
+        if self.has(&layout) {
+            return Ok(false);
+        }
+        match self.add(new) {
             Ok(()) => Ok(true),
-            Err(ShareError::Slots { .. }) if self.has(layout) => Ok(false),
+            Err(ShareError::Slots { .. }) if self.has(&layout) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -216,7 +358,7 @@ impl Client {
         self.add(Segment::map(export)?)
     }
 
-    fn add(&self, segment: Segment) -> Result<(), ShareError> {
+    fn add(&self, (segment, status): New) -> Result<(), ShareError> {
         let layout = segment.layout;
         let new = layout.slots();
         self.segments.push(segment, |old| {
@@ -229,7 +371,10 @@ impl Client {
                 });
             }
             Ok(())
-        })
+        })?;
+        // All segments are one pool's: the first one's says it for all.
+        let _ = self.status.push(status, |_| Err(()));
+        Ok(())
     }
 
     /// MapBufferHandle: the buffer that `handle` names, in this process. Wait-free.
@@ -238,7 +383,10 @@ impl Client {
     ///
     /// [`ShareError::BadHandle`] if it names none, or one that was freed; or one that the
     /// server added since the last [`refresh`](Self::refresh). [`ShareError::NotOpen`].
+    /// [`ShareError::Aborted`], [`ShareError::Closed`], [`ShareError::ServerDied`] if that is
+    /// how the server's set, or pool, has ended: views from before stay mapped.
     pub fn map(&self, handle: Handle) -> Result<View, ShareError> {
+        self.check()?;
         let found = self.segments.iter().find_map(|segment| {
             let k = handle.slot().checked_sub(segment.layout.slots().start)? as usize;
             (k < segment.layout.count()).then(|| segment.view(k, handle))
@@ -252,8 +400,9 @@ impl Client {
     /// # Errors
     ///
     /// [`ShareError::NoBuffer`] if no buffer that is out starts there.
-    /// [`ShareError::NotOpen`].
+    /// [`ShareError::NotOpen`]; as [`map`](Self::map) if the server's has ended.
     pub fn handle(&self, start: *const u8) -> Result<Handle, ShareError> {
+        self.check()?;
         let address = start.addr();
         let found = self.segments.iter().find_map(|segment| {
             let base = segment.memory.base().addr().get();
@@ -274,7 +423,7 @@ impl Client {
 
 impl Segment {
     /// Maps what `export` says.
-    fn map(export: Export) -> Result<Self, ShareError> {
+    fn map(export: Export) -> Result<New, ShareError> {
         let layout = export.layout;
         let states = layout.state_bytes();
         // As aligned as huge pages, and the buffers, must be.
@@ -295,11 +444,13 @@ impl Segment {
             page,
             false,
         )?;
-        Ok(Self {
+        let status = Seen::new(map_page(export.status.as_fd())?);
+        let segment = Self {
             layout,
             memory,
             states,
-        })
+        };
+        Ok((segment, status))
     }
 
     /// The state of buffer `k`, of which there is one.
@@ -338,28 +489,10 @@ fn of_one_pool(new: &Layout, old: &Layout) -> Result<(), ShareError> {
     }
 }
 
-/// Maps `needed` bytes, which must be all there is, and stay, at a multiple of
-/// `alignment`.
-fn map(
-    fd: BorrowedFd<'_>,
-    needed: usize,
-    alignment: usize,
-    writable: bool,
-) -> Result<Mapping, ShareError> {
-    // Sealed first: what is not could change after a look.
-    if !memfd::is_size_sealed(fd) {
-        return Err(ShareError::NotSealed);
-    }
-    let given = memfd::len(fd).map_err(ShareError::system("fstat"))?;
-    if given != needed {
-        return Err(ShareError::Size { given, needed });
-    }
-    Mapping::of(fd, needed, alignment, writable).map_err(ShareError::system("mmap"))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::name::publish;
+    use super::super::publication::{Given, publish};
+    use super::super::wire::Question;
     use super::*;
     use crate::arena::Access;
     use crate::pool::Pool;
@@ -375,8 +508,14 @@ mod tests {
         pools[1].request(4096, 4096, 1).unwrap();
         let name = format!("two pools {}", std::process::id());
         let sent = pools.clone();
-        let export = move |slot| sent[usize::from(slot > FIRST_SLOT)].export_from(slot);
-        let _publication = publish(&name, Peers::default(), export).unwrap();
+        let _publication = publish(&name, Peers::default(), move |question, give| {
+            let Question::Segment { slot, pool } = question else {
+                return Err(ShareError::NoSet);
+            };
+            let given: &mut dyn FnMut(Given<'_>) = give;
+            sent[usize::from(slot > FIRST_SLOT)].give_segment(slot, pool, given)
+        })
+        .unwrap();
         let client = Client::new();
         let refused = client.open_in_secondary(&name, &Peers::default());
         let other = matches!(refused, Err(ShareError::OtherPool { .. }));

@@ -13,10 +13,16 @@ use std::io;
 pub enum ShareError {
     /// The pool was not built to be shared.
     NotShared,
-    /// The set has no buffers: it is not configured yet, or was closed.
+    /// The set has no buffers: it is not configured yet.
     NotConfigured,
+    /// What has the name is a pool, and no set.
+    NoSet,
     /// The set was aborted.
     Aborted,
+    /// The set, or the pool, was closed.
+    Closed,
+    /// The server was killed, or ended without closing what it had published.
+    ServerDied,
     /// The set, or the pool, is that of the process of which this one is a child.
     Forked,
     /// Somebody has published something by that name.
@@ -36,9 +42,9 @@ pub enum ShareError {
         /// How long it had, in milliseconds.
         limit: u64,
     },
-    /// A segment is another pool's than those that are there.
+    /// A segment, or a name, is another pool's than the segments that are there.
     OtherPool {
-        /// Whose it is.
+        /// Whose it is; 0 for a set that has no pool (any more).
         given: u64,
         /// Whose it must be.
         needed: u64,
@@ -89,7 +95,7 @@ pub enum ShareError {
     /// The size of the memory behind a descriptor is not sealed: whoever has it could
     /// take it from under this process.
     NotSealed,
-    /// A segment came with another number of descriptors than two.
+    /// A segment came with another number of descriptors than three.
     Descriptors {
         /// How many there were.
         given: usize,
@@ -104,6 +110,14 @@ pub enum ShareError {
     /// Who is at the other end may not be.
     Peer {
         /// Its user.
+        user: u32,
+        /// Its group.
+        group: u32,
+    },
+    /// Who is at the other end would be allowed, but by a user or a group that stands for all
+    /// those which this user namespace does not have: it may be anybody.
+    Unmapped {
+        /// Its user, as it appears here.
         user: u32,
         /// Its group.
         group: u32,
@@ -126,8 +140,11 @@ impl fmt::Display for ShareError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotShared => write!(f, "the pool was not built to be shared"),
-            Self::NotConfigured => write!(f, "the set has no buffers: not configured, or closed"),
+            Self::NotConfigured => write!(f, "the set has no buffers: it is not configured yet"),
+            Self::NoSet => write!(f, "what has the name is a pool, and no set"),
             Self::Aborted => write!(f, "the set was aborted"),
+            Self::Closed => write!(f, "the set, or the pool, was closed"),
+            Self::ServerDied => write!(f, "the server ended without closing what it published"),
             Self::Forked => write!(
                 f,
                 "not in this child of a fork: the buffers are its parent's"
@@ -141,6 +158,10 @@ impl fmt::Display for ShareError {
             Self::TimedOut { limit } => {
                 write!(f, "the server did not answer within {limit} ms")
             }
+            Self::OtherPool { given: 0, needed } => write!(
+                f,
+                "the name is no longer that of pool {needed:#018x}, whose segments are here"
+            ),
             Self::OtherPool { given, needed } => write!(
                 f,
                 "a segment of pool {given:#018x}: there are those of {needed:#018x} already"
@@ -169,7 +190,7 @@ impl fmt::Display for ShareError {
             ),
             Self::NotSealed => write!(f, "a descriptor of memory whose size is not sealed"),
             Self::Descriptors { given } => {
-                write!(f, "a segment with {given} descriptors: it must have 2")
+                write!(f, "a segment with {given} descriptors: it must have 3")
             }
             Self::Name { given, limit } => {
                 write!(f, "a name of {given} B: it must have 1 B to {limit} B")
@@ -180,6 +201,11 @@ impl fmt::Display for ShareError {
                     "user {user} of group {group} may not be at the other end"
                 )
             }
+            Self::Unmapped { user, group } => write!(
+                f,
+                "user {user} of group {group} may be anybody: this user namespace does not \
+                 have all users"
+            ),
             Self::System(reason) => write!(f, "{reason}"),
         }
     }

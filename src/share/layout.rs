@@ -18,6 +18,8 @@ pub struct Export {
     pub memory: OwnedFd,
     /// The buffers' states.
     pub states: OwnedFd,
+    /// Whether the pool is still there: the same for all segments of a pool.
+    pub status: OwnedFd,
 }
 
 /// Where the buffers of a segment lie. Goes from one process to another as
@@ -224,7 +226,7 @@ impl Layout {
     }
 
     /// A number that no other pool has, but by accident.
-    pub(super) fn pool(&self) -> u64 {
+    pub(crate) fn pool(&self) -> u64 {
         self.pool
     }
 

@@ -1,7 +1,8 @@
 //! Buffers in memory that other processes map.
 //!
-//! Owns: the layout that says where buffers lie in it, handles, and a client's mapping.
-//! Uses: `sys`, `record`, `class`. Used by: `pool`, `vdi`, callers.
+//! Owns: the layout that says where buffers lie in it, handles, names by which clients
+//! open a pool, and a client's mapping. Uses: `sys`, `record`, `class`. Used by: `pool`,
+//! `vdi`, callers.
 //!
 //! ```text
 //!   server                                  client
@@ -14,7 +15,8 @@
 //! ```
 //!
 //! A segment has two descriptors: its memory, and the states of its buffers (64 bytes
-//! each: how many bytes it is out with, and its generation). The sizes of both are
+//! each: how many bytes it is out with, and its generation). A pool has a third one, by
+//! which clients see whether it was aborted or closed. The sizes of all are
 //! sealed, so nobody can cut them short under anybody else. States can be written by the
 //! server's own mapping alone, and memory, too, unless it is shared for writing. The
 //! free lists are in neither: a client that writes whatever it likes, or dies, spoils
@@ -24,17 +26,29 @@
 //! writing with whom you trust that far.)
 
 #[cfg(not(hugepool_loom))]
+mod ask;
+#[cfg(not(hugepool_loom))]
 mod client;
+#[cfg(not(hugepool_loom))]
+mod closing;
 #[cfg(not(hugepool_loom))]
 mod error;
 mod handle;
 #[cfg(not(hugepool_loom))]
 mod layout;
 #[cfg(not(hugepool_loom))]
-mod name;
+mod mapped;
+#[cfg(not(hugepool_loom))]
+mod peers;
+#[cfg(not(hugepool_loom))]
+mod publication;
 #[cfg(not(hugepool_loom))]
 mod serve;
 mod slots;
+#[cfg(not(hugepool_loom))]
+mod status;
+#[cfg(not(hugepool_loom))]
+mod wire;
 
 #[cfg(not(hugepool_loom))]
 pub use crate::arena::Access;
@@ -50,10 +64,16 @@ pub(crate) use layout::layout_of;
 #[cfg(not(hugepool_loom))]
 pub use layout::{Export, Layout};
 #[cfg(not(hugepool_loom))]
-pub(crate) use name::publish;
+pub use peers::Peers;
 #[cfg(not(hugepool_loom))]
-pub use name::{Peers, Publication};
+pub use publication::Publication;
+#[cfg(not(hugepool_loom))]
+pub(crate) use publication::{Give, Given, publish};
 #[cfg(not(hugepool_loom))]
 pub(crate) use slots::Slots;
 #[cfg(hugepool_loom)]
 pub use slots::Slots;
+#[cfg(not(hugepool_loom))]
+pub(crate) use status::{Standing, Status};
+#[cfg(not(hugepool_loom))]
+pub(crate) use wire::{CONFIGURATION, Question};

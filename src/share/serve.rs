@@ -1,7 +1,7 @@
-//! The server's side of a publication.
+//! The server's side of a publication: who has connected, and what they are told.
 //!
-//! Owns: its thread's loop, and the clients that are connected. Uses: `name` for what is
-//! said, `layout`, `error`, `sys`. Used by: `name`.
+//! Owns: the loop of the thread that serves, and the clients that are connected. Uses:
+//! `wire` for what is said, `peers`, `closing`, `error`, `sys`. Used by: `publication`.
 //!
 //! ```text
 //!   accepted ──▶ asker ──▶ closed                        it is done, or has read all
@@ -11,21 +11,22 @@
 //! One thread serves all clients, and never waits for one of them: a client that asks
 //! again before it has read its answer, or sends what is no question, is cut off; of too
 //! many at once, one of the user, and of the process, that has the most. An answer that is
-//! not read keeps two descriptors on their way, which count against this process's user,
+//! not read keeps descriptors on their way, which count against this process's user,
 //! although the connection is over: each user may have so many of those, and is not
 //! accepted beyond that.
 //!
-//! Whoever closes a socket waits for what is behind the descriptors that came over it and
-//! were not received, as long as their sender likes. Since Linux 6.16 nobody can send any;
-//! before, threads of their own close sockets, so many at a time, and while they are all
-//! at it nobody is accepted.
+//! The thread has a table of descriptors of its own. So its clients' sockets are none of
+//! those that the program may have; no child of a fork has them, nor the name; and the
+//! name is free as soon as the thread has ended, however it did. What it answers comes from
+//! another thread, over a channel: the descriptors of segments are in the program's table.
 
+use super::closing::Closing;
 use super::error::ShareError;
-use super::layout::Export;
-use super::name::{Peers, Word};
-use crate::sync::{Arc, AtomicU32, Ordering};
-use crate::sys::signal::quiet_thread;
-use crate::sys::socket::{self, Peer};
+use super::peers::Peers;
+use super::wire::{ANSWER, Answer, QUESTION, Question};
+use crate::sys::peer::Peer;
+use crate::sys::robust::Held;
+use crate::sys::socket::{self, MAX_DESCRIPTORS};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -34,47 +35,10 @@ use std::time::Duration;
 const MAX_ASKERS: usize = 64;
 /// How many of a user may have been cut off with an answer unread.
 const MAX_DEPARTED: usize = 16;
-/// How many threads may be closing sockets.
-const MAX_CLOSERS: u32 = 32;
+/// How many descriptors one answer needs at once.
+const RESERVE: usize = MAX_DESCRIPTORS + 1;
 /// How long those are left alone who cannot be accepted now.
 const PAUSE: Duration = Duration::from_millis(10);
-
-/// How clients' sockets are closed.
-#[derive(Clone, Default)]
-struct Closing {
-    /// Nobody can send descriptors, so by the thread that serves all.
-    here: bool,
-    /// Threads that are closing one. Relaxed: a number, nothing more.
-    elsewhere: Arc<AtomicU32>,
-}
-
-impl Closing {
-    /// Whether no more threads may close sockets now.
-    fn is_busy(&self) -> bool {
-        self.elsewhere.load(Ordering::Relaxed) >= MAX_CLOSERS
-    }
-
-    /// Closes what was shut down.
-    fn close(&self, socket: OwnedFd) {
-        if self.here {
-            return drop(socket);
-        }
-        // Not closed by the end of a closure that no thread ran: then it stays open.
-        let socket = ManuallyDrop::new(socket);
-        if self.is_busy() {
-            return;
-        }
-        self.elsewhere.fetch_add(1, Ordering::Relaxed);
-        let elsewhere = Arc::clone(&self.elsewhere);
-        let closer = quiet_thread("hugepool-close", move || {
-            drop(ManuallyDrop::into_inner(socket));
-            elsewhere.fetch_sub(1, Ordering::Relaxed);
-        });
-        if closer.is_err() {
-            self.elsewhere.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
 
 /// A client that is connected, or was.
 struct Asker {
@@ -102,103 +66,148 @@ fn one_too_many(askers: &[Asker]) -> usize {
 }
 
 /// What the thread of a publication serves.
-pub(super) struct Service<F> {
+pub(super) struct Service {
     listener: OwnedFd,
-    /// At its end the service ends.
-    stopped: OwnedFd,
+    /// Where questions go, and answers come from. At its end the service ends.
+    channel: OwnedFd,
     peers: Peers,
-    /// Gives the first segment from a slot on.
-    export: F,
+    /// The word by which clients see whether this thread lives; none where the kernel
+    /// keeps no such list.
+    held: Option<Held>,
     closing: Closing,
     askers: Vec<Asker>,
     departed: Vec<Asker>,
+    /// Descriptors that are kept for what an answer needs, so that clients which do nothing
+    /// cannot use up all.
+    reserve: Vec<OwnedFd>,
 }
 
-impl<F: Fn(u32) -> Result<Option<Export>, ShareError>> Service<F> {
-    /// Lets clients connect to `listener`, which has a name.
-    pub(super) fn new(
-        listener: OwnedFd,
-        stopped: OwnedFd,
-        peers: Peers,
-        export: F,
-    ) -> Result<Self, ShareError> {
-        // Before anybody can connect.
-        let here = socket::refuse_descriptors(listener.as_fd()).is_ok();
-        socket::listen(listener.as_fd()).map_err(ShareError::system("listen"))?;
-        Ok(Self {
-            listener,
-            stopped,
-            peers,
-            export,
-            closing: Closing {
-                here,
-                ..Closing::default()
-            },
-            askers: Vec::new(),
-            departed: Vec::new(),
-        })
+/// The channel has ended.
+struct Ended;
+
+impl Service {
+    /// Lets nobody send descriptors to `listener`, which does not listen yet, if that can be
+    /// had, and then lets clients connect.
+    pub(super) fn listen(listener: BorrowedFd<'_>) -> Result<Closing, ShareError> {
+        let at_once = socket::refuse_descriptors(listener).is_ok();
+        socket::listen(listener).map_err(ShareError::system("listen"))?;
+        let mut closing = Closing::default();
+        closing.at_once = at_once;
+        Ok(closing)
     }
 
-    /// Serves clients until the other end of `stopped` is closed.
+    /// Serves who connects to `listener`.
+    pub(super) fn new(
+        listener: OwnedFd,
+        channel: OwnedFd,
+        peers: Peers,
+        held: Option<Held>,
+        closing: Closing,
+    ) -> Self {
+        Self {
+            listener,
+            channel,
+            peers,
+            held,
+            closing,
+            askers: Vec::new(),
+            departed: Vec::new(),
+            reserve: Vec::new(),
+        }
+    }
+
+    /// Serves clients until the channel ends, or what asks for that: then nobody has the
+    /// name any more.
     pub(super) fn run(mut self) {
         while self.turn() {}
-        // A child of a fork may have the socket as well. Nobody connects after this, and
-        // those who have are not left to whoever closes it.
+        // The name is free once the listener is closed. Who has connected and was not
+        // accepted may have sent descriptors: nothing of that is closed here, but by the
+        // end of this thread, which does not linger.
         socket::shut_down(self.listener.as_fd());
-        while let Ok(socket) = socket::accept(self.listener.as_fd()) {
-            self.close(socket);
+        let everybody = loop {
+            match socket::accept(self.listener.as_fd()) {
+                Ok(socket) => end(socket),
+                // `EINVAL`: there is nobody left.
+                Err(error) => break error.raw_os_error() == Some(libc::EINVAL),
+            }
+        };
+        let askers = self.askers.drain(..).chain(self.departed.drain(..));
+        askers.for_each(|asker| end(asker.socket));
+        match everybody {
+            true => drop(self.listener),
+            false => end(self.listener),
         }
-        let (askers, departed) = (std::mem::take(&mut self.askers), &mut self.departed);
-        let departed = std::mem::take(departed);
-        for asker in askers.into_iter().chain(departed) {
-            self.close(asker.socket);
-        }
+        // Given up before it ends.
+        drop(self.held);
     }
 
     /// Waits until there is something to do, and does it. False at the end.
     fn turn(&mut self) -> bool {
+        self.forget_departed();
+        self.closing.run();
+        self.fill_reserve();
         let accepts = !self.closing.is_busy();
-        let mut sockets: Vec<BorrowedFd<'_>> = vec![self.stopped.as_fd()];
+        let mut sockets: Vec<BorrowedFd<'_>> = vec![self.channel.as_fd()];
         sockets.extend(self.askers.iter().map(|asker| asker.socket.as_fd()));
         sockets.extend(accepts.then_some(self.listener.as_fd()));
-        let limit = if accepts { None } else { Some(PAUSE) };
+        let in_time = accepts && !self.closing.has_some();
+        let limit = if in_time { None } else { Some(PAUSE) };
         let Ok(ready) = socket::wait(&sockets, limit) else {
             // No memory, or too many sockets: with fewer it may.
-            std::mem::take(&mut self.askers)
-                .into_iter()
-                .for_each(|asker| self.cut_off(asker));
+            let askers = std::mem::take(&mut self.askers);
+            askers.into_iter().for_each(|asker| self.cut_off(asker));
             std::thread::sleep(PAUSE);
-            return !socket::is_ended(self.stopped.as_fd());
+            return !socket::is_ended(self.channel.as_fd());
         };
         if ready[0] {
             return false;
         }
-        self.forget_departed();
         // Those who are ready and not answered are cut off.
         let mut kept = Vec::with_capacity(self.askers.len());
         for (mut asker, &asks) in std::mem::take(&mut self.askers)
             .into_iter()
             .zip(&ready[1..])
         {
-            match asks && self.answer(&mut asker).is_err() {
-                true => self.cut_off(asker),
-                false => kept.push(asker),
+            if asks {
+                self.reserve.clear();
+            }
+            match asks.then(|| self.answer(&mut asker)) {
+                None | Some(Ok(Ok(()))) => kept.push(asker),
+                Some(Ok(Err(_))) => self.cut_off(asker),
+                Some(Err(Ended)) => return false,
             }
         }
         self.askers = kept;
         if accepts && ready.last() == Some(&true) {
             match socket::accept(self.listener.as_fd()) {
                 Ok(socket) => self.accept(socket),
-                // No descriptor to be had: who asks is still there a little later.
+                // No descriptor to be had: one who is connected makes room, or else who asks
+                // is still there a little later.
+                Err(_) if !self.askers.is_empty() => self.make_room(),
                 Err(_) => std::thread::sleep(PAUSE),
             }
         }
         true
     }
 
+    /// Takes the descriptors that are kept. One who is connected makes room if there are too
+    /// few.
+    fn fill_reserve(&mut self) {
+        while self.reserve.len() < RESERVE {
+            match socket::unconnected() {
+                Ok(kept) => self.reserve.push(kept),
+                Err(_) if !self.askers.is_empty() => self.make_room(),
+                // As many as there are. The next turn tries again.
+                Err(_) => return,
+            }
+        }
+    }
+
     /// Says to who has connected whether it may ask.
     fn accept(&mut self, socket: OwnedFd) {
-        let Ok(peer) = self.welcome(socket.as_fd()) else {
+        self.reserve.clear();
+        let welcome = self.welcome(socket.as_fd());
+        let Ok(peer) = welcome else {
             return self.close(socket);
         };
         self.askers.push(Asker {
@@ -207,25 +216,30 @@ impl<F: Fn(u32) -> Result<Option<Export>, ShareError>> Service<F> {
             answered: false,
         });
         if self.askers.len() > MAX_ASKERS {
-            let gone = self.askers.remove(one_too_many(&self.askers));
-            self.cut_off(gone);
+            self.make_room();
         }
+    }
+
+    /// Cuts one off.
+    fn make_room(&mut self) {
+        let gone = self.askers.remove(one_too_many(&self.askers));
+        self.cut_off(gone);
     }
 
     fn welcome(&self, client: BorrowedFd<'_>) -> Result<Peer, ShareError> {
         let may = self.peers.check(client);
-        let word = match &may {
+        let answer = match &may {
             Ok(peer) => {
                 let departed = self.departed.iter();
                 let of_user = departed.filter(|other| other.peer.user == peer.user);
                 if of_user.count() >= MAX_DEPARTED {
                     return Err(ShareError::HungUp);
                 }
-                Word::Welcome
+                Answer::Welcome
             }
-            Err(_) => Word::Refused,
+            Err(_) => Answer::Refused,
         };
-        socket::send(client, &word.bytes(), &[]).map_err(ShareError::system("sendmsg"))?;
+        socket::send(client, &answer.to_bytes(), &[]).map_err(ShareError::system("sendmsg"))?;
         may
     }
 
@@ -249,52 +263,76 @@ impl<F: Fn(u32) -> Result<Option<Export>, ShareError>> Service<F> {
         gone.into_iter().for_each(|asker| self.close(asker.socket));
     }
 
-    /// Ends a connection, also where a child of a fork has it.
-    fn close(&self, socket: OwnedFd) {
+    /// Ends a connection.
+    fn close(&mut self, socket: OwnedFd) {
         socket::shut_down(socket.as_fd());
-        self.closing.close(socket);
+        self.closing.take(socket);
     }
 
-    /// Answers one question. An error ends the connection.
-    fn answer(&self, asker: &mut Asker) -> Result<(), ShareError> {
+    /// Answers one question. The inner error ends the connection.
+    fn answer(&self, asker: &mut Asker) -> Result<Result<(), ShareError>, Ended> {
         let client = asker.socket.as_fd();
+        let question = match self.question(client) {
+            Ok(question) => question,
+            Err(error) => return Ok(Err(error)),
+        };
+        if question == Question::Server {
+            let word = self.held.as_ref().map(Held::descriptor);
+            asker.answered |= word.is_some();
+            let sent = socket::send(client, &Answer::Server.to_bytes(), word.as_slice());
+            return Ok(sent.map_err(ShareError::system("sendmsg")));
+        }
+        let channel = self.channel.as_fd();
+        socket::send(channel, &question.to_bytes(), &[]).map_err(|_| Ended)?;
+        let mut answer = [0; ANSWER];
+        let (len, given) = match socket::receive(channel, &mut answer) {
+            Ok((0, _)) => return Err(Ended),
+            // There is no room for its descriptors, although some were kept.
+            Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
+                return Ok(Err(ShareError::system("recvmsg")(error)));
+            }
+            other => other.map_err(|_| Ended)?,
+        };
+        // They are this process's own.
+        let given: Vec<OwnedFd> = given.into_iter().map(ManuallyDrop::into_inner).collect();
+        let descriptors: Vec<BorrowedFd<'_>> = given.iter().map(AsFd::as_fd).collect();
+        asker.answered |= !descriptors.is_empty();
+        let sent = socket::send(client, &answer[..len], &descriptors);
+        Ok(sent.map_err(ShareError::system("sendmsg")))
+    }
+
+    /// What a client asks.
+    fn question(&self, client: BorrowedFd<'_>) -> Result<Question, ShareError> {
         let system = ShareError::system;
         // Descriptors that are on their way count against this process's user.
         if socket::is_unread(client).map_err(system("ioctl"))? {
             return Err(ShareError::HungUp);
         }
         // They are neither received nor closed here.
-        if !self.closing.here && socket::has_descriptors(client).map_err(system("recvmsg"))? {
+        if !self.closing.at_once && socket::has_descriptors(client).map_err(system("recvmsg"))? {
             return Err(ShareError::Descriptors { given: 1 });
         }
-        let mut question = [0; 4];
-        let (len, _) = socket::receive(client, &mut question).map_err(system("recvmsg"))?;
-        if len != question.len() {
-            return Err(ShareError::Truncated {
-                given: len,
-                needed: question.len(),
-            });
-        }
-        let word = match (self.export)(u32::from_le_bytes(question)) {
-            Ok(Some(export)) => {
-                let descriptors = [export.memory.as_fd(), export.states.as_fd()];
-                asker.answered = true;
-                let sent = socket::send(client, &export.layout.to_bytes(), &descriptors);
-                return sent.map_err(system("sendmsg"));
-            }
-            Ok(None) => Word::NoMore,
-            Err(ShareError::NotConfigured) => Word::NotConfigured,
-            Err(ShareError::Aborted) => Word::Aborted,
-            Err(other) => return Err(other),
-        };
-        socket::send(client, &word.bytes(), &[]).map_err(system("sendmsg"))
+        let mut bytes = [0; QUESTION];
+        let (len, _) = socket::receive(client, &mut bytes).map_err(system("recvmsg"))?;
+        Question::from_bytes(&bytes[..len]).ok_or(ShareError::Truncated {
+            given: len,
+            needed: QUESTION,
+        })
     }
 }
 
+/// Ends a connection, and leaves its socket to the end of this thread.
+fn end(socket: OwnedFd) {
+    socket::shut_down(socket.as_fd());
+    let _ = ManuallyDrop::new(socket);
+}
+
 #[cfg(test)]
-mod tests {
-    use super::super::name::{Server, name_bytes};
+pub(super) mod tests {
+    use super::super::ask::{LIMIT, Server};
+    use super::super::publication::{Give, Given, Publication, name_bytes, publish_by};
     use super::*;
+    use crate::sys::files;
     use crate::sys::socket::Deadline;
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};
@@ -327,8 +365,8 @@ mod tests {
         assert_eq!(which(&[(0, 1), (7, 2), (7, 3), (7, 3)]), 2);
     }
 
-    /// A connection whose last close takes a minute.
-    fn lingering() -> TcpStream {
+    /// A connection whose last close takes a minute, unless who closes it is ending.
+    pub fn lingering() -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (reader, _) = listener.accept().unwrap();
@@ -355,92 +393,99 @@ mod tests {
         stream
     }
 
-    /// As before Linux 6.16, if `anybody` may send descriptors.
-    fn honest_beside_a_sender_of_descriptors(name: &str, anybody: bool) {
-        let name = format!("{name} {}", std::process::id());
-        let listener = socket::bind(&name_bytes(&name).unwrap()).unwrap();
-        let (stop, stopped) = socket::pair().unwrap();
-        let nothing = |_| Ok(None);
-        let mut service = Service::new(listener, stopped, Peers::default(), nothing).unwrap();
-        if anybody {
-            service.closing.here = false;
-            socket::allow_descriptors(service.listener.as_fd());
-        } else if !service.closing.here {
-            println!("skipped: descriptors cannot be refused here");
-            return;
-        }
-        let server = std::thread::spawn(move || service.run());
-        for _ in 0..3 {
+    /// As before Linux 6.16.
+    fn listen_to_anybody(listener: BorrowedFd<'_>) -> Result<Closing, ShareError> {
+        let mut closing = Service::listen(listener)?;
+        closing.at_once = false;
+        socket::allow_descriptors(listener);
+        Ok(closing)
+    }
+
+    /// A publication of nothing, where `anybody` may send descriptors, or nobody.
+    fn published(name: &str, peers: Peers, anybody: bool) -> Publication {
+        let listen = if anybody {
+            listen_to_anybody
+        } else {
+            Service::listen
+        };
+        let nothing = |_, give: Give<'_>| {
+            give(Given::NoMore);
+            Ok(())
+        };
+        publish_by(name, peers, listen, nothing).unwrap()
+    }
+
+    fn honest(name: &str) -> Result<(), ShareError> {
+        let server = Server::new(name, &Peers::default()).unwrap();
+        server.talk(LIMIT, |connection| connection.segments(1, 0, |_| Ok(())))
+    }
+
+    /// Connects, sends a lingering descriptor if that can be done, and is gone.
+    fn sender(name: &str) -> bool {
+        let name = name_bytes(name).unwrap();
+        let sender = std::thread::spawn(move || {
+            // The end of this thread does not linger, and the server's descriptor is the last
+            // one, unless it is gone already.
+            files::take_empty_table().unwrap();
             let within = Deadline::within(Duration::from_secs(10));
-            let sender = socket::connect(&name_bytes(&name).unwrap(), within).unwrap();
-            let stream = lingering();
-            let sent = socket::send(sender.as_fd(), &[0; 4], &[stream.as_fd()]);
-            assert_eq!(sent.is_ok(), anybody);
-            match anybody {
-                // The last one is the server's to close.
-                true => drop(stream),
-                false => std::mem::forget(stream),
+            let sender = ManuallyDrop::new(socket::connect(&name, within).unwrap());
+            let stream = ManuallyDrop::new(lingering());
+            socket::send(sender.as_fd(), &[0; QUESTION], &[stream.as_fd()]).is_ok()
+        });
+        sender.join().unwrap()
+    }
+
+    fn honest_beside_senders_of_descriptors(name: &str, peers: Peers, anybody: bool) {
+        let name = format!("{name} {}", std::process::id());
+        let is_stranger = peers != Peers::default();
+        let publication = published(&name, peers, anybody);
+        let mut all = 0;
+        for _ in 0..100 {
+            let sent = sender(&name);
+            if sent && !anybody {
+                println!("skipped: descriptors cannot be refused here");
+                return;
             }
-            let honest = Server::new(&name, &Peers::default()).unwrap();
-            honest.segments(1, |_| Ok(())).unwrap();
+            // A stranger may have been turned away before.
+            assert!(sent == anybody || is_stranger);
+            all += usize::from(sent);
+            let answered = honest(&name);
+            match is_stranger {
+                true => assert_eq!(answered, Err(ShareError::Refused)),
+                false => assert_eq!(answered, Ok(())),
+            }
         }
-        socket::shut_down(stop.as_fd());
-        server.join().unwrap();
+        println!("{all} of 100 could send a descriptor");
+        drop(publication);
+        // Nobody has the name any more.
+        assert_eq!(honest(&name), Err(ShareError::NotPublished));
+    }
+
+    #[test]
+    fn a_client_that_sends_descriptors_keeps_nobody_waiting() {
+        honest_beside_senders_of_descriptors("sender", Peers::default(), false);
+    }
+
+    #[test]
+    fn a_client_that_can_send_descriptors_keeps_nobody_waiting() {
+        honest_beside_senders_of_descriptors("allowed sender", Peers::default(), true);
+    }
+
+    #[test]
+    fn strangers_that_can_send_descriptors_keep_nobody_waiting() {
+        honest_beside_senders_of_descriptors("stranger", Peers::nobody(), true);
     }
 
     /// Who has connected and is not accepted may have sent some as well.
     #[test]
     fn the_end_does_not_wait_for_what_was_sent_before_anybody_was_accepted() {
         let name = format!("not accepted {}", std::process::id());
-        let listener = socket::bind(&name_bytes(&name).unwrap()).unwrap();
-        let (stop, stopped) = socket::pair().unwrap();
-        let nothing = |_| Ok(None);
-        let mut service = Service::new(listener, stopped, Peers::default(), nothing).unwrap();
-        service.closing.here = false;
-        socket::allow_descriptors(service.listener.as_fd());
-        let within = Deadline::within(Duration::from_secs(10));
-        let sender = socket::connect(&name_bytes(&name).unwrap(), within).unwrap();
-        let stream = lingering();
-        socket::send(sender.as_fd(), &[0; 4], &[stream.as_fd()]).unwrap();
-        drop((stream, sender));
-        socket::shut_down(stop.as_fd());
-        let server = std::thread::spawn(move || service.run());
-        let until = std::time::Instant::now() + Duration::from_secs(30);
-        while !server.is_finished() {
-            assert!(std::time::Instant::now() < until, "it waits for the sender");
-            std::thread::sleep(Duration::from_millis(1));
+        let publication = published(&name, Peers::default(), true);
+        for _ in 0..10 {
+            sender(&name);
         }
-    }
-
-    #[test]
-    fn no_more_threads_close_sockets_than_may() {
-        let closing = Closing::default();
-        let held: Vec<_> = (0..MAX_CLOSERS + 5)
-            .map(|_| socket::pair().unwrap())
-            .collect();
-        let busy = held.into_iter().any(|(one, other)| {
-            // Closed, sooner or later: nothing lingers here.
-            closing.close(one);
-            drop(other);
-            closing.elsewhere.load(Ordering::Relaxed) > MAX_CLOSERS
-        });
-        assert!(!busy);
-        closing.elsewhere.store(2 * MAX_CLOSERS, Ordering::Relaxed);
-        let (one, other) = socket::pair().unwrap();
-        closing.close(one);
-        assert!(
-            closing.is_busy() && !socket::is_ended(other.as_fd()),
-            "it stays open"
-        );
-    }
-
-    #[test]
-    fn a_client_that_sends_descriptors_keeps_nobody_waiting() {
-        honest_beside_a_sender_of_descriptors("sender", false);
-    }
-
-    #[test]
-    fn a_client_that_can_send_descriptors_keeps_nobody_waiting() {
-        honest_beside_a_sender_of_descriptors("allowed sender", true);
+        // Each would take a minute.
+        drop(publication);
+        assert_eq!(honest(&name), Err(ShareError::NotPublished));
     }
 }

@@ -19,6 +19,8 @@ pub mod fork {
     }
 }
 #[cfg(not(hugepool_loom))]
+pub mod files;
+#[cfg(not(hugepool_loom))]
 pub mod limits;
 #[cfg(not(hugepool_loom))]
 pub mod map;
@@ -30,6 +32,10 @@ pub mod memfd;
 pub mod memory;
 #[cfg(not(hugepool_loom))]
 pub mod numa;
+#[cfg(not(hugepool_loom))]
+pub mod peer;
+#[cfg(not(hugepool_loom))]
+pub mod robust;
 #[cfg(not(hugepool_loom))]
 pub mod rseq;
 #[cfg(not(hugepool_loom))]

@@ -1,7 +1,6 @@
-//! Sockets of this machine: messages with descriptors, and who is at the other end.
+//! Sockets of this machine: messages with descriptors.
 //!
-//! Owns: `socket`, `sendmsg`, `recvmsg`, `poll`, `SO_PEERCRED`. Uses: libc. Used by:
-//! `share`.
+//! Owns: `socket`, `sendmsg`, `recvmsg`, `poll`. Uses: libc. Used by: `share`.
 //!
 //! Source: unix(7), cmsg(3), recvmsg(2), poll(2), and signal(7): calls on a socket with a
 //! time limit are not restarted after a signal, so they are made again here. Sockets are of sequential packets: a
@@ -9,11 +8,12 @@
 //! with the process that has them.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// The most descriptors in a message.
-pub const MAX_DESCRIPTORS: usize = 2;
+pub const MAX_DESCRIPTORS: usize = 3;
 
 /// Room for them, aligned for its header.
 #[repr(C, align(8))]
@@ -62,6 +62,31 @@ fn check(result: libc::c_int) -> io::Result<()> {
     }
 }
 
+/// A socket that is connected to nobody, and takes nothing.
+pub fn unconnected() -> io::Result<OwnedFd> {
+    socket()
+}
+
+/// A socket that listens at a name that the kernel chose, and that name.
+pub fn listen_anywhere() -> io::Result<(OwnedFd, Vec<u8>)> {
+    let socket = socket()?;
+    // SAFETY: all zero is an address.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    let family = size_of::<libc::sa_family_t>() as libc::socklen_t;
+    // SAFETY: the address is longer than it says: without a name the kernel chooses one.
+    check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), family) })?;
+    let mut len = size_of_val(&address) as libc::socklen_t;
+    // SAFETY: the address is there to be written, and as long as it says.
+    check(unsafe { libc::getsockname(socket.as_raw_fd(), (&raw mut address).cast(), &mut len) })?;
+    let end = (len as usize).saturating_sub(std::mem::offset_of!(libc::sockaddr_un, sun_path));
+    // The first byte is 0.
+    let name = address.sun_path.get(1..end).unwrap_or_default();
+    let name = name.iter().map(|&byte| byte as u8).collect();
+    listen(socket.as_fd())?;
+    Ok((socket, name))
+}
+
 /// A socket that has `name`, and can listen there.
 pub fn bind(name: &[u8]) -> io::Result<OwnedFd> {
     let (address, len) = address(name)?;
@@ -99,10 +124,15 @@ impl Deadline {
         )
     }
 
+    /// How long that is from now.
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
     /// Sets how long calls on `socket` may take by `option`, the one that is named after
     /// the direction: what is left. `WouldBlock` if nothing is.
     fn set(self, socket: BorrowedFd<'_>, option: libc::c_int) -> io::Result<()> {
-        let left = self.0.saturating_duration_since(Instant::now());
+        let left = self.left();
         if left.is_zero() {
             return Err(io::Error::from(io::ErrorKind::WouldBlock));
         }
@@ -146,15 +176,21 @@ fn set_option<T>(socket: BorrowedFd<'_>, option: libc::c_int, value: &T) -> io::
 
 /// A socket that is connected to who listens at `name`. `WouldBlock` if that takes longer
 /// than until `deadline`.
+#[cfg(test)]
 pub fn connect(name: &[u8], deadline: Deadline) -> io::Result<OwnedFd> {
-    let (address, len) = address(name)?;
     let socket = socket()?;
-    deadline.call(socket.as_fd(), libc::SO_SNDTIMEO, || {
+    connect_to(socket.as_fd(), name, deadline)?;
+    Ok(socket)
+}
+
+/// As `connect`, a socket that is connected to nobody.
+pub fn connect_to(socket: BorrowedFd<'_>, name: &[u8], deadline: Deadline) -> io::Result<()> {
+    let (address, len) = address(name)?;
+    deadline.call(socket, libc::SO_SNDTIMEO, || {
         // SAFETY: the address is as long as it says. After a signal nothing has been
         // begun: it is made again.
         check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), len) })
-    })?;
-    Ok(socket)
+    })
 }
 
 /// `send`, until `deadline` at most: then `WouldBlock`.
@@ -167,7 +203,7 @@ pub fn receive_until(
     socket: BorrowedFd<'_>,
     bytes: &mut [u8],
     deadline: Deadline,
-) -> io::Result<(usize, Vec<OwnedFd>)> {
+) -> io::Result<(usize, Vec<Strange>)> {
     deadline.call(socket, libc::SO_RCVTIMEO, || receive(socket, bytes))
 }
 
@@ -214,10 +250,19 @@ pub fn is_unread(socket: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(bytes != 0)
 }
 
-/// The next who connects to a listening socket.
+/// The next who connects to a listening socket. Calls on the socket do not wait.
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    accept_with(listener, libc::SOCK_NONBLOCK)
+}
+
+/// As `accept`; calls on the socket wait.
+pub fn accept_waiting(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    accept_with(listener, 0)
+}
+
+fn accept_with(listener: BorrowedFd<'_>, flags: libc::c_int) -> io::Result<OwnedFd> {
     let null = std::ptr::null_mut();
-    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    let flags = libc::SOCK_CLOEXEC | flags;
     // SAFETY: the address of the other end is not asked for.
     let fd = unsafe { libc::accept4(listener.as_raw_fd(), null, null.cast(), flags) };
     if fd < 0 {
@@ -228,6 +273,7 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 }
 
 /// Two sockets that are connected to each other.
+#[cfg(test)]
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut both = [0; 2];
     let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
@@ -256,51 +302,6 @@ pub fn wait(sockets: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::Result<V
         }
     }
     Ok(polled.iter().map(|polled| polled.revents != 0).collect())
-}
-
-/// Who is at the other end of a socket, as of when it connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Process.
-    pub process: i32,
-    /// User.
-    pub user: u32,
-    /// Group.
-    pub group: u32,
-}
-
-/// This process's user.
-pub fn own_user() -> u32 {
-    // SAFETY: gives a number.
-    unsafe { libc::geteuid() }
-}
-
-/// Says who that is.
-pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
-    let mut who = libc::ucred {
-        pid: 0,
-        uid: u32::MAX,
-        gid: u32::MAX,
-    };
-    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
-    // SAFETY: the structure is there to be written, and as long as it says.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut who).cast(),
-            &mut len,
-        )
-    };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(Peer {
-        process: who.pid,
-        user: who.uid,
-        group: who.gid,
-    })
 }
 
 /// Sends a message with `descriptors`, at most `MAX_DESCRIPTORS`, as a whole or not at
@@ -349,10 +350,14 @@ pub fn send(
     }
 }
 
+/// A descriptor of which nothing is known. It is not closed when this is dropped: that may
+/// take as long as its sender likes. (See `files` for what closes it.)
+pub type Strange = ManuallyDrop<OwnedFd>;
+
 /// Receives a message of up to `bytes.len()` bytes, and the descriptors that came with
 /// it, whatever they are. One with more of either is refused, with `EMSGSIZE`; `EMFILE` if
 /// this process can have no more of them. 0 bytes: the other end is closed.
-pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<Strange>)> {
     let mut part = libc::iovec {
         iov_base: bytes.as_mut_ptr().cast(),
         iov_len: bytes.len(),
@@ -378,7 +383,8 @@ pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, V
                 let from = libc::CMSG_DATA(header).cast::<libc::c_int>();
                 for at in 0..data / size_of::<libc::c_int>() {
                     // New ones, and nobody else's.
-                    descriptors.push(OwnedFd::from_raw_fd(from.add(at).read_unaligned()));
+                    let descriptor = OwnedFd::from_raw_fd(from.add(at).read_unaligned());
+                    descriptors.push(ManuallyDrop::new(descriptor));
                 }
             }
             header = libc::CMSG_NXTHDR(&message, header);
@@ -414,7 +420,7 @@ mod tests {
         let (len, mut received) = receive(other.as_fd(), &mut bytes).unwrap();
         assert_eq!((len, &bytes, received.len()), (3, b"two", 2));
         let mut text = String::new();
-        let mut version = File::from(received.remove(1));
+        let mut version = File::from(ManuallyDrop::into_inner(received.remove(1)));
         version.read_to_string(&mut text).unwrap();
         assert!(text.starts_with("Linux"));
         let mut bytes = [0; 8];
@@ -427,8 +433,8 @@ mod tests {
     #[test]
     fn more_descriptors_than_there_is_room_for_are_refused() {
         let (one, _other) = pair().unwrap();
-        let three = [one.as_fd(); 3];
-        assert!(send(one.as_fd(), b"x", &three).is_err());
+        let too_many = [one.as_fd(); MAX_DESCRIPTORS + 1];
+        assert!(send(one.as_fd(), b"x", &too_many).is_err());
     }
 
     #[test]
@@ -463,12 +469,5 @@ mod tests {
         assert!(is_unread(one.as_fd()).unwrap());
         receive(other.as_fd(), &mut [0; 1]).unwrap();
         assert!(!is_unread(one.as_fd()).unwrap());
-    }
-
-    #[test]
-    fn the_other_end_is_known() {
-        let (one, _other) = pair().unwrap();
-        let peer = peer(one.as_fd()).unwrap();
-        assert_eq!(peer.process as u32, std::process::id());
     }
 }

@@ -85,6 +85,53 @@ impl Config {
         })
     }
 
+    /// Its words, in the order of the fields.
+    pub(super) fn words(&self) -> [u32; 11] {
+        [
+            self.device_count,
+            self.features,
+            self.prefix_zone_size,
+            self.alignment,
+            self.soft_file_mark_block_size,
+            self.eom_warning_size,
+            self.server_time_out,
+            self.block_size,
+            self.max_io_depth,
+            self.max_transfer_size,
+            self.buffer_area_size,
+        ]
+    }
+
+    /// What has these words.
+    pub(super) fn from_words(words: [u32; 11]) -> Self {
+        let [
+            device_count,
+            features,
+            prefix_zone_size,
+            alignment,
+            soft_file_mark_block_size,
+            eom_warning_size,
+            server_time_out,
+            block_size,
+            max_io_depth,
+            max_transfer_size,
+            buffer_area_size,
+        ] = words;
+        Self {
+            device_count,
+            features,
+            prefix_zone_size,
+            alignment,
+            soft_file_mark_block_size,
+            eom_warning_size,
+            server_time_out,
+            block_size,
+            max_io_depth,
+            max_transfer_size,
+            buffer_area_size,
+        }
+    }
+
     /// With what the server fixes.
     pub(super) fn with(&self, server: &Parameters) -> Result<Self, Error> {
         let (least, most) = BLOCK_SIZES;

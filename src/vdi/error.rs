@@ -175,12 +175,14 @@ impl ShareError {
         match self {
             Self::NotShared
             | Self::NotConfigured
+            | Self::NoSet
             | Self::NotPublished
             | Self::NotOpen
             | Self::AlreadyOpen => VD_E_PROTOCOL,
-            Self::Aborted => VD_E_ABORT,
+            Self::Aborted | Self::ServerDied => VD_E_ABORT,
+            Self::Closed => VD_E_CLOSE,
             Self::Forked => VD_E_NOTOPEN,
-            Self::Peer { .. } | Self::Refused => VD_E_SECURITY,
+            Self::Peer { .. } | Self::Unmapped { .. } | Self::Refused => VD_E_SECURITY,
             Self::NameTaken => VD_E_OPEN,
             Self::HungUp => VD_E_BUSY,
             Self::TimedOut { .. } => VD_E_TIMEOUT,

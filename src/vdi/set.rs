@@ -8,7 +8,7 @@ use super::stage::Stage;
 use super::state::{Call, State};
 use crate::error::AllocError;
 use crate::pool::{Builder, Pool, geometry};
-use crate::share::Access;
+use crate::share::{Access, Standing};
 use crate::snapshot::Snapshot;
 use crate::sys::fork;
 use std::fmt;
@@ -532,7 +532,7 @@ impl Set {
     /// [`Error::Protocol`] if the set is not open.
     pub fn signal_abort(&self) -> Result<(), Error> {
         self.take(Call::SignalAbort)?;
-        self.end_waits();
+        self.end_waits(Standing::Aborted);
         Ok(())
     }
 
@@ -548,15 +548,27 @@ impl Set {
         let closed = self.take(Call::Close);
         if self.state() == State::Absent && !self.is_inherited() {
             // Again, if it was closed before: whoever did may have been stopped.
-            self.end_waits();
+            self.end_waits(Standing::Closed);
         }
         closed
     }
 
-    fn end_waits(&self) {
+    /// Ends every wait, and says to clients how the set stands now.
+    fn end_waits(&self, standing: Standing) {
         if let Some(area) = self.stage.value() {
             area.pool.abort();
+            area.pool.say(standing);
         }
+    }
+
+    /// Whether Close was called.
+    pub(super) fn is_closed(&self) -> bool {
+        self.stage.is_closed()
+    }
+
+    /// The pool behind the set, whatever its state.
+    pub(super) fn area_pool(&self) -> Option<&Pool> {
+        self.stage.value().map(|area| &area.pool)
     }
 
     /// The pool behind the set, for statistics and registration; `None` until the

@@ -74,6 +74,11 @@ impl<T> Stage<T> {
         state_of(self.load())
     }
 
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.load() & CLOSED != 0
+    }
+
     /// What `word` says of `call`.
     fn cell(call: Call, word: u32) -> Result<State, Refusal> {
         let state = state_of(word);

@@ -60,3 +60,6 @@ pub fn connect(name: &str) -> OwnedFd {
         OwnedFd::from_raw_fd(socket)
     }
 }
+
+/// A question for the first segment of whichever pool there is.
+pub const QUESTION: [u8; 16] = [1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];

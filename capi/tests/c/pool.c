@@ -285,13 +285,15 @@ static void shared_pool(void) {
     OK(hp_client_new(&client));
     OK(hp_pool_exports(pool, &export, 1, &count));
     CHECK(count == 1);
-    OK(hp_client_attach(client, export.layout, HP_LAYOUT_BYTES, export.memory, export.states));
+    OK(hp_client_attach(client, export.layout, HP_LAYOUT_BYTES, export.memory, export.states,
+                        export.status));
     OK(hp_client_view(client, handle, &view));
     /* What may not be written cannot be. */
     CHECK(mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, export.memory, 0) == MAP_FAILED);
     CHECK(mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, export.states, 0) == MAP_FAILED);
     close(export.memory);
     close(export.states);
+    close(export.status);
     hp_client_release(client);
     hp_publication_release(publication);
     hp_pool_release(pool);

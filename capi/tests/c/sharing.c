@@ -134,20 +134,22 @@ static void exports(void) {
     EXPECT(hp_vdi_exports(set, export, 0, NULL), HP_VD_E_INVALID);
     OK(hp_client_new(&client));
     const uint8_t *layout = export[0].layout;
-    int memory = export[0].memory, states = export[0].states;
+    int memory = export[0].memory, states = export[0].states, status = export[0].status;
     /* Truncated, too long, none, of another version, forged. */
-    EXPECT(hp_client_attach(client, layout, HP_LAYOUT_BYTES - 1, memory, states),
+    EXPECT(hp_client_attach(client, layout, HP_LAYOUT_BYTES - 1, memory, states, status),
            HP_VD_E_INVALID);
-    EXPECT(hp_client_attach(client, layout, 0, memory, states), HP_VD_E_INVALID);
-    EXPECT(hp_client_attach(client, layout, SIZE_MAX, memory, states), HP_VD_E_INVALID);
-    EXPECT(hp_client_attach(client, NULL, HP_LAYOUT_BYTES, memory, states), HP_VD_E_INVALID);
+    EXPECT(hp_client_attach(client, layout, 0, memory, states, status), HP_VD_E_INVALID);
+    EXPECT(hp_client_attach(client, layout, SIZE_MAX, memory, states, status),
+           HP_VD_E_INVALID);
+    EXPECT(hp_client_attach(client, NULL, HP_LAYOUT_BYTES, memory, states, status),
+           HP_VD_E_INVALID);
     for (int word = 0; word < HP_LAYOUT_BYTES / 8; word++) {
         uint8_t forged[HP_LAYOUT_BYTES];
         memcpy(forged, layout, sizeof forged);
         memset(forged + 8 * word, 0xff, 8);
         /* Which pool's it is can be any number. */
         if (word != 1)
-            EXPECT(hp_client_attach(client, forged, sizeof forged, memory, states),
+            EXPECT(hp_client_attach(client, forged, sizeof forged, memory, states, status),
                    HP_VD_E_INVALID);
     }
     /* Descriptors that are none, exchanged, or another segment's. */
@@ -156,19 +158,22 @@ static void exports(void) {
     CHECK(pipe(pipes) == 0);
     int wrong[] = {-1, INT_MIN, INT_MAX, closed, pipes[0], states, export[1].states};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-        EXPECT(hp_client_attach(client, layout, HP_LAYOUT_BYTES, wrong[i], states),
+        EXPECT(hp_client_attach(client, layout, HP_LAYOUT_BYTES, wrong[i], states, status),
                HP_VD_E_INVALID);
-    EXPECT(hp_client_attach(client, layout, HP_LAYOUT_BYTES, memory, pipes[0]),
+    EXPECT(hp_client_attach(client, layout, HP_LAYOUT_BYTES, memory, pipes[0], status),
+           HP_VD_E_INVALID);
+    EXPECT(hp_client_attach(client, layout, HP_LAYOUT_BYTES, memory, states, pipes[0]),
            HP_VD_E_INVALID);
     EXPECT(hp_client_map_buffer_handle(client, 1, &view), HP_VD_E_PROTOCOL);
     for (size_t i = 0; i < count; i++) {
         OK(hp_client_attach(client, export[i].layout, HP_LAYOUT_BYTES, export[i].memory,
-                            export[i].states));
+                            export[i].states, export[i].status));
         EXPECT(hp_client_attach(client, export[i].layout, HP_LAYOUT_BYTES,
-                                export[i].memory, export[i].states),
+                                export[i].memory, export[i].states, export[i].status),
                HP_VD_E_INVALID);
         close(export[i].memory);
         close(export[i].states);
+        close(export[i].status);
     }
     OK(hp_vdi_allocate_buffer(set, &start, SIZE, 0));
     memset(start, 0x5c, SIZE);
