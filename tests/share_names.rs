@@ -425,10 +425,11 @@ fn a_client_waits_until_the_set_is_configured() {
     let name = name("configuration");
     let peers = Peers::default();
     let ask = |limit| Client::configuration_of(&name, &peers, limit);
-    let soon = std::time::Duration::from_millis(50);
-    assert_eq!(ask(soon), Err(ShareError::NotPublished));
+    let long = std::time::Duration::from_secs(600);
+    assert_eq!(ask(long), Err(ShareError::NotPublished));
     let set = set();
     let _publication = set.publish(&name, Peers::default()).unwrap();
+    let soon = std::time::Duration::from_millis(50);
     assert_eq!(ask(soon), Err(ShareError::TimedOut { limit: 50 }));
     let config = std::thread::scope(|scope| {
         let waiting = scope.spawn(|| ask(std::time::Duration::MAX));
@@ -451,17 +452,17 @@ fn a_client_waits_until_the_set_is_configured() {
     });
     assert_eq!(config, set.configuration().unwrap());
     let client = Client::open(&name, &peers).unwrap();
-    let asked = client.configuration(std::time::Duration::MAX);
+    let asked = client.configuration(long);
     assert_eq!(asked, Ok(config));
     set.signal_abort().unwrap();
-    let asked = client.configuration(std::time::Duration::MAX);
+    let asked = client.configuration(long);
     assert_eq!(asked, Err(ShareError::Aborted));
-    assert_eq!(ask(std::time::Duration::MAX), Err(ShareError::Aborted));
-    assert_eq!(Client::new().configuration(soon), Err(ShareError::NotOpen));
+    assert_eq!(ask(long), Err(ShareError::Aborted));
+    assert_eq!(Client::new().configuration(long), Err(ShareError::NotOpen));
     let pool = pool(1);
     let plain = support::published::name("no set");
     let _publication = pool.publish(&plain, Peers::default()).unwrap();
-    let none = Client::configuration_of(&plain, &peers, soon);
+    let none = Client::configuration_of(&plain, &peers, long);
     assert_eq!(none, Err(ShareError::NoSet));
 }
 
