@@ -164,7 +164,7 @@
 /*
  Bytes of a layout.
  */
-#define HP_LAYOUT_BYTES 88
+#define HP_LAYOUT_BYTES 104
 
 /*
  Bytes of a stream's name, with the zero byte that ends it.
@@ -214,7 +214,9 @@ typedef struct hp_vdi hp_vdi;
 typedef struct hp_wait hp_wait;
 
 /*
- Who may be at the other end, besides this process's own user.
+ Who may be at the other end, besides this process's own user. A user or group that this
+ process's user namespace does not have appears as 65534, and is nobody's, unless it is in
+ the same user namespace.
  */
 typedef struct {
   /*
@@ -226,7 +228,7 @@ typedef struct {
    */
   size_t user_count;
   /*
-   Groups (not supplementary ones).
+   Groups, whose members may be, by supplementary membership, too.
    */
   const uint32_t *groups;
   /*
@@ -234,6 +236,57 @@ typedef struct {
    */
   size_t group_count;
 } hp_peers;
+
+/*
+ The configuration of a set (VDConfig): the client fills in the first seven fields, the
+ set the others.
+ */
+typedef struct {
+  /*
+   Devices of the set, 1 to 64.
+   */
+  uint32_t device_count;
+  /*
+   Features that are asked for, and then those that there are.
+   */
+  uint32_t features;
+  /*
+   Bytes that the client keeps right before each buffer.
+   */
+  uint32_t prefix_zone_size;
+  /*
+   What the client wants buffers aligned to, in bytes; 0: no wish.
+   */
+  uint32_t alignment;
+  /*
+   Bytes between soft file marks; passed on.
+   */
+  uint32_t soft_file_mark_block_size;
+  /*
+   Bytes before the end of the medium at which the client warns; passed on.
+   */
+  uint32_t eom_warning_size;
+  /*
+   How long the client waits for the server, in ms; 0 for ever. Passed on.
+   */
+  uint32_t server_time_out;
+  /*
+   The server's block size, in bytes.
+   */
+  uint32_t block_size;
+  /*
+   How many requests a device may have: 4.
+   */
+  uint32_t max_io_depth;
+  /*
+   The largest transfer, in bytes.
+   */
+  uint32_t max_transfer_size;
+  /*
+   Bytes of all buffers' memory; 0xffffffff if they are more.
+   */
+  uint32_t buffer_area_size;
+} hp_vd_config;
 
 /*
  A buffer, in this process.
@@ -506,6 +559,10 @@ typedef struct {
    A descriptor of their states.
    */
   int states;
+  /*
+   A descriptor by which the client sees whether the set, or the pool, is still there.
+   */
+  int status;
 } hp_export;
 
 /*
@@ -564,57 +621,6 @@ typedef struct {
    */
   char stream[HP_STREAM_NAME];
 } hp_outstanding;
-
-/*
- The configuration of a set (VDConfig): the client fills in the first seven fields, the
- set the others.
- */
-typedef struct {
-  /*
-   Devices of the set, 1 to 64.
-   */
-  uint32_t device_count;
-  /*
-   Features that are asked for, and then those that there are.
-   */
-  uint32_t features;
-  /*
-   Bytes that the client keeps right before each buffer.
-   */
-  uint32_t prefix_zone_size;
-  /*
-   What the client wants buffers aligned to, in bytes; 0: no wish.
-   */
-  uint32_t alignment;
-  /*
-   Bytes between soft file marks; passed on.
-   */
-  uint32_t soft_file_mark_block_size;
-  /*
-   Bytes before the end of the medium at which the client warns; passed on.
-   */
-  uint32_t eom_warning_size;
-  /*
-   How long the client waits for the server, in ms; 0 for ever. Passed on.
-   */
-  uint32_t server_time_out;
-  /*
-   The server's block size, in bytes.
-   */
-  uint32_t block_size;
-  /*
-   How many requests a device may have: 4.
-   */
-  uint32_t max_io_depth;
-  /*
-   The largest transfer, in bytes.
-   */
-  uint32_t max_transfer_size;
-  /*
-   Bytes of all buffers' memory; 0xffffffff if they are more.
-   */
-  uint32_t buffer_area_size;
-} hp_vd_config;
 
 /*
  What the server fixes for the life of a set. Fill it in by name: the reference and the
@@ -817,11 +823,12 @@ uint32_t hp_client_new(hp_client **client);
 /*
  OpenInSecondary: maps the set, or the pool, that a server has published by `name`.
  `who` says who the server may be: of this process's own user, by default. Waits for the
- server, 10 s for each answer at most.
+ server, 10 s at most. Needs Linux 5.9.
 
  HP_VD_E_PROTOCOL if nobody has that name, if the client has opened something already,
- or if the set has no buffers (yet); HP_VD_E_ABORT if it was aborted; HP_VD_E_SECURITY
- if one of the two does not want the other; HP_VD_E_BUSY if the server hung up.
+ or if the set has no buffers yet; HP_VD_E_ABORT if it was aborted, HP_VD_E_CLOSE if it
+ was closed; HP_VD_E_SECURITY if one of the two does not want the other; HP_VD_E_TIMEOUT;
+ HP_VD_E_BUSY if the server hung up.
 
  # Safety
 
@@ -831,6 +838,58 @@ uint32_t hp_client_new(hp_client **client);
 uint32_t hp_client_open_in_secondary(const hp_client *client,
                                      const char *name,
                                      const hp_peers *who);
+
+/*
+ As hp_client_open_in_secondary, and waits `milliseconds` (0xffffffff: for ever) at most,
+ whatever the server does: then HP_VD_E_TIMEOUT.
+
+ # Safety
+
+ As hp_client_open_in_secondary.
+ */
+uint32_t hp_client_open_in_secondary_timeout(const hp_client *client,
+                                             const char *name,
+                                             const hp_peers *who,
+                                             uint32_t milliseconds);
+
+/*
+ Close: unmaps everything. The client can open something again. HP_VD_E_PROTOCOL if it has
+ opened nothing.
+
+ # Safety
+
+ `client` points to a client, or is null. Nobody else uses it, or a buffer of it, meanwhile,
+ nor a buffer of it after this.
+ */
+uint32_t hp_client_close(hp_client *client);
+
+/*
+ GetConfiguration: what the set that the client has opened by name is configured with.
+ Waits for the server, `milliseconds` (0xffffffff: for ever) at most.
+
+ # Safety
+
+ `client` points to a client, `config` to a place for the configuration, or they are null.
+ */
+uint32_t hp_client_get_configuration(const hp_client *client,
+                                     uint32_t milliseconds,
+                                     hp_vd_config *config);
+
+/*
+ GetConfiguration of the set that a server has published by `name`, once it is configured,
+ for a client that has opened nothing yet: HP_VD_E_TIMEOUT if that takes longer than
+ `milliseconds` (0xffffffff: for ever); HP_VD_E_PROTOCOL if nobody has that name; for the
+ rest as hp_client_open_in_secondary.
+
+ # Safety
+
+ `name` points to a string, `who` to what its type says, `config` to a place for the
+ configuration, or they are null.
+ */
+uint32_t hp_get_configuration_of(const char *name,
+                                 const hp_peers *who,
+                                 uint32_t milliseconds,
+                                 hp_vd_config *config);
 
 /*
  Maps what an hp_export says, which came over a channel of the program's own: its layout,
@@ -845,7 +904,8 @@ uint32_t hp_client_attach(const hp_client *client,
                           const uint8_t *layout,
                           size_t bytes,
                           int memory,
-                          int states);
+                          int states,
+                          int status);
 
 /*
  Unmaps a set. Null is nothing.
@@ -858,13 +918,28 @@ uint32_t hp_client_attach(const hp_client *client,
 void hp_client_release(hp_client *client);
 
 /*
- Maps what the server has added.
+ Maps what the server has added. Waits for it, 10 s at most.
+
+ HP_VD_E_ABORT, HP_VD_E_CLOSE if the set was aborted, or closed; HP_VD_E_ABORT, too, if the
+ server was killed; HP_VD_E_INVALID if the name is that of another set, or pool, by now:
+ nothing of that is mapped.
 
  # Safety
 
  `client` points to a client, or is null.
  */
 uint32_t hp_client_refresh(const hp_client *client);
+
+/*
+ As hp_client_refresh, and waits `milliseconds` (0xffffffff: for ever) at most, whatever the
+ server does: then HP_VD_E_TIMEOUT.
+
+ # Safety
+
+ As hp_client_refresh.
+ */
+uint32_t hp_client_refresh_timeout(const hp_client *client,
+                                   uint32_t milliseconds);
 
 /*
  GetBufferHandle: the handle of the buffer that starts at `buffer` in this process.
@@ -879,7 +954,8 @@ uint32_t hp_client_get_buffer_handle(const hp_client *client,
 
 /*
  MapBufferHandle: where the buffer that `handle` names is in this process. `*buffer` is
- null if it fails: HP_VD_E_INVALID for a handle that is stale or forged.
+ null if it fails: HP_VD_E_INVALID for a handle that is stale or forged; HP_VD_E_ABORT or
+ HP_VD_E_CLOSE once the set was aborted or closed, or the server was killed.
 
  # Safety
 
@@ -977,7 +1053,8 @@ size_t hp_last_error(char *text, size_t size);
 
 /*
  The handle by which clients know the buffer at `buffer`, which the set allocated: a
- number that names it in every process until it is freed.
+ number that names it in every process until it is freed. After that it is refused,
+ until the buffer has come back as often as hp_vdi_handle_reuses says.
 
  # Safety
 
@@ -1017,6 +1094,105 @@ uint32_t hp_vdi_view(const hp_vdi *set, uint32_t handle, hp_view *view);
  `pool` points to a pool, `view` to a place for the result, or they are null.
  */
 uint32_t hp_pool_view(const hp_pool *pool, uint32_t handle, hp_view *view);
+
+/*
+ As hp_vdi_get_buffer_handle, for programs that send handles over a channel of their own:
+ 44 of its 64 bits count how often the buffer came back, so it never names a later owner
+ in practice. The calls for handles of 64 bits know these alone.
+
+ # Safety
+
+ `set` points to a set, `handle` to a place for a number, or they are null.
+ */
+uint32_t hp_vdi_get_buffer_handle64(const hp_vdi *set,
+                                    const void *buffer,
+                                    uint64_t *handle);
+
+/*
+ As hp_vdi_get_buffer_handle64, for a pool that is shared.
+
+ # Safety
+
+ `pool` points to a pool, `handle` to a place for a number, or they are null.
+ */
+uint32_t hp_pool_get_buffer_handle64(const hp_pool *pool,
+                                     const void *buffer,
+                                     uint64_t *handle);
+
+/*
+ As hp_client_get_buffer_handle, with 64 bits.
+
+ # Safety
+
+ `client` points to a client, `handle` to a place for a number, or they are null.
+ */
+uint32_t hp_client_get_buffer_handle64(const hp_client *client,
+                                       const void *buffer,
+                                       uint64_t *handle);
+
+/*
+ As hp_vdi_view, of a handle of 64 bits.
+
+ # Safety
+
+ `set` points to a set, `view` to a place for the result, or they are null.
+ */
+uint32_t hp_vdi_view64(const hp_vdi *set, uint64_t handle, hp_view *view);
+
+/*
+ As hp_vdi_view64, for a pool that is shared.
+
+ # Safety
+
+ `pool` points to a pool, `view` to a place for the result, or they are null.
+ */
+uint32_t hp_pool_view64(const hp_pool *pool, uint64_t handle, hp_view *view);
+
+/*
+ As hp_client_map_buffer_handle, of a handle of 64 bits.
+
+ # Safety
+
+ `client` points to a client, `buffer` to a place for a pointer, or they are null.
+ */
+uint32_t hp_client_map_buffer_handle64(const hp_client *client,
+                                       uint64_t handle,
+                                       void **buffer);
+
+/*
+ As hp_client_view, of a handle of 64 bits.
+
+ # Safety
+
+ `client` points to a client, `view` to a place for the result, or they are null.
+ */
+uint32_t hp_client_view64(const hp_client *client, uint64_t handle, hp_view *view);
+
+/*
+ After how many returns of its buffer a handle of 32 bits comes again: from the return of
+ the buffer on it is refused, and once the buffer has come back `*reuses` times since the
+ handle was made, the next owner's handle is the same number. That is 2^28 for a set
+ that is configured with 7 buffers or fewer, and half of it each time there are twice as
+ many (2^24 for up to 127, 2^18 for up to 8191), 2^11 at least. For buffers that
+ RequestBuffers has added after EndConfiguration, beyond those, it is 2^11. The least of
+ all buffers that the set has now. Handles of 64 bits have no such bound in practice: it
+ is 2^44.
+
+ # Safety
+
+ `set` points to a set, `reuses` to a place for a number, or they are null.
+ */
+uint32_t hp_vdi_handle_reuses(const hp_vdi *set, uint64_t *reuses);
+
+/*
+ As hp_vdi_handle_reuses, for a pool that is shared. Memory that hp_pool_trim gives back
+ and that comes again counts as one return of its buffers.
+
+ # Safety
+
+ `pool` points to a pool, `reuses` to a place for a number, or they are null.
+ */
+uint32_t hp_pool_handle_reuses(const hp_pool *pool, uint64_t *reuses);
 
 /*
  Takes `count` buffers, or none, each as hp_pool_allocate, and writes them to `buffers`,
@@ -1190,9 +1366,10 @@ uint32_t hp_pool_stats(const hp_pool *pool, hp_stats *stats);
 
 /*
  Lets clients open the set by `name` until hp_publication_release; `who` says whom: this
- process's own user, by default. Before the buffers are mapped, and after Close, they
- are told HP_VD_E_PROTOCOL. `*publication` is null if it fails: HP_VD_E_OPEN if the name
- is taken. Starts a thread.
+ process's own user, by default. Before the buffers are mapped they are told
+ HP_VD_E_PROTOCOL, after Close HP_VD_E_CLOSE. `*publication` is null if it fails:
+ HP_VD_E_OPEN if the name is taken. Starts two threads, and takes one descriptor, however
+ many clients there are. Needs Linux 5.9.
 
  # Safety
 

@@ -112,7 +112,8 @@ pub enum BuildError {
     Forked,
     /// More buffers than handles of a pool that is shared can name.
     TooManySlots {
-        /// How many that is, those included that were trimmed.
+        /// How many that is. Those that are added by one call are numbered in a row, and
+        /// there may be no such row although there are fewer.
         limit: usize,
     },
     /// More memory than there is.

@@ -122,7 +122,7 @@ pub mod model {
     pub use crate::lists::{Denied, FreeLists, Given, Limits, Wait};
     pub use crate::record::{Records, State as RawState};
     pub use crate::rseq::Slots;
-    pub use crate::share::{Handle, Slots as HandleSlots};
+    pub use crate::share::{Handle, Handle64, Naming, Slots as HandleSlots, Split};
     pub use crate::snapshot::Snapshot;
     pub use crate::sync::{Fault, plant};
     pub use crate::sys::cpu::run_on;

@@ -10,9 +10,9 @@
 //! itself, and nothing here is a pointer, so the tables could live in shared memory
 //! unchanged.
 
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::table::{Table, Zeroed};
-use crate::word::{Index, link};
+use crate::word::{Index, Lease, link};
 
 /// The record of one buffer.
 ///
@@ -85,16 +85,17 @@ pub struct State {
     /// `Buffer` owns it. Written by the thread that takes or returns the buffer
     /// as a raw pointer, read by whoever checks one; see `pool::raw`.
     ///
-    /// Release, and so is the next: another process that reads the size of a later
-    /// owner, with Acquire, reads that owner's generation after it.
+    /// Release, and so is `lease`: another process that reads the size of a later
+    /// owner, with Acquire, reads that owner's lease after it.
     pub size: AtomicU32,
-    /// How often the buffer came back as a raw pointer. Written by the thread that
-    /// returns it, after `size` went to 0: who reads a generation, with Acquire, does not
-    /// read the size of an earlier owner after it.
-    pub generation: AtomicU32,
     /// As `size`, of a buffer that counts against a stream, whose `size` is 0: so it comes
     /// back another way.
     pub size_of_stream: AtomicU32,
+    /// A `Lease`: the buffer's slot, if other processes can name it, and how often it came
+    /// back as a raw pointer. Given its slot before anybody has the buffer; then written by
+    /// the thread that returns it, after `size` went to 0: who reads a lease, with Acquire,
+    /// does not read the size of an earlier owner after it.
+    pub lease: AtomicU64,
     /// Which stream that is. Relaxed: written and read by whoever has the buffer.
     pub stream: AtomicU32,
 }
@@ -141,8 +142,14 @@ impl State {
         // Release: see the type.
         self.size.store(0, Ordering::Release);
         // Relaxed: the caller alone writes it.
-        let generation = self.generation.load(Ordering::Relaxed);
-        (self.generation).store(generation.wrapping_add(1), Ordering::Release);
+        let lease = self.lease.load(Ordering::Relaxed);
+        (self.lease).store(lease.wrapping_add(Lease::NEXT), Ordering::Release);
+    }
+
+    /// The lease of whoever has the buffer, or has it next.
+    pub fn lease(&self) -> Lease {
+        // Acquire: see the type.
+        Lease::from_word(self.lease.load(Ordering::Acquire))
     }
 }
 

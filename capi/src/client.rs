@@ -12,7 +12,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr::null_mut;
 
 /// A client: another process's set, or pool, mapped into this one.
-pub struct hp_client(Client);
+pub struct hp_client(pub Client);
 
 /// Makes a client that has opened nothing. Release it with hp_client_release.
 ///

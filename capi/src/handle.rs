@@ -50,7 +50,8 @@ pub unsafe fn put_view(place: *mut hp_view, found: Result<View, Failure>) -> Res
 }
 
 /// The handle by which clients know the buffer at `buffer`, which the set allocated: a
-/// number that names it in every process until it is freed.
+/// number that names it in every process until it is freed. After that it is refused,
+/// until the buffer has come back as often as hp_vdi_handle_reuses says.
 ///
 /// # Safety
 ///

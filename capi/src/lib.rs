@@ -14,6 +14,7 @@ mod counters;
 mod error;
 mod event;
 mod handle;
+mod handle64;
 mod many;
 mod peers;
 mod pool;

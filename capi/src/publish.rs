@@ -13,7 +13,7 @@ use std::os::fd::IntoRawFd;
 use std::ptr::null_mut;
 
 /// Bytes of a layout.
-pub const HP_LAYOUT_BYTES: usize = 88;
+pub const HP_LAYOUT_BYTES: usize = 104;
 
 const _: () = assert!(HP_LAYOUT_BYTES == Layout::BYTES);
 

@@ -57,6 +57,10 @@ pub struct Entry<S> {
     /// Whether it was added after the pool was built, so that trimming may take
     /// it away.
     pub grown: bool,
+    /// The version of the directory that named it first: no other segment has that, and
+    /// those that come later have greater ones.
+    #[cfg_attr(hugepool_loom, allow(dead_code))]
+    pub number: u64,
 }
 
 impl<S> Clone for Entry<S> {
@@ -182,6 +186,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
                 segment: Arc::clone(&segment),
                 class,
                 grown,
+                number: directory.version + 1,
             });
             let next = Directory {
                 version: directory.version + 1,
@@ -246,7 +251,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     /// Takes away every segment that was added after the pool was built and
     /// whose buffers are all home. Gives what it took; the memory goes back when
     /// these and the directories that name them are dropped (`reclaim`).
-    pub fn trim(&self) -> Vec<Arc<S>> {
+    pub fn trim(&self) -> Vec<Entry<S>> {
         let (geometries, grown) = self.read(|directory| {
             let grown: Vec<Entry<S>> = directory
                 .segments
@@ -318,7 +323,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         for entry in &taken {
             self.share_out(entry.class, 0);
         }
-        taken.into_iter().map(|entry| entry.segment).collect()
+        taken
     }
 
     /// Drops retired directories that nobody can read any more.

@@ -362,7 +362,9 @@ impl Builder {
         }
         let reserved = self.reserve_address_space(needed, declared)?;
         let sharing = match self.is_shared() {
-            true => Some(Sharing::new(reserved.arena.len() / GRANULE)?),
+            true => Some(Sharing::new(
+                requests.iter().map(|request| request.1).sum(),
+            )?),
             false => None,
         };
         let pool = Pool {

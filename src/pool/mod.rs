@@ -47,6 +47,7 @@ use crate::counters::{ClassCounters, Counters};
 use crate::error::{AllocError, BuildError};
 use crate::lists::Given;
 use crate::record::{State, States};
+use crate::share::Slots;
 use crate::stats::Stats;
 use crate::sync::{Arc, Ordering};
 use crate::track::Tracks;
@@ -102,7 +103,8 @@ impl Shared {
     /// Bytes of memory that the states of buffers below index `indices` occupy, what is
     /// noted of who has them, and what the pool shares.
     pub(crate) fn states_resident(&self, indices: usize) -> io::Result<usize> {
-        let sharing = self.sharing.as_ref().map_or(Ok(0), Sharing::resident)?;
+        let sharing = self.sharing.as_ref().map(Sharing::slots);
+        let sharing = sharing.map_or(Ok(0), Slots::resident)?;
         let tracks = self.tracks.as_ref();
         let tracks = tracks.map_or(Ok(0), |tracks| tracks.resident(indices))?;
         Ok(self.states.resident(indices)? + tracks + sharing)
@@ -118,28 +120,27 @@ impl Shared {
             return Err(BuildError::Forked);
         }
         let slots = sharing.take_slots(count)?;
-        self.grow_shared(sharing, geometry, count, slots.start, grown)
-            .inspect_err(|_| sharing.give_slots_back(&slots))
-    }
-
-    /// As `grow`, for a pool that is shared.
-    fn grow_shared(
-        &self,
-        sharing: &Sharing,
-        geometry: &Geometry,
-        count: usize,
-        first_slot: u32,
-        grown: bool,
-    ) -> Result<(), BuildError> {
-        let mut segment = self.arena.segment(geometry, count, &self.memory)?;
-        let states = self.share_states(segment.first(), geometry, count, first_slot)?;
-        segment.publish(states);
-        let first = segment.first();
-        sharing.assign(first_slot, (0..count).map_while(|k| geometry.nth(first, k)));
+        let segment = self
+            .shared_segment(geometry, count, slots.start)
+            .inspect_err(|_| sharing.slots().give_back(&slots))?;
+        (sharing.slots()).assign(slots, self.buffers_of(geometry, &segment));
         let segment = Arc::new(segment);
         // While the segment has its granules, nobody else's states are there.
         self.admit(geometry, &segment, grown)
-            .inspect_err(|_| self.unshare_states(&segment))
+            .inspect_err(|_| self.unshare(geometry, &segment))
+    }
+
+    /// Memory for new buffers, and their states, that other processes can map.
+    fn shared_segment(
+        &self,
+        geometry: &Geometry,
+        count: usize,
+        first_slot: u32,
+    ) -> Result<Segment, BuildError> {
+        let mut segment = self.arena.segment(geometry, count, &self.memory)?;
+        let states = self.share_states(segment.first(), geometry, count, first_slot)?;
+        segment.publish(states);
+        Ok(segment)
     }
 
     /// Makes the buffers of a new segment available.
@@ -455,12 +456,15 @@ impl Pool {
             return Trimmed::default();
         }
         let gone = catalog.trim();
-        for segment in &gone {
-            self.shared().unshare_states(segment);
-        }
+        catalog.read(|directory| {
+            for entry in &gone {
+                let geometry = &directory.classes[entry.class.index()];
+                self.shared().unshare(geometry, &entry.segment);
+            }
+        });
         let trimmed = Trimmed {
             segments: gone.len(),
-            bytes: gone.iter().map(|segment| segment.bytes()).sum(),
+            bytes: gone.iter().map(|entry| entry.segment.bytes()).sum(),
         };
         drop(gone);
         catalog.reclaim();

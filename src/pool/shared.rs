@@ -10,16 +10,15 @@ use crate::class::Geometry;
 use crate::error::BuildError;
 use crate::record::State;
 use crate::share::{
-    Export, FIRST_SLOT, Give, Given, Handle, Layout, Peers, Publication, Question, ShareError,
-    Slots, Standing, Status, View, layout_of, publish,
+    Export, FIRST_SLOT, Give, Given, Handle, Handle64, Layout, Naming, Peers, Place, Publication,
+    Question, ShareError, Slots, Split, Standing, Status, View, layout_of, publish,
 };
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::Arc;
 use crate::sys::limits::base_page;
 use crate::sys::memfd;
 use crate::word::Index;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
@@ -29,20 +28,17 @@ pub struct Sharing {
     /// A number that no other pool of the machine has, but by accident: the standard
     /// library seeds its hashers by the system's random numbers.
     id: u64,
-    /// The first slot that no buffer has had.
-    next_slot: AtomicU32,
     slots: Slots,
     /// What clients see of the pool: open, until this is dropped.
     status: Status,
 }
 
 impl Sharing {
-    /// For an arena of `granules`.
-    pub(super) fn new(granules: usize) -> Result<Self, BuildError> {
+    /// For a pool that is built with `count` buffers.
+    pub(super) fn new(count: usize) -> Result<Self, BuildError> {
         Ok(Self {
             id: RandomState::new().hash_one(std::process::id()).max(1),
-            next_slot: AtomicU32::new(FIRST_SLOT),
-            slots: Slots::new(granules).map_err(os("mmap"))?,
+            slots: Slots::new(Split::of(count)).map_err(os("mmap"))?,
             status: Status::new().map_err(os("memfd_create"))?,
         })
     }
@@ -52,37 +48,15 @@ impl Sharing {
         self.status.say(standing);
     }
 
-    /// Gives the buffers of a new segment, which nobody has, the slots from `first` on.
-    pub(super) fn assign(&self, first: u32, buffers: impl Iterator<Item = Index>) {
-        self.slots.assign(first, buffers);
-    }
-
-    /// Bytes of memory that this occupies.
-    pub(super) fn resident(&self) -> io::Result<usize> {
-        self.slots.resident()
+    /// Which buffer has which slot.
+    pub(super) fn slots(&self) -> &Slots {
+        &self.slots
     }
 
     /// Takes slots for `count` new buffers.
     pub(super) fn take_slots(&self, count: usize) -> Result<Range<u32>, BuildError> {
-        let limit = (Handle::SLOTS - FIRST_SLOT) as usize;
-        let more = u32::try_from(count).map_err(|_| BuildError::TooManySlots { limit })?;
-        // Acquire: what was written for slots that are given back comes before what is
-        // written for them now.
-        let taken = self
-            .next_slot
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |next| {
-                next.checked_add(more).filter(|&end| end <= Handle::SLOTS)
-            });
-        let first = taken.map_err(|_| BuildError::TooManySlots { limit })?;
-        Ok(first..first + more)
-    }
-
-    /// Gives back slots that no buffer has had, unless others were taken since.
-    pub(super) fn give_slots_back(&self, slots: &Range<u32>) {
-        let (end, start) = (slots.end, slots.start);
-        let (given, kept) = (Ordering::Release, Ordering::Relaxed);
-        // Release: see `take_slots`. If it fails they are lost.
-        let _ = self.next_slot.compare_exchange(end, start, given, kept);
+        let limit = Slots::COUNT;
+        (self.slots.take(count)).ok_or(BuildError::TooManySlots { limit })
     }
 }
 
@@ -145,10 +119,24 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes back the states of a segment whose buffers are nobody's, if they were shared.
-    /// It still has its granules.
-    pub(super) fn unshare_states(&self, segment: &Segment) {
-        if let Some((_, states)) = segment.shared() {
+    /// The buffers of `segment`, with their states.
+    pub(super) fn buffers_of<'a>(
+        &'a self,
+        geometry: &'a Geometry,
+        segment: &Segment,
+    ) -> impl Iterator<Item = (Index, &'a State)> + use<'a> {
+        let (first, count) = (segment.first(), segment.count());
+        let indices = (0..count).map_while(move |k| geometry.nth(first, k));
+        indices.map(|index| (index, self.state(index)))
+    }
+
+    /// Takes back the states and the slots of a segment of `geometry` whose buffers are
+    /// nobody's, for good, if they were shared. It still has its granules.
+    pub(super) fn unshare(&self, geometry: &Geometry, segment: &Segment) {
+        if let Some(((_, states), sharing)) = segment.shared().zip(self.sharing.as_ref()) {
+            let slots = states.first_slot..states.first_slot + segment.count() as u32;
+            let own = self.buffers_of(geometry, segment).map(|(_, state)| state);
+            sharing.slots.retire(slots, own);
             self.displace_states(&states.placed);
         }
     }
@@ -219,7 +207,11 @@ impl Pool {
                         shared.prefix(),
                         entry.segment.count(),
                         entry.segment.bytes(),
-                        states.first_slot,
+                        Place {
+                            number: entry.number,
+                            first_slot: states.first_slot,
+                            split: sharing.slots.split(),
+                        },
                         access,
                     );
                     Some(Exported {
@@ -234,10 +226,10 @@ impl Pool {
         })
     }
 
-    /// Gives the first segment from `slot` on, if this is the pool `pool`, or that is 0.
+    /// Gives the first segment whose number is `number` or greater, if this is the pool `pool`, or that is 0.
     pub(crate) fn give_segment(
         &self,
-        slot: u32,
+        number: u64,
         pool: u64,
         give: Give<'_>,
     ) -> Result<(), ShareError> {
@@ -249,8 +241,8 @@ impl Pool {
             });
         }
         self.export(|all| {
-            let later = (all.iter()).filter(|export| export.layout.first_slot() >= slot);
-            match later.min_by_key(|export| export.layout.first_slot()) {
+            let later = (all.iter()).filter(|export| export.layout.number() >= number);
+            match later.min_by_key(|export| export.layout.number()) {
                 Some(first) => {
                     let descriptors = [first.memory, first.states, first.status];
                     give(Given::Segment(&first.layout, descriptors));
@@ -308,24 +300,39 @@ impl Pool {
         self.slots()?;
         let pool = self.clone();
         publish(name, peers, move |question, give| match question {
-            Question::Segment { slot, pool: of } => pool.give_segment(slot, of, give),
+            Question::Segment { number, pool: of } => pool.give_segment(number, of, give),
             Question::Configuration | Question::Server => Err(ShareError::NoSet),
         })
     }
 
     /// The handle of a buffer that is out as the raw pointer `start`: a number that
-    /// names it in every process that maps the pool, until it is freed. Wait-free.
+    /// names it in every process that maps the pool, until it is freed; see [`Handle`] for
+    /// how long nothing else has that number. Wait-free.
     ///
     /// # Errors
     ///
     /// [`ShareError::NotShared`]; [`ShareError::Forked`]; [`ShareError::NoBuffer`] if no
     /// buffer that is out starts there.
     pub fn handle(&self, start: *const u8) -> Result<Handle, ShareError> {
+        self.name(start)
+    }
+
+    /// As [`handle`](Self::handle), with 64 bits, most of them generation.
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    pub fn handle64(&self, start: *const u8) -> Result<Handle64, ShareError> {
+        self.name(start)
+    }
+
+    #[inline]
+    fn name<H: Naming>(&self, start: *const u8) -> Result<H, ShareError> {
         let address = start.addr();
         let (shared, slots) = self.slots()?;
         let classes = shared.catalog.classes();
         (shared.arena.buffer_at(classes, address))
-            .and_then(|(_, index)| slots.handle(index, shared.state(index)))
+            .and_then(|(_, index)| slots.handle(shared.state(index)))
             .ok_or(ShareError::NoBuffer { address })
     }
 
@@ -352,20 +359,85 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     pub fn view(&self, handle: Handle) -> Result<View, ShareError> {
+        (self.named(handle)?).ok_or(ShareError::BadHandle { handle })
+    }
+
+    /// As [`view`](Self::view), of a handle with 64 bits.
+    ///
+    /// # Errors
+    ///
+    /// As [`view`](Self::view), with [`ShareError::BadHandle64`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use hugepool::share::{Access, Handle64};
+    /// # let builder = hugepool::Pool::builder().reserve(4096, 4096, 4);
+    /// # let pool = builder.shared(Access::Read).build()?;
+    /// let start = pool.allocate_raw(4096, 4096)?;
+    /// let handle = pool.handle64(start.as_ptr())?;
+    /// assert_eq!(pool.view64(Handle64::from_raw(handle.raw()))?.start, start);
+    /// // SAFETY: allocated above with that size, and freed once.
+    /// unsafe { pool.free_raw(start.as_ptr(), 4096)? };
+    /// assert!(pool.view64(handle).is_err());
+    /// # Ok(()) }
+    /// ```
+    pub fn view64(&self, handle: Handle64) -> Result<View, ShareError> {
+        (self.named(handle)?).ok_or(ShareError::BadHandle64 { handle })
+    }
+
+    #[inline]
+    fn named<H: Naming>(&self, handle: H) -> Result<Option<View>, ShareError> {
         let (shared, slots) = self.slots()?;
         let found = slots.find(handle, |index| {
             let line = shared.arena.class_of(shared.catalog.classes(), index)?;
             Some((line.start(index), shared.state(index)))
         });
-        let view = found.and_then(|(start, size)| {
+        Ok(found.and_then(|(start, size)| {
             Some(View {
                 start: NonNull::new(start)?,
                 size: size as usize,
                 prefix: shared.prefix(),
                 writable: true,
             })
+        }))
+    }
+
+    /// How many returns of a buffer a [`Handle`] of it outlives at most: that of an owner
+    /// names nothing from his return on, until the buffer has come back so often since the
+    /// handle was made; the next owner then has the same handle. A power of two, and the
+    /// least of all buffers that there are now: 2<sup>28</sup> if the pool was built with 7
+    /// or fewer, half of that each time there are twice as many; 2048 once
+    /// [`request`](Self::request) has added buffers beyond the next power of two. Memory
+    /// that goes by [`trim`](Self::trim), and comes again, counts as one return of its
+    /// buffers. Looks at every segment; lock-free.
+    ///
+    /// # Errors
+    ///
+    /// [`ShareError::NotShared`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use hugepool::share::Access;
+    /// let builder = hugepool::Pool::builder().reserve(4096, 4096, 100);
+    /// let pool = builder.shared(Access::Read).build()?;
+    /// assert_eq!(pool.handle_reuses()?, 1 << 24);
+    /// pool.request(4096, 4096, 100)?;
+    /// assert_eq!(pool.handle_reuses()?, 2048);
+    /// # Ok(()) }
+    /// ```
+    pub fn handle_reuses(&self) -> Result<u64, ShareError> {
+        let shared = self.shared();
+        let sharing = shared.sharing.as_ref().ok_or(ShareError::NotShared)?;
+        let last = shared.catalog.read(|directory| {
+            let segments = directory.segments.iter().map(|entry| &entry.segment);
+            let last = |segment: &Arc<Segment>| {
+                let (_, states) = segment.shared()?;
+                Some(states.first_slot + segment.count() as u32 - 1)
+            };
+            segments.filter_map(last).max()
         });
-        view.ok_or(ShareError::BadHandle { handle })
+        let split = sharing.slots.split();
+        Ok(split.generations(last.unwrap_or(FIRST_SLOT)))
     }
 
     /// What handles are made and believed by.

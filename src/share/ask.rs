@@ -207,26 +207,24 @@ impl Connection {
         self.receive()
     }
 
-    /// Gives every segment from `slot` on, of the pool `pool`, or if that is 0 of whichever
+    /// Gives every segment from `number` on, of the pool `pool`, or if that is 0 of whichever
     /// there is, to `take`, in their order.
     pub(super) fn segments(
         &self,
-        mut slot: u32,
+        mut number: u64,
         pool: u64,
         mut take: impl FnMut(Export) -> Result<(), ShareError>,
     ) -> Result<(), ShareError> {
         loop {
-            let asked = self.ask(Question::Segment { slot, pool });
+            let asked = self.ask(Question::Segment { number, pool });
             let (layout, descriptors) = match asked.map_err(|error| meant(error, pool))? {
                 (Answer::Segment(layout), descriptors) => (layout, descriptors),
                 (Answer::NoMore, _) => return Ok(()),
                 _ => return Err(ShareError::Forged { what: "answer" }),
             };
-            let slots = layout.slots();
-            if slots.start < slot {
-                return Err(ShareError::Forged { what: "slots" });
-            }
-            slot = slots.end;
+            let given = layout.number();
+            let next = given.checked_add(1).filter(|_| given >= number);
+            number = next.ok_or(ShareError::Forged { what: "number" })?;
             take(export(layout, descriptors)?)?;
         }
     }

@@ -5,7 +5,7 @@
 
 use super::ask::{LIMIT, Server};
 use super::error::ShareError;
-use super::handle::{FIRST_SLOT, Handle};
+use super::handle::{Handle, Handle64, Naming};
 use super::layout::{Export, Layout};
 use super::mapped::{map, map_page};
 use super::peers::Peers;
@@ -14,6 +14,7 @@ use super::wire::CONFIGURATION;
 use crate::append::Append;
 use crate::class::GRANULE;
 use crate::record::State;
+use crate::sync::{AtomicU64, Ordering};
 use crate::sys::limits::base_page;
 use crate::sys::map::Mapping;
 use crate::sys::robust::Watched;
@@ -53,8 +54,14 @@ use std::time::Duration;
 /// # Ok(()) }
 /// ```
 pub struct Client {
-    /// The last one first. No two have a slot in common, and all are one pool's.
+    /// The last one first. All are one pool's, which splits its handles in one way. Of two
+    /// that have a slot in common the last one has the greater number: the server has
+    /// trimmed the other, whose slots are the later one's now.
     segments: Append<Segment>,
+    /// Every segment that the server had with a number below this was added, or trimmed
+    /// before it could be. Written after they were added (Release), read before the server
+    /// is asked (Acquire): who does not ask for a segment sees it.
+    asked: AtomicU64,
     /// One, or none.
     server: Append<Server>,
     /// Whether the pool is still there: one, once there are segments.
@@ -108,6 +115,7 @@ impl Client {
     pub fn new() -> Self {
         Self {
             segments: Append::default(),
+            asked: AtomicU64::new(0),
             server: Append::default(),
             status: Append::default(),
             words: Append::default(),
@@ -165,7 +173,7 @@ impl Client {
         let (word, segments) = server.talk(limit, |connection| {
             let word = connection.word()?;
             let mut segments: Vec<New> = Vec::new();
-            connection.segments(FIRST_SLOT, 0, |export| {
+            connection.segments(0, 0, |export| {
                 let new = Segment::map(export)?;
                 if let Some((first, _)) = segments.first() {
                     of_one_pool(&new.0.layout, &first.layout)?;
@@ -223,14 +231,14 @@ impl Client {
             return self.check().map(|()| 0);
         };
         let first = self.segments.iter().next();
-        let (slot, pool) = (
+        let (number, pool) = (
             self.first_unknown(),
             first.map_or(0, |segment| segment.layout.pool()),
         );
         let asked = server.talk(limit, move |connection| {
             let word = connection.word()?;
             let mut segments = Vec::new();
-            connection.segments(slot, pool, |export| {
+            connection.segments(number, pool, |export| {
                 segments.push(Segment::map(export)?);
                 Ok(())
             })?;
@@ -248,8 +256,7 @@ impl Client {
         })?;
         self.watch(word);
         let mut added = 0;
-        // Who took higher slots may have been the first to get there: some of these may
-        // be known.
+        // Another thread may have asked as well: some of these may be known.
         for new in segments {
             added += usize::from(self.add_or_have(new)?);
         }
@@ -316,34 +323,32 @@ impl Client {
         Ok(())
     }
 
-    /// Adds a segment; false if it is there already: another thread was faster.
+    /// Adds a segment that the server sent after those with lower numbers; false if it is
+    /// there already: another thread was faster.
     fn add_or_have(&self, new: New) -> Result<bool, ShareError> {
         let layout = new.0.layout;
-        if self.has(&layout) {
-            return Ok(false);
-        }
-        match self.add(new) {
-            Ok(()) => Ok(true),
-            Err(ShareError::Slots { .. }) if self.has(&layout) => Ok(false),
-            Err(error) => Err(error),
-        }
+        let added = !self.has(&layout)
+            && match self.add(new) {
+                Ok(()) => true,
+                Err(ShareError::Slots { .. }) if self.has(&layout) => false,
+                Err(error) => return Err(error),
+            };
+        // Release: see the field.
+        let next = layout.number().saturating_add(1);
+        self.asked.fetch_max(next, Ordering::Release);
+        Ok(added)
     }
 
-    /// The first slot that no segment has.
-    fn first_unknown(&self) -> u32 {
-        let begins = |slot: u32| {
-            let mut known = self.segments.iter().map(|segment| segment.layout.slots());
-            known.find(|slots| slots.start == slot)
-        };
-        std::iter::successors(begins(FIRST_SLOT), |slots| begins(slots.end))
-            .last()
-            .map_or(FIRST_SLOT, |slots| slots.end)
+    /// The number from which on segments may be unknown.
+    fn first_unknown(&self) -> u64 {
+        // Acquire: see the field.
+        self.asked.load(Ordering::Acquire)
     }
 
+    /// Whether a segment is there, or a later one that has its slots.
     fn has(&self, layout: &Layout) -> bool {
-        self.segments
-            .iter()
-            .any(|segment| segment.layout == *layout)
+        let mut known = self.segments.iter();
+        known.any(|segment| segment.layout.replaces(layout))
     }
 
     /// Maps a segment. Believes nothing that the descriptors do not bear out: the sizes
@@ -352,25 +357,27 @@ impl Client {
     /// # Errors
     ///
     /// [`ShareError::Size`], [`ShareError::NotSealed`], [`ShareError::OtherPool`],
-    /// [`ShareError::Slots`] if the segment, or one that says it has its buffers, is there
-    /// already; [`ShareError::System`].
+    /// [`ShareError::Slots`] if the segment, or a later one that has its slots, is there
+    /// already; [`ShareError::System`]. Segments that the server has trimmed stay mapped
+    /// until the client is dropped; of handles, the latest segment's counts.
     pub fn attach(&self, export: Export) -> Result<(), ShareError> {
         self.add(Segment::map(export)?)
     }
 
     fn add(&self, (segment, status): New) -> Result<(), ShareError> {
         let layout = segment.layout;
-        let new = layout.slots();
         self.segments.push(segment, |old| {
             of_one_pool(&layout, &old.layout)?;
-            let slots = old.layout.slots();
-            if slots.start < new.end && new.start < slots.end {
-                return Err(ShareError::Slots {
-                    first: new.start,
-                    count: new.end - new.start,
-                });
+            if layout.split() != old.layout.split() {
+                return Err(ShareError::Forged { what: "handles" });
             }
-            Ok(())
+            match old.layout.replaces(&layout) {
+                true => Err(ShareError::Slots {
+                    first: layout.slots().start,
+                    count: layout.count() as u32,
+                }),
+                false => Ok(()),
+            }
         })?;
         // All segments are one pool's: the first one's says it for all.
         let _ = self.status.push(status, |_| Err(()));
@@ -387,11 +394,31 @@ impl Client {
     /// how the server's set, or pool, has ended: views from before stay mapped.
     pub fn map(&self, handle: Handle) -> Result<View, ShareError> {
         self.check()?;
+        let found = self.named(handle);
+        found.ok_or_else(|| self.unless_open(ShareError::BadHandle { handle }))
+    }
+
+    /// As [`map`](Self::map), of a handle with 64 bits.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map), with [`ShareError::BadHandle64`].
+    pub fn map64(&self, handle: Handle64) -> Result<View, ShareError> {
+        self.check()?;
+        let found = self.named(handle);
+        found.ok_or_else(|| self.unless_open(ShareError::BadHandle64 { handle }))
+    }
+
+    #[inline]
+    fn named<H: Naming>(&self, handle: H) -> Option<View> {
+        let split = self.segments.iter().next()?.layout.split();
+        let slot = handle.slot(split)?;
         let found = self.segments.iter().find_map(|segment| {
-            let k = handle.slot().checked_sub(segment.layout.slots().start)? as usize;
+            let k = slot.checked_sub(segment.layout.slots().start)? as usize;
             (k < segment.layout.count()).then(|| segment.view(k, handle))
         });
-        (found.flatten()).ok_or_else(|| self.unless_open(ShareError::BadHandle { handle }))
+        // Of those that have the slot, the last one alone: see the field.
+        found.flatten()
     }
 
     /// GetBufferHandle: the handle of the buffer that starts at `start` in this process.
@@ -402,12 +429,26 @@ impl Client {
     /// [`ShareError::NoBuffer`] if no buffer that is out starts there.
     /// [`ShareError::NotOpen`]; as [`map`](Self::map) if the server's has ended.
     pub fn handle(&self, start: *const u8) -> Result<Handle, ShareError> {
+        self.name(start)
+    }
+
+    /// As [`handle`](Self::handle), with 64 bits, most of them generation.
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    pub fn handle64(&self, start: *const u8) -> Result<Handle64, ShareError> {
+        self.name(start)
+    }
+
+    #[inline]
+    fn name<H: Naming>(&self, start: *const u8) -> Result<H, ShareError> {
         self.check()?;
         let address = start.addr();
         let found = self.segments.iter().find_map(|segment| {
             let base = segment.memory.base().addr().get();
             let k = segment.layout.at(address.checked_sub(base)?)?;
-            Handle::of(segment.layout.slots().start + k as u32, segment.state(k))
+            H::made_of(segment.state(k), segment.layout.split())
         });
         found.ok_or_else(|| self.unless_open(ShareError::NoBuffer { address }))
     }
@@ -462,9 +503,9 @@ impl Segment {
     }
 
     /// Buffer `k`, if that is what `handle` names.
-    fn view(&self, k: usize, handle: Handle) -> Option<View> {
+    fn view<H: Naming>(&self, k: usize, handle: H) -> Option<View> {
         // Nobody is believed: the server may have written anything there.
-        let size = handle.size(self.state(k))? as usize;
+        let size = handle.size(self.state(k), self.layout.split())? as usize;
         if size > self.layout.size() {
             return None;
         }
@@ -509,11 +550,11 @@ mod tests {
         let name = format!("two pools {}", std::process::id());
         let sent = pools.clone();
         let _publication = publish(&name, Peers::default(), move |question, give| {
-            let Question::Segment { slot, pool } = question else {
+            let Question::Segment { number, pool } = question else {
                 return Err(ShareError::NoSet);
             };
             let given: &mut dyn FnMut(Given<'_>) = give;
-            sent[usize::from(slot > FIRST_SLOT)].give_segment(slot, pool, given)
+            sent[usize::from(number > 1)].give_segment(number, pool, given)
         })
         .unwrap();
         let client = Client::new();

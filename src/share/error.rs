@@ -2,7 +2,7 @@
 //!
 //! Owns: the error. Uses: nothing. Used by: callers, the other files of `share`.
 
-use super::handle::Handle;
+use super::handle::{Handle, Handle64};
 use crate::error::OsError;
 use std::fmt;
 use std::io;
@@ -59,6 +59,11 @@ pub enum ShareError {
         /// The handle.
         handle: Handle,
     },
+    /// As `BadHandle`.
+    BadHandle64 {
+        /// The handle.
+        handle: Handle64,
+    },
     /// A layout has the wrong number of bytes.
     Truncated {
         /// How many it has.
@@ -78,7 +83,7 @@ pub enum ShareError {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// There are other buffers with the same slots already.
+    /// There are buffers with the same slots already, of this segment or of a later one.
     Slots {
         /// The first slot.
         first: u32,
@@ -172,6 +177,9 @@ impl fmt::Display for ShareError {
             Self::BadHandle { handle } => {
                 write!(f, "handle {handle} names no buffer that is out")
             }
+            Self::BadHandle64 { handle } => {
+                write!(f, "handle {handle} names no buffer that is out")
+            }
             Self::Truncated { given, needed } => {
                 write!(f, "a layout of {given} B: it must have {needed} B")
             }
@@ -182,7 +190,7 @@ impl fmt::Display for ShareError {
             Self::Forged { what } => write!(f, "a layout that contradicts itself: {what}"),
             Self::Slots { first, count } => write!(
                 f,
-                "{count} slots from {first} on: there are others of them already"
+                "{count} slots from {first} on: these or later ones are there already"
             ),
             Self::Size { given, needed } => write!(
                 f,

@@ -4,9 +4,10 @@
 //! `handle`, `error`. Used by: callers, `pool`, the client.
 
 use super::error::ShareError;
-use super::handle::Handle;
+use super::handle::Split;
 use crate::arena::Access;
 use crate::class::{GRANULE, Geometry, MAX_ALIGNMENT, MAX_SIZE};
+use crate::word::Lease;
 use std::os::fd::OwnedFd;
 
 /// What a process needs to map a segment.
@@ -28,6 +29,10 @@ pub struct Export {
 pub struct Layout {
     /// Which pool's. Slots are that pool's own.
     pool: u64,
+    /// Which of the pool's segments: a later one has a greater number, and may have slots
+    /// again that this one had.
+    number: u64,
+    split: Split,
     first_slot: u32,
     count: u32,
     size: u64,
@@ -41,6 +46,13 @@ pub struct Layout {
     writable: bool,
 }
 
+/// What a segment is among those of its pool.
+pub(crate) struct Place {
+    pub number: u64,
+    pub split: Split,
+    pub first_slot: u32,
+}
+
 /// The layout of a segment of `bytes` bytes with `count` buffers of `geometry`.
 pub(crate) fn layout_of(
     pool: u64,
@@ -48,12 +60,14 @@ pub(crate) fn layout_of(
     prefix: usize,
     count: usize,
     bytes: usize,
-    first_slot: u32,
+    place: Place,
     access: Access,
 ) -> Layout {
     Layout {
         pool,
-        first_slot,
+        number: place.number,
+        split: place.split,
+        first_slot: place.first_slot,
         count: count as u32,
         size: geometry.size() as u64,
         alignment: geometry.alignment() as u64,
@@ -67,12 +81,12 @@ pub(crate) fn layout_of(
 
 impl Layout {
     /// What a layout of this version begins with.
-    const MAGIC: u64 = u64::from_le_bytes(*b"hugepl\x00\x01");
-    const WORDS: usize = 11;
+    const MAGIC: u64 = u64::from_le_bytes(*b"hugepl\x00\x02");
+    const WORDS: usize = 13;
     /// Bytes of a layout.
     pub const BYTES: usize = Self::WORDS * 8;
 
-    /// The bytes that go to another process of the same machine: eleven little-endian
+    /// The bytes that go to another process of the same machine: thirteen little-endian
     /// words of 64 bits.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
@@ -88,6 +102,8 @@ impl Layout {
             self.prefix,
             self.bytes,
             self.writable.into(),
+            self.number,
+            self.split.bits().into(),
         ];
         let mut bytes = [0; Self::BYTES];
         for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
@@ -126,6 +142,8 @@ impl Layout {
             prefix,
             bytes,
             writable,
+            number,
+            split,
         ] = words;
         if magic != Self::MAGIC {
             return Err(ShareError::Version {
@@ -136,6 +154,8 @@ impl Layout {
         let forged = |what| ShareError::Forged { what };
         let layout = Self {
             pool,
+            number,
+            split: Split::from_bits(split).ok_or(forged("handles"))?,
             first_slot: u32::try_from(first_slot).map_err(|_| forged("first slot"))?,
             count: u32::try_from(count).map_err(|_| forged("number of buffers"))?,
             size,
@@ -158,7 +178,7 @@ impl Layout {
     fn check(&self) -> Result<(), ShareError> {
         let forged = |what| Err(ShareError::Forged { what });
         let end = self.first_slot.checked_add(self.count);
-        if self.first_slot == 0 || end.is_none_or(|end| end > Handle::SLOTS) {
+        if self.first_slot == 0 || end.is_none_or(|end| end > Lease::SLOTS) {
             return forged("slots");
         }
         if self.count == 0 {
@@ -230,18 +250,31 @@ impl Layout {
         self.pool
     }
 
+    /// Which of the pool's segments: later ones have greater numbers.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// How the pool splits its handles.
+    pub(super) fn split(&self) -> Split {
+        self.split
+    }
+
     /// Bytes of the states.
     pub(super) fn state_bytes(&self) -> usize {
         self.count() * size_of::<crate::record::State>()
     }
 
-    pub(crate) fn first_slot(&self) -> u32 {
-        self.first_slot
-    }
-
     /// The slots of its buffers.
     pub(super) fn slots(&self) -> std::ops::Range<u32> {
         self.first_slot..self.first_slot + self.count
+    }
+
+    /// Whether it is `other`, or came after it and has slots that `other` had.
+    pub(super) fn replaces(&self, other: &Self) -> bool {
+        let (own, others) = (self.slots(), other.slots());
+        let common = own.start < others.end && others.start < own.end;
+        common && self.number >= other.number
     }
 
     /// Where the data of buffer `k` begins.

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! A segment has two descriptors: its memory, and the states of its buffers (64 bytes
-//! each: how many bytes it is out with, and its generation). A pool has a third one, by
+//! each: how many bytes it is out with, its slot, and its generation). A pool has a third one, by
 //! which clients see whether it was aborted or closed. The sizes of all are
 //! sealed, so nobody can cut them short under anybody else. States can be written by the
 //! server's own mapping alone, and memory, too, unless it is shared for writing. The
@@ -42,6 +42,7 @@ mod mapped;
 mod peers;
 #[cfg(not(hugepool_loom))]
 mod publication;
+mod ranges;
 #[cfg(not(hugepool_loom))]
 mod serve;
 mod slots;
@@ -58,11 +59,15 @@ pub use client::{Client, View};
 pub use error::ShareError;
 #[cfg(not(hugepool_loom))]
 pub(crate) use handle::FIRST_SLOT;
-pub use handle::Handle;
+pub use handle::{Handle, Handle64};
 #[cfg(not(hugepool_loom))]
-pub(crate) use layout::layout_of;
+pub(crate) use handle::{Naming, Split};
+#[cfg(hugepool_loom)]
+pub use handle::{Naming, Split};
 #[cfg(not(hugepool_loom))]
 pub use layout::{Export, Layout};
+#[cfg(not(hugepool_loom))]
+pub(crate) use layout::{Place, layout_of};
 #[cfg(not(hugepool_loom))]
 pub use peers::Peers;
 #[cfg(not(hugepool_loom))]

@@ -40,7 +40,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(crate) enum Given<'a> {
     /// A segment: its memory, its states, its pool's status.
     Segment(&'a Layout, [BorrowedFd<'a>; 3]),
-    /// There is no segment from that slot on.
+    /// There is no segment from that number on.
     NoMore,
     /// What the set is configured with.
     Configuration([u32; CONFIGURATION]),

@@ -1,96 +1,142 @@
 //! Which buffer has which slot.
 //!
-//! Owns: two tables, one by chunk and one by slot. Uses: `handle`, `record`, `table`,
-//! `word`. Used by: `pool`, which makes handles and believes those that come back.
+//! Owns: which slots are free, and two tables by slot. Uses: `handle`, `ranges`, `record`,
+//! `table`, `word`. Used by: `pool`, which makes handles and believes those that come back.
 //!
 //! ```text
-//!   chunk ──▶ slot of its first buffer, 0 for none     slot ──▶ buffer, 0 for none
+//!              take                  assign                        retire
+//!   free slot ──────▶ of a new      ───────▶ slot ──▶ buffer       ───────▶ free slot, whose
+//!                     segment                lease {generation, slot}       next generation
+//!                                            in the buffer's state          is noted
 //! ```
 //!
-//! Both are written while a segment grows, before anybody can have its buffers. A slot is
-//! one buffer's for good, but the buffers of a chunk that was trimmed come again, with new
-//! states and other slots. So whoever believes a handle looks, after it has read the
-//! state, which slot the buffer has: if that was the state of a later segment's buffer,
-//! which was out (Release, Acquire: see `State`), then that segment's slots are seen, and
-//! the handle's is none of them.
+//! A segment takes a row of slots while it grows, and gives it back when it was trimmed, or
+//! could not be added. What names a buffer is its slot and its slot's generation, the
+//! *lease*, which is one word in its state: so it does not matter which buffer has the slot,
+//! as long as no lease comes again.
+//!
+//! - A lease ends when its owner returns the buffer, which adds 1 to the generation. When a
+//!   segment is trimmed its buffers are home for good. Then each slot's generation, and 1
+//!   more, is noted, the slots are given back (Release), and whoever takes them (Acquire)
+//!   goes on from there.
+//! - The 1 more: somebody who makes a handle of a buffer that is not his own may have read
+//!   the lease while the buffer was free, and then, in the same place, the size of a buffer
+//!   of the segment that came next there. That handle is of a lease which nobody has had,
+//!   nor ever will.
+//! - Whoever believes a handle finds the buffer by the slot (Relaxed: the buffer's owner got
+//!   it after the table was written, and the handle is his), and the lease in the state says
+//!   whether it is that. If it is an old table's buffer, or the state of another that has
+//!   come in its place, the lease is another.
 
-use super::handle::Handle;
+use super::handle::{FIRST_SLOT, Naming, Split};
+use super::ranges::Ranges;
 use crate::record::State;
-use crate::sync::{AtomicU32, Ordering, fault};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fault};
 use crate::table::Table;
-use crate::word::Index;
+use crate::word::{Index, Lease};
 use std::io;
+use std::ops::Range;
 
 /// The slots of a pool's buffers.
 pub struct Slots {
-    /// The slot of each chunk's first buffer. Relaxed, as the next: the states order them,
-    /// see the module.
-    of_chunk: Table<AtomicU32>,
+    split: Split,
+    free: Ranges,
+    /// The buffer that has a slot, or had it last; 0 for none. Written by whoever has taken
+    /// the slot, before anybody has the buffer. Relaxed: see the module.
     buffers: Table<AtomicU32>,
+    /// The generation that the next buffer of a slot begins with. Written before the slot
+    /// is given back, read after it was taken. Relaxed: that orders them.
+    generations: Table<AtomicU64>,
 }
 
 impl Slots {
-    /// Room for the chunks that begin at granules below `granules`.
-    pub fn new(granules: usize) -> io::Result<Self> {
+    /// How many slots there are.
+    pub const COUNT: usize = (Lease::SLOTS - FIRST_SLOT) as usize;
+
+    /// For a pool that splits its handles as `split` says.
+    pub fn new(split: Split) -> io::Result<Self> {
         Ok(Self {
-            of_chunk: Table::new(granules)?,
-            buffers: Table::new(Handle::SLOTS as usize)?,
+            split,
+            free: Ranges::new(FIRST_SLOT..Lease::SLOTS),
+            buffers: Table::new(Lease::SLOTS as usize)?,
+            generations: Table::new(Lease::SLOTS as usize)?,
         })
     }
 
-    /// Gives `buffers`, which nobody has, the slots from `first` on. They are a segment's,
-    /// in their order.
-    pub fn assign(&self, first: u32, buffers: impl Iterator<Item = Index>) {
-        for (slot, index) in (first..Handle::SLOTS).zip(buffers) {
-            if index.position() == 0 {
-                let of_chunk = self.of_chunk.get(index.block() as usize);
-                of_chunk.store(slot, Ordering::Relaxed);
-            }
+    /// How the pool splits its handles.
+    pub fn split(&self) -> Split {
+        self.split
+    }
+
+    /// Takes slots for `count` new buffers. `None`: there is no such row. Lock-free.
+    pub fn take(&self, count: usize) -> Option<Range<u32>> {
+        self.free.take(u32::try_from(count).ok()?)
+    }
+
+    /// Gives back slots that no buffer has been given since they were taken.
+    pub fn give_back(&self, slots: &Range<u32>) {
+        self.free.give_back(slots);
+    }
+
+    /// Gives `slots`, which the caller has taken, to `buffers`, which nobody has, each with
+    /// its state.
+    pub fn assign<'a>(&self, slots: Range<u32>, buffers: impl Iterator<Item = (Index, &'a State)>) {
+        for (slot, (index, state)) in slots.zip(buffers) {
+            let generation = self.generations.get(slot as usize);
+            let generation = generation.load(Ordering::Relaxed);
+            // Relaxed: who takes the buffer sees it, and whoever sees that it is out.
+            let lease = Lease::new(slot, generation).word();
+            state.lease.store(lease, Ordering::Relaxed);
             let buffer = self.buffers.get(slot as usize);
             buffer.store(index.raw(), Ordering::Relaxed);
         }
     }
 
-    fn slot(&self, index: Index) -> Option<u32> {
-        let of_chunk = self.of_chunk.get(index.block() as usize);
-        let first = of_chunk.load(Ordering::Relaxed);
-        (first != 0).then_some(first + index.position())
+    /// Gives back `slots`, those of buffers that were trimmed, or could not be added, and
+    /// have `states`.
+    pub fn retire<'a>(&self, slots: Range<u32>, states: impl Iterator<Item = &'a State>) {
+        if fault!(SlotsBackEarly, true, false) {
+            self.give_back(&slots);
+        }
+        for (slot, state) in slots.clone().zip(states) {
+            let generation = fault!(
+                GenerationRestarted,
+                0,
+                state.lease().generation() + fault!(GenerationKept, 0, 1)
+            );
+            let noted = self.generations.get(slot as usize);
+            noted.store(generation, Ordering::Relaxed);
+        }
+        if fault!(SlotsBackEarly, false, true) {
+            self.give_back(&slots);
+        }
     }
 
-    /// The handle of the buffer `index`, which has `state`. `None` if it is not out.
-    pub fn handle(&self, index: Index, state: &State) -> Option<Handle> {
-        // Who has the buffer keeps its segment from being trimmed. For anybody else the slot
-        // may be the one it had before: such a handle is one of a slot that nobody has.
-        Handle::of(self.slot(index)?, state)
+    /// The handle of the buffer that has `state`. `None` if it is not out.
+    pub fn handle<H: Naming>(&self, state: &State) -> Option<H> {
+        H::made_of(state, self.split)
     }
 
     /// What `place` says of the buffer that `handle` names, besides its state, and how many
     /// bytes it is out with. `None` if the handle is stale, or forged.
     ///
-    /// What `place` reads of the buffer's segment, with Acquire, is that of the segment
-    /// whose slots they are: a later one's is written after its slots.
-    pub fn find<'a, T>(
+    /// `place` is asked twice: whether there is such a buffer, and then, after its state has
+    /// said that it is out (Acquire), which that is.
+    pub fn find<'a, H: Naming, T>(
         &self,
-        handle: Handle,
-        place: impl FnOnce(Index) -> Option<(T, &'a State)>,
+        handle: H,
+        place: impl Fn(Index) -> Option<(T, &'a State)>,
     ) -> Option<(T, u32)> {
-        let slot = handle.slot();
+        let slot = handle.slot(self.split)?;
         let buffer = self.buffers.get(slot as usize);
         let index = Index::from_raw(buffer.load(Ordering::Relaxed))?;
-        let (found, state) = place(index)?;
-        let (size, has) = fault!(
-            SlotLookedFirst,
-            {
-                let has = self.slot(index);
-                (handle.size(state)?, has)
-            },
-            (handle.size(state)?, self.slot(index))
-        );
-        (has == Some(slot)).then_some((found, size))
+        let (_, state) = place(index)?;
+        let size = handle.size(state, self.split)?;
+        Some((place(index)?.0, size))
     }
 
     /// Bytes of memory that the tables occupy, read from the kernel.
     pub fn resident(&self) -> io::Result<usize> {
-        Ok(self.of_chunk.resident(usize::MAX)? + self.buffers.resident(usize::MAX)?)
+        Ok(self.buffers.resident(usize::MAX)? + self.generations.resident(usize::MAX)?)
     }
 }

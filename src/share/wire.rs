@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A message is a sequential packet: a kind of four bytes, and what comes with it, all
-//! little-endian. A question has 16 bytes. Descriptors come with answers alone.
+//! little-endian. A question has 20 bytes. Descriptors come with answers alone.
 
 use super::error::ShareError;
 use super::layout::Layout;
@@ -18,8 +18,8 @@ use super::layout::Layout;
 /// What a client asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
-    /// The first segment from `slot` on, of the pool `pool`, or, if that is 0, of whichever.
-    Segment { slot: u32, pool: u64 },
+    /// The first segment whose number is `number` or greater, of the pool `pool`, or, if that is 0, of whichever.
+    Segment { number: u64, pool: u64 },
     /// What the set is configured with.
     Configuration,
     /// The word by which a client sees whether the server was killed (see `sys::robust`).
@@ -27,29 +27,28 @@ pub(crate) enum Question {
 }
 
 /// Bytes of a question.
-pub(super) const QUESTION: usize = 16;
+pub(super) const QUESTION: usize = 20;
 
 impl Question {
     pub(super) fn to_bytes(self) -> [u8; QUESTION] {
-        let (kind, slot, pool) = match self {
-            Self::Segment { slot, pool } => (1u32, slot, pool),
+        let (kind, from, pool) = match self {
+            Self::Segment { number, pool } => (1u32, number, pool),
             Self::Configuration => (2, 0, 0),
             Self::Server => (3, 0, 0),
         };
         let mut bytes = [0; QUESTION];
         bytes[..4].copy_from_slice(&kind.to_le_bytes());
-        bytes[4..8].copy_from_slice(&slot.to_le_bytes());
-        bytes[8..].copy_from_slice(&pool.to_le_bytes());
+        bytes[4..12].copy_from_slice(&from.to_le_bytes());
+        bytes[12..].copy_from_slice(&pool.to_le_bytes());
         bytes
     }
 
     /// `None` for what is no question.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; QUESTION] = bytes.try_into().ok()?;
-        let slot = number(&bytes[4..8])?;
         match number(bytes)? {
             1 => Some(Self::Segment {
-                slot,
+                number: u64::from_le_bytes(*bytes[4..].first_chunk()?),
                 pool: u64::from_le_bytes(*bytes.last_chunk()?),
             }),
             2 => Some(Self::Configuration),
@@ -76,7 +75,7 @@ pub(super) enum Answer {
     Refused,
     /// A segment, with its descriptors.
     Segment(Layout),
-    /// There is no segment from that slot on.
+    /// There is no segment from that number on.
     NoMore,
     /// What the set is configured with.
     Configuration([u32; CONFIGURATION]),
@@ -218,9 +217,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_question_is_what_was_asked(slot: u32, pool: u64) {
+        fn a_question_is_what_was_asked(number: u64, pool: u64) {
             for question in [
-                Question::Segment { slot, pool }, Question::Configuration, Question::Server,
+                Question::Segment { number, pool }, Question::Configuration, Question::Server,
             ] {
                 prop_assert_eq!(Question::from_bytes(&question.to_bytes()), Some(question));
             }

@@ -246,8 +246,14 @@ pub enum Fault {
     AppendRelaxed,
     /// The head of a list that only grows is stored, whatever it has become meanwhile.
     AppendStores,
-    /// Whoever believes a handle looks which slot the buffer has before it reads the state.
-    SlotLookedFirst,
+    /// A handle is made of a buffer that had no slot yet.
+    SlotlessNamed,
+    /// Slots of trimmed buffers are given back before their generations are noted.
+    SlotsBackEarly,
+    /// A slot that comes again begins with generation 0.
+    GenerationRestarted,
+    /// A slot that comes again begins with the generation with which it was trimmed.
+    GenerationKept,
     /// Two threads may make what comes with a set's state at once.
     NoMaking,
     /// Who was served is woken by a thread that still announces what it holds.
@@ -393,7 +399,10 @@ impl Fault {
         Self::PairReversed,
         Self::AppendRelaxed,
         Self::AppendStores,
-        Self::SlotLookedFirst,
+        Self::SlotlessNamed,
+        Self::SlotsBackEarly,
+        Self::GenerationRestarted,
+        Self::GenerationKept,
         Self::NoMaking,
         Self::WakeEarly,
         Self::NoServe,

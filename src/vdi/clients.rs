@@ -8,8 +8,8 @@ use super::set::Set;
 use super::state::State;
 use crate::pool::Pool;
 use crate::share::{
-    CONFIGURATION, Client, Export, Give, Given, Handle, Peers, Publication, Question, ShareError,
-    View, publish,
+    CONFIGURATION, Client, Export, Give, Given, Handle, Handle64, Peers, Publication, Question,
+    ShareError, View, publish,
 };
 use crate::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ impl Set {
         publish(name, peers, move |question, give| {
             let set = set.upgrade().ok_or(ShareError::Closed)?;
             match question {
-                Question::Segment { slot, pool } => set.give_segment(slot, pool, give),
+                Question::Segment { number, pool } => set.give_segment(number, pool, give),
                 Question::Configuration => {
                     give(Given::Configuration(set.configured()?));
                     Ok(())
@@ -54,9 +54,9 @@ impl Set {
         })
     }
 
-    /// The first segment from `slot` on, for a client that has those of `pool`, or of none
-    /// (0).
-    fn give_segment(&self, slot: u32, pool: u64, give: Give<'_>) -> Result<(), ShareError> {
+    /// The first segment whose number is `number` or greater, for a client that has those of
+    /// `pool`, or of none (0).
+    fn give_segment(&self, number: u64, pool: u64, give: Give<'_>) -> Result<(), ShareError> {
         // Whose it is comes first: how another set stands is not what such a client asks.
         let given = self.area_pool().map_or(0, Pool::sharing_id);
         if pool != 0 && pool != given {
@@ -65,7 +65,7 @@ impl Set {
                 needed: pool,
             });
         }
-        self.shared()?.give_segment(slot, pool, give)
+        self.shared()?.give_segment(number, pool, give)
     }
 
     /// What the set is configured with, once it is.
@@ -93,6 +93,34 @@ impl Set {
     /// [`ShareError::Closed`], [`ShareError::Forked`].
     pub fn view(&self, handle: Handle) -> Result<View, ShareError> {
         self.named()?.view(handle)
+    }
+
+    /// As [`handle`](Self::handle), with 64 bits: [`Pool::handle64`].
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    pub fn handle64(&self, start: *const u8) -> Result<Handle64, ShareError> {
+        self.named()?.handle64(start)
+    }
+
+    /// As [`view`](Self::view), of a handle with 64 bits: [`Pool::view64`].
+    ///
+    /// # Errors
+    ///
+    /// As [`view`](Self::view).
+    pub fn view64(&self, handle: Handle64) -> Result<View, ShareError> {
+        self.named()?.view64(handle)
+    }
+
+    /// After how many returns of a buffer a handle of 32 bits comes again:
+    /// [`Pool::handle_reuses`].
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    pub fn handle_reuses(&self) -> Result<u64, ShareError> {
+        self.named()?.handle_reuses()
     }
 
     /// The pool, for handles: what is out can be named until the set is closed.

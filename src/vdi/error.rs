@@ -189,6 +189,7 @@ impl ShareError {
             Self::System(_) => VD_E_UNEXPECTED,
             Self::NoBuffer { .. }
             | Self::BadHandle { .. }
+            | Self::BadHandle64 { .. }
             | Self::Truncated { .. }
             | Self::Version { .. }
             | Self::Forged { .. }

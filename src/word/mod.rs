@@ -2,7 +2,7 @@
 //!
 //! Owns: the bit layouts of indices, list heads, batches, slots of per-CPU
 //! caches, announcements, granules, quotas of streams, places in the line of those who
-//! wait, and who has a buffer. Uses: `sync`, for the faults of broken twins. Used by: every
+//! wait, who has a buffer, and the how manieth. Uses: `sync`, for the faults of broken twins. Used by: every
 //! module that shares a word.
 
 mod chunk;
@@ -10,6 +10,7 @@ mod collector;
 mod extra;
 mod hold;
 mod index;
+mod lease;
 mod list;
 mod mode;
 mod moving;
@@ -21,6 +22,7 @@ pub use collector::Collector;
 pub use extra::Extra;
 pub use hold::Hold;
 pub use index::{Index, link};
+pub use lease::Lease;
 pub use list::{Batch, Head, Pile, Stack};
 pub use mode::{Mode, State};
 pub use moving::Moving;
@@ -225,6 +227,18 @@ mod tests {
             let given = hold.given();
             prop_assert_eq!((given.size(), given.is_raw()), (0, false));
             prop_assert_eq!(given.word() >> 32, hold.word() >> 32);
+        }
+
+        #[test]
+        fn a_lease_gives_back_its_slot_and_generation_and_the_next_is_another(
+            slot in 0..Lease::SLOTS, generation in 0u64..1 << 44,
+        ) {
+            let lease = Lease::new(slot, generation);
+            prop_assert_eq!((lease.slot(), lease.generation()), (slot, generation));
+            prop_assert_eq!(Lease::from_word(lease.word()), lease);
+            let next = Lease::from_word(lease.word().wrapping_add(Lease::NEXT));
+            let counted = (generation + 1) % (1 << 44);
+            prop_assert_eq!((next.slot(), next.generation()), (slot, counted));
         }
 
         #[test]

@@ -6,6 +6,51 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+/* Handles of 64 bits, and the bound of those of 32 bits: of a set whose buffers, fewer than
+ * eight, the client has mapped. */
+static void handles64(hp_vdi *set, const hp_client *client) {
+    void *start, *view;
+    uint32_t short_handle;
+    uint64_t handle, same, reuses;
+    hp_view seen;
+    OK(hp_vdi_handle_reuses(set, &reuses));
+    CHECK(reuses == UINT64_C(1) << 28);
+    OK(hp_vdi_allocate_buffer(set, &start, SIZE, 0));
+    OK(hp_vdi_get_buffer_handle64(set, start, &handle));
+    OK(hp_client_map_buffer_handle64(client, handle, &view));
+    OK(hp_vdi_get_buffer_handle(set, start, &short_handle));
+    OK(hp_client_view(client, short_handle, &seen));
+    CHECK(seen.start == view && seen.size == SIZE);
+    OK(hp_client_view64(client, handle, &seen));
+    CHECK(seen.start == view && seen.size == SIZE && seen.prefix == 512);
+    OK(hp_client_get_buffer_handle64(client, view, &same));
+    CHECK(same == handle);
+    OK(hp_vdi_view64(set, handle, &seen));
+    CHECK(seen.start == start && seen.size == SIZE);
+    OK(hp_vdi_free_buffer(set, start, SIZE));
+    /* Stale, and forged. */
+    EXPECT(hp_client_map_buffer_handle64(client, handle, &view), HP_VD_E_INVALID);
+    CHECK(view == NULL);
+    EXPECT(hp_client_view64(client, 0, &seen), HP_VD_E_INVALID);
+    CHECK(seen.start == NULL && seen.size == 0);
+    EXPECT(hp_vdi_view64(set, handle, &seen), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_view64(set, UINT64_MAX, &seen), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_get_buffer_handle64(set, start, &same), HP_VD_E_INVALID);
+    /* Arguments. */
+    EXPECT(hp_vdi_get_buffer_handle64(NULL, start, &same), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_get_buffer_handle64(set, start, NULL), HP_VD_E_INVALID);
+    EXPECT(hp_client_get_buffer_handle64(NULL, start, &same), HP_VD_E_INVALID);
+    EXPECT(hp_client_get_buffer_handle64(client, start, NULL), HP_VD_E_INVALID);
+    EXPECT(hp_client_map_buffer_handle64(NULL, handle, &view), HP_VD_E_INVALID);
+    EXPECT(hp_client_map_buffer_handle64(client, handle, NULL), HP_VD_E_INVALID);
+    EXPECT(hp_client_view64(NULL, handle, &seen), HP_VD_E_INVALID);
+    EXPECT(hp_client_view64(client, handle, NULL), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_view64(NULL, handle, &seen), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_view64(set, handle, NULL), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_handle_reuses(NULL, &reuses), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_handle_reuses(set, NULL), HP_VD_E_INVALID);
+}
+
 /* The client's calls; its process may well be the server's. */
 static void clients(void) {
     char name[64];
@@ -93,6 +138,7 @@ static void clients(void) {
     EXPECT(hp_client_refresh(NULL), HP_VD_E_INVALID);
     EXPECT(hp_client_get_buffer_handle(NULL, start, &same), HP_VD_E_INVALID);
     EXPECT(hp_client_get_buffer_handle(client, start, NULL), HP_VD_E_INVALID);
+    handles64(set, client);
     EXPECT(hp_client_new(NULL), HP_VD_E_INVALID);
     /* The set is aborted, and then closed. */
     OK(hp_client_new(&other));
@@ -147,8 +193,8 @@ static void exports(void) {
         uint8_t forged[HP_LAYOUT_BYTES];
         memcpy(forged, layout, sizeof forged);
         memset(forged + 8 * word, 0xff, 8);
-        /* Which pool's it is can be any number. */
-        if (word != 1)
+        /* Which pool's it is can be any number, and which of the pool's segments. */
+        if (word != 1 && word != 11)
             EXPECT(hp_client_attach(client, forged, sizeof forged, memory, states, status),
                    HP_VD_E_INVALID);
     }

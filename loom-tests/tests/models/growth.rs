@@ -215,11 +215,11 @@ pub fn a_buffer_that_is_out_is_in_no_trimmed_segment() -> Model {
         let kept = pool.lists().take_from_class(ClassId::FIRST);
         let gone = thread.join().unwrap();
         let holds = |index: Index| {
-            let holds = |segment: &Arc<Stub>| segment.first == index.block() as usize;
-            gone.iter().any(holds)
+            let first = index.block() as usize;
+            gone.iter().any(|entry| entry.segment.first == first)
         };
         assert!(!kept.is_some_and(holds), "it was in use");
-        let left: usize = 3 - gone.iter().map(|segment| segment.count).sum::<usize>();
+        let left: usize = 3 - gone.iter().map(|entry| entry.segment.count).sum::<usize>();
         let free = pool.available(SIZES[0], ALIGNMENT);
         assert_eq!(
             free + usize::from(kept.is_some()),

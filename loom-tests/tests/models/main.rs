@@ -14,7 +14,7 @@
 //! | `snapshot` | a reader's value outlives its reading |
 //! | `stage` | what comes with a set's state is made once, and seen whole |
 //! | `growth` | what can be taken is in the directory; what is trimmed is home |
-//! | `handle` | a handle names the buffer of whom its maker saw, and never the next owner's |
+//! | `handle` | a handle names the buffer of whom its maker saw, and nobody else's, before or after a trim |
 //! | `track` | what is noted of a buffer's owner is read whole, and of one owner |
 //! | `line` | a place in the line is served once, and its owner is woken |
 //! | `waiting` | whoever waits is served, in order, whatever happens beside it |
