@@ -198,7 +198,7 @@ fn a_client_is_one_pools() {
     assert_eq!(client.map(handle), Err(ShareError::BadHandle { handle }));
     drop(publication);
     assert_eq!(client.refresh(), Err(ShareError::NotPublished));
-    let _publication = second.publish(&name, Peers::default()).unwrap();
+    let other = second.publish(&name, Peers::default()).unwrap();
     for segments in 1..=2 {
         let other = client.refresh();
         assert!(
@@ -214,9 +214,17 @@ fn a_client_is_one_pools() {
             "{other:?}"
         );
     }
-    // What it has stays.
+    // The name is another's: what the first pool's owner says by another way is not mapped,
+    // since who has the name now might have said it.
     let start = allocate(&first);
-    assert!(client.map(first.handle(start.as_ptr()).unwrap()).is_ok());
+    let handle = first.handle(start.as_ptr()).unwrap();
+    assert_eq!(client.map(handle), Err(ShareError::NotPublished));
+    // Until it has the name again.
+    drop(other);
+    let _publication = first.publish(&name, Peers::default()).unwrap();
+    assert_eq!(client.map(handle), Err(ShareError::NotPublished));
+    assert_eq!(client.refresh(), Ok(0));
+    assert!(client.map(handle).is_ok());
     free(&first, start);
 }
 

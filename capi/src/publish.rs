@@ -102,7 +102,8 @@ unsafe fn give(place: *mut *mut hp_publication, published: Publication) -> Resul
     unsafe { put(place, published, "publication") }
 }
 
-/// Ends a name. Clients keep what they have mapped. Null is nothing.
+/// Ends a name. Clients that have opened it keep what they have mapped, and map nothing new.
+/// Null is nothing.
 ///
 /// # Safety
 ///

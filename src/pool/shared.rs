@@ -15,18 +15,15 @@ use crate::share::{
 };
 use crate::sync::Arc;
 use crate::sys::limits::base_page;
-use crate::sys::memfd;
+use crate::sys::{memfd, random};
 use crate::word::Index;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
 
 /// What a pool has that is shared with other processes.
 pub struct Sharing {
-    /// A number that no other pool of the machine has, but by accident: the standard
-    /// library seeds its hashers by the system's random numbers.
+    /// A number that no other pool of the machine has, but by accident.
     id: u64,
     slots: Slots,
     /// What clients see of the pool: open, until this is dropped.
@@ -37,7 +34,7 @@ impl Sharing {
     /// For a pool that is built with `count` buffers.
     pub(super) fn new(count: usize) -> Result<Self, BuildError> {
         Ok(Self {
-            id: RandomState::new().hash_one(std::process::id()).max(1),
+            id: random::number().map_err(os("getrandom"))?.max(1),
             slots: Slots::new(Split::of(count)).map_err(os("mmap"))?,
             status: Status::new().map_err(os("memfd_create"))?,
         })

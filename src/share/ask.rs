@@ -13,9 +13,10 @@ use super::error::ShareError;
 use super::layout::{Export, Layout};
 use super::mapped::map_page;
 use super::peers::Peers;
+use super::places::PLACES;
 use super::publication::name_bytes;
 use super::wire::{ANSWER, Answer, CONFIGURATION, Question};
-use crate::sync::{Arc, AtomicPtr, AtomicU32, Ordering};
+use crate::sync::{Arc, AtomicPtr, Ordering};
 use crate::sys::files;
 use crate::sys::memfd;
 use crate::sys::robust::Watched;
@@ -30,9 +31,6 @@ use std::time::Duration;
 
 /// How long a client waits for its server, unless it says so.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
-/// How many threads of a client may be asking, those included that nobody waits for any
-/// more.
-const MAX_THREADS: u32 = 8;
 /// How long a client waits before it asks again whether the set is configured.
 const AGAIN: Duration = Duration::from_millis(10);
 
@@ -41,8 +39,6 @@ const AGAIN: Duration = Duration::from_millis(10);
 pub(super) struct Server {
     name: Vec<u8>,
     peers: Peers,
-    /// Threads that are asking. Relaxed: a number, nothing more.
-    asking: Arc<AtomicU32>,
 }
 
 /// What one thread gives another, once.
@@ -77,7 +73,6 @@ impl Server {
         Ok(Self {
             name: name_bytes(name)?,
             peers: peers.clone(),
-            asking: Arc::default(),
         })
     }
 
@@ -89,24 +84,18 @@ impl Server {
         talk: impl FnOnce(&Connection) -> Result<T, ShareError> + Send + 'static,
     ) -> Result<T, ShareError> {
         let deadline = Deadline::within(limit);
-        if self.asking.fetch_add(1, Ordering::Relaxed) >= MAX_THREADS {
-            self.asking.fetch_sub(1, Ordering::Relaxed);
-            return Err(timed_out(limit));
-        }
+        let place = PLACES.take(deadline).ok_or_else(|| timed_out(limit))?;
         let result = Arc::new(Handoff(AtomicPtr::default()));
         let (its, server, caller) = (Arc::clone(&result), self.clone(), thread::current());
         let asker = quiet_thread("hugepool-ask", move || {
+            place.occupy();
             let (name, peers) = (&server.name, &server.peers);
             let talked = Connection::new(name, peers, limit, deadline)
                 .and_then(|connection| talk(&connection));
             its.put(talked);
             caller.unpark();
-            server.asking.fetch_sub(1, Ordering::Relaxed);
         });
-        if let Err(error) = asker {
-            self.asking.fetch_sub(1, Ordering::Relaxed);
-            return Err(ShareError::system("clone")(error));
-        }
+        drop(asker.map_err(ShareError::system("clone"))?);
         loop {
             if let Some(result) = result.take() {
                 return result;
@@ -384,16 +373,5 @@ mod tests {
             assert_eq!(opened(&name, limit), Err(timed_out.clone()));
             server.join().unwrap();
         }
-    }
-
-    #[test]
-    fn threads_that_nobody_waits_for_any_more_are_so_many_at_most() {
-        let server = Server::new("nobody has this name", &Peers::default()).unwrap();
-        server.asking.store(MAX_THREADS, Ordering::Relaxed);
-        let refused = server.talk(LIMIT, |_| Ok(()));
-        assert_eq!(refused, Err(timed_out(LIMIT)));
-        server.asking.store(MAX_THREADS - 1, Ordering::Relaxed);
-        let asked = server.talk(LIMIT, |_| Ok(()));
-        assert_eq!(asked, Err(ShareError::NotPublished));
     }
 }

@@ -196,13 +196,12 @@ impl Client {
 
     /// Heeds the word of who serves the name, unless one that is held is known.
     fn watch(&self, word: Option<Watched>) {
-        let Some(word) = word.filter(|word| !word.is_given_up()) else {
-            return;
-        };
-        let _ = self.words.push(word, |known| match known.is_given_up() {
-            true => Ok(()),
-            false => Err(()),
-        });
+        if let Some(word) = word {
+            let _ = self.words.push(word, |known| match known.is_given_up() {
+                true => Ok(()),
+                false => Err(()),
+            });
+        }
     }
 
     /// Maps what the server has added. Gives how many segments that is; 0 for a client
@@ -291,9 +290,11 @@ impl Client {
         if let Some(status) = self.status.iter().next() {
             status.check()?;
         }
-        match self.words.iter().next().is_some_and(Watched::has_died) {
-            true => Err(ShareError::ServerDied),
-            false => Ok(()),
+        match self.words.iter().next() {
+            Some(word) if word.has_died() => Err(ShareError::ServerDied),
+            // Whoever has the name by now is to be asked.
+            Some(word) if word.is_given_up() => Err(ShareError::NotPublished),
+            _ => Ok(()),
         }
     }
 
@@ -391,7 +392,9 @@ impl Client {
     /// [`ShareError::BadHandle`] if it names none, or one that was freed; or one that the
     /// server added since the last [`refresh`](Self::refresh). [`ShareError::NotOpen`].
     /// [`ShareError::Aborted`], [`ShareError::Closed`], [`ShareError::ServerDied`] if that is
-    /// how the server's set, or pool, has ended: views from before stay mapped.
+    /// how the server's set, or pool, has ended; [`ShareError::NotPublished`] if the server
+    /// has given up the name, until [`refresh`](Self::refresh) finds it there again. Views
+    /// from before stay mapped.
     pub fn map(&self, handle: Handle) -> Result<View, ShareError> {
         self.check()?;
         let found = self.named(handle);

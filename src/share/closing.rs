@@ -20,12 +20,16 @@ use crate::sync::{Arc, AtomicU32, Ordering};
 use crate::sys::files;
 use crate::sys::signal::quiet_thread;
 use std::mem::ManuallyDrop;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::thread;
+use std::time::{Duration, Instant};
 
-/// How many closers may be ending. (Nothing is known that keeps one; if something does, the
-/// server accepts nobody while so many are kept.)
+/// How many closers may be ending. (What keeps one is a file of a FUSE file system whose owner
+/// keeps it, for which a stranger must be allowed to mount one. The server accepts nobody
+/// while so many are kept.)
 const MAX_CLOSERS: usize = 32;
+/// How long the end waits for its closer: how long the kernel takes, and a little more.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a closer stands.
 const STARTED: u32 = 0;
@@ -62,8 +66,7 @@ impl Closing {
 
     /// Whether no more of them should be taken over.
     pub(super) fn is_busy(&mut self) -> bool {
-        self.closers.retain(|&closer| files::is_thread(closer));
-        self.closers.len() >= MAX_CLOSERS
+        self.is_closing() && self.closers.len() >= MAX_CLOSERS
     }
 
     /// Has what was taken over closed. What cannot be closed now is kept for the next time.
@@ -75,6 +78,22 @@ impl Closing {
             self.closers.push(closer);
         }
     }
+
+    /// Has all of it closed, and waits for that, unless something keeps the closer.
+    pub(super) fn end(mut self) {
+        // If it cannot be had, the end of this thread closes them.
+        self.closers.clear();
+        self.run();
+        let since = Instant::now();
+        while self.is_closing() && since.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    fn is_closing(&mut self) -> bool {
+        self.closers.retain(|&closer| files::is_thread(closer));
+        !self.closers.is_empty()
+    }
 }
 
 /// Closes `sockets`, in a thread of its own; the thread's number. `None`: they are as they
@@ -84,12 +103,17 @@ fn close(sockets: &mut Vec<ManuallyDrop<OwnedFd>>) -> Option<i32> {
     // copies are made before the server's sockets are closed, and go after that.
     let step = Arc::new(AtomicU32::new(STARTED));
     let number = Arc::new(AtomicU32::new(0));
+    let numbers: Vec<RawFd> = sockets.iter().map(|socket| socket.as_raw_fd()).collect();
     let (server, its_step, its_number) = (thread::current(), step.clone(), number.clone());
     let closer = quiet_thread("hugepool-close", move || {
         // Relaxed: the step orders it.
         its_number.store(files::thread_number() as u32, Ordering::Relaxed);
         let copied = match files::copy_table() {
-            Ok(()) => COPIED,
+            Ok(()) => {
+                // Nothing else is kept open by this.
+                files::close_others(&numbers);
+                COPIED
+            }
             Err(_) => REFUSED,
         };
         its_step.store(copied, Ordering::Release);

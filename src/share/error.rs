@@ -97,8 +97,8 @@ pub enum ShareError {
         /// Bytes that the layout says.
         needed: usize,
     },
-    /// The size of the memory behind a descriptor is not sealed: whoever has it could
-    /// take it from under this process.
+    /// The size of the memory behind a descriptor is not sealed, or, where it is only to be
+    /// read, its writing: whoever has it could take it from under this process.
     NotSealed,
     /// A segment came with another number of descriptors than three.
     Descriptors {
@@ -196,7 +196,7 @@ impl fmt::Display for ShareError {
                 f,
                 "a descriptor of {given} B of memory: the layout says {needed} B"
             ),
-            Self::NotSealed => write!(f, "a descriptor of memory whose size is not sealed"),
+            Self::NotSealed => write!(f, "a descriptor of memory that is not sealed"),
             Self::Descriptors { given } => {
                 write!(f, "a segment with {given} descriptors: it must have 3")
             }

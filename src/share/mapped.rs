@@ -21,6 +21,11 @@ pub(super) fn map(
     if !memfd::is_size_sealed(fd) {
         return Err(ShareError::NotSealed);
     }
+    // What others could write, its pages could be taken from, and then an access may be a
+    // fault.
+    if !writable && !memfd::is_write_sealed(fd) {
+        return Err(ShareError::NotSealed);
+    }
     let given = memfd::len(fd).map_err(ShareError::system("fstat"))?;
     if given != needed {
         return Err(ShareError::Size { given, needed });

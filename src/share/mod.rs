@@ -41,6 +41,8 @@ mod mapped;
 #[cfg(not(hugepool_loom))]
 mod peers;
 #[cfg(not(hugepool_loom))]
+mod places;
+#[cfg(not(hugepool_loom))]
 mod publication;
 mod ranges;
 #[cfg(not(hugepool_loom))]

@@ -8,9 +8,9 @@
 //!                       (a table of its own)          (the program's table)
 //! ```
 //!
-//! The channel is a connection that the program makes to an address which the kernel chose,
-//! and which the serving thread takes from nobody but this process. It is the program's
-//! only descriptor of a publication. When it is shut down both threads end.
+//! The channel is a pair of sockets. The serving thread takes its end with it into its own
+//! table; the other is the program's only descriptor of a publication. When it is shut down
+//! both threads end.
 
 use super::closing::Closing;
 use super::error::ShareError;
@@ -22,19 +22,12 @@ use crate::append::Append;
 use crate::sync::Arc;
 use crate::sys::files;
 use crate::sys::fork::{self, Origin};
-use crate::sys::peer::Peer;
-use crate::sys::robust::Held;
 use crate::sys::signal::quiet_thread;
-use crate::sys::socket::{self, Deadline};
+use crate::sys::socket;
 use std::fmt;
-use std::io;
-use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-
-/// How long the two threads wait for each other at the start.
-const LIMIT: Duration = Duration::from_secs(10);
 
 /// What a source gives for a question.
 pub(crate) enum Given<'a> {
@@ -49,8 +42,10 @@ pub(crate) enum Given<'a> {
 /// Takes what is given.
 pub(crate) type Give<'a> = &'a mut dyn FnMut(Given<'_>);
 
-/// A name by which clients open a pool, until it is dropped. A child of a fork may drop
-/// it, which does nothing.
+/// A name by which clients open a pool, until it is dropped: from then on those that have
+/// opened it map nothing new, unless they find the same pool there again
+/// ([`Client::refresh`](super::Client::refresh)). A child of a fork may drop it, which does
+/// nothing.
 pub struct Publication {
     channel: Arc<OwnedFd>,
     threads: Option<[JoinHandle<()>; 2]>,
@@ -116,17 +111,15 @@ pub(super) fn publish_by(
 ) -> Result<Publication, ShareError> {
     fork::watch().map_err(ShareError::system("pthread_atfork"))?;
     let name = name_bytes(name)?;
-    let channel = socket::unconnected().map_err(ShareError::system("socket"))?;
-    let (serving, private) = serve(name, peers, listen)?;
-    let connected = socket::connect_to(channel.as_fd(), &private, Deadline::within(LIMIT));
-    let connected = connected.and_then(|()| match is_own(channel.as_fd()) {
-        true => Ok(Arc::new(channel)),
-        false => Err(io::Error::from(io::ErrorKind::PermissionDenied)),
-    });
-    // If it is not, the serving thread ends when it has waited long enough.
-    let channel = connected.map_err(ShareError::system("connect"))?;
+    let (channel, theirs) = socket::pair().map_err(ShareError::system("socketpair"))?;
+    let serving = serve(name, peers, theirs, listen)?;
+    let channel = Arc::new(channel);
     let own = Arc::clone(&channel);
-    let answering = quiet_thread("hugepool-answer", move || answers(&own, answer));
+    let answering = quiet_thread("hugepool-answer", move || {
+        answers(&own, answer);
+        // However it ended: nobody is served without it.
+        socket::shut_down(own.as_fd());
+    });
     match answering {
         Ok(answering) => Ok(Publication {
             channel,
@@ -140,30 +133,31 @@ pub(super) fn publish_by(
     }
 }
 
-/// Whether the other end is this process.
-fn is_own(socket: BorrowedFd<'_>) -> bool {
-    Peer::of(socket).is_ok_and(|peer| u32::try_from(peer.process) == Ok(std::process::id()))
-}
-
-/// Starts the thread that serves `peers` under `name`; where it waits for its channel.
+/// Starts the thread that serves `peers` under `name`, and takes `channel` into its own table.
 fn serve(
     name: Vec<u8>,
     peers: Peers,
+    channel: OwnedFd,
     listen: fn(BorrowedFd<'_>) -> Result<Closing, ShareError>,
-) -> Result<(JoinHandle<()>, Vec<u8>), ShareError> {
-    // One value: where it waits, or why it does not.
+) -> Result<JoinHandle<()>, ShareError> {
+    // One value: that it serves, or why it does not.
     let started = Arc::new(Append::default());
     let (its, publisher) = (Arc::clone(&started), thread::current());
+    // In the program's table until the thread has said that it has a copy, or has ended.
+    let number = channel.as_raw_fd();
     let serving = quiet_thread("hugepool-share", move || {
-        let tell = |result: Result<Vec<u8>, ShareError>| {
+        let tell = |result: Result<(), ShareError>| {
             // Nobody else says anything.
             let _ = its.push(result, |_| Ok::<(), ()>(()));
             publisher.unpark();
         };
-        match Start::new(&name, listen) {
-            Ok((start, address)) => {
-                tell(Ok(address));
-                start.serve(peers);
+        let own = files::take_table_with(number);
+        let service = own.map_err(ShareError::system("close_range"));
+        let service = service.and_then(|channel| Service::start(&name, channel, peers, listen));
+        match service {
+            Ok(service) => {
+                tell(Ok(()));
+                service.run();
             }
             Err(error) => tell(Err(error)),
         }
@@ -178,76 +172,13 @@ fn serve(
         }
         thread::park_timeout(Duration::from_millis(10));
     };
+    drop(channel);
     match result {
-        Ok(private) => Ok((serving, private)),
+        Ok(()) => Ok(serving),
         Err(error) => {
             // It says so and ends.
             let _ = serving.join();
             Err(error)
-        }
-    }
-}
-
-/// What a serving thread has before it has its channel. Its sockets are not closed but by
-/// the end of the thread, which does not linger: strangers may have connected.
-struct Start {
-    listener: ManuallyDrop<OwnedFd>,
-    /// Where the channel is to be connected to.
-    private: ManuallyDrop<OwnedFd>,
-    closing: Closing,
-    held: Option<Held>,
-}
-
-impl Start {
-    /// Gives the calling thread a table of its own, and takes the name there. Also gives the
-    /// address to which the channel is to be connected.
-    fn new(
-        name: &[u8],
-        listen: fn(BorrowedFd<'_>) -> Result<Closing, ShareError>,
-    ) -> Result<(Self, Vec<u8>), ShareError> {
-        files::take_empty_table().map_err(ShareError::system("close_range"))?;
-        let listener = socket::bind(name).map_err(|error| match error.kind() {
-            io::ErrorKind::AddrInUse => ShareError::NameTaken,
-            _ => ShareError::system("bind")(error),
-        })?;
-        let listener = ManuallyDrop::new(listener);
-        let (private, address) = socket::listen_anywhere().map_err(ShareError::system("bind"))?;
-        let start = Self {
-            closing: listen(listener.as_fd())?,
-            listener,
-            private: ManuallyDrop::new(private),
-            // Without it clients do not see that the server was killed until they ask.
-            held: Held::by_this_thread().ok(),
-        };
-        Ok((start, address))
-    }
-
-    /// Serves `peers` once this process has connected its end of the channel.
-    fn serve(mut self, peers: Peers) {
-        let channel = self.channel();
-        socket::shut_down(self.private.as_fd());
-        match channel {
-            Some(channel) => {
-                let listener = ManuallyDrop::into_inner(self.listener);
-                Service::new(listener, channel, peers, self.held, self.closing).run();
-            }
-            None => socket::shut_down(self.listener.as_fd()),
-        }
-    }
-
-    fn channel(&mut self) -> Option<OwnedFd> {
-        let deadline = Deadline::within(LIMIT);
-        loop {
-            let ready = socket::wait(&[self.private.as_fd()], Some(deadline.left())).ok()?;
-            if ready != [true] {
-                return None;
-            }
-            let other = socket::accept_waiting(self.private.as_fd()).ok()?;
-            if is_own(other.as_fd()) {
-                return Some(other);
-            }
-            socket::shut_down(other.as_fd());
-            self.closing.take(other);
         }
     }
 }

@@ -27,6 +27,7 @@ use super::wire::{ANSWER, Answer, QUESTION, Question};
 use crate::sys::peer::Peer;
 use crate::sys::robust::Held;
 use crate::sys::socket::{self, MAX_DESCRIPTORS};
+use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -35,6 +36,8 @@ use std::time::Duration;
 const MAX_ASKERS: usize = 64;
 /// How many of a user may have been cut off with an answer unread.
 const MAX_DEPARTED: usize = 16;
+/// How many of a process: so one that reads nothing leaves its user's others some.
+const MAX_DEPARTED_OF_PROCESS: usize = 4;
 /// How many descriptors one answer needs at once.
 const RESERVE: usize = MAX_DESCRIPTORS + 1;
 /// How long those are left alone who cannot be accepted now.
@@ -96,15 +99,22 @@ impl Service {
         Ok(closing)
     }
 
-    /// Serves who connects to `listener`.
-    pub(super) fn new(
-        listener: OwnedFd,
+    /// Takes the name for `peers`, and lets them connect, by `listen`. The calling thread has
+    /// a table of its own, with `channel` in it.
+    pub(super) fn start(
+        name: &[u8],
         channel: OwnedFd,
         peers: Peers,
-        held: Option<Held>,
-        closing: Closing,
-    ) -> Self {
-        Self {
+        listen: fn(BorrowedFd<'_>) -> Result<Closing, ShareError>,
+    ) -> Result<Self, ShareError> {
+        let listener = socket::bind(name).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => ShareError::NameTaken,
+            _ => ShareError::system("bind")(error),
+        })?;
+        // Without it clients do not see that the server was killed until they ask.
+        let held = Held::by_this_thread().ok();
+        let closing = listen(listener.as_fd())?;
+        Ok(Self {
             listener,
             channel,
             peers,
@@ -113,32 +123,34 @@ impl Service {
             askers: Vec::new(),
             departed: Vec::new(),
             reserve: Vec::new(),
-        }
+        })
     }
 
-    /// Serves clients until the channel ends, or what asks for that: then nobody has the
-    /// name any more.
+    /// Serves clients until the channel ends. Then nobody has the name any more.
     pub(super) fn run(mut self) {
         while self.turn() {}
-        // The name is free once the listener is closed. Who has connected and was not
-        // accepted may have sent descriptors: nothing of that is closed here, but by the
-        // end of this thread, which does not linger.
+        // Given up first: who has the name next is another.
+        drop(self.held.take());
+        // Who has connected and was not accepted may have sent descriptors: they are closed
+        // as everybody's.
         socket::shut_down(self.listener.as_fd());
-        let everybody = loop {
-            match socket::accept(self.listener.as_fd()) {
-                Ok(socket) => end(socket),
-                // `EINVAL`: there is nobody left.
-                Err(error) => break error.raw_os_error() == Some(libc::EINVAL),
-            }
-        };
-        let askers = self.askers.drain(..).chain(self.departed.drain(..));
-        askers.for_each(|asker| end(asker.socket));
-        match everybody {
-            true => drop(self.listener),
-            false => end(self.listener),
+        while let Ok(socket) = socket::accept(self.listener.as_fd()) {
+            self.close(socket);
         }
-        // Given up before it ends.
-        drop(self.held);
+        for asker in std::mem::take(&mut self.askers) {
+            self.close(asker.socket);
+        }
+        for asker in std::mem::take(&mut self.departed) {
+            self.close(asker.socket);
+        }
+        // The name is free once the listener is closed.
+        self.closing.take(self.listener);
+        self.closing.end();
+        // The rest is closed by the end of this thread.
+        let _ = (
+            ManuallyDrop::new(self.channel),
+            ManuallyDrop::new(self.reserve),
+        );
     }
 
     /// Waits until there is something to do, and does it. False at the end.
@@ -164,20 +176,28 @@ impl Service {
         }
         // Those who are ready and not answered are cut off.
         let mut kept = Vec::with_capacity(self.askers.len());
+        let mut ended = false;
         for (mut asker, &asks) in std::mem::take(&mut self.askers)
             .into_iter()
             .zip(&ready[1..])
         {
-            if asks {
+            let answered = (asks && !ended).then(|| {
                 self.reserve.clear();
-            }
-            match asks.then(|| self.answer(&mut asker)) {
+                self.answer(&mut asker)
+            });
+            match answered {
                 None | Some(Ok(Ok(()))) => kept.push(asker),
                 Some(Ok(Err(_))) => self.cut_off(asker),
-                Some(Err(Ended)) => return false,
+                Some(Err(Ended)) => {
+                    ended = true;
+                    kept.push(asker);
+                }
             }
         }
         self.askers = kept;
+        if ended {
+            return false;
+        }
         if accepts && ready.last() == Some(&true) {
             match socket::accept(self.listener.as_fd()) {
                 Ok(socket) => self.accept(socket),
@@ -190,14 +210,14 @@ impl Service {
         true
     }
 
-    /// Takes the descriptors that are kept. One who is connected makes room if there are too
-    /// few.
+    /// Takes the descriptors that are kept: copies of one that is there, so that closing them
+    /// ends nothing. One who is connected makes room if there are too few; more of them, if
+    /// need be, in the next turns.
     fn fill_reserve(&mut self) {
         while self.reserve.len() < RESERVE {
-            match socket::unconnected() {
+            match self.channel.try_clone() {
                 Ok(kept) => self.reserve.push(kept),
-                Err(_) if !self.askers.is_empty() => self.make_room(),
-                // As many as there are. The next turn tries again.
+                Err(_) if !self.askers.is_empty() => return self.make_room(),
                 Err(_) => return,
             }
         }
@@ -230,9 +250,12 @@ impl Service {
         let may = self.peers.check(client);
         let answer = match &may {
             Ok(peer) => {
-                let departed = self.departed.iter();
-                let of_user = departed.filter(|other| other.peer.user == peer.user);
-                if of_user.count() >= MAX_DEPARTED {
+                let departed = || self.departed.iter().map(|other| &other.peer);
+                let of_user = departed().filter(|other| other.user == peer.user);
+                let of_process = departed().filter(|other| other.process == peer.process);
+                if of_user.count() >= MAX_DEPARTED
+                    || of_process.count() >= MAX_DEPARTED_OF_PROCESS && peer.process != 0
+                {
                     return Err(ShareError::HungUp);
                 }
                 Answer::Welcome
@@ -283,7 +306,15 @@ impl Service {
             return Ok(sent.map_err(ShareError::system("sendmsg")));
         }
         let channel = self.channel.as_fd();
-        socket::send(channel, &question.to_bytes(), &[]).map_err(|_| Ended)?;
+        let asked = socket::send(channel, &question.to_bytes(), &[]);
+        match asked.map_err(|error| (error.kind(), ShareError::system("sendmsg")(error))) {
+            Ok(()) => {}
+            Err((io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset, _)) => {
+                return Err(Ended);
+            }
+            // No memory for it: nothing was asked.
+            Err((_, error)) => return Ok(Err(error)),
+        }
         let mut answer = [0; ANSWER];
         let (len, given) = match socket::receive(channel, &mut answer) {
             Ok((0, _)) => return Err(Ended),
@@ -319,12 +350,6 @@ impl Service {
             needed: QUESTION,
         })
     }
-}
-
-/// Ends a connection, and leaves its socket to the end of this thread.
-fn end(socket: OwnedFd) {
-    socket::shut_down(socket.as_fd());
-    let _ = ManuallyDrop::new(socket);
 }
 
 #[cfg(test)]

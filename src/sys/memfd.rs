@@ -122,6 +122,14 @@ pub fn is_size_sealed(fd: BorrowedFd<'_>) -> bool {
     seals >= 0 && seals & SIZE_SEALS == SIZE_SEALS
 }
 
+/// Whether nobody can write to it any more, nor take its pages, but who has mapped it for
+/// writing before.
+pub fn is_write_sealed(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: the descriptor is open.
+    let seals = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) };
+    seals >= 0 && seals & (libc::F_SEAL_WRITE | libc::F_SEAL_FUTURE_WRITE) != 0
+}
+
 /// Bytes behind a descriptor.
 pub fn len(fd: BorrowedFd<'_>) -> io::Result<usize> {
     let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
@@ -153,6 +161,7 @@ mod tests {
             assert!(file.set_len(4096).is_err() && file.set_len(16384).is_err());
             assert_eq!(file.write(b"x").is_err(), read_only);
             assert_eq!(is_writable(file.as_fd()).unwrap(), !read_only);
+            assert_eq!(is_write_sealed(file.as_fd()), read_only);
             assert!(seal(file.as_fd(), false).is_err(), "sealed for good");
         }
     }

@@ -35,6 +35,8 @@ pub mod numa;
 #[cfg(not(hugepool_loom))]
 pub mod peer;
 #[cfg(not(hugepool_loom))]
+pub mod random;
+#[cfg(not(hugepool_loom))]
 pub mod robust;
 #[cfg(not(hugepool_loom))]
 pub mod rseq;

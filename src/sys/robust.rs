@@ -10,12 +10,15 @@
 //! name, or a lock, that goes with a descriptor of that thread is free only after this.
 //!
 //! ```text
-//!   page of this process                 page of a memfd, that others can map and read
+//!   page of this process, shared         page of a memfd, that others can map and read
 //!   ┌──────────────────────────┐         ┌──────────────────────────┐
 //!   │ head ──▶ entry ──▶ head  │         │ word: number of the      │
 //!   │           └── offset ────┼────────▶│       thread, or died    │
 //!   └──────────────────────────┘         └──────────────────────────┘
 //! ```
+//!
+//! What the kernel reads is in shared memory, too: private memory of a process that is being
+//! killed may be taken from it before (process_mrelease(2), or for want of memory).
 
 use super::limits::base_page;
 use super::map::Mapping;
@@ -65,10 +68,12 @@ impl Held {
         let page = base_page();
         let descriptor = memfd::create(c"hugepool-server", page, memfd::Kind::Base)?;
         memfd::populate(descriptor.as_fd(), page)?;
-        let pages = Mapping::metadata(2 * page)?;
+        let pages = Mapping::shared(2 * page)?;
         // SAFETY: mapped just now; nobody has a reference.
         unsafe { pages.commit_from(page, page, descriptor.as_fd(), 0, true) }?;
         memfd::seal(descriptor.as_fd(), true)?;
+        // If it is refused they may be swapped out, and a reader waits.
+        let _ = pages.lock(0, 2 * page);
         let mut before = (std::ptr::null::<libc::c_void>(), 0usize);
         // SAFETY: both places are there to be written.
         unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &mut before.0, &mut before.1) };

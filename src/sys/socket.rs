@@ -9,7 +9,7 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// The most descriptors in a message.
@@ -65,26 +65,6 @@ fn check(result: libc::c_int) -> io::Result<()> {
 /// A socket that is connected to nobody, and takes nothing.
 pub fn unconnected() -> io::Result<OwnedFd> {
     socket()
-}
-
-/// A socket that listens at a name that the kernel chose, and that name.
-pub fn listen_anywhere() -> io::Result<(OwnedFd, Vec<u8>)> {
-    let socket = socket()?;
-    // SAFETY: all zero is an address.
-    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
-    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
-    let family = size_of::<libc::sa_family_t>() as libc::socklen_t;
-    // SAFETY: the address is longer than it says: without a name the kernel chooses one.
-    check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), family) })?;
-    let mut len = size_of_val(&address) as libc::socklen_t;
-    // SAFETY: the address is there to be written, and as long as it says.
-    check(unsafe { libc::getsockname(socket.as_raw_fd(), (&raw mut address).cast(), &mut len) })?;
-    let end = (len as usize).saturating_sub(std::mem::offset_of!(libc::sockaddr_un, sun_path));
-    // The first byte is 0.
-    let name = address.sun_path.get(1..end).unwrap_or_default();
-    let name = name.iter().map(|&byte| byte as u8).collect();
-    listen(socket.as_fd())?;
-    Ok((socket, name))
 }
 
 /// A socket that has `name`, and can listen there.
@@ -178,6 +158,7 @@ fn set_option<T>(socket: BorrowedFd<'_>, option: libc::c_int, value: &T) -> io::
 /// than until `deadline`.
 #[cfg(test)]
 pub fn connect(name: &[u8], deadline: Deadline) -> io::Result<OwnedFd> {
+    use std::os::fd::AsFd;
     let socket = socket()?;
     connect_to(socket.as_fd(), name, deadline)?;
     Ok(socket)
@@ -256,6 +237,7 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 }
 
 /// As `accept`; calls on the socket wait.
+#[cfg(test)]
 pub fn accept_waiting(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     accept_with(listener, 0)
 }
@@ -273,7 +255,6 @@ fn accept_with(listener: BorrowedFd<'_>, flags: libc::c_int) -> io::Result<Owned
 }
 
 /// Two sockets that are connected to each other.
-#[cfg(test)]
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut both = [0; 2];
     let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
@@ -405,6 +386,7 @@ mod tests {
     use super::*;
     use std::fs::File;
     use std::io::Read;
+    use std::os::fd::AsFd;
 
     #[test]
     fn descriptors_travel_with_their_bytes() {
