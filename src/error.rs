@@ -134,6 +134,11 @@ pub enum BuildError {
         /// What the system said, if it said anything.
         reason: Option<OsError>,
     },
+    /// Other processes may write the pool's buffers
+    /// ([`Access::Write`](crate::share::Access::Write)), and a [`Pool`](crate::Pool) is one
+    /// whose buffers nobody else writes:
+    /// [`build_volatile`](crate::Builder::build_volatile) builds one of the other kind.
+    SharedForWriting,
     /// Every page size was forbidden, or none of the allowed ones was granted.
     NoPages {
         /// Bytes that were to be backed.
@@ -230,6 +235,11 @@ impl fmt::Display for BuildError {
                 )?;
                 reason.map_or(Ok(()), |reason| write!(f, " ({reason})"))
             }
+            Self::SharedForWriting => write!(
+                f,
+                "other processes may write the buffers (Access::Write): build_volatile builds \
+                 such a pool"
+            ),
             Self::NoPages { bytes } => write!(
                 f,
                 "no allowed page size was granted for {}; smaller ones are set to never",
@@ -517,3 +527,28 @@ impl fmt::Display for FreeError {
 }
 
 impl std::error::Error for FreeError {}
+
+/// A copy into or out of a buffer that would go beyond its end. Nothing was copied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct RangeError {
+    /// Where it would have begun, in bytes.
+    pub offset: usize,
+    /// How many bytes it would have copied.
+    pub length: usize,
+    /// How many bytes there are.
+    pub limit: usize,
+}
+
+impl fmt::Display for RangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            offset,
+            length,
+            limit,
+        } = *self;
+        write!(f, "{length} B from byte {offset} on: there are {limit} B")
+    }
+}
+
+impl std::error::Error for RangeError {}

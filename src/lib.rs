@@ -16,6 +16,9 @@ mod pages;
 
 mod error;
 
+#[cfg(not(hugepool_loom))]
+mod volatile;
+
 mod record;
 
 mod track;
@@ -76,10 +79,10 @@ pub mod vdi;
 mod vdi;
 
 #[cfg(not(hugepool_loom))]
-pub use buffer::Buffer;
+pub use buffer::{Buffer, Memory, Plain, Volatile};
 #[cfg(not(hugepool_loom))]
 pub use counters::{ClassCounters, Counters, Refusals};
-pub use error::{AllocError, BuildError, FreeError, OsError};
+pub use error::{AllocError, BuildError, FreeError, OsError, RangeError};
 #[cfg(not(hugepool_loom))]
 pub use machine::{
     HugePages, Machine, MemlockLimit, NumaNode, RseqRegistration, TransparentPolicy,

@@ -15,6 +15,7 @@
 //! `…_sum`, a gauge since counters here are whole numbers. Queries do not tell the
 //! difference; the line `# TYPE` does not say `histogram`.
 
+use crate::buffer::Memory;
 use crate::counters::{ClassCounters, Counters};
 use crate::pool::Pool;
 use ::metrics::{Label, Unit, counter, describe_counter, describe_gauge, gauge};
@@ -254,7 +255,9 @@ impl Pool {
         describe_counter!(COUNT, Unit::Count, "Waits that have ended");
         describe_gauge!(SUM, Unit::Seconds, "How long the ended waits took together");
     }
+}
 
+impl<M: Memory> Pool<M> {
     /// Sets the counters and gauges of this pool in the recorder of the
     /// [`metrics`] crate to what [`counters`](Self::counters) and
     /// [`class_counters`](Self::class_counters) say now, under the label

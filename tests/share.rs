@@ -3,26 +3,26 @@
 mod support;
 
 use hugepool::share::{Access, Client, Export, Handle, Layout, ShareError};
-use hugepool::{BuildError, Pool, Rung};
+use hugepool::{BuildError, Memory, Pool, Rung, Volatile};
 use proptest::prelude::*;
 use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use support::process::alone;
 
 const SIZE: usize = 5000;
 const PREFIX: usize = 256;
 
-fn pool(access: Access, count: usize) -> Pool {
+fn pool(access: Access, count: usize) -> Pool<Volatile> {
     let builder = Pool::builder().reserve(SIZE, 4096, count);
     let builder = builder.prefix_zone(PREFIX).shared(access);
-    builder.address_space(4 << 30).build().unwrap()
+    builder.address_space(4 << 30).build_volatile().unwrap()
 }
 
 /// A client of everything that `pool` shares. What goes over the channel goes as bytes.
-fn client(pool: &Pool) -> Client {
+fn client<M: Memory>(pool: &Pool<M>) -> Client {
     let client = Client::new();
     pool.exports()
         .unwrap()
@@ -37,16 +37,16 @@ fn sent(export: Export) -> Export {
     Export { layout, ..export }
 }
 
-fn allocate(pool: &Pool) -> NonNull<u8> {
+fn allocate<M: Memory>(pool: &Pool<M>) -> NonNull<u8> {
     pool.allocate_raw(SIZE, 4096).unwrap()
 }
 
-fn free(pool: &Pool, start: NonNull<u8>) {
+fn free<M: Memory>(pool: &Pool<M>, start: NonNull<u8>) {
     // SAFETY: allocated by `allocate`, and freed once.
     unsafe { pool.free_raw(start.as_ptr(), SIZE) }.unwrap();
 }
 
-fn handle(pool: &Pool, start: NonNull<u8>) -> Handle {
+fn handle<M: Memory>(pool: &Pool<M>, start: NonNull<u8>) -> Handle {
     Handle::from_raw(pool.handle(start.as_ptr()).unwrap().raw())
 }
 
@@ -632,4 +632,68 @@ fn shared_memory_says_which_pages_it_is_on() {
             Err(error) => println!("skipped: {error}"),
         }
     }
+}
+
+/// The one buffer of a pool goes from owner to owner, each of whom fills it with its own
+/// number. Whoever reads by the handle of one gets what that one wrote, or is refused.
+#[test]
+fn a_copy_by_handle_has_nothing_of_a_later_owner() {
+    const ROUNDS: u64 = 20_000;
+    let pool = pool(Access::Write, 1);
+    let client = client(&pool);
+    // The owner's number, and the handle.
+    let out = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let (mut read, mut copy) = (0, vec![0; SIZE]);
+            loop {
+                let now = out.load(Ordering::Acquire);
+                let (owner, handle) = ((now >> 32) as u8, Handle::from_raw(now as u32));
+                match now {
+                    0 => {}
+                    u64::MAX => return read,
+                    _ => match client.read(handle, 0, &mut copy) {
+                        Ok(()) => {
+                            assert!(copy.iter().all(|&byte| byte == owner), "{copy:?}");
+                            read += 1;
+                        }
+                        Err(error) => assert_eq!(error, ShareError::BadHandle { handle }),
+                    },
+                }
+            }
+        });
+        for round in 1..=ROUNDS {
+            let start = allocate(&pool);
+            // SAFETY: allocated just now with this size.
+            unsafe { start.as_ptr().write_bytes(round as u8, SIZE) };
+            let handle = handle(&pool, start);
+            out.store(
+                (round % 256) << 32 | u64::from(handle.raw()),
+                Ordering::Release,
+            );
+            if round % 64 == 0 {
+                std::thread::yield_now();
+            }
+            free(&pool, start);
+        }
+        out.store(u64::MAX, Ordering::Release);
+        println!("{} copies", reader.join().unwrap());
+    });
+}
+
+#[test]
+fn a_clients_write_is_refused_once_the_buffer_was_freed() {
+    let pool = pool(Access::Write, 1);
+    let client = client(&pool);
+    let start = allocate(&pool);
+    let handle = handle(&pool, start);
+    client.write(handle, 0, &[1]).unwrap();
+    free(&pool, start);
+    let stale = Err(ShareError::BadHandle { handle });
+    assert_eq!(client.write(handle, 0, &[2]), stale);
+    assert_eq!(client.read(handle, 0, &mut [0]), stale);
+    let mut now = [0];
+    let buffer = pool.allocate(SIZE, 4096).unwrap();
+    buffer.read_at(0, &mut now).unwrap();
+    assert_eq!(now, [1], "the refused write changed nothing");
 }

@@ -331,7 +331,7 @@ fn clients_that_read_nothing_do_not_use_up_the_descriptors_on_their_way() {
             };
             let served = || {
                 let pool = Pool::builder().reserve(SIZE, 4096, 1).shared(Access::Write);
-                let pool = pool.build().ok()?;
+                let pool = pool.build_volatile().ok()?;
                 let peers = Peers::default().user(OTHER);
                 let _publication = pool.publish(&name, peers).ok()?;
                 let all = tell(&published.1) && wait(&connected.0);

@@ -10,9 +10,9 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use ::pool::Pool;
 use ::pool::share::Access;
 use ::pool::vdi::{Config, Parameters, Set};
+use ::pool::{Pool, Volatile};
 use std::ffi::{CStr, CString, c_void};
 use std::hint::black_box;
 use std::os::unix::ffi::OsStrExt;
@@ -109,10 +109,10 @@ fn ok(code: u32) {
 }
 
 /// A pool of Rust.
-fn rust_pool() -> Pool {
+fn rust_pool() -> Pool<Volatile> {
     let builder = Pool::builder().reserve(SIZE, ALIGNMENT, COUNT as usize);
     let builder = builder.raw_pointers(true).shared(Access::Write);
-    builder.build().expect("there is memory")
+    builder.build_volatile().expect("there is memory")
 }
 
 fn rust_set() -> Set {

@@ -6,7 +6,7 @@
 use crate::error::{Failure, HP_NOERROR, done, failed, object, put, release};
 use crate::pool::hp_pool;
 use ::pool::share::Access;
-use ::pool::{Builder, Pages, Pool, Rung};
+use ::pool::{Builder, Pages, Rung};
 use std::ptr::null_mut;
 
 /// The description of a pool. Not for several threads at once.
@@ -68,7 +68,7 @@ pub unsafe extern "C" fn hp_builder_new(builder: *mut *mut hp_builder) -> u32 {
     if builder.is_null() || !builder.is_aligned() {
         return failed(&Failure::Pointer("builder"));
     }
-    let made = Box::into_raw(Box::new(hp_builder(Pool::builder().raw_pointers(true))));
+    let made = Box::into_raw(Box::new(hp_builder(Builder::default().raw_pointers(true))));
     // SAFETY: the caller says so.
     done(unsafe { put(builder, made, "builder") })
 }
@@ -278,7 +278,7 @@ pub unsafe extern "C" fn hp_builder_build(
     let (builder, clear) = unsafe { (object(builder, "builder"), put(pool, null_mut(), "pool")) };
     let built = builder.and_then(|builder| {
         clear?;
-        builder.0.build().map_err(Failure::Build)
+        builder.0.build_volatile().map_err(Failure::Build)
     });
     done(built.and_then(|built| {
         let built = Box::into_raw(Box::new(hp_pool(built)));

@@ -6,9 +6,10 @@
 //! ends, and programs that were compiled with shorter ones go on working.
 
 use crate::error::{Failure, done, is_good, object};
+use crate::kind::Pool;
 use crate::pool::hp_pool;
 use crate::vdi::{hp_vdi, pool_of};
-use ::pool::{ClassCounters, Counters, Pool};
+use ::pool::{ClassCounters, Counters};
 use std::time::Duration;
 
 /// Powers of two that hp_counters sorts waits by.

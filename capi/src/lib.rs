@@ -15,6 +15,7 @@ mod error;
 mod event;
 mod handle;
 mod handle64;
+mod kind;
 mod many;
 mod peers;
 mod pool;

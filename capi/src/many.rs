@@ -4,11 +4,12 @@
 //! `token`, `wait`, the library. Used by: C and C++ programs; `stream_many`.
 
 use crate::error::{Failure, done, is_good, limit, object};
+use crate::kind::{Buffer, Pool};
 use crate::pool::{here, hp_pool};
 use crate::token::hp_token;
 use crate::wait::instant;
+use ::pool::AllocError;
 use ::pool::place::called;
-use ::pool::{AllocError, Buffer, Pool};
 use std::ffi::{CStr, c_void};
 use std::ptr::null_mut;
 

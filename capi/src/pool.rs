@@ -3,7 +3,7 @@
 //! Owns: its calls in C. Uses: `error`, the library. Used by: C and C++ programs.
 
 use crate::error::{Failure, HP_NOERROR, done, is_good, object, put, release};
-use ::pool::Pool;
+use crate::kind::Pool;
 use ::pool::place::called;
 use std::ffi::c_void;
 use std::ptr::null_mut;

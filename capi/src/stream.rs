@@ -4,12 +4,13 @@
 //! library. Used by: C and C++ programs; `stream_many`.
 
 use crate::error::{Failure, done, limit, object, put, release};
+use crate::kind::{Buffer, Pool, Stream};
 use crate::peers::text;
 use crate::pool::{here, hp_pool};
 use crate::token::hp_token;
 use crate::wait::{hp_wait, instant, raw};
+use ::pool::AllocError;
 use ::pool::place::called;
-use ::pool::{AllocError, Buffer, Pool, Stream};
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::null_mut;
 

@@ -4,11 +4,12 @@
 //! `stream`, `token`, `wait`, the library. Used by: C and C++ programs.
 
 use crate::error::{Failure, limit, object};
+use crate::kind::{Buffer, Stream};
 use crate::many::taking_of;
 use crate::stream::hp_stream;
 use crate::token::hp_token;
 use crate::wait::instant;
-use ::pool::{AllocError, Buffer, Stream};
+use ::pool::AllocError;
 use std::ffi::{CStr, c_void};
 
 /// Makes a call that takes `count` buffers of a stream, and writes them, or as many nulls, to

@@ -5,9 +5,9 @@
 
 use crate::builder::{change, hp_builder};
 use crate::error::{Failure, done, is_good, object, put};
+use crate::kind::Pool;
 use crate::pool::{here, hp_pool};
 use crate::vdi::{hp_vdi, pool_of};
-use ::pool::Pool;
 use std::ffi::{c_char, c_void};
 use std::ptr::NonNull;
 

@@ -4,8 +4,8 @@
 
 use crate::builder::hp_builder;
 use crate::error::{Failure, HP_NOERROR, done, is_good, limit, object, put};
+use crate::kind::Pool;
 use crate::pool::hp_stats;
-use ::pool::Pool;
 use ::pool::place::called;
 use ::pool::share::ShareError;
 use ::pool::vdi::{Config, Error, Parameters, Set};

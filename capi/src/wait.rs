@@ -22,10 +22,11 @@ use crate::error::{
     Failure, HP_NOERROR, HP_PENDING, done, failed, is_good, limit, object, put, release,
 };
 use crate::event::Event;
+use crate::kind::{Allocate, Buffer, Pool};
 use crate::pool::{here, hp_pool};
 use crate::token::hp_token;
+use ::pool::AllocError;
 use ::pool::place::called;
-use ::pool::{AllocError, Allocate, Buffer, Pool};
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_void};
 use std::future::Future;

@@ -47,7 +47,7 @@ impl PageLadder {
 
 /// How the memory of segments is to be obtained.
 #[derive(Clone, Debug)]
-pub struct Memory {
+pub struct MemoryPolicy {
     /// Which pages may be used.
     pub ladder: PageLadder,
     /// Whether to fault everything in at once.
@@ -73,7 +73,7 @@ pub enum Access {
     Write,
 }
 
-impl Default for Memory {
+impl Default for MemoryPolicy {
     fn default() -> Self {
         Self {
             ladder: PageLadder::default(),
@@ -96,7 +96,7 @@ pub struct Plan {
     pub granule_alignment: usize,
 }
 
-impl Memory {
+impl MemoryPolicy {
     /// The address space for a segment of `bytes`. It is made fit for 1 GiB
     /// pages if they are required, or if the system has some free and rounding
     /// up wastes no more than an eighth.

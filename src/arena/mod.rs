@@ -19,7 +19,7 @@ mod ladder;
 mod segment;
 
 pub use crate::pages::Pages;
-pub use ladder::{Access, Memory};
+pub use ladder::{Access, MemoryPolicy};
 pub use segment::{Segment, States};
 
 use crate::class::{Classes, GRANULE, Geometry, Line, MAX_ALIGNMENT, Reciprocal};
@@ -140,7 +140,7 @@ impl Arena {
         self: &Arc<Self>,
         geometry: &Geometry,
         count: usize,
-        memory: &Memory,
+        memory: &MemoryPolicy,
     ) -> Result<Segment, BuildError> {
         let overflow = BuildError::Overflow {
             size: geometry.size(),
@@ -291,7 +291,7 @@ impl Drop for Arena {
 
 /// The bytes of address space that segments for `requests` take, laid out one
 /// behind the other; `None` if they overflow.
-pub fn layout_bytes(requests: &[(Geometry, usize)], memory: &Memory) -> Option<usize> {
+pub fn layout_bytes(requests: &[(Geometry, usize)], memory: &MemoryPolicy) -> Option<usize> {
     let mut granules = 1usize;
     for (geometry, count) in requests {
         let plan = memory.plan(geometry.bytes(*count)?, geometry);

@@ -4,7 +4,7 @@
 //! the arena's tables, `ladder`. Used by: the directory, which keeps it until no
 //! reader can see it any more.
 
-use super::ladder::Memory;
+use super::ladder::MemoryPolicy;
 use super::{Arena, GRANULE};
 use crate::catalog::Holder;
 use crate::class::{ClassId, Geometry, Reciprocal};
@@ -55,7 +55,7 @@ impl Segment {
     }
 
     /// Obtains the memory.
-    pub(super) fn back(&mut self, memory: &Memory) -> Result<(), BuildError> {
+    pub(super) fn back(&mut self, memory: &MemoryPolicy) -> Result<(), BuildError> {
         let (pages, descriptor) = memory.back(&self.arena.memory, self.offset(), self.bytes)?;
         self.pages = Some(pages);
         self.descriptor = descriptor;

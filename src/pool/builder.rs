@@ -6,7 +6,8 @@
 use super::shared::Sharing;
 use super::track::OnLeak;
 use super::{Handle, Pool, Shared};
-use crate::arena::{Access, Arena, MAX_ADDRESS_SPACE, Memory, layout_bytes};
+use crate::arena::{Access, Arena, MAX_ADDRESS_SPACE, MemoryPolicy, layout_bytes};
+use crate::buffer::Volatile;
 use crate::cache::Kind;
 use crate::catalog::Catalog;
 use crate::class::{Classes, GRANULE, Geometry, MAX_ALIGNMENT, MAX_SIZE};
@@ -54,7 +55,7 @@ pub struct Builder {
     prefix: usize,
     address_space: Option<usize>,
     climb: usize,
-    memory: Memory,
+    memory: MemoryPolicy,
     portable: bool,
     raw_pointers: bool,
     cache_bytes: usize,
@@ -78,7 +79,7 @@ impl Default for Builder {
             prefix: 0,
             address_space: None,
             climb: 4,
-            memory: Memory::default(),
+            memory: MemoryPolicy::default(),
             portable: false,
             raw_pointers: false,
             cache_bytes: CACHE_BYTES,
@@ -179,7 +180,8 @@ impl Builder {
 
     /// Puts the buffers into memory that other processes can map (default: nobody can),
     /// to read them or to write them, too: see [`share`](crate::share). Their size is
-    /// sealed, and writing unless it is allowed. The bookkeeping stays out of reach.
+    /// sealed, and writing unless it is allowed. A pool whose buffers others may write is built
+    /// by [`build_volatile`](Self::build_volatile). The bookkeeping stays out of reach.
     /// Children of a fork do not inherit them, whatever [`fork`](Self::fork) says, and
     /// must not make raw calls. A pool can have 1,048,575 such buffers in its life: the
     /// numbers of those that were trimmed are not used again.
@@ -344,8 +346,46 @@ impl Builder {
     /// # Errors
     ///
     /// One [`BuildError`] for each thing that can be wrong. Nothing stays
-    /// mapped then.
+    /// mapped then. [`BuildError::SharedForWriting`] if other processes may write the
+    /// buffers: [`build_volatile`](Self::build_volatile) builds such a pool.
+    ///
+    /// ```
+    /// use hugepool::share::Access;
+    /// use hugepool::{BuildError, Pool};
+    ///
+    /// let builder = Pool::builder().reserve(4096, 4096, 4).shared(Access::Write);
+    /// assert_eq!(builder.build().unwrap_err(), BuildError::SharedForWriting);
+    /// ```
     pub fn build(&self) -> Result<Pool, BuildError> {
+        if self.memory.shared == Some(Access::Write) {
+            return Err(BuildError::SharedForWriting);
+        }
+        Ok(Pool::of(self.build_handle()?))
+    }
+
+    /// As [`build`](Self::build), whoever may write the buffers: they are
+    /// [`Buffer<Volatile>`](crate::Buffer), whose bytes are copied in and out.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build), except that any builder will do.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use hugepool::share::Access;
+    /// use hugepool::{Pool, Volatile};
+    ///
+    /// let builder = Pool::builder().reserve(4096, 4096, 4).shared(Access::Write);
+    /// let pool: Pool<Volatile> = builder.build_volatile()?;
+    /// pool.allocate(4096, 4096)?.write_at(0, b"header")?;
+    /// # Ok(()) }
+    /// ```
+    pub fn build_volatile(&self) -> Result<Pool<Volatile>, BuildError> {
+        Ok(Pool::of(self.build_handle()?))
+    }
+
+    /// As `build`, without a look at who may write.
+    fn build_handle(&self) -> Result<Handle, BuildError> {
         check_prefix(self.prefix)?;
         if self.memory.ladder.get(Pages::Transparent) == Rung::Require && !self.memory.prefault {
             return Err(BuildError::RequireNeedsPrefault);
@@ -367,22 +407,20 @@ impl Builder {
             )?),
             false => None,
         };
-        let pool = Pool {
-            handle: Handle::new(Shared {
-                catalog: Catalog::new(reserved.lists, self.climb),
-                arena: reserved.arena,
-                states: ManuallyDrop::new(reserved.states),
-                raw_pointers: self.raw_pointers,
-                tracks: reserved.tracks,
-                on_leak: self.on_leak.clone(),
-                sharing,
-                memory: self.memory.clone(),
-            }),
-        };
+        let handle = Handle::new(Shared {
+            catalog: Catalog::new(reserved.lists, self.climb),
+            arena: reserved.arena,
+            states: ManuallyDrop::new(reserved.states),
+            raw_pointers: self.raw_pointers,
+            tracks: reserved.tracks,
+            on_leak: self.on_leak.clone(),
+            sharing,
+            memory: self.memory.clone(),
+        });
         for (geometry, count) in &requests {
-            pool.shared().grow(geometry, *count, false)?;
+            handle.shared().grow(geometry, *count, false)?;
         }
-        Ok(pool)
+        Ok(handle)
     }
 
     /// Reserves the arena and the tables that go with it, for segments of

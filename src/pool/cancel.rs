@@ -4,7 +4,7 @@
 
 use super::wait::Limit;
 use super::{Class, Handle, Pool};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Memory, Owned};
 use crate::error::AllocError;
 use crate::sync::Arc;
 use crate::wait::Cancel;
@@ -105,7 +105,7 @@ impl Handle {
         alignment: usize,
         limit: Duration,
         token: &CancelToken,
-    ) -> Result<Buffer, AllocError> {
+    ) -> Result<Owned, AllocError> {
         let cancel = token
             .of(self)
             .inspect_err(|error| self.note_refusal(error))?;
@@ -113,7 +113,7 @@ impl Handle {
     }
 }
 
-impl Pool {
+impl<M: Memory> Pool<M> {
     /// Makes a token that ends those waits of this pool that are given it. Allocates a few
     /// bytes; never blocks.
     ///
@@ -166,12 +166,13 @@ impl Pool {
         alignment: usize,
         limit: Duration,
         token: &CancelToken,
-    ) -> Result<Buffer, AllocError> {
-        (self.handle).allocate_cancellable(size, alignment, limit, token)
+    ) -> Result<Buffer<M>, AllocError> {
+        let taken = (self.handle).allocate_cancellable(size, alignment, limit, token);
+        taken.map(Buffer::of)
     }
 }
 
-impl Class {
+impl<M: Memory> Class<M> {
     /// As [`allocate_timeout`](Self::allocate_timeout), waiting up to `limit` or until
     /// `token`, one of this pool, is cancelled: see [`Pool::allocate_cancellable`].
     ///
@@ -194,7 +195,9 @@ impl Class {
         &self,
         limit: Duration,
         token: &CancelToken,
-    ) -> Result<Buffer, AllocError> {
-        (self.handle).allocate_cancellable(self.size, self.alignment, limit, token)
+    ) -> Result<Buffer<M>, AllocError> {
+        let shape = (self.size, self.alignment);
+        let taken = (self.handle).allocate_cancellable(shape.0, shape.1, limit, token);
+        taken.map(Buffer::of)
     }
 }

@@ -4,10 +4,12 @@
 //! pool's shared part. Used by: callers.
 
 use super::{Handle, Pool, Shared};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Memory, Owned, Plain};
 use crate::catalog::Taken;
 use crate::class::Line;
 use crate::error::AllocError;
+use std::fmt;
+use std::marker::PhantomData;
 use std::panic::Location;
 use std::ptr::NonNull;
 
@@ -22,21 +24,41 @@ use std::ptr::NonNull;
 /// assert_eq!(buffer.len(), class.size());
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug)]
-pub struct Class {
+pub struct Class<M: Memory = Plain> {
     pub(super) handle: Handle,
     line: NonNull<Line>,
     pub(super) size: usize,
     pub(super) alignment: usize,
+    memory: PhantomData<fn() -> M>,
 }
 
 // SAFETY: a class is a handle and the address of a part of the pool that is made
 // for any thread.
-unsafe impl Send for Class {}
+unsafe impl<M: Memory> Send for Class<M> {}
 // SAFETY: as above.
-unsafe impl Sync for Class {}
+unsafe impl<M: Memory> Sync for Class<M> {}
 
-impl Class {
+impl<M: Memory> Clone for Class<M> {
+    fn clone(&self) -> Self {
+        Self {
+            handle: self.handle.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<M: Memory> fmt::Debug for Class<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Class")
+            .field("handle", &self.handle)
+            .field("line", &self.line)
+            .field("size", &self.size)
+            .field("alignment", &self.alignment)
+            .finish()
+    }
+}
+
+impl<M: Memory> Class<M> {
     pub(super) fn resolve(
         handle: Handle,
         size: usize,
@@ -55,6 +77,7 @@ impl Class {
             line,
             size: rung.size,
             alignment: rung.alignment,
+            memory: PhantomData,
         })
     }
 
@@ -80,10 +103,8 @@ impl Class {
     /// # Ok(()) }
     /// ```
     #[must_use]
-    pub fn pool(&self) -> Pool {
-        Pool {
-            handle: self.handle.clone(),
-        }
+    pub fn pool(&self) -> Pool<M> {
+        Pool::of(self.handle.clone())
     }
 
     #[inline]
@@ -108,13 +129,13 @@ impl Class {
     /// away and no other fits.
     #[inline(always)]
     #[track_caller]
-    pub fn allocate(&self) -> Result<Buffer, AllocError> {
+    pub fn allocate(&self) -> Result<Buffer<M>, AllocError> {
         let (line, shared) = (self.line(), self.shared());
         let taken = match shared.catalog.lists().take_cached(line) {
             Some(index) => Taken { line, index },
             None => shared.take_slow(self.size, self.alignment, Location::caller(), false)?,
         };
-        Ok(Buffer::new(taken, self.size))
+        Ok(Buffer::of(Owned::new(taken, self.size)))
     }
 
     /// How many buffers one caller could take now; see

@@ -5,7 +5,7 @@
 
 use super::wait::{Begun, Goods, Limit, Sleeper};
 use super::{CancelToken, Class, Handle, Pool};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Memory, Owned};
 use crate::catalog::Taken;
 use crate::error::AllocError;
 use crate::lists::Wait;
@@ -13,7 +13,7 @@ use crate::track::Taker;
 use crate::wait::Cancel;
 use std::time::{Duration, Instant};
 
-impl Goods for Vec<Buffer> {
+impl Goods for Vec<Owned> {
     fn receive(handle: &Handle, wait: Wait, size: usize, by: Option<Taker>) -> Option<Self> {
         let catalog = &handle.shared().catalog;
         let given = catalog.lists().end_wait_for_several(wait)?;
@@ -46,14 +46,14 @@ impl Handle {
     }
 
     /// The owners of buffers that were taken for `order`.
-    fn all_owned(&self, taken: Vec<Taken<'_>>, order: Order) -> Vec<Buffer> {
+    fn all_owned(&self, taken: Vec<Taken<'_>>, order: Order) -> Vec<Owned> {
         let taken = taken.into_iter();
         taken
             .map(|taken| self.owned(taken, order.size, order.by))
             .collect()
     }
 
-    fn allocate_many(&self, order: Order) -> Result<Vec<Buffer>, AllocError> {
+    fn allocate_many(&self, order: Order) -> Result<Vec<Owned>, AllocError> {
         let Order {
             size,
             alignment,
@@ -69,7 +69,7 @@ impl Handle {
         &self,
         order: Order,
         sleeper: Sleeper,
-    ) -> Result<Begun<Vec<Buffer>>, AllocError> {
+    ) -> Result<Begun<Vec<Owned>>, AllocError> {
         let Order {
             size,
             alignment,
@@ -96,7 +96,7 @@ impl Handle {
         order: Order,
         limit: Limit,
         cancel: Option<&Cancel>,
-    ) -> Result<Vec<Buffer>, AllocError> {
+    ) -> Result<Vec<Owned>, AllocError> {
         let (size, alignment) = (order.size, order.alignment);
         let term = limit.begin();
         let timed_out = term.timed_out(size, alignment);
@@ -113,13 +113,13 @@ impl Handle {
     }
 
     /// Takes what is asked for at once, and counts it if it is refused.
-    fn allocate_many_now(&self, order: Order) -> Result<Vec<Buffer>, AllocError> {
+    fn allocate_many_now(&self, order: Order) -> Result<Vec<Owned>, AllocError> {
         let taken = self.allocate_many(order);
         taken.inspect_err(|error| self.note_refusal(error))
     }
 
     /// Waits up to `limit`, and counts it if it is refused.
-    fn allocate_many_waiting(&self, order: Order, limit: Limit) -> Result<Vec<Buffer>, AllocError> {
+    fn allocate_many_waiting(&self, order: Order, limit: Limit) -> Result<Vec<Owned>, AllocError> {
         let taken = self.allocate_many_limit(order, limit, None);
         taken.inspect_err(|error| self.note_refusal(error))
     }
@@ -130,7 +130,7 @@ impl Handle {
         order: Order,
         limit: Duration,
         token: &CancelToken,
-    ) -> Result<Vec<Buffer>, AllocError> {
+    ) -> Result<Vec<Owned>, AllocError> {
         let cancel = token.of(self);
         let taken = cancel
             .and_then(|cancel| self.allocate_many_limit(order, Limit::Within(limit), Some(cancel)));
@@ -138,7 +138,7 @@ impl Handle {
     }
 }
 
-impl Pool {
+impl<M: Memory> Pool<M> {
     /// Takes `count` buffers, or none. As [`allocate`](Self::allocate), except
     /// that the list of them is allocated.
     ///
@@ -167,9 +167,10 @@ impl Pool {
         size: usize,
         alignment: usize,
         count: usize,
-    ) -> Result<Vec<Buffer>, AllocError> {
+    ) -> Result<Vec<Buffer<M>>, AllocError> {
         let order = self.handle.order(size, alignment, count);
-        self.handle.allocate_many_now(order)
+        let taken = self.handle.allocate_many_now(order);
+        taken.map(Buffer::all)
     }
 
     /// Takes `count` buffers, or none, as [`allocate_many`](Self::allocate_many) does, and
@@ -224,9 +225,10 @@ impl Pool {
         alignment: usize,
         count: usize,
         limit: Duration,
-    ) -> Result<Vec<Buffer>, AllocError> {
+    ) -> Result<Vec<Buffer<M>>, AllocError> {
         let order = self.handle.order(size, alignment, count);
-        (self.handle).allocate_many_waiting(order, Limit::Within(limit))
+        let taken = (self.handle).allocate_many_waiting(order, Limit::Within(limit));
+        taken.map(Buffer::all)
     }
 
     /// As [`allocate_many_timeout`](Self::allocate_many_timeout), waiting until `deadline`.
@@ -254,9 +256,10 @@ impl Pool {
         alignment: usize,
         count: usize,
         deadline: Instant,
-    ) -> Result<Vec<Buffer>, AllocError> {
+    ) -> Result<Vec<Buffer<M>>, AllocError> {
         let order = self.handle.order(size, alignment, count);
-        (self.handle).allocate_many_waiting(order, Limit::Until(deadline))
+        let taken = (self.handle).allocate_many_waiting(order, Limit::Until(deadline));
+        taken.map(Buffer::all)
     }
 
     /// As [`allocate_many_timeout`](Self::allocate_many_timeout), waiting up to `limit` or
@@ -292,13 +295,14 @@ impl Pool {
         count: usize,
         limit: Duration,
         token: &CancelToken,
-    ) -> Result<Vec<Buffer>, AllocError> {
+    ) -> Result<Vec<Buffer<M>>, AllocError> {
         let order = self.handle.order(size, alignment, count);
-        self.handle.allocate_many_cancellable(order, limit, token)
+        let taken = self.handle.allocate_many_cancellable(order, limit, token);
+        taken.map(Buffer::all)
     }
 }
 
-impl Class {
+impl<M: Memory> Class<M> {
     #[track_caller]
     pub(super) fn order(&self, count: usize) -> Order {
         self.handle.order(self.size, self.alignment, count)
@@ -321,8 +325,9 @@ impl Class {
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn allocate_many(&self, count: usize) -> Result<Vec<Buffer>, AllocError> {
-        self.handle.allocate_many_now(self.order(count))
+    pub fn allocate_many(&self, count: usize) -> Result<Vec<Buffer<M>>, AllocError> {
+        let taken = self.handle.allocate_many_now(self.order(count));
+        taken.map(Buffer::all)
     }
 
     /// Takes `count` buffers of [`size`](Self::size) bytes, or none, and waits up to `limit`
@@ -347,8 +352,9 @@ impl Class {
         &self,
         count: usize,
         limit: Duration,
-    ) -> Result<Vec<Buffer>, AllocError> {
-        (self.handle).allocate_many_waiting(self.order(count), Limit::Within(limit))
+    ) -> Result<Vec<Buffer<M>>, AllocError> {
+        let taken = (self.handle).allocate_many_waiting(self.order(count), Limit::Within(limit));
+        taken.map(Buffer::all)
     }
 
     /// As [`allocate_many_timeout`](Self::allocate_many_timeout), waiting until `deadline`:
@@ -373,8 +379,9 @@ impl Class {
         &self,
         count: usize,
         deadline: Instant,
-    ) -> Result<Vec<Buffer>, AllocError> {
-        (self.handle).allocate_many_waiting(self.order(count), Limit::Until(deadline))
+    ) -> Result<Vec<Buffer<M>>, AllocError> {
+        let taken = (self.handle).allocate_many_waiting(self.order(count), Limit::Until(deadline));
+        taken.map(Buffer::all)
     }
 
     /// As [`allocate_many_timeout`](Self::allocate_many_timeout), waiting up to `limit` or
@@ -400,7 +407,8 @@ impl Class {
         count: usize,
         limit: Duration,
         token: &CancelToken,
-    ) -> Result<Vec<Buffer>, AllocError> {
-        (self.handle).allocate_many_cancellable(self.order(count), limit, token)
+    ) -> Result<Vec<Buffer<M>>, AllocError> {
+        let taken = (self.handle).allocate_many_cancellable(self.order(count), limit, token);
+        taken.map(Buffer::all)
     }
 }

@@ -38,8 +38,8 @@ pub use task::Allocate;
 pub use task_many::AllocateMany;
 pub use track::{called, set_place};
 
-use crate::arena::{Arena, Memory, Pages, Segment};
-use crate::buffer::Buffer;
+use crate::arena::{Arena, MemoryPolicy, Pages, Segment};
+use crate::buffer::{Buffer, Memory, Owned, Plain, Volatile};
 use crate::cache::Kind;
 use crate::catalog::{Catalog, Holder};
 use crate::class::Geometry;
@@ -55,6 +55,7 @@ use crate::word::Index;
 use shared::Sharing;
 use std::fmt;
 use std::io;
+use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr::NonNull;
@@ -74,7 +75,7 @@ pub(crate) struct Shared {
     on_leak: Option<OnLeak>,
     /// What it has for clients, if it is shared with any.
     sharing: Option<Sharing>,
-    memory: Memory,
+    memory: MemoryPolicy,
 }
 
 impl Shared {
@@ -307,9 +308,18 @@ pub struct Trimmed {
 /// assert_eq!(pool.available(64 << 10, 4096), 16);
 /// # Ok(()) }
 /// ```
-#[derive(Clone)]
-pub struct Pool {
+///
+/// `M` says whether another process may write the buffers: see
+/// [`Buffer`](crate::Buffer). [`Builder::build_volatile`] makes a `Pool<Volatile>`.
+pub struct Pool<M: Memory = Plain> {
     handle: Handle,
+    memory: PhantomData<fn() -> M>,
+}
+
+impl<M: Memory> Clone for Pool<M> {
+    fn clone(&self) -> Self {
+        Self::of(self.handle.clone())
+    }
 }
 
 impl fmt::Debug for Handle {
@@ -318,7 +328,7 @@ impl fmt::Debug for Handle {
     }
 }
 
-impl fmt::Debug for Pool {
+impl<M: Memory> fmt::Debug for Pool<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
             .field("shared", &self.handle)
@@ -330,6 +340,57 @@ impl Pool {
     /// Starts the description of a pool.
     pub fn builder() -> Builder {
         Builder::default()
+    }
+
+    /// The same pool, as one whose buffers another process may write: for code that is made
+    /// for those.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 1).prefault(false).build()?;
+    /// let pool = pool.into_volatile();
+    /// pool.allocate(4096, 4096)?.write_at(0, b"header")?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn into_volatile(self) -> Pool<Volatile> {
+        Pool::of(self.handle)
+    }
+}
+
+impl Pool<Volatile> {
+    /// The same pool, as one whose buffers nobody but this process writes. Other handles of
+    /// it stay as they are.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let builder = hugepool::Pool::builder().reserve(4096, 4096, 1).prefault(false);
+    /// let pool = builder.shared(hugepool::share::Access::Write).build_volatile()?;
+    /// // SAFETY: our clients write no buffer but one that we have sent them, and we send no
+    /// // buffer before we have dropped its `Buffer`.
+    /// let pool = unsafe { pool.assume_plain() };
+    /// pool.allocate(4096, 4096)?[0] = 1;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Safety
+    ///
+    /// That of [`Buffer::assume_plain`], for every buffer that comes by way of what is
+    /// returned, or of its clones, classes and streams: as long as a reference to its bytes
+    /// exists here, nobody else writes them.
+    #[must_use]
+    pub unsafe fn assume_plain(self) -> Pool {
+        Pool::of(self.handle)
+    }
+}
+
+impl<M: Memory> Pool<M> {
+    /// A handle, of one whose memory is such.
+    fn of(handle: Handle) -> Self {
+        Self {
+            handle,
+            memory: PhantomData,
+        }
     }
 
     #[inline]
@@ -354,14 +415,14 @@ impl Pool {
     /// thread was carrying all the while).
     #[inline(always)]
     #[track_caller]
-    pub fn allocate(&self, size: usize, alignment: usize) -> Result<Buffer, AllocError> {
+    pub fn allocate(&self, size: usize, alignment: usize) -> Result<Buffer<M>, AllocError> {
         let shared = self.shared();
         // Not `take`: its `Result` would pass through memory.
         let taken = match shared.catalog.take_cached(size, alignment) {
             Some(taken) => taken,
             None => shared.take_slow(size, alignment, Location::caller(), false)?,
         };
-        Ok(Buffer::new(taken, size))
+        Ok(Buffer::of(Owned::new(taken, size)))
     }
 
     /// The class that serves `size` bytes at `alignment`, resolved once: the
@@ -371,7 +432,7 @@ impl Pool {
     ///
     /// As [`allocate`](Self::allocate), except that it does not matter whether a
     /// buffer is free.
-    pub fn class(&self, size: usize, alignment: usize) -> Result<Class, AllocError> {
+    pub fn class(&self, size: usize, alignment: usize) -> Result<Class<M>, AllocError> {
         Class::resolve(self.handle.clone(), size, alignment)
     }
 

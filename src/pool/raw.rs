@@ -12,7 +12,7 @@
 //! Whatever is wrong with it is found out by a slower look-up.
 
 use super::{Class, Pool, Shared};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Memory, Owned};
 use crate::catalog::Taken;
 use crate::class::OfStream;
 use crate::error::{AllocError, FreeError};
@@ -20,7 +20,7 @@ use crate::sync::Ordering;
 use std::panic::Location;
 use std::ptr::NonNull;
 
-impl Pool {
+impl<M: Memory> Pool<M> {
     /// Takes a buffer as a raw pointer; otherwise as
     /// [`allocate`](Self::allocate).
     ///
@@ -100,9 +100,10 @@ impl Pool {
     /// Makes a buffer's owner a raw pointer: as if it had come from
     /// [`allocate_raw`](Self::allocate_raw) with its `len()`. Gives the buffer
     /// back as it was if it belongs to another pool.
-    pub fn into_raw(&self, buffer: Buffer) -> Result<NonNull<u8>, Buffer> {
+    pub fn into_raw(&self, buffer: Buffer<M>) -> Result<NonNull<u8>, Buffer<M>> {
+        let buffer = buffer.into_owned();
         if buffer.shared() != self.handle.0 {
-            return Err(buffer);
+            return Err(Buffer::of(buffer));
         }
         let (shared, len, stream) = (self.shared(), buffer.len(), buffer.stream());
         let taken = buffer.forget(shared.catalog.classes());
@@ -123,20 +124,20 @@ impl Pool {
     ///
     /// As [`free_raw`](Self::free_raw): `start` must be the caller's own, and if
     /// it succeeds the pointer must not be used any more.
-    pub unsafe fn from_raw(&self, start: *mut u8, size: usize) -> Result<Buffer, FreeError> {
+    pub unsafe fn from_raw(&self, start: *mut u8, size: usize) -> Result<Buffer<M>, FreeError> {
         let shared = self.shared();
         let taken = shared.unmark_raw(start, size);
         match taken.or_else(|| shared.unmark_raw_of_stream(start, size)) {
             Some(taken) => {
                 shared.note_raw(taken.index, false);
-                Ok(Buffer::new(taken, size))
+                Ok(Buffer::of(Owned::new(taken, size)))
             }
             None => Err(self.shared().fault(start.addr(), size)),
         }
     }
 }
 
-impl Class {
+impl<M: Memory> Class<M> {
     /// Takes a buffer of [`size`](Self::size) bytes as a raw pointer; otherwise as
     /// [`allocate`](Self::allocate). It goes back by [`free_raw`](Self::free_raw), or by
     /// [`Pool::free_raw`] with that size: see [`Pool::allocate_raw`].
@@ -280,7 +281,7 @@ impl Shared {
         let Some(taken) = self.unmark_raw_of_stream(start, size) else {
             return false;
         };
-        drop(Buffer::new(taken, size));
+        drop(Owned::new(taken, size));
         true
     }
 

@@ -5,6 +5,7 @@
 
 use super::{Pool, Shared};
 use crate::arena::{Segment, States, os};
+use crate::buffer::Memory;
 use crate::catalog::Holder;
 use crate::class::Geometry;
 use crate::error::BuildError;
@@ -167,7 +168,7 @@ impl Exported<'_> {
     }
 }
 
-impl Pool {
+impl<M: Memory> Pool<M> {
     /// What other processes need to map the buffers of a pool that was built with
     /// [`shared`](crate::Builder::shared): one export a segment. After
     /// [`request`](Self::request) there are more. Descriptors are duplicated, and the

@@ -2,13 +2,16 @@
 //!
 //! Owns: the polling of a waiter. Uses: `wait`. Used by: callers.
 
+use super::stream::Inner;
 use super::wait::{Begun, Sleeper, Waiter};
 use super::{Class, Handle, Pool, Stream};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Memory, Owned, Plain};
 use crate::error::AllocError;
+use crate::sync::Arc;
 use crate::track::Taker;
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -16,8 +19,9 @@ use std::task::{Context, Poll};
 /// Dropped before it is ready, it leaves the line; a buffer that was already
 /// on its way goes to the next.
 #[must_use = "nothing is asked for until it is polled"]
-pub struct Allocate {
+pub struct Allocate<M: Memory = Plain> {
     state: State,
+    memory: PhantomData<fn() -> M>,
 }
 
 enum State {
@@ -25,7 +29,7 @@ enum State {
     /// Leaves the line before it lets go of its stream.
     Waiting(
         Waiter,
-        #[expect(dead_code, reason = "the waiter needs it to be there")] Option<Stream>,
+        #[expect(dead_code, reason = "the waiter needs it to be there")] Option<Arc<Inner>>,
     ),
     Done,
 }
@@ -34,13 +38,13 @@ enum State {
 struct Request {
     handle: Handle,
     /// In whose share.
-    stream: Option<Stream>,
+    stream: Option<Arc<Inner>>,
     size: usize,
     alignment: usize,
     by: Option<Taker>,
 }
 
-impl fmt::Debug for Allocate {
+impl<M: Memory> fmt::Debug for Allocate<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
             State::New(_) => "new",
@@ -51,9 +55,9 @@ impl fmt::Debug for Allocate {
     }
 }
 
-impl Allocate {
+impl<M: Memory> Allocate<M> {
     #[track_caller]
-    pub(super) fn new(handle: Handle, size: usize, alignment: usize) -> Self {
+    fn new(handle: Handle, size: usize, alignment: usize) -> Self {
         let by = handle.shared().taker();
         Self {
             state: State::New(Request {
@@ -63,13 +67,14 @@ impl Allocate {
                 alignment,
                 by,
             }),
+            memory: PhantomData,
         }
     }
 
-    /// As `new`, in the share of `stream`, whose pool has `handle`.
+    /// As `new`, in the share of `stream`.
     #[track_caller]
-    pub(super) fn of(stream: Stream, handle: Handle, size: usize, alignment: usize) -> Self {
-        let by = handle.shared().taker();
+    fn of(stream: Arc<Inner>, size: usize, alignment: usize) -> Self {
+        let (by, handle) = (stream.taker(), stream.handle.clone());
         Self {
             state: State::New(Request {
                 handle,
@@ -78,10 +83,11 @@ impl Allocate {
                 alignment,
                 by,
             }),
+            memory: PhantomData,
         }
     }
 
-    fn step(&mut self, cx: &mut Context<'_>) -> Result<Option<Buffer>, AllocError> {
+    fn step(&mut self, cx: &mut Context<'_>) -> Result<Option<Owned>, AllocError> {
         if let State::New(request) = &self.state {
             match request.begin()? {
                 Begun::Buffer(buffer) => return Ok(Some(buffer)),
@@ -104,22 +110,22 @@ impl Request {
             return stream.begin_task(size, alignment, self.by);
         }
         if let Some(taken) = self.handle.shared().catalog.take_cached(size, alignment) {
-            return Ok(Begun::Buffer(Buffer::new(taken, size)));
+            return Ok(Begun::Buffer(Owned::new(taken, size)));
         }
         self.handle
             .begin_wait((size, alignment), Sleeper::Task, self.by)
     }
 }
 
-impl Future for Allocate {
-    type Output = Result<Buffer, AllocError>;
+impl<M: Memory> Future for Allocate<M> {
+    type Output = Result<Buffer<M>, AllocError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.step(cx) {
             Ok(None) => Poll::Pending,
             Ok(Some(buffer)) => {
                 self.state = State::Done;
-                Poll::Ready(Ok(buffer))
+                Poll::Ready(Ok(Buffer::of(buffer)))
             }
             Err(error) => {
                 match &self.state {
@@ -134,7 +140,7 @@ impl Future for Allocate {
     }
 }
 
-impl Pool {
+impl<M: Memory> Pool<M> {
     /// Takes a buffer as [`allocate`](Self::allocate) does, once one is free:
     /// a future for any executor. It stands in one line with threads that wait
     /// ([`allocate_timeout`](Self::allocate_timeout)), where turns go round: when it is
@@ -168,12 +174,12 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn allocate_async(&self, size: usize, alignment: usize) -> Allocate {
+    pub fn allocate_async(&self, size: usize, alignment: usize) -> Allocate<M> {
         Allocate::new(self.handle.clone(), size, alignment)
     }
 }
 
-impl Class {
+impl<M: Memory> Class<M> {
     /// Takes a buffer as [`allocate`](Self::allocate) does, once one is free: see
     /// [`Pool::allocate_async`].
     ///
@@ -194,12 +200,12 @@ impl Class {
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn allocate_async(&self) -> Allocate {
+    pub fn allocate_async(&self) -> Allocate<M> {
         Allocate::new(self.handle.clone(), self.size, self.alignment)
     }
 }
 
-impl Stream {
+impl<M: Memory> Stream<M> {
     /// Takes a buffer as [`allocate`](Self::allocate) does, once the stream may have one: a
     /// future, as [`Pool::allocate_async`], which stands in line as
     /// [`allocate_timeout`](Self::allocate_timeout) does. It counts as a clone of the
@@ -222,7 +228,7 @@ impl Stream {
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn allocate_async(&self, size: usize, alignment: usize) -> Allocate {
-        Allocate::of(self.clone(), self.pool_handle(), size, alignment)
+    pub fn allocate_async(&self, size: usize, alignment: usize) -> Allocate<M> {
+        Allocate::of(Arc::clone(&self.inner), size, alignment)
     }
 }

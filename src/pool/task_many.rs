@@ -3,12 +3,15 @@
 //! Owns: the polling of a waiter for several. Uses: `many`, `wait`. Used by: callers.
 
 use super::many::Order;
+use super::stream::Inner;
 use super::wait::{Begun, Sleeper, Waiter};
 use super::{Class, Handle, Pool, Stream};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Memory, Owned, Plain};
 use crate::error::AllocError;
+use crate::sync::Arc;
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -16,15 +19,16 @@ use std::task::{Context, Poll};
 /// pool. Dropped before it is ready, it leaves the line, and what was kept for it goes back,
 /// to those who wait.
 #[must_use = "nothing is asked for until it is polled"]
-pub struct AllocateMany {
+pub struct AllocateMany<M: Memory = Plain> {
     state: State,
+    memory: PhantomData<fn() -> M>,
 }
 
 enum State {
     New(Source, Order),
     /// Leaves the line before it lets go of its stream.
     Waiting(
-        Waiter<Vec<Buffer>>,
+        Waiter<Vec<Owned>>,
         #[expect(dead_code, reason = "the waiter needs it to be there")] Source,
     ),
     Done,
@@ -34,11 +38,11 @@ enum State {
 #[derive(Clone)]
 enum Source {
     Pool(Handle),
-    Stream(Stream),
+    Stream(Arc<Inner>),
 }
 
 impl Source {
-    fn begin(&self, order: Order) -> Result<Begun<Vec<Buffer>>, AllocError> {
+    fn begin(&self, order: Order) -> Result<Begun<Vec<Owned>>, AllocError> {
         match self {
             Self::Pool(handle) => handle.begin_wait_for_many(order, Sleeper::Task),
             Self::Stream(stream) => stream.begin_task_for_many(order),
@@ -53,7 +57,7 @@ impl Source {
     }
 }
 
-impl fmt::Debug for AllocateMany {
+impl<M: Memory> fmt::Debug for AllocateMany<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
             State::New(..) => "new",
@@ -66,8 +70,15 @@ impl fmt::Debug for AllocateMany {
     }
 }
 
-impl AllocateMany {
-    fn step(&mut self, cx: &mut Context<'_>) -> Result<Option<Vec<Buffer>>, AllocError> {
+impl<M: Memory> AllocateMany<M> {
+    fn new(source: Source, order: Order) -> Self {
+        Self {
+            state: State::New(source, order),
+            memory: PhantomData,
+        }
+    }
+
+    fn step(&mut self, cx: &mut Context<'_>) -> Result<Option<Vec<Owned>>, AllocError> {
         if let State::New(source, order) = &self.state {
             match source.begin(*order)? {
                 Begun::Buffer(buffers) => return Ok(Some(buffers)),
@@ -81,13 +92,13 @@ impl AllocateMany {
     }
 }
 
-impl Future for AllocateMany {
-    type Output = Result<Vec<Buffer>, AllocError>;
+impl<M: Memory> Future for AllocateMany<M> {
+    type Output = Result<Vec<Buffer<M>>, AllocError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let done = match self.step(cx) {
             Ok(None) => return Poll::Pending,
-            Ok(Some(buffers)) => Ok(buffers),
+            Ok(Some(buffers)) => Ok(Buffer::all(buffers)),
             Err(error) => {
                 match &self.state {
                     State::New(source, _) => source.note_refusal(&error),
@@ -102,7 +113,7 @@ impl Future for AllocateMany {
     }
 }
 
-impl Pool {
+impl<M: Memory> Pool<M> {
     /// Takes `count` buffers, or none, as [`allocate_many`](Self::allocate_many) does, once
     /// there are as many: a future for any executor. It stands in line as
     /// [`allocate_many_timeout`](Self::allocate_many_timeout) does, with the same bound, and
@@ -135,15 +146,18 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn allocate_many_async(&self, size: usize, alignment: usize, count: usize) -> AllocateMany {
+    pub fn allocate_many_async(
+        &self,
+        size: usize,
+        alignment: usize,
+        count: usize,
+    ) -> AllocateMany<M> {
         let order = self.handle.order(size, alignment, count);
-        AllocateMany {
-            state: State::New(Source::Pool(self.handle.clone()), order),
-        }
+        AllocateMany::new(Source::Pool(self.handle.clone()), order)
     }
 }
 
-impl Class {
+impl<M: Memory> Class<M> {
     /// Takes `count` buffers of [`size`](Self::size) bytes, or none, once there are as many:
     /// see [`Pool::allocate_many_async`].
     ///
@@ -164,14 +178,12 @@ impl Class {
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn allocate_many_async(&self, count: usize) -> AllocateMany {
-        AllocateMany {
-            state: State::New(Source::Pool(self.handle.clone()), self.order(count)),
-        }
+    pub fn allocate_many_async(&self, count: usize) -> AllocateMany<M> {
+        AllocateMany::new(Source::Pool(self.handle.clone()), self.order(count))
     }
 }
 
-impl Stream {
+impl<M: Memory> Stream<M> {
     /// Takes `count` buffers, or none, as [`allocate_many`](Self::allocate_many) does, once
     /// the stream may have as many: a future for any executor. It stands in line as
     /// [`allocate_many_timeout`](Self::allocate_many_timeout) does, and is woken for each part
@@ -198,10 +210,13 @@ impl Stream {
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn allocate_many_async(&self, size: usize, alignment: usize, count: usize) -> AllocateMany {
-        let order = self.order(size, alignment, count);
-        AllocateMany {
-            state: State::New(Source::Stream(self.clone()), order),
-        }
+    pub fn allocate_many_async(
+        &self,
+        size: usize,
+        alignment: usize,
+        count: usize,
+    ) -> AllocateMany<M> {
+        let order = self.inner.order(size, alignment, count);
+        AllocateMany::new(Source::Stream(Arc::clone(&self.inner)), order)
     }
 }

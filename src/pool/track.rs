@@ -9,6 +9,7 @@
 //! not know of it.
 
 use super::{Class, Pool, Shared};
+use crate::buffer::Memory;
 use crate::catalog::{Holder, Taken};
 use crate::class::{ClassId, OfStream};
 use crate::error::AllocError;
@@ -224,7 +225,7 @@ impl Shared {
     }
 }
 
-impl Pool {
+impl<M: Memory> Pool<M> {
     /// Who has the buffers that are out, if the pool [tracks](crate::Builder::track) it:
     /// the place in the program that took each, for how many bytes, and how long ago, the
     /// oldest first.
@@ -275,7 +276,7 @@ impl Pool {
     }
 }
 
-impl Class {
+impl<M: Memory> Class<M> {
     /// As [`Pool::outstanding_for`], of the buffers that could serve a request for one of
     /// this class.
     ///

@@ -11,7 +11,7 @@
 //! ```
 
 use super::{Class, Handle, Pool};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Memory, Owned};
 use crate::catalog::Taken;
 use crate::error::AllocError;
 use crate::lists::Wait;
@@ -34,7 +34,7 @@ pub trait Goods: Sized {
     fn receive(handle: &Handle, wait: Wait, size: usize, by: Option<Taker>) -> Option<Self>;
 }
 
-impl Goods for Buffer {
+impl Goods for Owned {
     fn receive(handle: &Handle, wait: Wait, size: usize, by: Option<Taker>) -> Option<Self> {
         let (line, index) = handle.shared().catalog.lists().end_wait(wait)?;
         Some(handle.owned(Taken { line, index }, size, by))
@@ -43,7 +43,7 @@ impl Goods for Buffer {
 
 /// Someone who waits. Dropped before the end, it leaves the line, and what it was
 /// given goes to somebody else.
-pub struct Waiter<G: Goods = Buffer> {
+pub struct Waiter<G: Goods = Owned> {
     handle: Handle,
     size: usize,
     /// Until it ends.
@@ -130,7 +130,7 @@ impl Term {
 }
 
 /// What a waiter is to do next.
-pub enum Next<G = Buffer> {
+pub enum Next<G = Owned> {
     /// Take this.
     Buffer(G),
     /// Sleep, until it is woken.
@@ -138,7 +138,7 @@ pub enum Next<G = Buffer> {
 }
 
 /// How a request begins that would wait.
-pub enum Begun<G: Goods = Buffer> {
+pub enum Begun<G: Goods = Owned> {
     /// It need not.
     Buffer(G),
     /// It stands in line; `advance` is next.
@@ -228,8 +228,8 @@ impl Handle {
     }
 
     /// The owner of a buffer that was taken past the hot path, `by` somebody.
-    pub(super) fn owned(&self, taken: Taken<'_>, size: usize, by: Option<Taker>) -> Buffer {
-        Buffer::new(self.shared().noted(taken, size, by, false), size)
+    pub(super) fn owned(&self, taken: Taken<'_>, size: usize, by: Option<Taker>) -> Owned {
+        Owned::new(self.shared().noted(taken, size, by, false), size)
     }
 }
 
@@ -370,10 +370,10 @@ impl Handle {
         alignment: usize,
         limit: Limit,
         cancel: Option<&Cancel>,
-    ) -> Result<Buffer, AllocError> {
+    ) -> Result<Owned, AllocError> {
         let catalog = &self.shared().catalog;
         if let Some(taken) = catalog.take_cached(size, alignment) {
-            return Ok(Buffer::new(taken, size));
+            return Ok(Owned::new(taken, size));
         }
         let by = self.shared().taker();
         if let Some(taken) = catalog.take_shared(size, alignment) {
@@ -389,7 +389,7 @@ impl Handle {
         (size, alignment, by): (usize, usize, Option<Taker>),
         term: &Term,
         cancel: Option<&Cancel>,
-    ) -> Result<Buffer, AllocError> {
+    ) -> Result<Owned, AllocError> {
         let catalog = &self.shared().catalog;
         let timed_out = term.timed_out(size, alignment);
         if term.is_over(cancel) {
@@ -406,7 +406,7 @@ impl Handle {
     }
 }
 
-impl Pool {
+impl<M: Memory> Pool<M> {
     /// Takes a buffer as [`allocate`](Self::allocate) does, and waits up to
     /// `limit` for one to come back if none is free. A limit too long for the
     /// clock is for ever.
@@ -458,8 +458,9 @@ impl Pool {
         size: usize,
         alignment: usize,
         limit: Duration,
-    ) -> Result<Buffer, AllocError> {
-        (self.handle).allocate_limit(size, alignment, Limit::Within(limit), None)
+    ) -> Result<Buffer<M>, AllocError> {
+        let taken = (self.handle).allocate_limit(size, alignment, Limit::Within(limit), None);
+        taken.map(Buffer::of)
     }
 
     /// As [`allocate_timeout`](Self::allocate_timeout), waiting until `deadline`.
@@ -486,8 +487,9 @@ impl Pool {
         size: usize,
         alignment: usize,
         deadline: Instant,
-    ) -> Result<Buffer, AllocError> {
-        (self.handle).allocate_limit(size, alignment, Limit::Until(deadline), None)
+    ) -> Result<Buffer<M>, AllocError> {
+        let taken = (self.handle).allocate_limit(size, alignment, Limit::Until(deadline), None);
+        taken.map(Buffer::of)
     }
 
     /// Ends every wait that is under way, and every one to come, with
@@ -529,7 +531,7 @@ impl Pool {
     }
 }
 
-impl Class {
+impl<M: Memory> Class<M> {
     /// Takes a buffer as [`allocate`](Self::allocate) does, and waits up to
     /// `limit` for one: see [`Pool::allocate_timeout`].
     ///
@@ -548,9 +550,10 @@ impl Class {
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn allocate_timeout(&self, limit: Duration) -> Result<Buffer, AllocError> {
+    pub fn allocate_timeout(&self, limit: Duration) -> Result<Buffer<M>, AllocError> {
         let limit = Limit::Within(limit);
-        (self.handle).allocate_limit(self.size, self.alignment, limit, None)
+        let taken = (self.handle).allocate_limit(self.size, self.alignment, limit, None);
+        taken.map(Buffer::of)
     }
 
     /// As [`allocate_timeout`](Self::allocate_timeout), waiting until `deadline`: see
@@ -570,8 +573,9 @@ impl Class {
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn allocate_deadline(&self, deadline: Instant) -> Result<Buffer, AllocError> {
+    pub fn allocate_deadline(&self, deadline: Instant) -> Result<Buffer<M>, AllocError> {
         let limit = Limit::Until(deadline);
-        (self.handle).allocate_limit(self.size, self.alignment, limit, None)
+        let taken = (self.handle).allocate_limit(self.size, self.alignment, limit, None);
+        taken.map(Buffer::of)
     }
 }

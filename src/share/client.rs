@@ -80,7 +80,9 @@ struct Segment {
 /// A segment that was mapped just now, with its pool's status.
 type New = (Segment, Seen);
 
-/// A buffer in a client's address space.
+/// A buffer in a client's address space, or, by [`Pool::view`](crate::Pool::view), in the
+/// server's. Where somebody else may write it, no reference may be made of its address:
+/// [`Client::read`] and [`Client::write`] copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View {
     /// Its first byte, aligned as in the server. Mapped as long as the client lives; the server may give the

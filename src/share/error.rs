@@ -3,7 +3,7 @@
 //! Owns: the error. Uses: nothing. Used by: callers, the other files of `share`.
 
 use super::handle::{Handle, Handle64};
-use crate::error::OsError;
+use crate::error::{OsError, RangeError};
 use std::fmt;
 use std::io;
 
@@ -64,6 +64,10 @@ pub enum ShareError {
         /// The handle.
         handle: Handle64,
     },
+    /// A copy would go beyond the buffer's end. Nothing was copied.
+    Range(RangeError),
+    /// The pool is shared for reading only.
+    ReadOnly,
     /// A layout has the wrong number of bytes.
     Truncated {
         /// How many it has.
@@ -180,6 +184,8 @@ impl fmt::Display for ShareError {
             Self::BadHandle64 { handle } => {
                 write!(f, "handle {handle} names no buffer that is out")
             }
+            Self::Range(range) => write!(f, "{range}"),
+            Self::ReadOnly => write!(f, "the pool is shared for reading only"),
             Self::Truncated { given, needed } => {
                 write!(f, "a layout of {given} B: it must have {needed} B")
             }

@@ -24,6 +24,12 @@
 //! back, by `fallocate`, which no seal forbids; the next to touch them gets new ones, or
 //! `SIGBUS` where they are huge pages of the hugetlb pool and none is left. Share for
 //! writing with whom you trust that far.)
+//!
+//! What is shared for writing may change between a look and the next one, on either side.
+//! Safe code gets no reference to it: the server's buffers are
+//! [`Buffer<Volatile>`](crate::Buffer), and a client has [`Client::read`] and
+//! [`Client::write`]. What is shared for reading only is plain memory for the server, and
+//! for a client as above.
 
 #[cfg(not(hugepool_loom))]
 mod ask;
@@ -31,6 +37,8 @@ mod ask;
 mod client;
 #[cfg(not(hugepool_loom))]
 mod closing;
+#[cfg(not(hugepool_loom))]
+mod copy;
 #[cfg(not(hugepool_loom))]
 mod error;
 mod handle;

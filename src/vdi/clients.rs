@@ -6,6 +6,7 @@
 use super::config::Config;
 use super::set::Set;
 use super::state::State;
+use crate::buffer::Volatile;
 use crate::pool::Pool;
 use crate::share::{
     CONFIGURATION, Client, Export, Give, Given, Handle, Handle64, Peers, Publication, Question,
@@ -124,7 +125,7 @@ impl Set {
     }
 
     /// The pool, for handles: what is out can be named until the set is closed.
-    fn named(&self) -> Result<&Pool, ShareError> {
+    fn named(&self) -> Result<&Pool<Volatile>, ShareError> {
         match self.shared() {
             Err(ShareError::Aborted) => self.pool().ok_or(ShareError::Aborted),
             other => other,
@@ -132,7 +133,7 @@ impl Set {
     }
 
     /// The pool, for clients.
-    fn shared(&self) -> Result<&Pool, ShareError> {
+    fn shared(&self) -> Result<&Pool<Volatile>, ShareError> {
         if self.is_inherited() {
             return Err(ShareError::Forked);
         }

@@ -155,7 +155,8 @@ impl Error {
                 | BuildError::SizeTooLarge { .. }
                 | BuildError::AlignmentTooLarge { .. }
                 | BuildError::PrefixTooLarge { .. }
-                | BuildError::RequireNeedsPrefault => VD_E_INVALID,
+                | BuildError::RequireNeedsPrefault
+                | BuildError::SharedForWriting => VD_E_INVALID,
                 _ => VD_E_MEMORY,
             },
             Self::Alloc(error) => match error {
@@ -182,7 +183,9 @@ impl ShareError {
             Self::Aborted | Self::ServerDied => VD_E_ABORT,
             Self::Closed => VD_E_CLOSE,
             Self::Forked => VD_E_NOTOPEN,
-            Self::Peer { .. } | Self::Unmapped { .. } | Self::Refused => VD_E_SECURITY,
+            Self::Peer { .. } | Self::Unmapped { .. } | Self::Refused | Self::ReadOnly => {
+                VD_E_SECURITY
+            }
             Self::NameTaken => VD_E_OPEN,
             Self::HungUp => VD_E_BUSY,
             Self::TimedOut { .. } => VD_E_TIMEOUT,
@@ -190,6 +193,7 @@ impl ShareError {
             Self::NoBuffer { .. }
             | Self::BadHandle { .. }
             | Self::BadHandle64 { .. }
+            | Self::Range(_)
             | Self::Truncated { .. }
             | Self::Version { .. }
             | Self::Forged { .. }

@@ -6,6 +6,7 @@ use super::config::{Config, Parameters};
 use super::error::Error;
 use super::stage::Stage;
 use super::state::{Call, State};
+use crate::buffer::Volatile;
 use crate::error::AllocError;
 use crate::pool::{Builder, Pool, geometry};
 use crate::share::{Access, Standing};
@@ -54,7 +55,7 @@ impl Plan {
 
 /// The buffers, and what comes with them.
 struct Area {
-    pool: Pool,
+    pool: Pool<Volatile>,
     /// The alignment of requests that name none, in bytes.
     alignment: u32,
 }
@@ -361,7 +362,7 @@ impl Set {
             builder.reserve(size, alignment, count)
         });
         Ok(Area {
-            pool: builder.build().map_err(Error::Build)?,
+            pool: builder.build_volatile().map_err(Error::Build)?,
             alignment: plan.config.alignment,
         })
     }
@@ -574,7 +575,7 @@ impl Set {
     /// The pool behind the set, for statistics and registration; `None` until the
     /// buffers are mapped, and once the set is closed.
     #[must_use]
-    pub fn pool(&self) -> Option<&Pool> {
+    pub fn pool(&self) -> Option<&Pool<Volatile>> {
         let open = !self.is_inherited() && self.state() != State::Absent;
         let area = self.stage.value().filter(|_| open);
         area.map(|area| &area.pool)

@@ -1,7 +1,7 @@
 //! Pools that are published, and what comes to them.
 
-use hugepool::Pool;
 use hugepool::share::{Access, Client, Peers, ShareError};
+use hugepool::{Pool, Volatile};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
@@ -13,10 +13,10 @@ pub const SIZE: usize = 64 << 10;
 pub const PREFIX: usize = 512;
 
 /// A pool of `count` buffers, which others may write, with room to grow.
-pub fn pool(count: usize) -> Pool {
+pub fn pool(count: usize) -> Pool<Volatile> {
     let builder = Pool::builder().reserve(SIZE, 4096, count);
     let builder = builder.prefix_zone(PREFIX).shared(Access::Write);
-    builder.address_space(1 << 30).build().unwrap()
+    builder.address_space(1 << 30).build_volatile().unwrap()
 }
 
 /// A name that no other test has.
@@ -25,12 +25,12 @@ pub fn name(of: &str) -> String {
 }
 
 /// A buffer of it.
-pub fn allocate(pool: &Pool) -> NonNull<u8> {
+pub fn allocate(pool: &Pool<Volatile>) -> NonNull<u8> {
     pool.allocate_raw(SIZE, 4096).unwrap()
 }
 
 /// Gives one back.
-pub fn free(pool: &Pool, start: NonNull<u8>) {
+pub fn free(pool: &Pool<Volatile>, start: NonNull<u8>) {
     // SAFETY: allocated by `allocate`, and freed once.
     unsafe { pool.free_raw(start.as_ptr(), SIZE) }.unwrap();
 }

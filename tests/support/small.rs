@@ -1,7 +1,7 @@
 //! Small pools of one class, for tests that exhaust them.
 
 use super::kind::Kind;
-use hugepool::{Buffer, Builder, Pool};
+use hugepool::{Buffer, Builder, Memory, Pool};
 
 /// Bytes of each buffer, and its alignment.
 pub const SIZE: usize = 4096;
@@ -57,7 +57,7 @@ pub fn take(pool: &Pool) -> Buffer {
 }
 
 /// Returns when `count` wait.
-pub fn until_waiting(pool: &Pool, count: u64) {
+pub fn until_waiting<M: Memory>(pool: &Pool<M>, count: u64) {
     while pool.stats().waiting != count {
         std::thread::yield_now();
     }

@@ -4,19 +4,43 @@
 //! shared part. Used by: callers.
 
 use super::{Inner, Share, Stream, StreamError};
+use crate::buffer::{Memory, Plain};
 use crate::class::{ClassId, Rung};
 use crate::lists::{Limits, MAX_NAME, MAX_QUOTAS};
 use crate::pool::{Handle, Pool};
 use crate::sync::Arc;
 use crate::word::Index;
+use std::fmt;
+use std::marker::PhantomData;
 
 /// Describes a stream: [`Pool::stream`].
-#[derive(Clone, Debug)]
 #[must_use = "no stream is made before `build`"]
-pub struct StreamBuilder {
+pub struct StreamBuilder<M: Memory = Plain> {
     handle: Handle,
     name: String,
     asked: Vec<Asked>,
+    memory: PhantomData<fn() -> M>,
+}
+
+impl<M: Memory> Clone for StreamBuilder<M> {
+    fn clone(&self) -> Self {
+        Self {
+            handle: self.handle.clone(),
+            name: self.name.clone(),
+            asked: self.asked.clone(),
+            memory: PhantomData,
+        }
+    }
+}
+
+impl<M: Memory> fmt::Debug for StreamBuilder<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamBuilder")
+            .field("handle", &self.handle)
+            .field("name", &self.name)
+            .field("asked", &self.asked)
+            .finish()
+    }
 }
 
 /// A minimum or a maximum that was asked for.
@@ -41,7 +65,7 @@ struct Wanted {
     maximum: Option<usize>,
 }
 
-impl Pool {
+impl<M: Memory> Pool<M> {
     /// Starts the description of a stream: a handle that allocates within a share of the
     /// pool, of which a minimum is guaranteed, and which has a maximum. `name` has 1 to 64
     /// bytes; it need not be the only one of its kind.
@@ -60,16 +84,17 @@ impl Pool {
     /// let own = [tape.allocate(4096, 4096)?, tape.allocate(4096, 4096)?];
     /// # Ok(()) }
     /// ```
-    pub fn stream(&self, name: impl Into<String>) -> StreamBuilder {
+    pub fn stream(&self, name: impl Into<String>) -> StreamBuilder<M> {
         StreamBuilder {
             handle: self.handle.clone(),
             name: name.into(),
             asked: Vec::new(),
+            memory: PhantomData,
         }
     }
 }
 
-impl StreamBuilder {
+impl<M: Memory> StreamBuilder<M> {
     fn ask(mut self, minimum: bool, size: usize, alignment: usize, amount: Amount) -> Self {
         self.asked.push(Asked {
             size,
@@ -127,7 +152,7 @@ impl StreamBuilder {
     /// ));
     /// # Ok(()) }
     /// ```
-    pub fn build(self) -> Result<Stream, StreamError> {
+    pub fn build(self) -> Result<Stream<M>, StreamError> {
         let bytes = self.name.len();
         if bytes == 0 {
             return Err(StreamError::NoName);
@@ -152,6 +177,7 @@ impl StreamBuilder {
         }
         Ok(Stream {
             inner: Arc::new(inner),
+            memory: PhantomData,
         })
     }
 

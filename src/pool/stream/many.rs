@@ -4,7 +4,7 @@
 //! sleeps; `pool::many`. Used by: callers; `task_many`.
 
 use super::{Inner, Share, Stream};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Memory, Owned};
 use crate::error::AllocError;
 use crate::lists::Found;
 use crate::pool::CancelToken;
@@ -30,12 +30,12 @@ impl Inner {
     }
 
     /// The owners of what the stream took for `order`.
-    fn all_owned(&self, share: &Share, found: Vec<Found<'_>>, order: Order) -> Vec<Buffer> {
+    fn all_owned(&self, share: &Share, found: Vec<Found<'_>>, order: Order) -> Vec<Owned> {
         let owned = |found| self.owned(share, found, order.size, order.by);
         found.into_iter().map(owned).collect()
     }
 
-    fn allocate_many(&self, order: Order) -> Result<Vec<Buffer>, AllocError> {
+    fn allocate_many(&self, order: Order) -> Result<Vec<Owned>, AllocError> {
         let share = self.share_for(order)?;
         let lists = self.handle.shared().catalog.lists();
         // It fits: there are no more buffers than indices.
@@ -53,7 +53,7 @@ impl Inner {
         &self,
         order: Order,
         sleeper: Sleeper,
-    ) -> Result<Begun<Vec<Buffer>>, AllocError> {
+    ) -> Result<Begun<Vec<Owned>>, AllocError> {
         let share = self.share_for(order)?;
         let (size, stream) = (order.size, share.number);
         let catalog = &self.handle.shared().catalog;
@@ -77,7 +77,7 @@ impl Inner {
         order: Order,
         limit: Limit,
         cancel: Option<&Cancel>,
-    ) -> Result<Vec<Buffer>, AllocError> {
+    ) -> Result<Vec<Owned>, AllocError> {
         let term = limit.begin();
         let timed_out = term.timed_out(order.size, order.alignment);
         if term.is_over(cancel) {
@@ -95,11 +95,11 @@ impl Inner {
     }
 }
 
-impl Stream {
+impl Inner {
     /// What is asked for by the caller.
     #[track_caller]
     pub(in crate::pool) fn order(&self, size: usize, alignment: usize, count: usize) -> Order {
-        self.inner.handle.order(size, alignment, count)
+        self.handle.order(size, alignment, count)
     }
 
     #[track_caller]
@@ -108,9 +108,9 @@ impl Stream {
         (size, alignment, count): (usize, usize, usize),
         limit: Limit,
         cancel: Option<&Cancel>,
-    ) -> Result<Vec<Buffer>, AllocError> {
+    ) -> Result<Vec<Owned>, AllocError> {
         let order = self.order(size, alignment, count);
-        let taken = self.inner.allocate_many_limit(order, limit, cancel);
+        let taken = self.allocate_many_limit(order, limit, cancel);
         taken.inspect_err(|error| self.note_refusal(error))
     }
 
@@ -119,10 +119,12 @@ impl Stream {
     pub(in crate::pool) fn begin_task_for_many(
         &self,
         order: Order,
-    ) -> Result<Begun<Vec<Buffer>>, AllocError> {
-        self.inner.begin_wait_for_many(order, Sleeper::Task)
+    ) -> Result<Begun<Vec<Owned>>, AllocError> {
+        self.begin_wait_for_many(order, Sleeper::Task)
     }
+}
 
+impl<M: Memory> Stream<M> {
     /// Takes `count` buffers, or none: as [`allocate`](Self::allocate), except that the
     /// list of them is allocated. While it looks it holds what it has found, so other
     /// calls of the stream may be refused for its sake. Never waits:
@@ -149,10 +151,11 @@ impl Stream {
         size: usize,
         alignment: usize,
         count: usize,
-    ) -> Result<Vec<Buffer>, AllocError> {
-        let order = self.order(size, alignment, count);
+    ) -> Result<Vec<Buffer<M>>, AllocError> {
+        let order = self.inner.order(size, alignment, count);
         let taken = self.inner.allocate_many(order);
-        taken.inspect_err(|error| self.note_refusal(error))
+        let taken = taken.inspect_err(|error| self.inner.note_refusal(error));
+        taken.map(Buffer::all)
     }
 
     /// Takes `count` buffers, or none, as [`allocate_many`](Self::allocate_many) does, and
@@ -198,8 +201,10 @@ impl Stream {
         alignment: usize,
         count: usize,
         limit: Duration,
-    ) -> Result<Vec<Buffer>, AllocError> {
-        self.wait_for_many((size, alignment, count), Limit::Within(limit), None)
+    ) -> Result<Vec<Buffer<M>>, AllocError> {
+        let (wanted, limit) = ((size, alignment, count), Limit::Within(limit));
+        let taken = self.inner.wait_for_many(wanted, limit, None);
+        taken.map(Buffer::all)
     }
 
     /// As [`allocate_many_timeout`](Self::allocate_many_timeout), waiting until `deadline`.
@@ -225,8 +230,10 @@ impl Stream {
         alignment: usize,
         count: usize,
         deadline: Instant,
-    ) -> Result<Vec<Buffer>, AllocError> {
-        self.wait_for_many((size, alignment, count), Limit::Until(deadline), None)
+    ) -> Result<Vec<Buffer<M>>, AllocError> {
+        let (wanted, limit) = ((size, alignment, count), Limit::Until(deadline));
+        let taken = self.inner.wait_for_many(wanted, limit, None);
+        taken.map(Buffer::all)
     }
 
     /// As [`allocate_many_timeout`](Self::allocate_many_timeout), waiting up to `limit` or
@@ -260,9 +267,11 @@ impl Stream {
         count: usize,
         limit: Duration,
         token: &CancelToken,
-    ) -> Result<Vec<Buffer>, AllocError> {
+    ) -> Result<Vec<Buffer<M>>, AllocError> {
         let cancel = token.of(&self.inner.handle);
-        let cancel = cancel.inspect_err(|error| self.note_refusal(error))?;
-        self.wait_for_many((size, alignment, count), Limit::Within(limit), Some(cancel))
+        let cancel = cancel.inspect_err(|error| self.inner.note_refusal(error))?;
+        let (wanted, limit) = ((size, alignment, count), Limit::Within(limit));
+        let taken = self.inner.wait_for_many(wanted, limit, Some(cancel));
+        taken.map(Buffer::all)
     }
 }

@@ -12,7 +12,7 @@ pub use builder::StreamBuilder;
 pub use error::StreamError;
 
 use super::Handle;
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Memory, Owned, Plain};
 use crate::catalog::Taken;
 use crate::class::ClassId;
 use crate::error::AllocError;
@@ -20,6 +20,7 @@ use crate::lists::{Denied, Found};
 use crate::sync::Arc;
 use crate::track::Taker;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// A stream of a [`Pool`](crate::Pool): what one backup, or one part of an engine, takes
 /// its buffers by. Made by [`Pool::stream`](crate::Pool::stream). Clones are the same
@@ -61,16 +62,26 @@ use std::fmt;
 /// assert!(stream.allocate(4096, 4096).is_ok());
 /// # Ok(()) }
 /// ```
-#[derive(Clone)]
-pub struct Stream {
-    inner: Arc<Inner>,
+pub struct Stream<M: Memory = Plain> {
+    pub(super) inner: Arc<Inner>,
+    memory: PhantomData<fn() -> M>,
 }
 
-struct Inner {
+impl<M: Memory> Clone for Stream<M> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            memory: PhantomData,
+        }
+    }
+}
+
+/// A stream, whoever may write the buffers.
+pub(super) struct Inner {
     /// By size, then alignment.
     shares: Vec<Share>,
     name: Box<str>,
-    handle: Handle,
+    pub(super) handle: Handle,
 }
 
 /// What a stream may have of a class.
@@ -95,7 +106,7 @@ impl Drop for Inner {
     }
 }
 
-impl fmt::Debug for Stream {
+impl<M: Memory> fmt::Debug for Stream<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream")
             .field("name", &self.name())
@@ -156,9 +167,15 @@ impl Inner {
         }
     }
 
+    /// A caller is told `error`. For statistics.
+    #[cold]
+    pub(super) fn note_refusal(&self, error: &AllocError) {
+        self.handle.note_refusal(error);
+    }
+
     /// Who takes a buffer in the caller's name; `None`: nobody asks.
     #[track_caller]
-    fn taker(&self) -> Option<Taker> {
+    pub(super) fn taker(&self) -> Option<Taker> {
         self.handle.shared().taker()
     }
 
@@ -169,7 +186,7 @@ impl Inner {
         (line, index): Found<'_>,
         size: usize,
         by: Option<Taker>,
-    ) -> Buffer {
+    ) -> Owned {
         let stream = share.number;
         let by = by.map(|by| Taker { stream, ..by });
         self.handle.owned(Taken { line, index }, size, by)
@@ -183,7 +200,7 @@ impl Inner {
 
     #[inline]
     #[track_caller]
-    fn allocate(&self, size: usize, alignment: usize) -> Result<Buffer, AllocError> {
+    fn allocate(&self, size: usize, alignment: usize) -> Result<Owned, AllocError> {
         let share = self.share(size, alignment)?;
         let lists = self.handle.shared().catalog.lists();
         let by = self.taker();
@@ -199,7 +216,7 @@ impl Inner {
         share: &Share,
         (size, alignment): (usize, usize),
         by: Option<Taker>,
-    ) -> Result<Buffer, AllocError> {
+    ) -> Result<Owned, AllocError> {
         let lists = self.handle.shared().catalog.lists();
         match lists.take_of(share.number) {
             Ok(found) => Ok(self.owned(share, found, size, by)),
@@ -208,12 +225,7 @@ impl Inner {
     }
 }
 
-impl Stream {
-    /// A handle of its pool.
-    pub(super) fn pool_handle(&self) -> Handle {
-        self.inner.handle.clone()
-    }
-
+impl<M: Memory> Stream<M> {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -233,15 +245,14 @@ impl Stream {
     /// free, nor any of the pool's: see [`Pool::allocate`](crate::Pool::allocate).
     #[inline]
     #[track_caller]
-    pub fn allocate(&self, size: usize, alignment: usize) -> Result<Buffer, AllocError> {
-        let taken = self.inner.allocate(size, alignment);
-        taken.inspect_err(|error| self.note_refusal(error))
-    }
-
-    /// A caller is told `error`. For statistics.
-    #[cold]
-    pub(super) fn note_refusal(&self, error: &AllocError) {
-        self.inner.handle.note_refusal(error);
+    pub fn allocate(&self, size: usize, alignment: usize) -> Result<Buffer<M>, AllocError> {
+        match self.inner.allocate(size, alignment) {
+            Ok(taken) => Ok(Buffer::of(taken)),
+            Err(error) => {
+                self.inner.note_refusal(&error);
+                Err(error)
+            }
+        }
     }
 
     /// How many buffers the stream has of the class that serves `size` bytes at

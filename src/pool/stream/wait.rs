@@ -4,7 +4,7 @@
 //! by: callers.
 
 use super::{Inner, Share, Stream};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Memory, Owned};
 use crate::error::AllocError;
 use crate::pool::CancelToken;
 use crate::pool::wait::{Begun, Limit, Sleeper};
@@ -48,7 +48,7 @@ impl Inner {
         limit: Limit,
         cancel: Option<&Cancel>,
         by: Option<Taker>,
-    ) -> Result<Buffer, AllocError> {
+    ) -> Result<Owned, AllocError> {
         let share = self.share(size, alignment)?;
         let lists = self.handle.shared().catalog.lists();
         if let Some(found) = lists.take_of_cached(share.number) {
@@ -73,7 +73,7 @@ impl Inner {
 }
 
 #[cfg(feature = "async")]
-impl Stream {
+impl Inner {
     /// Takes a buffer, or stands in line for one, as a task that is polled.
     pub(in crate::pool) fn begin_task(
         &self,
@@ -81,13 +81,12 @@ impl Stream {
         alignment: usize,
         by: Option<Taker>,
     ) -> Result<Begun, AllocError> {
-        let share = self.inner.share(size, alignment)?;
-        self.inner
-            .begin_wait(share, (size, alignment), Sleeper::Task, by)
+        let share = self.share(size, alignment)?;
+        self.begin_wait(share, (size, alignment), Sleeper::Task, by)
     }
 }
 
-impl Stream {
+impl<M: Memory> Stream<M> {
     /// Takes a buffer as [`allocate`](Self::allocate) does, and waits up to `limit` for one
     /// to come back, to the stream or, while it is below its maximum, to the pool. A limit
     /// too long for the clock is for ever. It stands in line as
@@ -123,8 +122,9 @@ impl Stream {
         size: usize,
         alignment: usize,
         limit: Duration,
-    ) -> Result<Buffer, AllocError> {
-        self.wait((size, alignment), Limit::Within(limit), None)
+    ) -> Result<Buffer<M>, AllocError> {
+        let taken = (self.inner).wait((size, alignment), Limit::Within(limit), None);
+        taken.map(Buffer::of)
     }
 
     /// As [`allocate_timeout`](Self::allocate_timeout), waiting until `deadline`.
@@ -138,8 +138,9 @@ impl Stream {
         size: usize,
         alignment: usize,
         deadline: Instant,
-    ) -> Result<Buffer, AllocError> {
-        self.wait((size, alignment), Limit::Until(deadline), None)
+    ) -> Result<Buffer<M>, AllocError> {
+        let taken = (self.inner).wait((size, alignment), Limit::Until(deadline), None);
+        taken.map(Buffer::of)
     }
 
     /// As [`allocate_timeout`](Self::allocate_timeout), waiting up to `limit` or until
@@ -157,21 +158,25 @@ impl Stream {
         alignment: usize,
         limit: Duration,
         token: &CancelToken,
-    ) -> Result<Buffer, AllocError> {
+    ) -> Result<Buffer<M>, AllocError> {
         let cancel = token.of(&self.inner.handle);
-        let cancel = cancel.inspect_err(|error| self.note_refusal(error))?;
-        self.wait((size, alignment), Limit::Within(limit), Some(cancel))
+        let cancel = cancel.inspect_err(|error| self.inner.note_refusal(error))?;
+        let limit = Limit::Within(limit);
+        let taken = (self.inner).wait((size, alignment), limit, Some(cancel));
+        taken.map(Buffer::of)
     }
+}
 
+impl Inner {
     #[track_caller]
     fn wait(
         &self,
         shape: (usize, usize),
         limit: Limit,
         cancel: Option<&Cancel>,
-    ) -> Result<Buffer, AllocError> {
-        let by = self.inner.taker();
-        let taken = self.inner.allocate_deadline(shape, limit, cancel, by);
+    ) -> Result<Owned, AllocError> {
+        let by = self.taker();
+        let taken = self.allocate_deadline(shape, limit, cancel, by);
         taken.inspect_err(|error| self.note_refusal(error))
     }
 }
