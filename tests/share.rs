@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use support::process::alone;
@@ -696,4 +697,47 @@ fn a_clients_write_is_refused_once_the_buffer_was_freed() {
     let buffer = pool.allocate(SIZE, 4096).unwrap();
     buffer.read_at(0, &mut now).unwrap();
     assert_eq!(now, [1], "the refused write changed nothing");
+}
+
+/// A `Pool` gives references to such memory: whoever has the descriptor may not change a
+/// byte of it, by a write, a new mapping, or by giving pages back.
+#[test]
+fn what_is_shared_for_reading_is_changed_by_nobody_else() {
+    for pages in hugepool::Pages::ALL {
+        let builder = Pool::builder()
+            .reserve(1 << 20, 4096, 2)
+            .shared(Access::Read);
+        let better = hugepool::Pages::ALL
+            .into_iter()
+            .filter(|&other| other < pages);
+        let builder = better.fold(builder, |builder, other| builder.pages(other, Rung::Never));
+        let pool = match builder.pages(pages, Rung::Require).build() {
+            Ok(pool) => pool,
+            Err(error) => {
+                println!("skipped: {error}");
+                continue;
+            }
+        };
+        let mut buffer = pool.allocate(1 << 20, 4096).unwrap();
+        buffer.fill(7);
+        let export = pool.exports().unwrap().remove(0);
+        let bytes = export.layout.bytes();
+        assert!(!mappable(&export.memory, bytes, libc::PROT_WRITE));
+        let path = format!("/proc/self/fd/{}", export.memory.as_raw_fd());
+        let opened = File::options().read(true).write(true).open(path).unwrap();
+        for file in [File::from(export.memory), opened] {
+            assert!(file.write_all_at(&[1; 4096], 0).is_err(), "{pages}");
+            for mode in [
+                libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
+                libc::FALLOC_FL_ZERO_RANGE,
+                libc::FALLOC_FL_COLLAPSE_RANGE,
+            ] {
+                // SAFETY: a plain call.
+                let gone =
+                    unsafe { libc::fallocate(file.as_raw_fd(), mode, 0, bytes as libc::off_t) };
+                assert_ne!(gone, 0, "{pages}: mode {mode}");
+            }
+        }
+        assert!(buffer.iter().all(|&byte| byte == 7), "{pages}");
+    }
 }

@@ -411,7 +411,9 @@ impl Set {
     /// set's). Lock-free; as [`Pool::allocate_raw`], and a plain load of the state, and of
     /// the count of forks. The memory is
     /// the caller's until [`free_buffer`](Self::free_buffer), or until the set is
-    /// dropped.
+    /// dropped. Clients may write it meanwhile, unless the set's builder says otherwise: who
+    /// makes a reference of it says that they do not, as for
+    /// [`Buffer::assume_plain`](crate::Buffer::assume_plain).
     ///
     /// # Errors
     ///
@@ -573,7 +575,8 @@ impl Set {
     }
 
     /// The pool behind the set, for statistics and registration; `None` until the
-    /// buffers are mapped, and once the set is closed.
+    /// buffers are mapped, and once the set is closed. Its buffers are [`Volatile`], whether
+    /// clients may write them or not.
     #[must_use]
     pub fn pool(&self) -> Option<&Pool<Volatile>> {
         let open = !self.is_inherited() && self.state() != State::Absent;

@@ -79,7 +79,7 @@ pub fn run(name: &str, sockets: &[Inherited]) -> Result<ExitCode, Failure> {
 fn serve(client: &Client, socket: UnixStream) -> io::Result<()> {
     let mut writer = &socket;
     let mut reader = BufReader::with_capacity(64 * BYTES, &socket);
-    let (mut messages, mut answers) = (Vec::new(), Vec::new());
+    let (mut messages, mut answers, mut copy) = (Vec::new(), Vec::new(), Vec::new());
     loop {
         Message::read_all(&mut reader, &mut messages)?;
         if messages.is_empty() {
@@ -87,15 +87,19 @@ fn serve(client: &Client, socket: UnixStream) -> io::Result<()> {
         }
         answers.clear();
         for message in &messages {
-            let view = map(client, Handle::from_raw(message.handle)).map_err(io::Error::other)?;
+            let handle = Handle::from_raw(message.handle);
+            let view = map(client, handle).map_err(io::Error::other)?;
             if !view.writable || view.prefix < PREFIX as usize {
                 return Err(io::Error::other("there is no prefix zone to write"));
             }
-            // SAFETY: mapped as long as the client lives; it is this stream's until it answers.
-            let sum =
-                checksum(unsafe { std::slice::from_raw_parts(view.start.as_ptr(), view.size) });
-            // SAFETY: as above, with the prefix zone.
-            unsafe { message.job().write_stamp(view.start, sum) };
+            // What is checked is a copy: the server may write the buffer at any time.
+            copy.resize(view.size, 0);
+            let read = client.read(handle, 0, &mut copy);
+            read.map_err(io::Error::other)?;
+            let sum = checksum(&copy);
+            let at = view.prefix - PREFIX as usize;
+            let stamped = client.write_prefix(handle, at, &message.job().stamp(sum));
+            stamped.map_err(io::Error::other)?;
             answers.extend(message.answer(sum).to_bytes());
         }
         writer.write_all(&answers)?;

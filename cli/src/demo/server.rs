@@ -17,7 +17,7 @@ use hugepool::share::{Access, Handle, Peers, Publication};
 use hugepool::vdi::{self, Config, Parameters, Set};
 
 use super::message::{BYTES, Message};
-use super::work::{Job, PREFIX};
+use super::work::{Job, PREFIX, put};
 use super::{Quota, Request};
 use crate::failure::Failure;
 use crate::units::{KIB, MIB};
@@ -128,6 +128,7 @@ impl VirtualSet {
             size: self.size,
             stream,
             begun: 0,
+            pattern: vec![0; self.size as usize],
             out: Vec::with_capacity(DEPTH),
             tally: Tally::default(),
         };
@@ -246,6 +247,8 @@ struct Stream<'a> {
     stream: u32,
     /// Hand-overs that were begun.
     begun: u64,
+    /// What the next buffer is filled with.
+    pattern: Vec<u8>,
     out: Vec<Out>,
     tally: Tally,
 }
@@ -297,9 +300,9 @@ impl Stream<'_> {
             stream: self.stream,
             number: self.begun,
         };
-        // SAFETY: allocated just now with this size; nobody else has it.
-        let sum =
-            job.fill(unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), self.size as usize) });
+        let sum = job.fill(&mut self.pattern);
+        // SAFETY: allocated just now with this size.
+        unsafe { put(start, &self.pattern) };
         let handle = match self.set.handle(start.as_ptr()) {
             Ok(handle) => handle,
             Err(error) => {

@@ -32,7 +32,7 @@ impl Job {
     }
 
     /// What a client writes to the start of the prefix zone.
-    fn stamp(self, sum: u32) -> [u8; 16] {
+    pub fn stamp(self, sum: u32) -> [u8; 16] {
         let mut stamp = [0; 16];
         stamp[..8].copy_from_slice(&self.number.to_le_bytes());
         stamp[8..12].copy_from_slice(&self.stream.to_le_bytes());
@@ -40,35 +40,62 @@ impl Job {
         stamp
     }
 
-    /// Stamps the prefix zone of the buffer at `start`.
+    /// Stamps the prefix zone of the buffer at `start`, as a client does.
     ///
     /// # Safety
     ///
     /// The `PREFIX` bytes before it are mapped for writing, and nobody else's now.
+    #[cfg(test)]
     pub unsafe fn write_stamp(self, start: NonNull<u8>, sum: u32) {
         // SAFETY: the caller says so.
         unsafe {
             start
                 .sub(PREFIX as usize)
                 .cast()
-                .write_unaligned(self.stamp(sum))
+                .write_volatile(self.stamp(sum))
         };
     }
 
-    /// Whether the prefix zone has that stamp; wipes it.
+    /// Whether the prefix zone has that stamp; wipes it. Clients may write it meanwhile, so it
+    /// is read once.
     ///
     /// # Safety
     ///
-    /// As for `write_stamp`.
+    /// The `PREFIX` bytes before it are mapped for writing, and no thread of this process
+    /// uses them now.
     pub unsafe fn take_stamp(self, start: NonNull<u8>, sum: u32) -> bool {
         // SAFETY: the caller says so.
         let found: [u8; 16] = unsafe {
             let place = start.sub(PREFIX as usize).cast::<[u8; 16]>();
-            let found = place.read_unaligned();
-            place.write_unaligned([0; 16]);
+            let found = place.read_volatile();
+            place.write_volatile([0; 16]);
             found
         };
         found == self.stamp(sum)
+    }
+}
+
+/// Writes `bytes` to a buffer, which a client may write meanwhile: there is no reference to
+/// its bytes.
+///
+/// # Safety
+///
+/// As many bytes from `start` on are mapped for writing, and no thread of this process uses
+/// them now. It is a multiple of 8.
+pub unsafe fn put(start: NonNull<u8>, bytes: &[u8]) {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut at = start.cast::<u64>();
+    // SAFETY: the caller says so, of all.
+    unsafe {
+        for &word in words {
+            at.write_volatile(u64::from_ne_bytes(word));
+            at = at.add(1);
+        }
+        let mut at = at.cast::<u8>();
+        for &byte in rest {
+            at.write_volatile(byte);
+            at = at.add(1);
+        }
     }
 }
 
