@@ -311,7 +311,7 @@ pub struct Trimmed {
 /// ```
 ///
 /// `M` says whether another process may write the buffers: see
-/// [`Buffer`](crate::Buffer). [`Builder::build_volatile`] makes a `Pool<Volatile>`.
+/// [`Buffer`]. [`Builder::build_volatile`] makes a `Pool<Volatile>`.
 pub struct Pool<M: Memory = Plain> {
     handle: Handle,
     memory: PhantomData<fn() -> M>,

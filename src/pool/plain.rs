@@ -40,7 +40,7 @@ impl Pool<Volatile> {
     ///
     /// # Safety
     ///
-    /// That of [`Buffer::assume_plain`], for every buffer that comes by way of what is
+    /// That of [`Buffer::assume_plain`](crate::Buffer::assume_plain), for every buffer that comes by way of what is
     /// returned, or of its clones, classes and streams: as long as a reference to its bytes
     /// exists here, nobody else writes them.
     #[must_use]
