@@ -381,8 +381,7 @@ impl Set {
         let _ = unsealed;
     }
 
-    /// OpenDevice: one more of the set's devices is open. (What is done with it is the
-    /// caller's.)
+    /// OpenDevice: one more of the set's devices is open. (What is done with it is the caller's.)
     ///
     /// # Errors
     ///
@@ -409,11 +408,8 @@ impl Set {
 
     /// AllocateBuffer: hands out a buffer of `size` bytes at `alignment` bytes (0: the
     /// set's). Lock-free; as [`Pool::allocate_raw`], and a plain load of the state, and of
-    /// the count of forks. The memory is
-    /// the caller's until [`free_buffer`](Self::free_buffer), or until the set is
-    /// dropped. Clients may write it meanwhile, unless the set's builder says otherwise: who
-    /// makes a reference of it says that they do not, as for
-    /// [`Buffer::assume_plain`](crate::Buffer::assume_plain).
+    /// the count of forks. The memory is the caller's until [`free_buffer`](Self::free_buffer),
+    /// or until the set is dropped. Clients may write it: see [`Buffer`](crate::Buffer).
     ///
     /// # Errors
     ///
@@ -570,13 +566,12 @@ impl Set {
     }
 
     /// The pool behind the set, whatever its state.
-    pub(super) fn area_pool(&self) -> Option<&Pool> {
+    pub(super) fn area_pool(&self) -> Option<&Pool<Volatile>> {
         self.stage.value().map(|area| &area.pool)
     }
 
     /// The pool behind the set, for statistics and registration; `None` until the
-    /// buffers are mapped, and once the set is closed. Its buffers are [`Volatile`], whether
-    /// clients may write them or not.
+    /// buffers are mapped, and once the set is closed. Its buffers are [`Volatile`].
     #[must_use]
     pub fn pool(&self) -> Option<&Pool<Volatile>> {
         let open = !self.is_inherited() && self.state() != State::Absent;
