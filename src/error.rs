@@ -143,6 +143,8 @@ pub enum BuildError {
     NoPages {
         /// Bytes that were to be backed.
         bytes: usize,
+        /// What the system said of the last allowed one, if it said anything.
+        reason: Option<OsError>,
     },
     /// Transparent huge pages were required together with `prefault(false)`:
     /// whether they are granted shows only when memory is faulted in.
@@ -240,11 +242,14 @@ impl fmt::Display for BuildError {
                 "other processes may write the buffers (Access::Write): build_volatile builds \
                  such a pool"
             ),
-            Self::NoPages { bytes } => write!(
-                f,
-                "no allowed page size was granted for {}; smaller ones are set to never",
-                Bytes(bytes)
-            ),
+            Self::NoPages { bytes, reason } => {
+                write!(
+                    f,
+                    "no allowed page size was granted for {}; smaller ones are set to never",
+                    Bytes(bytes)
+                )?;
+                reason.map_or(Ok(()), |reason| write!(f, " ({reason})"))
+            }
             Self::RequireNeedsPrefault => write!(
                 f,
                 "transparent huge pages are required but prefault is off: whether they are \

@@ -222,11 +222,12 @@ fn no_allowed_kind_of_page_is_refused() {
         none = none.pages(pages, Rung::Never);
     }
     let error = refusal(&none.clone().reserve(1 << 20, 4096, 2), &["2 MiB", "never"]);
-    assert_eq!(error, BuildError::NoPages { bytes: 2 << 20 });
+    let (bytes, reason) = (2 << 20, None);
+    assert_eq!(error, BuildError::NoPages { bytes, reason });
     let empty = none.build().unwrap();
     assert_eq!(
         empty.request(4096, 4096, 1).unwrap_err(),
-        BuildError::NoPages { bytes: 2 << 20 }
+        BuildError::NoPages { bytes, reason }
     );
 }
 

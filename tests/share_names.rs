@@ -4,7 +4,9 @@ mod support;
 
 use hugepool::Pool;
 use hugepool::share::{Access, Client, Handle, Peers, Publication, ShareError};
-use hugepool::vdi::{Config, Parameters, Set, VD_E_ABORT, VD_E_CLOSE, VD_E_OPEN, VD_E_PROTOCOL};
+use hugepool::vdi::{
+    Config, Parameters, Set, VD_E_ABORT, VD_E_CLOSE, VD_E_OPEN, VD_E_PROTOCOL, VDF_READ_MEDIA,
+};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -346,14 +348,16 @@ fn a_set_can_be_opened_by_clients_while_it_has_buffers() {
     assert_eq!(client.map(handle), Err(ShareError::Aborted));
     assert_eq!(client.handle(start.as_ptr()), Err(ShareError::Aborted));
     set.close().unwrap();
-    refused(ShareError::Closed, VD_E_CLOSE);
-    assert_eq!(set.handle(start.as_ptr()), Err(ShareError::Closed));
-    assert_eq!(set.view(handle), Err(ShareError::Closed));
-    assert_eq!(client.map(handle), Err(ShareError::Closed));
-    assert_eq!(client.refresh(), Err(ShareError::Closed));
+    // Who is late is told why; nor does it become a good end.
+    refused(ShareError::Aborted, VD_E_ABORT);
+    assert_eq!(set.handle(start.as_ptr()), Err(ShareError::Aborted));
+    assert_eq!(set.view(handle), Err(ShareError::Aborted));
+    assert_eq!(client.map(handle), Err(ShareError::Aborted));
+    assert_eq!(client.refresh(), Err(ShareError::Aborted));
     drop(set);
     refused(ShareError::Closed, VD_E_CLOSE);
-    assert_eq!(client.map(handle), Err(ShareError::Closed));
+    assert_eq!(client.map(handle), Err(ShareError::Aborted));
+    assert_eq!(client.refresh(), Err(ShareError::Aborted));
 }
 
 /// A set of `count` buffers of 4096 B, published by `name`.
@@ -447,7 +451,7 @@ fn a_client_waits_until_the_set_is_configured() {
         })
         .unwrap();
         set.begin_configuration(&Parameters {
-            features: 7,
+            features: VDF_READ_MEDIA,
             block_size: 4096,
             alignment: 0,
             max_transfer_size: 1 << 16,

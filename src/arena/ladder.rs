@@ -129,7 +129,8 @@ impl MemoryPolicy {
         offset: usize,
         bytes: usize,
     ) -> Result<(Pages, Option<OwnedFd>), BuildError> {
-        let mut refusal = BuildError::NoPages { bytes };
+        // What the system said of the last kind of pages of which it said anything.
+        let mut said = None;
         for pages in Pages::ALL {
             let rung = self.ladder.get(pages);
             let fits = pages != Pages::Huge1G || (offset | bytes).is_multiple_of(GIB);
@@ -154,13 +155,16 @@ impl MemoryPolicy {
                         Failure::NotGranted {
                             reason: Some(reason),
                             ..
-                        } if pages == Pages::Base => refusal = BuildError::System(reason),
-                        Failure::NotGranted { .. } => {}
+                        } if pages == Pages::Base => return Err(BuildError::System(reason)),
+                        Failure::NotGranted { reason, .. } => said = reason.or(said),
                     }
                 }
             }
         }
-        Err(refusal)
+        Err(BuildError::NoPages {
+            bytes,
+            reason: said,
+        })
     }
 
     fn attempt(

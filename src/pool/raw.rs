@@ -97,6 +97,19 @@ impl<M: Memory> Pool<M> {
         unsafe { self.shared().free_raw_if_right(start, size) }
     }
 
+    /// Whether `address` is in the data of a buffer that is out as a raw pointer: from its
+    /// start to the size that was asked for. Wait-free.
+    pub(crate) fn is_out(&self, address: *const u8) -> bool {
+        let (shared, address) = (self.shared(), address.addr());
+        let classes = shared.catalog.classes();
+        (shared.arena.place(classes, address)).is_some_and(|place| {
+            // Two loads, of which the second is of a buffer that the first did not find
+            // out: if it has come back in between, it was not out then.
+            let bytes = shared.state(place.index).bytes() as usize;
+            (address.checked_sub(place.start)).is_some_and(|within| within < bytes)
+        })
+    }
+
     /// Makes a buffer's owner a raw pointer: as if it had come from
     /// [`allocate_raw`](Self::allocate_raw) with its `len()`. Gives the buffer
     /// back as it was if it belongs to another pool.

@@ -251,8 +251,8 @@ impl Client {
                 given: 0,
                 needed: pool,
             },
-            // The server is not there any more, and how it ended says more.
-            ShareError::NotPublished => self.check().err().unwrap_or(error),
+            // The server, or its set, is not there any more, and how it ended says more.
+            ShareError::NotPublished | ShareError::Closed => self.check().err().unwrap_or(error),
             other => other,
         })?;
         self.watch(word);

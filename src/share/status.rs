@@ -4,12 +4,13 @@
 //! Used by: `pool`, `vdi`, the client.
 //!
 //! ```text
-//!   open ──▶ aborted ──▶ closed
-//!     └───────────────────▲
+//!   open ──▶ aborted
+//!     └────▶ closed
 //! ```
 //!
-//! The server writes the word, and never backwards; clients can map its page to read it. A
-//! server that is killed writes nothing: see `sys::robust` for that.
+//! The server writes the word once, and clients can map its page to read it. What was
+//! aborted stays so when it is closed, as the server soon does: to a client that looks
+//! late, a backup that failed must not seem to have ended well. A server that is killed writes nothing: see `sys::robust` for that.
 //!
 //! Relaxed throughout: the word says nothing about other memory. A client that has been
 //! told, by a message or by another client, of something that came after a change sees the
@@ -62,7 +63,9 @@ impl Status {
     /// Says so to all clients. In a child of a fork, whose pool it is not: nothing.
     pub(crate) fn say(&self, standing: Standing) {
         if !self.origin.is_inherited() {
-            word(&self.page).fetch_max(standing as u32, Ordering::Relaxed);
+            let (first, other) = (Ordering::Relaxed, Ordering::Relaxed);
+            // It fails if it was said already how the pool stands.
+            let _ = word(&self.page).compare_exchange(0, standing as u32, first, other);
         }
     }
 
@@ -113,15 +116,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_closed_does_not_open_again() {
+    fn how_a_pool_has_ended_is_said_once() {
         let status = Status::new().unwrap();
         let len = base_page();
         let seen = Seen::new(Mapping::of(status.descriptor(), len, len, false).unwrap());
         assert_eq!(seen.check(), Ok(()));
         status.say(Standing::Aborted);
-        assert_eq!(seen.check(), Err(ShareError::Aborted));
         status.say(Standing::Closed);
-        assert_eq!(seen.check(), Err(ShareError::Closed));
+        assert_eq!(seen.check(), Err(ShareError::Aborted));
+        drop(status);
+        assert_eq!(seen.check(), Err(ShareError::Aborted));
+        let status = Status::new().unwrap();
+        let seen = Seen::new(Mapping::of(status.descriptor(), len, len, false).unwrap());
+        status.say(Standing::Closed);
         status.say(Standing::Aborted);
         assert_eq!(seen.check(), Err(ShareError::Closed));
     }

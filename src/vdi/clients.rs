@@ -5,7 +5,6 @@
 
 use super::config::Config;
 use super::set::Set;
-use super::state::State;
 use crate::buffer::Volatile;
 use crate::pool::Pool;
 use crate::share::{
@@ -137,8 +136,7 @@ impl Set {
         if self.is_inherited() {
             return Err(ShareError::Forked);
         }
-        let state = self.state();
-        if state == State::Aborted {
+        if self.was_aborted() {
             return Err(ShareError::Aborted);
         }
         match self.pool() {

@@ -1,9 +1,10 @@
 //! What a set is configured with, and the limits of that.
 //!
-//! Owns: the structures of the interface and their checks. Uses: `error`. Used by:
-//! callers, `set`.
+//! Owns: the structures of the interface, their checks, and the words of `VDConfig`. Uses:
+//! `error`, `names`. Used by: callers, `set`, `clients`.
 
 use super::error::Error;
+use super::names::FEATURES;
 use crate::pool::check_prefix;
 
 /// The smallest and the largest block size, in bytes.
@@ -24,7 +25,7 @@ const MAX_IO_DEPTH: u32 = 4;
 pub struct Config {
     /// Devices of the set, 1 to 64.
     pub device_count: u32,
-    /// Features that are asked for, and then those that there are.
+    /// Features that are asked for, and then those that there are: `VDF_*`. Passed on.
     pub features: u32,
     /// Bytes that the client keeps right before each buffer.
     pub prefix_zone_size: u32,
@@ -50,7 +51,7 @@ pub struct Config {
 /// published header give two of them in different orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameters {
-    /// Features that there are.
+    /// Features that there are: `VDF_*`. Passed on.
     pub features: u32,
     /// A power of two, 512 B to 64 KiB.
     pub block_size: u32,
@@ -74,8 +75,15 @@ impl Config {
         if !(1..=most).contains(&given) {
             return Err(Error::DeviceCount { given, most });
         }
-        check_alignment(self.alignment, 1)?;
-        check_prefix(self.prefix_zone_size as usize).map_err(Error::Build)?;
+        let unknown = self.features & !FEATURES;
+        if unknown != 0 {
+            return Err(Error::WishedFeatures { unknown });
+        }
+        let (given, most) = (self.alignment, MAX_ALIGNMENT);
+        if given != 0 && !is_power_within(given, 1, most) {
+            return Err(Error::WishedAlignment { given, most });
+        }
+        check_prefix(self.prefix_zone_size as usize).map_err(Error::PrefixZone)?;
         Ok(Self {
             block_size: 0,
             max_io_depth: MAX_IO_DEPTH,
@@ -139,7 +147,14 @@ impl Config {
         if !is_power_within(given, least, most) {
             return Err(Error::BlockSize { given, least, most });
         }
-        check_alignment(server.alignment, server.block_size)?;
+        let (given, least, most) = (server.alignment, server.block_size, MAX_ALIGNMENT);
+        if given != 0 && !is_power_within(given, least, most) {
+            return Err(Error::Alignment { given, least, most });
+        }
+        let unknown = server.features & !FEATURES;
+        if unknown != 0 {
+            return Err(Error::Features { unknown });
+        }
         let (given, unit) = (server.max_transfer_size, TRANSFER_UNIT);
         if given == 0 || !given.is_multiple_of(unit) {
             return Err(Error::TransferSize { given, unit });
@@ -152,13 +167,4 @@ impl Config {
             ..*self
         })
     }
-}
-
-/// An alignment of 0 is nobody's wish.
-fn check_alignment(given: u32, least: u32) -> Result<(), Error> {
-    let most = MAX_ALIGNMENT;
-    if given != 0 && !is_power_within(given, least, most) {
-        return Err(Error::Alignment { given, least, most });
-    }
-    Ok(())
 }

@@ -4,7 +4,7 @@
 
 use super::stage::Refusal;
 use super::state::{Call, State};
-use crate::error::{AllocError, BuildError, FreeError};
+use crate::error::{AllocError, BuildError, FreeError, OsError};
 use crate::share::ShareError;
 use std::fmt;
 
@@ -31,9 +31,10 @@ codes! {
     VD_E_INVALID = 6;
     /// There is no such instance.
     VD_E_INSTANCE_NAME = 7;
-    /// It is not supported.
+    /// The client's configuration asks for what is not there.
     VD_E_NOTSUPPORTED = 9;
-    /// There is no memory, or no buffer free.
+    /// There is no memory, or no buffer free: asking for less, or later, may help. Nothing
+    /// else has this code.
     VD_E_MEMORY = 10;
     /// Something failed that should not.
     VD_E_UNEXPECTED = 11;
@@ -41,14 +42,15 @@ codes! {
     VD_E_PROTOCOL = 12;
     /// It is open, or all of them are.
     VD_E_OPEN = 13;
-    /// It is being closed.
+    /// It is closed.
     VD_E_CLOSE = 14;
     /// It is busy.
     VD_E_BUSY = 15;
 }
 
 /// Why a call of a [`Set`](super::Set) failed. Nothing has changed then, except that
-/// after an EndConfiguration nothing is declared any more.
+/// after an EndConfiguration nothing is declared any more, and that a Close has ended the
+/// set all the same if it found devices open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
@@ -68,6 +70,18 @@ pub enum Error {
     Aborted {
         /// The call.
         call: Call,
+    },
+    /// Every device that was opened is closed.
+    DeviceClosed {
+        /// The call.
+        call: Call,
+    },
+    /// Devices were open when the set was closed, which is closed all the same.
+    DevicesOpen {
+        /// The call.
+        call: Call,
+        /// How many.
+        open: u8,
     },
     /// A block size is no power of two, or out of range.
     BlockSize {
@@ -95,14 +109,33 @@ pub enum Error {
         /// What it must be a multiple of, in bytes.
         unit: u32,
     },
-    /// A number of devices is out of range.
+    /// The server offers features that are not published.
+    Features {
+        /// The bits that mean nothing.
+        unknown: u32,
+    },
+    /// The client wants too many devices, or none.
     DeviceCount {
         /// What was given.
         given: u32,
         /// The most.
         most: u32,
     },
-    /// All devices of the set are open.
+    /// The client wants features that are not published.
+    WishedFeatures {
+        /// The bits that mean nothing.
+        unknown: u32,
+    },
+    /// The client wants an alignment that is no power of two, or too strict.
+    WishedAlignment {
+        /// What was given, in bytes.
+        given: u32,
+        /// The strictest, in bytes.
+        most: u32,
+    },
+    /// The client wants too large a prefix zone.
+    PrefixZone(BuildError),
+    /// All devices of the set were opened.
     Devices {
         /// How many it has.
         limit: u8,
@@ -127,7 +160,9 @@ impl Error {
         match refusal {
             Refusal::Protocol(state) => Self::Protocol { call, state },
             Refusal::Aborted => Self::Aborted { call },
+            Refusal::Shut => Self::DeviceClosed { call },
             Refusal::Devices(limit) => Self::Devices { limit },
+            Refusal::Open(open) => Self::DevicesOpen { call, open },
         }
     }
 
@@ -135,37 +170,92 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> u32 {
         match self {
-            Self::Protocol { .. } => VD_E_PROTOCOL,
+            Self::Protocol { .. } | Self::DevicesOpen { .. } => VD_E_PROTOCOL,
             Self::Forked { .. } => VD_E_NOTOPEN,
-            Self::Aborted { .. } | Self::Alloc(AllocError::Aborted | AllocError::Cancelled) => {
-                VD_E_ABORT
-            }
+            Self::Aborted { .. } => VD_E_ABORT,
+            Self::DeviceClosed { .. } => VD_E_CLOSE,
             Self::BlockSize { .. }
             | Self::Alignment { .. }
             | Self::TransferSize { .. }
-            | Self::DeviceCount { .. }
+            | Self::Features { .. }
             | Self::TooLarge { .. }
             | Self::Free(_) => VD_E_INVALID,
+            Self::DeviceCount { .. }
+            | Self::WishedFeatures { .. }
+            | Self::WishedAlignment { .. }
+            | Self::PrefixZone(_) => VD_E_NOTSUPPORTED,
             Self::Devices { .. } => VD_E_OPEN,
-            Self::Build(BuildError::Forked) => VD_E_NOTOPEN,
-            Self::Build(error) => match error {
-                BuildError::ZeroSize
-                | BuildError::BadAlignment { .. }
-                | BuildError::ZeroCount { .. }
-                | BuildError::SizeTooLarge { .. }
-                | BuildError::AlignmentTooLarge { .. }
-                | BuildError::PrefixTooLarge { .. }
-                | BuildError::RequireNeedsPrefault
-                | BuildError::SharedForWriting => VD_E_INVALID,
-                _ => VD_E_MEMORY,
-            },
+            Self::Build(error) => build_code(error),
             Self::Alloc(error) => match error {
+                AllocError::Aborted | AllocError::Cancelled => VD_E_ABORT,
                 AllocError::Exhausted { .. } | AllocError::AtMaximum { .. } => VD_E_MEMORY,
                 AllocError::TimedOut { .. } => VD_E_TIMEOUT,
                 AllocError::TooManyWaiters { .. } => VD_E_BUSY,
-                _ => VD_E_INVALID,
+                AllocError::ZeroSize
+                | AllocError::BadAlignment { .. }
+                | AllocError::NoClass { .. }
+                | AllocError::NeverEnough { .. }
+                | AllocError::NoShare { .. }
+                | AllocError::ForeignToken => VD_E_INVALID,
             },
         }
+    }
+}
+
+/// The code for buffers that could not be mapped. `VD_E_MEMORY` is for what a server that
+/// asks for fewer or smaller buffers may get; whoever lacks rights or descriptors, or has
+/// described what cannot be, would ask in vain.
+fn build_code(error: &BuildError) -> u32 {
+    match error {
+        BuildError::ZeroSize
+        | BuildError::ZeroCount { .. }
+        | BuildError::SizeTooLarge { .. }
+        | BuildError::BadAlignment { .. }
+        | BuildError::AlignmentTooLarge { .. }
+        | BuildError::PrefixTooLarge { .. }
+        | BuildError::RequireNeedsPrefault
+        | BuildError::SharedForWriting
+        // Fewer kinds of buffers would do; fewer buffers would not.
+        | BuildError::TooManyClasses { .. }
+        // Every kind of page is forbidden, or needs what the system does not offer.
+        | BuildError::NoPages { reason: None, .. } => VD_E_INVALID,
+        BuildError::Forked => VD_E_NOTOPEN,
+        BuildError::Overflow { .. }
+        | BuildError::AddressSpace { .. }
+        | BuildError::TooManySlots { .. }
+        | BuildError::OutOfMemory { .. } => VD_E_MEMORY,
+        BuildError::PagesNotGranted {
+            reason: None,
+            granted,
+            ..
+        } => match granted {
+            // Not one could be had.
+            0 => VD_E_UNEXPECTED,
+            _ => VD_E_MEMORY,
+        },
+        // There is no such node.
+        BuildError::Node { reason, .. } if reason.number == libc::EINVAL => VD_E_INVALID,
+        BuildError::PagesNotGranted {
+            reason: Some(reason),
+            ..
+        }
+        | BuildError::NoPages {
+            reason: Some(reason),
+            ..
+        }
+        | BuildError::Lock { reason, .. }
+        | BuildError::Node { reason, .. }
+        | BuildError::System(reason) => system_code(*reason),
+    }
+}
+
+/// The code for what the system refused.
+fn system_code(reason: OsError) -> u32 {
+    match reason.number {
+        // Memory, huge pages or memory locked; space or size of a file in memory.
+        libc::ENOMEM | libc::EAGAIN | libc::ENOSPC | libc::EDQUOT | libc::EFBIG => VD_E_MEMORY,
+        libc::EPERM | libc::EACCES => VD_E_SECURITY,
+        _ => VD_E_UNEXPECTED,
     }
 }
 
@@ -189,7 +279,11 @@ impl ShareError {
             Self::NameTaken => VD_E_OPEN,
             Self::HungUp => VD_E_BUSY,
             Self::TimedOut { .. } => VD_E_TIMEOUT,
-            Self::System(_) => VD_E_UNEXPECTED,
+            // A client cannot ask for less.
+            Self::System(reason) => match system_code(*reason) {
+                VD_E_SECURITY => VD_E_SECURITY,
+                _ => VD_E_UNEXPECTED,
+            },
             Self::NoBuffer { .. }
             | Self::BadHandle { .. }
             | Self::BadHandle64 { .. }
@@ -215,6 +309,13 @@ impl fmt::Display for Error {
                 write!(f, "{call}: the set is not open in this child of a fork")
             }
             Self::Aborted { call } => write!(f, "{call}: the set was aborted"),
+            Self::DeviceClosed { call } => {
+                write!(f, "{call}: every device that was opened is closed")
+            }
+            Self::DevicesOpen { call, open } => write!(
+                f,
+                "{call}: {open} devices were open; the set is closed all the same"
+            ),
             Self::BlockSize { given, least, most } => write!(
                 f,
                 "block size {given} B: must be a power of two, {least} B to {most} B"
@@ -227,16 +328,31 @@ impl fmt::Display for Error {
                 f,
                 "transfer size {given} B: must be a multiple of {unit} B, and not 0"
             ),
+            Self::Features { unknown } => {
+                write!(
+                    f,
+                    "features offered that nobody has published: {unknown:#x}"
+                )
+            }
             Self::DeviceCount { given, most } => {
                 write!(f, "{given} devices: must be 1 to {most}")
             }
-            Self::Devices { limit } => write!(f, "all {limit} devices are open"),
+            Self::WishedFeatures { unknown } => {
+                write!(f, "features wanted that nobody has published: {unknown:#x}")
+            }
+            Self::WishedAlignment { given, most } => write!(
+                f,
+                "alignment {given} B wanted: must be a power of two, {most} B at most"
+            ),
+            Self::Devices { limit } => {
+                write!(f, "OpenDevice: all {limit} devices have been opened")
+            }
             Self::TooLarge { size, prefix } => write!(
                 f,
                 "a buffer of {size} B with a prefix zone of {prefix} B has more than {} B",
                 u32::MAX
             ),
-            Self::Build(error) => error.fmt(f),
+            Self::PrefixZone(error) | Self::Build(error) => error.fmt(f),
             Self::Alloc(error) => error.fmt(f),
             Self::Free(error) => error.fmt(f),
         }
@@ -246,7 +362,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Build(error) => Some(error),
+            Self::PrefixZone(error) | Self::Build(error) => Some(error),
             Self::Alloc(error) => Some(error),
             Self::Free(error) => Some(error),
             _ => None,

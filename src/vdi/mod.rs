@@ -1,11 +1,12 @@
 //! The buffer half of SQL Server's virtual device interface, over a pool.
 //!
-//! Owns: the states of a set, its calls and their codes. Uses: `pool`, `snapshot`. Used
-//! by: callers.
+//! Owns: the states of a set, its calls and their codes, and the published names of
+//! features and commands. Uses: `pool`, `snapshot`. Used by: callers.
 //!
 //! The contract is that of `IServerVirtualDeviceSet2` in Microsoft's VDI reference
-//! (sql-docs) and the 2005 specification's transition tables: see [`Call`] for the
-//! table, [`Error::code`] for the codes. Where the reference is silent:
+//! (sql-docs), then the 2005 specification's transition tables: see [`Call`] for the
+//! table, [`Error::code`] for the codes, `docs/vdi.md` for both beside their sources.
+//! Where the reference is silent:
 //!
 //! - AllocateBuffer with alignment 0 takes the set's; size 0 or an alignment that is no
 //!   power of two is `VD_E_INVALID`.
@@ -15,8 +16,11 @@
 //!   allocated, is `VD_E_INVALID`, and nothing changes.
 //! - QueryAvailableBuffers counts what one caller could allocate now, with what sits in
 //!   other processors' caches; before EndConfiguration that is nothing.
-//! - EndConfiguration that fails with `VD_E_MEMORY` leaves the set configurable, with
-//!   nothing declared.
+//! - EndConfiguration that fails leaves the set configurable, with nothing declared.
+//! - IsSharedBuffer says yes from the start of a buffer that is out to the size that was
+//!   asked for: not to its prefix zone, nor to one that is free.
+//! - `VD_E_MEMORY` means that asking for less may help; who lacks rights is told
+//!   `VD_E_SECURITY`, and who lacks descriptors `VD_E_UNEXPECTED`.
 
 #[cfg(not(hugepool_loom))]
 mod clients;
@@ -24,6 +28,8 @@ mod clients;
 mod config;
 #[cfg(not(hugepool_loom))]
 mod error;
+#[cfg(not(hugepool_loom))]
+mod names;
 #[cfg(not(hugepool_loom))]
 mod set;
 mod stage;
@@ -37,6 +43,8 @@ pub use error::{
     VD_E_MEMORY, VD_E_NOTOPEN, VD_E_NOTSUPPORTED, VD_E_OPEN, VD_E_PROTOCOL, VD_E_SECURITY,
     VD_E_TIMEOUT, VD_E_UNEXPECTED,
 };
+#[cfg(not(hugepool_loom))]
+pub use names::*;
 #[cfg(not(hugepool_loom))]
 pub use set::Set;
 #[cfg(hugepool_loom)]

@@ -178,21 +178,15 @@ impl Set {
         self.open_area(call).ok_or_else(|| self.why_not(call))
     }
 
+    /// Why a `call` that needs what is not there is refused: the state does not allow it;
+    /// or did not a moment ago; or another thread is at it.
     #[cold]
     #[inline(never)]
     fn why_not(&self, call: Call) -> Error {
+        let state = self.state();
         match self.check(call) {
             Err(error) => error,
-            // It was refused a moment ago; or there are no buffers yet.
-            Ok(()) => self.too_early(call),
-        }
-    }
-
-    /// `call` in a state that does not allow it.
-    fn too_early(&self, call: Call) -> Error {
-        Error::Protocol {
-            call,
-            state: self.state(),
+            Ok(()) => Error::Protocol { call, state },
         }
     }
 
@@ -206,7 +200,7 @@ impl Set {
         let (phase, config) = self.plan.read(|plan| (plan.phase, plan.config));
         match phases.contains(&phase) {
             true => Ok(config),
-            false => Err(self.too_early(call)),
+            false => Err(self.why_not(call)),
         }
     }
 
@@ -227,8 +221,9 @@ impl Set {
     ///
     /// # Errors
     ///
-    /// [`Error::DeviceCount`], [`Error::Alignment`], [`Error::Build`] for a prefix zone
-    /// that is too large; [`Error::Protocol`].
+    /// What is not there (`VD_E_NOTSUPPORTED`): [`Error::DeviceCount`],
+    /// [`Error::WishedFeatures`], [`Error::WishedAlignment`], [`Error::PrefixZone`];
+    /// [`Error::Protocol`].
     pub fn open(&self, client: &Config) -> Result<(), Error> {
         self.check(Call::Open)?;
         self.settle(Call::Open, Phase::Opened, client.wishes()?)
@@ -244,8 +239,7 @@ impl Set {
         self.check(call)?;
         let mut config = self.config(call, &[Phase::Opened, Phase::Begun, Phase::Sealed])?;
         if let Some(area) = self.stage.value() {
-            let bytes: usize = area.pool.regions().iter().map(|region| region.bytes).sum();
-            config.buffer_area_size = u32::try_from(bytes).unwrap_or(u32::MAX);
+            config.buffer_area_size = area.bytes();
         }
         Ok(config)
     }
@@ -254,8 +248,8 @@ impl Set {
     ///
     /// # Errors
     ///
-    /// [`Error::BlockSize`], [`Error::Alignment`], [`Error::TransferSize`];
-    /// [`Error::Protocol`], after an abort, too.
+    /// [`Error::BlockSize`], [`Error::Alignment`], [`Error::TransferSize`],
+    /// [`Error::Features`]; [`Error::Protocol`], [`Error::Aborted`].
     pub fn begin_configuration(&self, server: &Parameters) -> Result<(), Error> {
         let call = Call::BeginConfiguration;
         self.check(call)?;
@@ -271,8 +265,10 @@ impl Set {
     /// # Errors
     ///
     /// [`Error::Build`]: a value that is out of range (`VD_E_INVALID`), or memory that
-    /// could not be mapped (`VD_E_MEMORY`); [`Error::TooLarge`]; [`Error::Protocol`],
-    /// also while another thread is in EndConfiguration.
+    /// could not be mapped (`VD_E_MEMORY` if asking for less may help, `VD_E_SECURITY` if
+    /// the process may not, otherwise `VD_E_UNEXPECTED`); [`Error::TooLarge`];
+    /// [`Error::Protocol`], also while another thread is in EndConfiguration;
+    /// [`Error::Aborted`].
     pub fn request_buffers(&self, size: u32, alignment: u32, count: u32) -> Result<(), Error> {
         let call = Call::RequestBuffers;
         self.check(call)?;
@@ -298,7 +294,7 @@ impl Set {
         }
         let declared = self.change(|plan| match plan.phase {
             Phase::Begun => Ok(plan.with(size, alignment, count)),
-            _ => Err(self.too_early(call)),
+            _ => Err(self.why_not(call)),
         });
         match self.stage.value() {
             // They were mapped meanwhile, without this.
@@ -330,17 +326,23 @@ impl Set {
     ///
     /// # Errors
     ///
-    /// [`Error::Build`]; the set can then be configured anew, and nothing is declared.
-    /// [`Error::Aborted`] if the set was aborted meanwhile. [`Error::Protocol`].
+    /// [`Error::Build`], with the codes of [`request_buffers`](Self::request_buffers); the
+    /// set can then be configured anew, and nothing is declared. [`Error::Aborted`] if the
+    /// set was aborted, or is meanwhile. [`Error::Protocol`].
     pub fn end_configuration(&self) -> Result<(), Error> {
         let call = Call::EndConfiguration;
         self.check(call)?;
         let refused = |refusal| Error::refused(call, refusal);
         self.stage.begin_making().map_err(refused)?;
-        let built = self.build(call).inspect_err(|_| {
+        let built = self.build(call).map_err(|error| {
             // The stage comes last: who sees it sees the plan.
             self.unseal();
             self.stage.give_up_making();
+            match self.state() {
+                // Nobody is to ask for less any more.
+                State::Aborted => Error::Aborted { call },
+                _ => error,
+            }
         })?;
         self.stage.end_making(built).map_err(refused)
     }
@@ -352,7 +354,7 @@ impl Set {
                 phase: Phase::Sealed,
                 ..plan.clone()
             }),
-            _ => Err(self.too_early(call)),
+            _ => Err(self.why_not(call)),
         })?;
         let plan = self.plan.read(Plan::clone);
         let builder = (self.builder.clone())
@@ -381,11 +383,13 @@ impl Set {
         let _ = unsealed;
     }
 
-    /// OpenDevice: one more of the set's devices is open. (What is done with it is the caller's.)
+    /// OpenDevice: opens the next of the set's devices, each once in the set's life. (What
+    /// is done with it is the caller's.)
     ///
     /// # Errors
     ///
-    /// [`Error::Devices`] if all are; [`Error::Protocol`], [`Error::Aborted`].
+    /// [`Error::Devices`] (`VD_E_OPEN`) if all have been; [`Error::Protocol`],
+    /// [`Error::Aborted`].
     pub fn open_device(&self) -> Result<(), Error> {
         let call = Call::OpenDevice;
         self.check(call)?;
@@ -395,11 +399,13 @@ impl Set {
         self.stage.open_device(limit).map_err(refused)
     }
 
-    /// CloseDevice: one device fewer is open. The last one ends the set.
+    /// CloseDevice: one device fewer is open. The last one that is open ends the set.
     ///
     /// # Errors
     ///
-    /// [`Error::Protocol`], if none is open, too.
+    /// [`Error::DeviceClosed`] (`VD_E_CLOSE`) once all are closed; [`Error::Aborted`],
+    /// which does nothing: an aborted set needs no device closed. [`Error::Protocol`]
+    /// before any was opened.
     pub fn close_device(&self) -> Result<(), Error> {
         self.check(Call::CloseDevice)?;
         let refused = |refusal| Error::refused(Call::CloseDevice, refusal);
@@ -466,7 +472,7 @@ impl Set {
             .allocate_timeout(size as usize, area.alignment(alignment), limit)
             .map_err(alloc_error)?;
         // It is of this pool.
-        (area.pool.into_raw(buffer)).map_err(|_| self.too_early(Call::AllocateBuffer))
+        (area.pool.into_raw(buffer)).map_err(|_| self.why_not(Call::AllocateBuffer))
     }
 
     /// FreeBuffer: takes a buffer back that was allocated for `size` bytes. Lock-free.
@@ -516,11 +522,17 @@ impl Set {
         unsafe { area.pool.free_raw(start, size as usize) }.map_err(Error::Free)
     }
 
-    /// IsSharedBuffer: whether `address` lies in a buffer of the set, free or taken; no
-    /// before the buffers are mapped, and after Close. Lock-free.
+    /// IsSharedBuffer: whether `address` is in a buffer that
+    /// [`allocate_buffer`](Self::allocate_buffer) has made available, from its start to
+    /// the size that was asked for. No for one that is free, for the prefix zone, of which
+    /// the server does not know, and before the buffers are mapped and after Close.
+    /// Wait-free.
+    ///
+    /// Beside another thread that takes or frees that buffer, the answer was right at one
+    /// moment within the call.
     #[must_use]
     pub fn is_shared_buffer(&self, address: *const u8) -> bool {
-        self.pool().is_some_and(|pool| pool.contains(address))
+        self.pool().is_some_and(|pool| pool.is_out(address))
     }
 
     /// SignalAbort: ends every wait with [`Error::Aborted`], and every call to come but
@@ -535,21 +547,32 @@ impl Set {
         Ok(())
     }
 
-    /// Close: ends the set, and waits with [`Error::Aborted`]. What is outstanding is freed
-    /// when the set is dropped, since other threads may be in the middle of a call: then
+    /// Close: ends the set, whatever it returns, and waits with [`Error::Aborted`]. What is
+    /// outstanding is freed when the set is dropped, since other threads may be in the middle of a call: then
     /// its handles are stale, and the memory is given back (where clients have it mapped,
     /// when they unmap it). A builder's [`on_leak`](Builder::on_leak) is told of it then.
     ///
     /// # Errors
     ///
+    /// [`Error::DevicesOpen`] (`VD_E_PROTOCOL`) if devices are open: then it does the work
+    /// of [`signal_abort`](Self::signal_abort), too, and the set has ended all the same.
     /// [`Error::Protocol`] if the set is not open, or was closed already.
     pub fn close(&self) -> Result<(), Error> {
         let closed = self.take(Call::Close);
         if self.state() == State::Absent && !self.is_inherited() {
             // Again, if it was closed before: whoever did may have been stopped.
-            self.end_waits(Standing::Closed);
+            self.end_waits(match self.was_aborted() {
+                // It did not end well, and that is what clients are to know.
+                true => Standing::Aborted,
+                false => Standing::Closed,
+            });
         }
         closed
+    }
+
+    /// Whether the set was aborted, or closed with devices open.
+    pub(super) fn was_aborted(&self) -> bool {
+        self.stage.was_aborted()
     }
 
     /// Ends every wait, and says to clients how the set stands now.
@@ -581,6 +604,13 @@ impl Set {
 }
 
 impl Area {
+    /// Bytes of all buffers' memory; `u32::MAX` if they are more than that.
+    fn bytes(&self) -> u32 {
+        let regions = self.pool.regions();
+        let bytes: usize = regions.iter().map(|region| region.bytes).sum();
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
     /// The alignment of a request that names `given`, in bytes.
     #[inline(always)]
     fn alignment(&self, given: u32) -> usize {

@@ -4,17 +4,29 @@
 //! `sync`, `state`. Used by: `set`, whose value is the pool.
 //!
 //! ```text
-//!   word: {closed: 1, made: 1, making: 1, devices: 8, state: 8}
+//!   word: {shut: 8, aborted: 1, closed: 1, made: 1, making: 1, opened: 8, state: 8}
 //!
 //!   Configurable ──▶ Configurable, making ──▶ Initializing, made
 //!                        │        │
 //!                        │        └──▶ Configurable (it could not be made)
 //!                        └──▶ Aborted, making ──▶ Aborted (what was made is dropped)
+//!
+//!   Initializing ──▶ Active, opened 1, shut 0 ──▶ Active, opened n, shut m < n
+//!                        │                            │        │
+//!                        │  the last one is shut      │        └──▶ Ended, opened n, shut n
+//!                        └──▶ Absent, closed, aborted ◀┘ Close: n - m devices are open
 //! ```
 //!
 //! Each arrow is one compare-and-swap. Only who set `making` clears it, and writes the
 //! value before it sets `made` (Release); whoever sees `made` (Acquire) may read the
 //! value, which stays until the stage is dropped.
+//!
+//! How many devices are open is what was `opened` less what was `shut`, in the word that
+//! also says the state: the thread that shuts the last one ends the set by the same
+//! exchange, and a Close either comes before that, finds a device open and says so, or
+//! comes after it and finds none. `aborted` is set by SignalAbort, and by a Close that
+//! finds devices open, and never cleared: it says what clients are told once the state is
+//! Absent.
 
 use super::state::{Call, Cell, State};
 use crate::sync::{AtomicU32, Ordering, fault};
@@ -22,11 +34,12 @@ use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 
 const STATE: u32 = 0xff;
-const DEVICE: u32 = 1 << 8;
-const DEVICES: u32 = 0xff << 8;
+const OPENED: u32 = 1 << 8;
 const MAKING: u32 = 1 << 16;
 const MADE: u32 = 1 << 17;
 const CLOSED: u32 = 1 << 18;
+const ABORTED: u32 = 1 << 19;
+const SHUT: u32 = 1 << 24;
 
 /// Why a call is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,8 +48,12 @@ pub enum Refusal {
     Protocol(State),
     /// The set was aborted.
     Aborted,
-    /// All of so many devices are open.
+    /// Every device that was opened is closed.
+    Shut,
+    /// All of so many devices were opened.
     Devices(u8),
+    /// So many devices were open. The set is closed all the same.
+    Open(u8),
 }
 
 /// The state of a set, and a value that is made once.
@@ -63,6 +80,16 @@ fn state_of(word: u32) -> State {
     State::from_number((word & STATE) as u8)
 }
 
+/// How many devices were opened so far.
+fn opened(word: u32) -> u8 {
+    (word / OPENED) as u8
+}
+
+/// How many devices are open. No more are shut than were opened.
+fn open(word: u32) -> u8 {
+    opened(word) - (word / SHUT) as u8
+}
+
 impl<T> Stage<T> {
     fn load(&self) -> u32 {
         self.word
@@ -79,8 +106,13 @@ impl<T> Stage<T> {
         self.load() & CLOSED != 0
     }
 
-    /// What `word` says of `call`.
-    fn cell(call: Call, word: u32) -> Result<State, Refusal> {
+    /// Whether the set was aborted, or closed with devices open. It stays so.
+    pub fn was_aborted(&self) -> bool {
+        self.load() & ABORTED != 0
+    }
+
+    /// Where `call` leads from `word`, if it may be made.
+    fn next(call: Call, word: u32) -> Result<State, Refusal> {
         let state = state_of(word);
         // What is being made can no longer be changed, nor made again.
         let busy =
@@ -91,14 +123,16 @@ impl<T> Stage<T> {
             _ if busy || over => Err(Refusal::Protocol(state)),
             Cell::Protocol => Err(Refusal::Protocol(state)),
             Cell::Abort => Err(Refusal::Aborted),
+            Cell::Close => Err(Refusal::Shut),
             Cell::Stays => Ok(state),
             Cell::To(next) => Ok(next),
+            Cell::Ends => Ok(State::Absent),
         }
     }
 
     /// Whether `call`, which leads nowhere, may be made.
     pub fn check(&self, call: Call) -> Result<(), Refusal> {
-        Self::cell(call, self.load()).map(drop)
+        Self::next(call, self.load()).map(drop)
     }
 
     /// The value, for a `call` that leads nowhere: one plain load, and `None` leaves it
@@ -151,38 +185,42 @@ impl<T> Stage<T> {
         }
     }
 
-    /// Goes where `call` leads.
+    /// Goes where `call` leads. A Close that finds devices open goes there, too, and says
+    /// [`Refusal::Open`].
     pub fn take(&self, call: Call) -> Result<(), Refusal> {
-        let over = if call == Call::Close { CLOSED } else { 0 };
-        self.change(|word| {
-            let next = Self::cell(call, word)?;
-            Ok(word & !STATE | next as u32 | over)
-        })
-        .map(drop)
+        let closed = if call == Call::Close { CLOSED } else { 0 };
+        let ends = |word| call.cell(state_of(word)) == Cell::Ends;
+        let before = self.change(|word| {
+            let next = Self::next(call, word)?;
+            let aborts = next == State::Aborted || ends(word);
+            let aborted = if aborts { ABORTED } else { 0 };
+            Ok(word & !STATE | next as u32 | closed | aborted)
+        })?;
+        match ends(before) {
+            true => Err(Refusal::Open(open(before))),
+            false => Ok(()),
+        }
     }
 
-    /// Opens one of `limit` devices.
+    /// Opens the next of `limit` devices.
     pub fn open_device(&self, limit: u8) -> Result<(), Refusal> {
         self.change(|word| {
-            let next = Self::cell(Call::OpenDevice, word)?;
-            if (word & DEVICES) / DEVICE >= limit.into() {
+            let next = Self::next(Call::OpenDevice, word)?;
+            if opened(word) >= limit {
                 return Err(Refusal::Devices(limit));
             }
-            Ok((word & !STATE | next as u32) + DEVICE)
+            Ok((word & !STATE | next as u32) + OPENED)
         })
         .map(drop)
     }
 
-    /// Closes a device; the last one ends the set.
+    /// Closes a device; the last one that is open ends the set.
     pub fn close_device(&self) -> Result<(), Refusal> {
         self.change(|word| {
-            let state = Self::cell(Call::CloseDevice, word)?;
-            match (word & DEVICES) / DEVICE {
-                // Aborted, and all are closed.
-                0 => Err(Refusal::Protocol(state)),
-                1 if state == State::Active => Ok((word & !STATE | State::Ended as u32) - DEVICE),
-                _ => Ok(word - DEVICE),
-            }
+            // In Active at least one is open: OpenDevice leads there, and this leads on.
+            let state = Self::next(Call::CloseDevice, word)?;
+            let next = if open(word) == 1 { State::Ended } else { state };
+            Ok((word & !STATE | next as u32) + SHUT)
         })
         .map(drop)
     }
@@ -190,7 +228,7 @@ impl<T> Stage<T> {
     /// Begins to make the value. Whoever has begun ends it, by one of the two below.
     pub fn begin_making(&self) -> Result<(), Refusal> {
         self.change(|word| {
-            Self::cell(Call::EndConfiguration, word)?;
+            Self::next(Call::EndConfiguration, word)?;
             Ok(word | fault!(NoMaking, 0, MAKING))
         })
         .map(drop)

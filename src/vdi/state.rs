@@ -11,10 +11,14 @@ pub(super) enum Cell {
     Protocol,
     /// It is refused: the set was aborted.
     Abort,
+    /// It is refused: the device is closed.
+    Close,
     /// It is carried out, and the state stays.
     Stays,
     /// It is carried out, and leads to another state.
     To(State),
+    /// It is told that the set is in the wrong state, and ends the set all the same.
+    Ends,
 }
 
 /// Declares states, calls and table, and prints the table as documentation.
@@ -60,10 +64,14 @@ macro_rules! table {
     (@rule $state:ident) => { " --- |" };
     (@text protocol) => { " P" };
     (@text abort) => { " ABORT" };
+    (@text closed) => { " CLOSE" };
+    (@text ends) => { " P, → `Absent`" };
     (@text ok) => { " ok" };
     (@text $state:ident) => { concat!(" → `", stringify!($state), "`") };
     (@cell protocol) => { Cell::Protocol };
     (@cell abort) => { Cell::Abort };
+    (@cell closed) => { Cell::Close };
+    (@cell ends) => { Cell::Ends };
     (@cell ok) => { Cell::Stays };
     (@cell $state:ident) => { Cell::To(State::$state) };
 }
@@ -88,32 +96,34 @@ table! {
     }
 
     /// The calls of a set, and what they do in each state: P is refused with
-    /// `VD_E_PROTOCOL`, ABORT with `VD_E_ABORT`, *ok* is carried out, and an arrow leads
-    /// to another state.
+    /// `VD_E_PROTOCOL`, ABORT with `VD_E_ABORT`, CLOSE with `VD_E_CLOSE`, *ok* is carried
+    /// out, and an arrow leads to another state. ("P, →" does both: the caller is told,
+    /// and the set ends.)
     ///
-    /// From the VDI reference where that says; FreeBuffer and Close are never refused
-    /// once there are buffers, so that cleaning up always works. A call that would lead
-    /// on and fails leaves the state as it was. OpenDevice and CloseDevice stand for the
-    /// opening and closing of devices, which are not this library's subject; the
-    /// CloseDevice of the last open device leads to `Ended`. A set that was closed is not
-    /// opened again.
+    /// From the pages of the VDI reference, then the 2005 specification's tables, then
+    /// this library's choice, made so that cleaning up always works: FreeBuffer is never
+    /// refused once there are buffers, and Close ends the set whatever it says. Which of
+    /// them says what is in `docs/vdi.md`. A call that would lead on and fails leaves the
+    /// state as it was. OpenDevice and CloseDevice count: what is done with a device is
+    /// not this library's subject. The CloseDevice of the last open device leads to
+    /// `Ended`. A set that was closed is not opened again.
     calls {
         /// [`Set::open`](super::Set::open)
         Open: Connected protocol protocol protocol protocol protocol protocol;
         /// [`Set::configuration`](super::Set::configuration)
         GetConfiguration: protocol ok ok ok ok ok abort;
         /// [`Set::begin_configuration`](super::Set::begin_configuration)
-        BeginConfiguration: protocol Configurable protocol protocol protocol protocol protocol;
+        BeginConfiguration: protocol Configurable protocol protocol protocol protocol abort;
         /// [`Set::request_buffers`](super::Set::request_buffers)
-        RequestBuffers: protocol protocol ok ok ok protocol protocol;
+        RequestBuffers: protocol protocol ok ok ok protocol abort;
         /// [`Set::query_available_buffers`](super::Set::query_available_buffers)
         QueryAvailableBuffers: protocol protocol ok ok ok protocol protocol;
         /// [`Set::end_configuration`](super::Set::end_configuration)
-        EndConfiguration: protocol protocol Initializing protocol protocol protocol protocol;
+        EndConfiguration: protocol protocol Initializing protocol protocol protocol abort;
         /// [`Set::open_device`](super::Set::open_device)
         OpenDevice: protocol protocol protocol Active ok protocol abort;
         /// [`Set::close_device`](super::Set::close_device)
-        CloseDevice: protocol protocol protocol protocol ok protocol ok;
+        CloseDevice: protocol protocol protocol protocol ok closed abort;
         /// [`Set::allocate_buffer`](super::Set::allocate_buffer)
         AllocateBuffer: protocol protocol protocol ok ok protocol abort;
         /// [`Set::free_buffer`](super::Set::free_buffer)
@@ -121,7 +131,7 @@ table! {
         /// [`Set::signal_abort`](super::Set::signal_abort)
         SignalAbort: protocol Aborted Aborted Aborted Aborted Aborted ok;
         /// [`Set::close`](super::Set::close)
-        Close: protocol Absent Absent Absent Absent Absent Absent;
+        Close: protocol Absent Absent Absent ends Absent Absent;
     }
 }
 
