@@ -40,6 +40,8 @@ mod closing;
 #[cfg(not(hugepool_loom))]
 mod copy;
 #[cfg(not(hugepool_loom))]
+mod digest;
+#[cfg(not(hugepool_loom))]
 mod error;
 mod handle;
 #[cfg(not(hugepool_loom))]
@@ -56,6 +58,12 @@ mod ranges;
 #[cfg(not(hugepool_loom))]
 mod serve;
 mod slots;
+#[cfg(not(hugepool_loom))]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "for `publication`, which is to use it")
+)]
+mod spelling;
 #[cfg(not(hugepool_loom))]
 mod status;
 #[cfg(not(hugepool_loom))]
