@@ -28,17 +28,18 @@ pub const HP_VD_E_SECURITY: u32 = 0x8077_0005;
 pub const HP_VD_E_INVALID: u32 = 0x8077_0006;
 /// There is no such instance.
 pub const HP_VD_E_INSTANCE_NAME: u32 = 0x8077_0007;
-/// It is not supported.
+/// The client's configuration asks for what is not there.
 pub const HP_VD_E_NOTSUPPORTED: u32 = 0x8077_0009;
-/// There is no memory, or no buffer free.
+/// There is no memory, or no buffer free: asking for less, or later, may help. (Who lacks
+/// rights is told HP_VD_E_SECURITY, who lacks descriptors HP_VD_E_UNEXPECTED.)
 pub const HP_VD_E_MEMORY: u32 = 0x8077_000a;
 /// Something failed that should not.
 pub const HP_VD_E_UNEXPECTED: u32 = 0x8077_000b;
 /// The set is in the wrong state for the call.
 pub const HP_VD_E_PROTOCOL: u32 = 0x8077_000c;
-/// It is open, or all of them are.
+/// It is open, or all have been opened.
 pub const HP_VD_E_OPEN: u32 = 0x8077_000d;
-/// It is being closed.
+/// It is closed.
 pub const HP_VD_E_CLOSE: u32 = 0x8077_000e;
 /// Too many wait.
 pub const HP_VD_E_BUSY: u32 = 0x8077_000f;

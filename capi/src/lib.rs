@@ -17,6 +17,7 @@ mod handle;
 mod handle64;
 mod kind;
 mod many;
+mod names;
 mod peers;
 mod pool;
 mod publish;

@@ -58,33 +58,69 @@ pub unsafe fn shared_set(pointer: *const hp_vdi) -> Result<Arc<Set>, Failure> {
     }
 }
 
-/// The configuration of a set (VDConfig): the client fills in the first seven fields, the
-/// set the others.
+/// The configuration of a set (VDConfig), by the published names of its fields: the client
+/// fills in the first seven, the set the others. One that asks for what is not there is
+/// HP_VD_E_NOTSUPPORTED.
 #[repr(C)]
 #[derive(Clone, Copy)]
+#[allow(non_snake_case, reason = "the names are published")]
 pub struct hp_vd_config {
     /// Devices of the set, 1 to 64.
-    pub device_count: u32,
-    /// Features that are asked for, and then those that there are.
+    pub deviceCount: u32,
+    /// Features that are asked for, and then those that there are: HP_VDF_*. Passed on.
     pub features: u32,
-    /// Bytes that the client keeps right before each buffer.
-    pub prefix_zone_size: u32,
-    /// What the client wants buffers aligned to, in bytes; 0: no wish.
+    /// Bytes that the client keeps right before each buffer, 1 MiB at most.
+    pub prefixZoneSize: u32,
+    /// What the client wants buffers aligned to, a power of two up to 65536 bytes; 0: no
+    /// wish.
     pub alignment: u32,
     /// Bytes between soft file marks; passed on.
-    pub soft_file_mark_block_size: u32,
+    pub softFileMarkBlockSize: u32,
     /// Bytes before the end of the medium at which the client warns; passed on.
-    pub eom_warning_size: u32,
+    pub EOMWarningSize: u32,
     /// How long the client waits for the server, in ms; 0 for ever. Passed on.
-    pub server_time_out: u32,
+    pub serverTimeOut: u32,
     /// The server's block size, in bytes.
-    pub block_size: u32,
+    pub blockSize: u32,
     /// How many requests a device may have: 4.
-    pub max_io_depth: u32,
+    pub maxIODepth: u32,
     /// The largest transfer, in bytes.
-    pub max_transfer_size: u32,
+    pub maxTransferSize: u32,
     /// Bytes of all buffers' memory; 0xffffffff if they are more.
-    pub buffer_area_size: u32,
+    pub bufferAreaSize: u32,
+}
+
+impl hp_vd_config {
+    /// What the client has filled in.
+    fn wishes(&self) -> Config {
+        Config {
+            device_count: self.deviceCount,
+            features: self.features,
+            prefix_zone_size: self.prefixZoneSize,
+            alignment: self.alignment,
+            soft_file_mark_block_size: self.softFileMarkBlockSize,
+            eom_warning_size: self.EOMWarningSize,
+            server_time_out: self.serverTimeOut,
+            ..Config::default()
+        }
+    }
+
+    /// All of it.
+    fn of(config: &Config) -> Self {
+        Self {
+            deviceCount: config.device_count,
+            features: config.features,
+            prefixZoneSize: config.prefix_zone_size,
+            alignment: config.alignment,
+            softFileMarkBlockSize: config.soft_file_mark_block_size,
+            EOMWarningSize: config.eom_warning_size,
+            serverTimeOut: config.server_time_out,
+            blockSize: config.block_size,
+            maxIODepth: config.max_io_depth,
+            maxTransferSize: config.max_transfer_size,
+            bufferAreaSize: config.buffer_area_size,
+        }
+    }
 }
 
 /// What the server fixes for the life of a set. Fill it in by name: the reference and the
@@ -92,7 +128,7 @@ pub struct hp_vd_config {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hp_vd_parameters {
-    /// Features that there are.
+    /// Features that there are: HP_VDF_*. Passed on.
     pub features: u32,
     /// A power of two, 512 to 65536 bytes.
     pub block_size: u32,
@@ -166,19 +202,7 @@ pub unsafe extern "C" fn hp_vdi_release(set: *mut hp_vdi) {
 pub unsafe extern "C" fn hp_vdi_open(set: *const hp_vdi, client: *const hp_vd_config) -> u32 {
     // SAFETY: the caller says so.
     let both = unsafe { set_of(set).and_then(|set| Ok((set, object(client, "client")?))) };
-    done(both.and_then(|(set, client)| {
-        let config = Config {
-            device_count: client.device_count,
-            features: client.features,
-            prefix_zone_size: client.prefix_zone_size,
-            alignment: client.alignment,
-            soft_file_mark_block_size: client.soft_file_mark_block_size,
-            eom_warning_size: client.eom_warning_size,
-            server_time_out: client.server_time_out,
-            ..Config::default()
-        };
-        set.open(&config).map_err(Failure::Set)
-    }))
+    done(both.and_then(|(set, client)| set.open(&client.wishes()).map_err(Failure::Set)))
 }
 
 /// GetConfiguration: what is known of the set by now.
@@ -204,21 +228,8 @@ pub unsafe extern "C" fn hp_vdi_get_configuration(
 ///
 /// `config` points to a place for the configuration, or is null.
 pub unsafe fn put_config(config: *mut hp_vd_config, known: &Config) -> Result<(), Failure> {
-    let known = hp_vd_config {
-        device_count: known.device_count,
-        features: known.features,
-        prefix_zone_size: known.prefix_zone_size,
-        alignment: known.alignment,
-        soft_file_mark_block_size: known.soft_file_mark_block_size,
-        eom_warning_size: known.eom_warning_size,
-        server_time_out: known.server_time_out,
-        block_size: known.block_size,
-        max_io_depth: known.max_io_depth,
-        max_transfer_size: known.max_transfer_size,
-        buffer_area_size: known.buffer_area_size,
-    };
     // SAFETY: the caller says so.
-    unsafe { put(config, known, "config") }
+    unsafe { put(config, hp_vd_config::of(known), "config") }
 }
 
 /// BeginConfiguration: fixes what the server says.
@@ -273,8 +284,8 @@ pub unsafe extern "C" fn hp_vdi_request_buffers(
     unsafe { call(set, |set| set.request_buffers(size, alignment, count)) }
 }
 
-/// EndConfiguration: maps what was declared. On HP_VD_E_MEMORY the set can be
-/// configured anew, and nothing is declared.
+/// EndConfiguration: maps what was declared. If it fails the set can be configured anew,
+/// and nothing is declared; HP_VD_E_MEMORY says that asking for less may help.
 ///
 /// # Safety
 ///
@@ -285,7 +296,7 @@ pub unsafe extern "C" fn hp_vdi_end_configuration(set: *const hp_vdi) -> u32 {
     unsafe { call(set, Set::end_configuration) }
 }
 
-/// OpenDevice: one more device is open; HP_VD_E_OPEN if all are.
+/// OpenDevice: opens the next device; HP_VD_E_OPEN if all have been opened.
 ///
 /// # Safety
 ///
@@ -296,7 +307,8 @@ pub unsafe extern "C" fn hp_vdi_open_device(set: *const hp_vdi) -> u32 {
     unsafe { call(set, Set::open_device) }
 }
 
-/// CloseDevice: one device fewer is open; the last one ends the set.
+/// CloseDevice: one device fewer is open; the last one ends the set. HP_VD_E_CLOSE once all
+/// are closed; HP_VD_E_ABORT, and nothing is done, after an abort.
 ///
 /// # Safety
 ///
@@ -319,8 +331,9 @@ pub unsafe extern "C" fn hp_vdi_signal_abort(set: *const hp_vdi) -> u32 {
     unsafe { call(set, Set::signal_abort) }
 }
 
-/// Close: ends the set. What is outstanding counts as freed; the memory goes with
-/// hp_vdi_release. A second Close is HP_VD_E_PROTOCOL.
+/// Close: ends the set, whatever it returns. What is outstanding counts as freed; the
+/// memory goes with hp_vdi_release. HP_VD_E_PROTOCOL if devices were open, with which it
+/// also does the work of hp_vdi_signal_abort, and for a set that is closed already.
 ///
 /// # Safety
 ///
@@ -475,8 +488,9 @@ unsafe extern "C" fn free_slow(set: *const hp_vdi, buffer: *mut c_void, size: u3
     }))
 }
 
-/// IsSharedBuffer: 1 if `address` lies in a buffer of the set, free or taken, otherwise 0.
-/// (Both are "success" codes.)
+/// IsSharedBuffer: 1 if `address` is in a buffer that hp_vdi_allocate_buffer has made
+/// available, from its start to the size that was asked for, otherwise 0: for one that is
+/// free, too, and for the prefix zone. (Both are "success" codes.)
 ///
 /// # Safety
 ///

@@ -35,7 +35,11 @@ fn in_hexadecimal(header: &str) -> String {
         let code = line
             .strip_prefix("#define HP_")
             .and_then(|rest| rest.split_once(' '))
-            .filter(|(name, _)| name.starts_with("VD_E_") || name.starts_with("E_"))
+            .filter(|(name, _)| {
+                ["VD_E_", "VDF_", "E_"]
+                    .iter()
+                    .any(|kind| name.starts_with(kind))
+            })
             .and_then(|(name, number)| Some((name, number.parse::<u32>().ok()?)));
         match code {
             Some((name, number)) => format!("#define HP_{name} {number:#010X}u\n"),

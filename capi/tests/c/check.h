@@ -28,7 +28,7 @@ static inline void expect(int line, const char *what, uint32_t code, uint32_t ex
 #define OK(call) EXPECT(call, HP_NOERROR)
 #define CHECK(what) expect(__LINE__, #what, (what) ? 0u : 1u, 0u)
 
-static const hp_vd_config client_wishes = {.device_count = 2, .prefix_zone_size = 512};
+static const hp_vd_config client_wishes = {.deviceCount = 2, .prefixZoneSize = 512};
 static const hp_vd_parameters server = {
     .block_size = 4096, .alignment = 0, .max_transfer_size = 1u << 20};
 

@@ -7,13 +7,21 @@
 #include <sched.h>
 #include <sys/wait.h>
 
-/* Calls, and what they give in each state: P protocol, A abort, '.' carried out. */
+/* Calls, and what they give in each state, as docs/vdi.md has it: P protocol, A abort, C
+   close, '.' carried out, E protocol, and carried out all the same. */
 static const char *rows[] = {
-    "Open .PPPPPP",       "GetConfiguration P.....A", "BeginConfiguration P.PPPPP",
-    "Request PP...PP",    "Query PP...PP",            "EndConfiguration PP.PPPP",
-    "OpenDevice PPP..PA", "CloseDevice PPPP.P.",      "Allocate PPP..PA",
-    "Free PPP....",       "SignalAbort P......",      "Close P......",
+    "Open .PPPPPP",       "GetConfiguration P.....A", "BeginConfiguration P.PPPPA",
+    "Request PP...PA",    "Query PP...PP",            "EndConfiguration PP.PPPA",
+    "OpenDevice PPP..PA", "CloseDevice PPPP.CA",      "Allocate PPP..PA",
+    "Free PPP....",       "SignalAbort P......",      "Close P...E..",
 };
+
+static uint32_t code_of(char cell) {
+    return cell == 'P' || cell == 'E' ? HP_VD_E_PROTOCOL
+           : cell == 'A'              ? HP_VD_E_ABORT
+           : cell == 'C'              ? HP_VD_E_CLOSE
+                                      : HP_NOERROR;
+}
 
 static uint32_t make(int call, hp_vdi *set, void *buffer) {
     hp_vd_config config;
@@ -42,10 +50,10 @@ static void states(void) {
         for (int state = 0; state < STATES; state++) {
             void *buffer;
             hp_vdi *set = set_in(state, &buffer);
-            uint32_t expected = cells[state] == 'P'   ? HP_VD_E_PROTOCOL
-                                : cells[state] == 'A' ? HP_VD_E_ABORT
-                                                      : HP_NOERROR;
-            expect(state, rows[call], make(call, set, buffer), expected);
+            expect(state, rows[call], make(call, set, buffer), code_of(cells[state]));
+            /* What says E has ended the set. */
+            if (cells[state] == 'E')
+                EXPECT(hp_vdi_free_buffer(set, buffer, SIZE), HP_VD_E_PROTOCOL);
             hp_vdi_release(set);
         }
     }
@@ -73,6 +81,7 @@ static void buffers(void) {
     /* IsSharedBuffer has TRUE and FALSE in the code's place. */
     CHECK(hp_vdi_is_shared_buffer(set, first) == 1);
     CHECK(hp_vdi_is_shared_buffer(set, (char *)first + 100) == 1);
+    CHECK(hp_vdi_is_shared_buffer(set, (char *)first + SIZE - 1) == 1);
     CHECK(hp_vdi_is_shared_buffer(set, &count) == 0);
     CHECK(hp_vdi_is_shared_buffer(set, NULL) == 0);
     /* FreeBuffer wants what AllocateBuffer gave. */
@@ -83,6 +92,15 @@ static void buffers(void) {
     EXPECT(hp_vdi_free_buffer(set, first, 0), HP_VD_E_INVALID);
     OK(hp_vdi_free_buffer(set, first, SIZE));
     EXPECT(hp_vdi_free_buffer(set, first, SIZE), HP_VD_E_INVALID);
+    /* It is no longer available. */
+    CHECK(hp_vdi_is_shared_buffer(set, first) == 0);
+    CHECK(hp_vdi_is_shared_buffer(set, (char *)first + 100) == 0);
+    CHECK(hp_vdi_is_shared_buffer(set, second) == 1);
+    /* Of one that was asked for in part, the rest is not. */
+    OK(hp_vdi_allocate_buffer(set, &third, SIZE / 2, 0));
+    CHECK(hp_vdi_is_shared_buffer(set, (char *)third + SIZE / 2 - 1) == 1);
+    CHECK(hp_vdi_is_shared_buffer(set, (char *)third + SIZE / 2) == 0);
+    OK(hp_vdi_free_buffer(set, third, SIZE / 2));
     OK(hp_vdi_query_available_buffers(set, SIZE, 0, &count));
     CHECK(count == 1);
     /* Growth is there at once. */
@@ -127,8 +145,8 @@ static void arguments(void) {
     OK(hp_vdi_new(&set));
     EXPECT(hp_vdi_open(set, NULL), HP_VD_E_INVALID);
     EXPECT(hp_vdi_open(set, (const hp_vd_config *)((const char *)&client_wishes + 1)), HP_VD_E_INVALID);
-    config.device_count = 65;
-    EXPECT(hp_vdi_open(set, &config), HP_VD_E_INVALID);
+    config.deviceCount = 65;
+    EXPECT(hp_vdi_open(set, &config), HP_VD_E_NOTSUPPORTED);
     /* What did not fit is cut off, and its length is given. */
     CHECK(hp_last_error(text, sizeof text) > sizeof text && strlen(text) == sizeof text - 1);
     CHECK(hp_last_error(NULL, 0) > sizeof text);
@@ -153,19 +171,31 @@ _Static_assert(HP_NOERROR == 0 && HP_VD_E_NOTOPEN == 0x80770002u &&
                    HP_VD_E_CLOSE == 0x8077000eu && HP_VD_E_BUSY == 0x8077000fu,
                "HRESULTs");
 
+/* And so are the numbers of features and commands. */
+_Static_assert(HP_VDF_Removable == 1 && HP_VDF_Rewind == 2 && HP_VDF_Position == 0x10 &&
+                   HP_VDF_SkipBlocks == 0x20 && HP_VDF_ReversePosition == 0x40 &&
+                   HP_VDF_Discard == 0x80 && HP_VDF_FileMarks == 0x100 &&
+                   HP_VDF_RandomAccess == 0x200 && HP_VDF_SnapshotPrepare == 0x400 &&
+                   HP_VDF_WriteMedia == 0x10000 && HP_VDF_ReadMedia == 0x20000 &&
+                   HP_VDF_LatchStats == 0x80000000u && HP_VDF_LikePipe == 0 &&
+                   HP_VDF_LikeTape == 0x173 && HP_VDF_LikeDisk == 0x200 &&
+                   HP_VDC_Read == 1 && HP_VDC_Write == 2 && HP_VDC_Complete == 19 &&
+                   HP_VDC_Beginning == 0 && HP_VDC_End == 2,
+               "published");
+
 /* VDConfig is eleven words, in the reference's order. */
 #define WORD(field, at) _Static_assert(offsetof(hp_vd_config, field) == 4 * (at), #field)
-WORD(device_count, 0);
+WORD(deviceCount, 0);
 WORD(features, 1);
-WORD(prefix_zone_size, 2);
+WORD(prefixZoneSize, 2);
 WORD(alignment, 3);
-WORD(soft_file_mark_block_size, 4);
-WORD(eom_warning_size, 5);
-WORD(server_time_out, 6);
-WORD(block_size, 7);
-WORD(max_io_depth, 8);
-WORD(max_transfer_size, 9);
-WORD(buffer_area_size, 10);
+WORD(softFileMarkBlockSize, 4);
+WORD(EOMWarningSize, 5);
+WORD(serverTimeOut, 6);
+WORD(blockSize, 7);
+WORD(maxIODepth, 8);
+WORD(maxTransferSize, 9);
+WORD(bufferAreaSize, 10);
 _Static_assert(sizeof(hp_vd_config) == 44, "and no more");
 
 /* Open with these wishes gives `code`, and BeginConfiguration after that. */
@@ -182,9 +212,16 @@ static void limit(int line, hp_vd_config wishes, hp_vd_parameters parameters, ui
 
 /* What can be configured, at both ends of each range, and what it comes to. */
 static void limits(void) {
-    const uint32_t invalid = HP_VD_E_INVALID;
+    const uint32_t invalid = HP_VD_E_INVALID, absent = HP_VD_E_NOTSUPPORTED;
     const struct { uint32_t given, code; } devices[] = {
-        {0, invalid}, {1, 0}, {64, 0}, {65, invalid}, {UINT32_MAX, invalid}};
+        {0, absent}, {1, 0}, {64, 0}, {65, absent}, {UINT32_MAX, absent}};
+    const struct { uint32_t given, wished, offered; } features[] = {
+        {0, 0, 0},
+        {HP_VDF_LikeTape | HP_VDF_Discard, 0, 0},
+        {HP_VDF_LikeDisk | HP_VDF_LatchStats | HP_VDF_ReadMedia | HP_VDF_WriteMedia, 0, 0},
+        {4, absent, invalid},
+        {HP_VDF_LikeDisk | 0x40000000, absent, invalid},
+        {UINT32_MAX, absent, invalid}};
     const struct { uint32_t given, code; } blocks[] = {
         {0, invalid}, {256, invalid}, {512, 0}, {513, invalid}, {65536, 0}, {131072, invalid}};
     /* With blocks of 4096. */
@@ -193,20 +230,24 @@ static void limits(void) {
     const struct { uint32_t given, code; } transfers[] = {
         {0, invalid}, {4096, invalid}, {65536, 0}, {65537, invalid}, {20u << 20, 0}};
     const struct { uint32_t given, code; } zones[] = {
-        {0, 0}, {1, 0}, {1u << 20, 0}, {(1u << 20) + 1, invalid}, {UINT32_MAX, invalid}};
+        {0, 0}, {1, 0}, {1u << 20, 0}, {(1u << 20) + 1, absent}, {UINT32_MAX, absent}};
 #define EACH(cases, ...)                                                                       \
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {                                \
         hp_vd_config wishes = client_wishes;                                                   \
         hp_vd_parameters parameters = server;                                                  \
         __VA_ARGS__;                                                                           \
     }
-    EACH(devices, wishes.device_count = devices[i].given;
+    EACH(devices, wishes.deviceCount = devices[i].given;
          limit(__LINE__, wishes, parameters, devices[i].code, 0))
+    EACH(features, wishes.features = features[i].given;
+         limit(__LINE__, wishes, parameters, features[i].wished, 0))
+    EACH(features, parameters.features = features[i].given;
+         limit(__LINE__, wishes, parameters, 0, features[i].offered))
     const struct { uint32_t given, code; } wished[] = {
-        {0, 0}, {1, 0}, {3, invalid}, {65536, 0}, {131072, invalid}};
+        {0, 0}, {1, 0}, {3, absent}, {65536, 0}, {131072, absent}};
     EACH(wished, wishes.alignment = wished[i].given;
          limit(__LINE__, wishes, parameters, wished[i].code, 0))
-    EACH(zones, wishes.prefix_zone_size = zones[i].given;
+    EACH(zones, wishes.prefixZoneSize = zones[i].given;
          limit(__LINE__, wishes, parameters, zones[i].code, 0))
     EACH(blocks, parameters.block_size = blocks[i].given;
          limit(__LINE__, wishes, parameters, 0, blocks[i].code))
@@ -218,24 +259,24 @@ static void limits(void) {
 
     hp_vdi *set;
     void *start;
-    const hp_vd_config wishes = {.device_count = 64,
-                                 .features = 7,
-                                 .prefix_zone_size = 100,
+    const hp_vd_config wishes = {.deviceCount = 64,
+                                 .features = HP_VDF_LikeTape,
+                                 .prefixZoneSize = 100,
                                  .alignment = 8192,
-                                 .soft_file_mark_block_size = 11,
-                                 .eom_warning_size = 12,
-                                 .server_time_out = 13,
-                                 .block_size = 14,
-                                 .max_io_depth = 15,
-                                 .max_transfer_size = 16,
-                                 .buffer_area_size = 17};
+                                 .softFileMarkBlockSize = 11,
+                                 .EOMWarningSize = 12,
+                                 .serverTimeOut = 13,
+                                 .blockSize = 14,
+                                 .maxIODepth = 15,
+                                 .maxTransferSize = 16,
+                                 .bufferAreaSize = 17};
     hp_vd_config config;
     OK(hp_vdi_new(&set));
     OK(hp_vdi_open(set, &wishes));
     OK(hp_vdi_get_configuration(set, &config));
-    CHECK(config.features == 7 && config.block_size == 0 && config.buffer_area_size == 0);
+    CHECK(config.features == 0x173 && config.blockSize == 0 && config.bufferAreaSize == 0);
     hp_vd_parameters parameters = server;
-    parameters.features = 5;
+    parameters.features = HP_VDF_LikeTape | HP_VDF_ReadMedia;
     OK(hp_vdi_begin_configuration(set, &parameters));
     OK(hp_vdi_request_buffers(set, SIZE, 0, 1));
     OK(hp_vdi_request_buffers(set, SIZE, 0, 2));
@@ -244,12 +285,12 @@ static void limits(void) {
     OK(hp_vdi_request_buffers(set, 4u << 20, 65536, 1));
     OK(hp_vdi_end_configuration(set));
     OK(hp_vdi_get_configuration(set, &config));
-    CHECK(config.device_count == 64 && config.features == 5 && config.prefix_zone_size == 100 &&
-          config.soft_file_mark_block_size == 11 && config.eom_warning_size == 12 &&
-          config.server_time_out == 13);
+    CHECK(config.deviceCount == 64 && config.features == 0x20173 && config.prefixZoneSize == 100 &&
+          config.softFileMarkBlockSize == 11 && config.EOMWarningSize == 12 &&
+          config.serverTimeOut == 13);
     /* The client wants a stricter alignment than the server, and has it. */
-    CHECK(config.block_size == 4096 && config.alignment == 8192 && config.max_io_depth == 4 &&
-          config.max_transfer_size == 1u << 20 && config.buffer_area_size >= 3 * SIZE);
+    CHECK(config.blockSize == 4096 && config.alignment == 8192 && config.maxIODepth == 4 &&
+          config.maxTransferSize == 1u << 20 && config.bufferAreaSize >= 3 * SIZE);
     /* Requests were summed. The data is what is aligned, right behind the prefix zone. */
     for (int i = 0; i < 3; i++) {
         OK(hp_vdi_allocate_buffer(set, &start, SIZE, 0));
@@ -266,6 +307,8 @@ static void limits(void) {
         OK(hp_vdi_open_device(set));
     EXPECT(hp_vdi_open_device(set), HP_VD_E_OPEN);
     OK(hp_vdi_close_device(set));
+    /* Each is opened once. */
+    EXPECT(hp_vdi_open_device(set), HP_VD_E_OPEN);
     OK(hp_vdi_free_buffer(set, start, 20u << 20));
     OK(hp_vdi_allocate_buffer(set, &start, 20u << 20, 0));
     hp_vdi_release(set);
@@ -305,8 +348,9 @@ static void foreign(void) {
         OK(hp_vdi_query_available_buffers(set, SIZE, 0, &count));
         CHECK(count == 1);
     }
-    /* The prefix zone is the buffer's, and no other's. */
-    CHECK(hp_vdi_is_shared_buffer(set, (char *)own - 512) == 1);
+    /* The prefix zone is the client's: the server does not know of it. */
+    CHECK(hp_vdi_is_shared_buffer(set, (char *)own - 1) == 0);
+    CHECK(hp_vdi_is_shared_buffer(set, (char *)own - 512) == 0);
     CHECK(hp_vdi_is_shared_buffer(set, other) == 0);
     OK(hp_vdi_allocate_buffer(set, &second, SIZE, 0));
     CHECK(labs((long)((char *)second - (char *)own)) >= (long)SIZE + 512);
@@ -346,7 +390,8 @@ static void closed(void) {
         void *buffer;
         hp_view view;
         hp_vdi *set = set_in(state, &buffer);
-        OK(hp_vdi_close(set));
+        /* Whatever it says, it ends the set. */
+        EXPECT(hp_vdi_close(set), state == ACTIVE ? HP_VD_E_PROTOCOL : HP_NOERROR);
         for (int call = 0; call < (int)(sizeof rows / sizeof *rows); call++)
             expect(state, rows[call], make(call, set, buffer), HP_VD_E_PROTOCOL);
         EXPECT(hp_vdi_view(set, 1, &view), HP_VD_E_PROTOCOL);
@@ -462,16 +507,17 @@ static void until_waiting(hp_vdi *set) {
         OK(hp_vdi_stats(set, &stats));
 }
 
-/* SignalAbort and Close end every wait. */
+/* SignalAbort and Close end every wait, a Close with devices open, too. */
 static void waits(void) {
-    for (int closes = 0; closes < 2; closes++) {
+    for (int closes = 0; closes < 3; closes++) {
         void *first, *second, *code;
         pthread_t thread;
-        hp_vdi *set = set_in(INITIALIZING, &first);
+        hp_vdi *set = set_in(closes == 2 ? ACTIVE : INITIALIZING, &first);
         OK(hp_vdi_allocate_buffer(set, &second, SIZE, 0));
         CHECK(pthread_create(&thread, NULL, wait_for_one, set) == 0);
         until_waiting(set);
-        OK(closes ? hp_vdi_close(set) : hp_vdi_signal_abort(set));
+        EXPECT(closes ? hp_vdi_close(set) : hp_vdi_signal_abort(set),
+               closes == 2 ? HP_VD_E_PROTOCOL : HP_NOERROR);
         pthread_join(thread, &code);
         EXPECT((uint32_t)(uintptr_t)code, HP_VD_E_ABORT);
         hp_vdi_release(set);
