@@ -2,7 +2,9 @@
 //!
 //! Proves: whoever sees that the value is there sees it whole; one that is made while
 //! the set is aborted or closed is dropped, or is there, and never both; of two threads
-//! that would make it one does; of those that go to the same state one gets there.
+//! that would make it one does; of those that go to the same state one gets there; a Close
+//! beside the last CloseDevice finds the device open, and says so, or shut, and so does an
+//! abort; no device that is opened or shut beside another is forgotten.
 //!
 //! The twins: the word is changed and read without ordering, or stored whatever it has
 //! become; two threads make the value at once.
@@ -18,6 +20,9 @@ tests![
     a_value_made_beside_an_abort_is_there_or_dropped,
     one_of_two_makes_the_value,
     one_of_two_gets_to_a_state,
+    a_close_beside_the_last_device_finds_it_open_or_shut,
+    an_abort_beside_the_last_device_is_the_end,
+    a_device_opened_beside_one_that_is_shut_is_counted,
 ];
 
 /// A value that loom watches, and that counts its ends.
@@ -130,5 +135,71 @@ pub fn one_of_two_gets_to_a_state() -> Model {
             stage.take(Call::Open),
             Err(Refusal::Protocol(State::Absent))
         );
+    })
+}
+
+/// A set with a device open, of two.
+fn active() -> Arc<Stage<Value>> {
+    let (stage, drops) = (configurable(), Arc::default());
+    make(&stage, &drops).unwrap();
+    stage.open_device(2).unwrap();
+    stage
+}
+
+/// One thread shuts the only open device, another closes the set.
+pub fn a_close_beside_the_last_device_finds_it_open_or_shut() -> Model {
+    Model::new(3..=6, &[Fault::StageStores], || {
+        let stage = active();
+        let other = Arc::clone(&stage);
+        let thread = spawn(move || other.close_device());
+        let closed = stage.take(Call::Close);
+        let shut = thread.join().unwrap();
+        match closed {
+            Ok(()) => assert_eq!(shut, Ok(()), "it was open when the set was closed"),
+            Err(error) => {
+                assert_eq!(error, Refusal::Open(1));
+                assert_eq!(shut, Err(Refusal::Protocol(State::Absent)));
+            }
+        }
+        assert_eq!(stage.was_aborted(), closed.is_err());
+        assert_eq!(stage.state(), State::Absent);
+    })
+}
+
+/// One thread shuts the only open device, another aborts the set.
+pub fn an_abort_beside_the_last_device_is_the_end() -> Model {
+    Model::new(3..=6, &[Fault::StageStores], || {
+        let stage = active();
+        let other = Arc::clone(&stage);
+        let thread = spawn(move || other.close_device());
+        stage.take(Call::SignalAbort).unwrap();
+        let shut = thread.join().unwrap();
+        assert!(matches!(shut, Ok(()) | Err(Refusal::Aborted)));
+        assert_eq!((stage.state(), stage.was_aborted()), (State::Aborted, true));
+        assert_eq!(stage.close_device(), Err(Refusal::Aborted));
+        stage.take(Call::Close).unwrap();
+        assert!(stage.was_aborted(), "it is not said any more");
+    })
+}
+
+/// One thread opens the second device, another shuts the first.
+pub fn a_device_opened_beside_one_that_is_shut_is_counted() -> Model {
+    Model::new(3..=6, &[Fault::StageStores], || {
+        let stage = active();
+        let other = Arc::clone(&stage);
+        let thread = spawn(move || other.open_device(2));
+        stage.close_device().unwrap();
+        match thread.join().unwrap() {
+            // It came before the first was shut.
+            Ok(()) => {
+                assert_eq!(stage.state(), State::Active);
+                assert_eq!(stage.open_device(2), Err(Refusal::Devices(2)));
+                stage.close_device().unwrap();
+            }
+            // Or after the set had ended.
+            Err(error) => assert_eq!(error, Refusal::Protocol(State::Ended)),
+        }
+        assert_eq!(stage.state(), State::Ended);
+        assert_eq!(stage.close_device(), Err(Refusal::Shut));
     })
 }
