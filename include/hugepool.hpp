@@ -1,19 +1,26 @@
 /*
- * hugepool for C++: the two sides of a virtual device set, with the names and the order of
- * arguments of Microsoft's VDI reference. Header only; C++11; over hugepool.h.
+ * hugepool for C++: the two sides of a virtual device set, with the names of Microsoft's VDI
+ * reference: codes, structures, features, commands and calls. Header only; C++11; over
+ * hugepool.h.
  *
- * What differs from the reference, on purpose:
+ * What differs from the reference, on purpose (docs/vdi.md has all of it, and why):
  *
  * - `Open` also takes what the client wishes. There, the client has said so by `Create`,
  *   which is not part of this library.
  * - `BeginConfiguration` takes its five numbers by name (`hp_vd_parameters`): the reference
  *   and the published header give two of them in different orders.
- * - The fields of `VDConfig` have C names (`device_count` for `deviceCount`).
  * - The set hands out no device objects: `OpenDevice` and `CloseDevice` count.
  * - `AllocateBufferWithin`, which waits, and handles on the server's side, are additions.
  *
- * Names are UTF-8. Results are HP_NOERROR or HP_VD_E_*, as a signed HRESULT: errors are
- * negative. `IsSharedBuffer` gives TRUE (1) or FALSE (0) in its place.
+ * Names are UTF-8. Results are NOERROR or VD_E_*, as a signed HRESULT: errors are negative.
+ * They are constants, for `case` and for `==`. `IsSharedBuffer` gives TRUE (1) or FALSE (0)
+ * in their place.
+ *
+ * This header can be included before or behind Microsoft's vdi.h and vdierror.h. All it
+ * declares is in the namespace hugepool, and is no macro. Where their macros are known, the
+ * codes are theirs, of the same value; write those names without `hugepool::`, and
+ * structures and classes, which both have, with it. `Open` and `GetConfiguration` also take
+ * their VDConfig.
  *
  * An object may be moved while nobody uses it; its calls may be made by any thread.
  */
@@ -38,8 +45,102 @@ using LPVOID = void *;
 using LPCSTR = const char *;
 using VDConfig = hp_vd_config;
 
-/* Whether a result is an error. Not for that of IsSharedBuffer. */
-inline bool failed(HRESULT result) { return result < 0; }
+namespace detail {
+
+constexpr HRESULT result(std::uint32_t code) { return static_cast<HRESULT>(code); }
+
+} // namespace detail
+
+/* The codes. Where a header that came first has a name as a macro, that macro is it. */
+#ifndef NOERROR
+constexpr HRESULT NOERROR = detail::result(HP_NOERROR);
+#endif
+#ifndef VD_E_ABORT
+constexpr HRESULT VD_E_NOTOPEN = detail::result(HP_VD_E_NOTOPEN);
+constexpr HRESULT VD_E_TIMEOUT = detail::result(HP_VD_E_TIMEOUT);
+constexpr HRESULT VD_E_ABORT = detail::result(HP_VD_E_ABORT);
+constexpr HRESULT VD_E_SECURITY = detail::result(HP_VD_E_SECURITY);
+constexpr HRESULT VD_E_INVALID = detail::result(HP_VD_E_INVALID);
+constexpr HRESULT VD_E_INSTANCE_NAME = detail::result(HP_VD_E_INSTANCE_NAME);
+constexpr HRESULT VD_E_NOTSUPPORTED = detail::result(HP_VD_E_NOTSUPPORTED);
+constexpr HRESULT VD_E_MEMORY = detail::result(HP_VD_E_MEMORY);
+constexpr HRESULT VD_E_UNEXPECTED = detail::result(HP_VD_E_UNEXPECTED);
+constexpr HRESULT VD_E_PROTOCOL = detail::result(HP_VD_E_PROTOCOL);
+constexpr HRESULT VD_E_OPEN = detail::result(HP_VD_E_OPEN);
+constexpr HRESULT VD_E_CLOSE = detail::result(HP_VD_E_CLOSE);
+constexpr HRESULT VD_E_BUSY = detail::result(HP_VD_E_BUSY);
+#endif
+/* What IsSharedBuffer gives. */
+#ifndef TRUE
+constexpr HRESULT TRUE = 1;
+#endif
+#ifndef FALSE
+constexpr HRESULT FALSE = 0;
+#endif
+/* A limit of time that is none, in milliseconds. */
+#ifndef INFINITE
+constexpr DWORD INFINITE = 0xffffffff;
+#endif
+/* Whether a result is one, or an error. Not for that of IsSharedBuffer. */
+#ifndef SUCCEEDED
+constexpr bool SUCCEEDED(HRESULT result) { return result >= 0; }
+#endif
+#ifndef FAILED
+constexpr bool FAILED(HRESULT result) { return result < 0; }
+#endif
+
+/* Features of a set. */
+enum VDFeatures {
+    VDF_Removable = HP_VDF_Removable,
+    VDF_Rewind = HP_VDF_Rewind,
+    VDF_Position = HP_VDF_Position,
+    VDF_SkipBlocks = HP_VDF_SkipBlocks,
+    VDF_ReversePosition = HP_VDF_ReversePosition,
+    VDF_Discard = HP_VDF_Discard,
+    VDF_FileMarks = HP_VDF_FileMarks,
+    VDF_RandomAccess = HP_VDF_RandomAccess,
+    VDF_SnapshotPrepare = HP_VDF_SnapshotPrepare,
+    VDF_EnumFrozenFiles = HP_VDF_EnumFrozenFiles,
+    VDF_VSSWriter = HP_VDF_VSSWriter,
+    VDF_RequestComplete = HP_VDF_RequestComplete,
+    VDF_WriteMedia = HP_VDF_WriteMedia,
+    VDF_ReadMedia = HP_VDF_ReadMedia,
+    VDF_CompleteEnabled = HP_VDF_CompleteEnabled,
+    VDF_LatchStats = HP_VDF_LatchStats,
+    VDF_LikePipe = HP_VDF_LikePipe,
+    VDF_LikeTape = HP_VDF_LikeTape,
+    VDF_LikeDisk = HP_VDF_LikeDisk
+};
+
+/* Commands. A set never sees one. */
+enum VDCommands {
+    VDC_Read = HP_VDC_Read,
+    VDC_Write = HP_VDC_Write,
+    VDC_ClearError = HP_VDC_ClearError,
+    VDC_Rewind = HP_VDC_Rewind,
+    VDC_WriteMark = HP_VDC_WriteMark,
+    VDC_SkipMarks = HP_VDC_SkipMarks,
+    VDC_SkipBlocks = HP_VDC_SkipBlocks,
+    VDC_Load = HP_VDC_Load,
+    VDC_GetPosition = HP_VDC_GetPosition,
+    VDC_SetPosition = HP_VDC_SetPosition,
+    VDC_Discard = HP_VDC_Discard,
+    VDC_Flush = HP_VDC_Flush,
+    VDC_Snapshot = HP_VDC_Snapshot,
+    VDC_MountSnapshot = HP_VDC_MountSnapshot,
+    VDC_PrepareToFreeze = HP_VDC_PrepareToFreeze,
+    VDC_FileInfoBegin = HP_VDC_FileInfoBegin,
+    VDC_FileInfoEnd = HP_VDC_FileInfoEnd,
+    VDC_GetError = HP_VDC_GetError,
+    VDC_Complete = HP_VDC_Complete
+};
+
+/* From where a command goes on. */
+enum VDWhence {
+    VDC_Beginning = HP_VDC_Beginning,
+    VDC_Current = HP_VDC_Current,
+    VDC_End = HP_VDC_End
+};
 
 /* What the calling thread's last failed call said. */
 inline std::string last_error() {
@@ -50,12 +151,39 @@ inline std::string last_error() {
 
 namespace detail {
 
-inline HRESULT result(std::uint32_t code) { return static_cast<HRESULT>(code); }
-
 /* The name by which a set of an instance (null: the default one) is published. */
 inline std::string full_name(LPCSTR instance, LPCSTR name) {
     return instance != nullptr && *instance != '\0' ? std::string(instance) + '/' + name
                                                     : std::string(name);
+}
+
+/* What a client wishes, of a structure that has the published fields. */
+template <class Config> VDConfig wishes(const Config &config) {
+    const auto word = [](unsigned long given) { return static_cast<UINT32>(given); };
+    VDConfig wishes = {};
+    wishes.deviceCount = word(config.deviceCount);
+    wishes.features = word(config.features);
+    wishes.prefixZoneSize = word(config.prefixZoneSize);
+    wishes.alignment = word(config.alignment);
+    wishes.softFileMarkBlockSize = word(config.softFileMarkBlockSize);
+    wishes.EOMWarningSize = word(config.EOMWarningSize);
+    wishes.serverTimeOut = word(config.serverTimeOut);
+    return wishes;
+}
+
+/* Fills such a structure in. */
+template <class Config> void fill(const VDConfig &known, Config *config) {
+    config->deviceCount = known.deviceCount;
+    config->features = known.features;
+    config->prefixZoneSize = known.prefixZoneSize;
+    config->alignment = known.alignment;
+    config->softFileMarkBlockSize = known.softFileMarkBlockSize;
+    config->EOMWarningSize = known.EOMWarningSize;
+    config->serverTimeOut = known.serverTimeOut;
+    config->blockSize = known.blockSize;
+    config->maxIODepth = known.maxIODepth;
+    config->maxTransferSize = known.maxTransferSize;
+    config->bufferAreaSize = known.bufferAreaSize;
 }
 
 } // namespace detail
@@ -107,8 +235,25 @@ class ServerVirtualDeviceSet {
         return detail::result(code);
     }
 
+    /* As above, with the VDConfig of another header. */
+    template <class Config>
+    HRESULT Open(LPCSTR lpInstanceName, LPCSTR lpName, const Config &client,
+                 const hp_peers *who = nullptr) {
+        const VDConfig wishes = detail::wishes(client);
+        return Open(lpInstanceName, lpName, wishes, who);
+    }
+
     HRESULT GetConfiguration(VDConfig *pCfg) {
         return detail::result(hp_vdi_get_configuration(set_, pCfg));
+    }
+
+    /* As above, with the VDConfig of another header. */
+    template <class Config> HRESULT GetConfiguration(Config *pCfg) {
+        VDConfig known;
+        const HRESULT result = GetConfiguration(pCfg == nullptr ? nullptr : &known);
+        if (SUCCEEDED(result))
+            detail::fill(known, pCfg);
+        return result;
     }
 
     HRESULT BeginConfiguration(const hp_vd_parameters &parameters) {
@@ -126,7 +271,7 @@ class ServerVirtualDeviceSet {
             hp_vdi_query_available_buffers(set_, dwSize, dwAlignment, pCount));
     }
 
-    /* What is done with the device is the caller's. */
+    /* Opens the next device. What is done with it is the caller's. */
     HRESULT OpenDevice() { return detail::result(hp_vdi_open_device(set_)); }
 
     HRESULT CloseDevice() { return detail::result(hp_vdi_close_device(set_)); }
@@ -135,7 +280,7 @@ class ServerVirtualDeviceSet {
         return detail::result(hp_vdi_allocate_buffer(set_, ppBuffer, dwSize, dwAlignment));
     }
 
-    /* As AllocateBuffer, and waits up to `dwMilliseconds` (0xffffffff: for ever). */
+    /* As AllocateBuffer, and waits up to `dwMilliseconds` (INFINITE: for ever). */
     HRESULT AllocateBufferWithin(LPVOID *ppBuffer, UINT32 dwSize, UINT32 dwAlignment,
                                  UINT32 dwMilliseconds) {
         return detail::result(hp_vdi_allocate_buffer_timeout(set_, ppBuffer, dwSize,
@@ -146,17 +291,20 @@ class ServerVirtualDeviceSet {
         return detail::result(hp_vdi_free_buffer(set_, pBuffer, dwSize));
     }
 
-    /* TRUE (1) or FALSE (0). */
+    /* TRUE (1) from the start of a buffer that AllocateBuffer gave to the size that was
+       asked for, and FALSE (0) anywhere else. */
     HRESULT IsSharedBuffer(const void *pBuffer) {
         return detail::result(hp_vdi_is_shared_buffer(set_, pBuffer));
     }
 
     HRESULT SignalAbort() { return detail::result(hp_vdi_signal_abort(set_)); }
 
-    /* The name can be had again. */
+    /* Ends the set, whatever it returns; the name can be had again. VD_E_PROTOCOL if
+       devices were open, or the set was not. */
     HRESULT Close() {
         const std::uint32_t code = hp_vdi_close(set_);
-        if (code == HP_NOERROR)
+        /* Not in a child of a fork, which does not have the set. */
+        if (code == HP_NOERROR || code == HP_VD_E_PROTOCOL)
             hp_publication_release(publication_.exchange(nullptr));
         return detail::result(code);
     }

@@ -20,10 +20,10 @@ static const UINT32 size = 1 << 20;
 static const UINT32 prefix = 512;
 
 static bool good(HRESULT result, const char *call) {
-    if (failed(result))
+    if (FAILED(result))
         std::fprintf(stderr, "%s: %#x, %s\n", call, static_cast<unsigned>(result),
                      last_error().c_str());
-    return !failed(result);
+    return !FAILED(result);
 }
 
 static int client(const char *name, DWORD handle) {
@@ -43,8 +43,8 @@ int main(int argc, char **argv) {
 
     const std::string name = "example of a set " + std::to_string(getpid());
     VDConfig wishes = {};
-    wishes.device_count = 1;
-    wishes.prefix_zone_size = prefix;
+    wishes.deviceCount = 1;
+    wishes.prefixZoneSize = prefix;
     hp_vd_parameters parameters = {};
     parameters.block_size = 4096;
     parameters.max_transfer_size = size;

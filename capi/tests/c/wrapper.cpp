@@ -54,8 +54,8 @@ static void calls(const char *name) {
     DWORD count = 0, handle = 0, same = 0;
     LPVOID first = junk, second = junk;
     BYTE *view = nullptr, *own = nullptr;
-    wishes.device_count = 1;
-    wishes.prefix_zone_size = 64;
+    wishes.deviceCount = 1;
+    wishes.prefixZoneSize = 64;
     parameters.block_size = 512;
     parameters.alignment = 4096;
     parameters.max_transfer_size = 1 << 20;
@@ -77,7 +77,7 @@ static void calls(const char *name) {
     IS(client.OpenInSecondaryEx("instance", name), HP_VD_E_PROTOCOL);
     OK(set.BeginConfiguration(parameters));
     OK(set.GetConfiguration(&config));
-    CHECK(config.block_size == 512 && config.alignment == 4096);
+    CHECK(config.blockSize == 512 && config.alignment == 4096);
     OK(set.RequestBuffers(size, 0, 2));
     OK(set.EndConfiguration());
     OK(set.QueryAvailableBuffers(size, 0, &count));
@@ -91,7 +91,7 @@ static void calls(const char *name) {
     first = junk;
     IS(set.AllocateBuffer(&first, size, 0), HP_VD_E_MEMORY);
     CHECK(first == nullptr);
-    CHECK(failed(set.AllocateBuffer(nullptr, size, 0)));
+    CHECK(FAILED(set.AllocateBuffer(nullptr, size, 0)));
     CHECK(set.IsSharedBuffer(second) == 1 && set.IsSharedBuffer(junk) == 0);
     OK(set.GetBufferHandle(second, &handle));
     OK(client.MapBufferHandle(handle, &view));
@@ -137,7 +137,7 @@ static void calls(const char *name) {
 static void descriptions() {
     hp_builder *builder = nullptr;
     VDConfig wishes = {};
-    wishes.device_count = 65;
+    wishes.deviceCount = 65;
     hp_builder_new(&builder);
     hp_builder_prefault(builder, false);
     ServerVirtualDeviceSet set(builder);
@@ -145,7 +145,7 @@ static void descriptions() {
     IS(set.Open(nullptr, nullptr, wishes), HP_VD_E_INVALID);
     /* It is not shared, so it has no clients. */
     IS(set.Open(nullptr, "a name", wishes), HP_VD_E_PROTOCOL);
-    wishes.device_count = 1;
+    wishes.deviceCount = 1;
     OK(set.Open(nullptr, nullptr, wishes));
     OK(set.Close());
     ServerVirtualDeviceSet none(nullptr);

@@ -142,10 +142,13 @@ impl Installed {
     /// runs it.
     pub fn compile(&self, source: &Path, kind: Kind, more: &[&str]) -> Command {
         let is_c = source.extension().is_some_and(|ending| ending == "c");
-        let (compiler, standard) = match is_c {
-            true => ("gcc", "-std=gnu11"),
-            false => ("g++", "-std=c++11"),
-        };
+        self.compile_by(if is_c { "gcc" } else { "g++" }, source, kind, more)
+    }
+
+    /// As `compile`, by `compiler`.
+    pub fn compile_by(&self, compiler: &str, source: &Path, kind: Kind, more: &[&str]) -> Command {
+        let is_c = source.extension().is_some_and(|ending| ending == "c");
+        let standard = if is_c { "-std=gnu11" } else { "-std=c++11" };
         let name = source.file_stem().unwrap().to_str().unwrap();
         let program = self.path(&format!("{name}-{kind:?}"));
         let flags = match kind {
