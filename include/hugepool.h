@@ -634,7 +634,7 @@ typedef struct {
   /*
    A power of two, 512 to 65536 bytes.
    */
-  uint32_t block_size;
+  uint32_t blockSize;
   /*
    0 for the block size, or a power of two from there to 65536 bytes.
    */
@@ -642,11 +642,11 @@ typedef struct {
   /*
    A multiple of 65536 bytes.
    */
-  uint32_t max_transfer_size;
+  uint32_t maxTransferSize;
   /*
    How long the server waits for the client, in ms; passed on.
    */
-  uint32_t time_out;
+  uint32_t timeOut;
 } hp_vd_parameters;
 
 #ifdef __cplusplus

@@ -133,6 +133,34 @@ fn each_call_does_in_each_state_what_the_contract_says() {
 }
 
 #[test]
+fn the_page_says_what_the_contract_says() {
+    let page = include_str!("../docs/vdi.md");
+    for &(call, row) in CONTRACT {
+        let name = format!("| {call} | ");
+        let line = page.lines().find(|line| line.starts_with(&name));
+        let cells = line.unwrap()[name.len()..]
+            .trim_end_matches(" |")
+            .split(" | ");
+        let cells: Vec<&str> = cells.collect();
+        assert_eq!(cells.len(), State::ALL.len(), "{call}");
+        for (said, cell) in cells.into_iter().zip(row.chars()) {
+            let arrow = |column: usize| format!("→ {}", State::ALL[column]);
+            let expected = match cell {
+                'P' => "P".to_owned(),
+                'A' => "ABORT".to_owned(),
+                'C' => "CLOSE".to_owned(),
+                'E' => format!("P, {}", arrow(0)),
+                '.' => "ok".to_owned(),
+                column => arrow(column.to_digit(10).unwrap() as usize),
+            };
+            let last = format!("ok; the last one {expected}");
+            let is = said == expected || call == Call::CloseDevice && said == last;
+            assert!(is, "{call}: \"{said}\", not \"{expected}\"");
+        }
+    }
+}
+
+#[test]
 fn the_last_device_that_is_closed_ends_the_set() {
     let (set, _) = set_in(State::Initializing);
     set.open_device().unwrap();

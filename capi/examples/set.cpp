@@ -46,8 +46,8 @@ int main(int argc, char **argv) {
     wishes.deviceCount = 1;
     wishes.prefixZoneSize = prefix;
     hp_vd_parameters parameters = {};
-    parameters.block_size = 4096;
-    parameters.max_transfer_size = size;
+    parameters.blockSize = 4096;
+    parameters.maxTransferSize = size;
 
     ServerVirtualDeviceSet set;
     void *buffer;

@@ -127,17 +127,18 @@ impl hp_vd_config {
 /// published header give two of them in different orders.
 #[repr(C)]
 #[derive(Clone, Copy)]
+#[allow(non_snake_case, reason = "the names are those of hp_vd_config")]
 pub struct hp_vd_parameters {
     /// Features that there are: HP_VDF_*. Passed on.
     pub features: u32,
     /// A power of two, 512 to 65536 bytes.
-    pub block_size: u32,
+    pub blockSize: u32,
     /// 0 for the block size, or a power of two from there to 65536 bytes.
     pub alignment: u32,
     /// A multiple of 65536 bytes.
-    pub max_transfer_size: u32,
+    pub maxTransferSize: u32,
     /// How long the server waits for the client, in ms; passed on.
-    pub time_out: u32,
+    pub timeOut: u32,
 }
 
 /// Makes a set that is not open, and whose buffers clients may read and write. Release it
@@ -247,10 +248,10 @@ pub unsafe extern "C" fn hp_vdi_begin_configuration(
     done(both.and_then(|(set, server)| {
         let parameters = Parameters {
             features: server.features,
-            block_size: server.block_size,
+            block_size: server.blockSize,
             alignment: server.alignment,
-            max_transfer_size: server.max_transfer_size,
-            time_out: server.time_out,
+            max_transfer_size: server.maxTransferSize,
+            time_out: server.timeOut,
         };
         set.begin_configuration(&parameters).map_err(Failure::Set)
     }))

@@ -30,7 +30,7 @@ static inline void expect(int line, const char *what, uint32_t code, uint32_t ex
 
 static const hp_vd_config client_wishes = {.deviceCount = 2, .prefixZoneSize = 512};
 static const hp_vd_parameters server = {
-    .block_size = 4096, .alignment = 0, .max_transfer_size = 1u << 20};
+    .blockSize = 4096, .alignment = 0, .maxTransferSize = 1u << 20};
 
 /* The states, in the order of the contract's columns. */
 enum { ABSENT, CONNECTED, CONFIGURABLE, INITIALIZING, ACTIVE, ENDED, ABORTED, STATES };

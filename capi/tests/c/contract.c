@@ -152,7 +152,7 @@ static void arguments(void) {
     CHECK(hp_last_error(NULL, 0) > sizeof text);
     OK(hp_vdi_open(set, &client_wishes));
     EXPECT(hp_vdi_get_configuration(set, NULL), HP_VD_E_INVALID);
-    parameters.block_size = 100;
+    parameters.blockSize = 100;
     EXPECT(hp_vdi_begin_configuration(set, &parameters), HP_VD_E_INVALID);
     OK(hp_vdi_begin_configuration(set, &server));
     /* With the prefix zone it has more bytes than 32 bits can say. */
@@ -249,11 +249,11 @@ static void limits(void) {
          limit(__LINE__, wishes, parameters, wished[i].code, 0))
     EACH(zones, wishes.prefixZoneSize = zones[i].given;
          limit(__LINE__, wishes, parameters, zones[i].code, 0))
-    EACH(blocks, parameters.block_size = blocks[i].given;
+    EACH(blocks, parameters.blockSize = blocks[i].given;
          limit(__LINE__, wishes, parameters, 0, blocks[i].code))
     EACH(alignments, parameters.alignment = alignments[i].given;
          limit(__LINE__, wishes, parameters, 0, alignments[i].code))
-    EACH(transfers, parameters.max_transfer_size = transfers[i].given;
+    EACH(transfers, parameters.maxTransferSize = transfers[i].given;
          limit(__LINE__, wishes, parameters, 0, transfers[i].code))
 #undef EACH
 

@@ -313,14 +313,14 @@ static void shared_pool(void) {
     hp_pool_release(pool);
     /* A node that this machine does not have. */
     OK(hp_builder_node(builder, 1023));
-    EXPECT(hp_builder_build(builder, &pool), HP_VD_E_MEMORY);
+    EXPECT(hp_builder_build(builder, &pool), HP_VD_E_INVALID);
     EXPECT(hp_vdi_new_with(NULL, &set), HP_VD_E_INVALID);
     CHECK(set == NULL);
     OK(hp_vdi_new_with(builder, &set));
     EXPECT(hp_vdi_stats(set, &stats), HP_VD_E_PROTOCOL);
     OK(hp_vdi_open(set, &client_wishes));
     OK(hp_vdi_begin_configuration(set, &server));
-    EXPECT(hp_vdi_end_configuration(set), HP_VD_E_MEMORY);
+    EXPECT(hp_vdi_end_configuration(set), HP_VD_E_INVALID);
     hp_builder_release(builder);
     hp_vdi_release(set);
 }

@@ -56,9 +56,9 @@ static void calls(const char *name) {
     BYTE *view = nullptr, *own = nullptr;
     wishes.deviceCount = 1;
     wishes.prefixZoneSize = 64;
-    parameters.block_size = 512;
+    parameters.blockSize = 512;
     parameters.alignment = 4096;
-    parameters.max_transfer_size = 1 << 20;
+    parameters.maxTransferSize = 1 << 20;
 
     IS(set.GetConfiguration(&config), HP_VD_E_PROTOCOL);
     CHECK(last_error().find("GetConfiguration") != std::string::npos);
@@ -92,7 +92,7 @@ static void calls(const char *name) {
     IS(set.AllocateBuffer(&first, size, 0), HP_VD_E_MEMORY);
     CHECK(first == nullptr);
     CHECK(FAILED(set.AllocateBuffer(nullptr, size, 0)));
-    CHECK(set.IsSharedBuffer(second) == 1 && set.IsSharedBuffer(junk) == 0);
+    CHECK(set.IsSharedBuffer(second) == TRUE && set.IsSharedBuffer(junk) == FALSE);
     OK(set.GetBufferHandle(second, &handle));
     OK(client.MapBufferHandle(handle, &view));
     std::memset(second, 9, size);
@@ -108,8 +108,10 @@ static void calls(const char *name) {
     IS(client.MapBufferHandle(handle, &view), HP_VD_E_INVALID);
     IS(set.MapBufferHandle(handle, &own), HP_VD_E_INVALID);
     CHECK(view == nullptr && own == nullptr);
+    CHECK(set.IsSharedBuffer(second) == FALSE);
     OK(client.Refresh());
     OK(set.CloseDevice());
+    IS(set.CloseDevice(), HP_VD_E_CLOSE);
     IS(set.RequestBuffers(size, 0, 1), HP_VD_E_PROTOCOL);
 
     /* What is moved goes on, and what was moved from is refused. */
@@ -142,7 +144,7 @@ static void descriptions() {
     hp_builder_prefault(builder, false);
     ServerVirtualDeviceSet set(builder);
     hp_builder_release(builder);
-    IS(set.Open(nullptr, nullptr, wishes), HP_VD_E_INVALID);
+    IS(set.Open(nullptr, nullptr, wishes), HP_VD_E_NOTSUPPORTED);
     /* It is not shared, so it has no clients. */
     IS(set.Open(nullptr, "a name", wishes), HP_VD_E_PROTOCOL);
     wishes.deviceCount = 1;
