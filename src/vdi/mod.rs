@@ -31,6 +31,8 @@ mod error;
 #[cfg(not(hugepool_loom))]
 mod names;
 #[cfg(not(hugepool_loom))]
+mod plan;
+#[cfg(not(hugepool_loom))]
 mod set;
 mod stage;
 mod state;

@@ -1,9 +1,10 @@
 //! A set, as its server calls it.
 //!
-//! Owns: the calls. Uses: `stage`, `config`, `error`, the pool. Used by: callers.
+//! Owns: the calls. Uses: `stage`, `plan`, `config`, `error`, the pool. Used by: callers.
 
 use super::config::{Config, Parameters};
 use super::error::Error;
+use super::plan::{Phase, Plan};
 use super::stage::Stage;
 use super::state::{Call, State};
 use crate::buffer::Volatile;
@@ -15,43 +16,6 @@ use crate::sys::fork;
 use std::fmt;
 use std::ptr::NonNull;
 use std::time::Duration;
-
-/// How far the plan is. It follows the stage: who has moved that on moves this on
-/// next, and until then a call that needs the later phase comes too early.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-enum Phase {
-    #[default]
-    New,
-    /// The client's wishes are known.
-    Opened,
-    /// The server's parameters are fixed.
-    Begun,
-    /// The buffers are being mapped, or are.
-    Sealed,
-}
-
-/// What is known and declared before the buffers are mapped.
-#[derive(Clone, Default)]
-struct Plan {
-    phase: Phase,
-    config: Config,
-    /// Size, alignment and count, each pair of sizes and alignments once.
-    requests: Vec<(usize, usize, usize)>,
-}
-
-impl Plan {
-    /// With `count` more buffers.
-    fn with(&self, size: usize, alignment: usize, count: usize) -> Self {
-        let mut next = self.clone();
-        let same =
-            |request: &&mut (usize, usize, usize)| (request.0, request.1) == (size, alignment);
-        match next.requests.iter_mut().find(same) {
-            Some(request) => request.2 = request.2.saturating_add(count),
-            None => next.requests.push((size, alignment, count)),
-        }
-        next
-    }
-}
 
 /// The buffers, and what comes with them.
 struct Area {

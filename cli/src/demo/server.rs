@@ -163,7 +163,12 @@ impl VirtualSet {
         let buffers = self.set.pool().map_or(0, |pool| pool.stats().capacity());
         let ended = self.set.query_available_buffers(self.size, 0);
         let fault = ended.as_ref().err().map(ToString::to_string);
-        let fault = fault.or_else(|| self.set.close().err().map(|error| error.to_string()));
+        // Each stream has a device.
+        let devices = self.set.configuration().map_or(0, |set| set.device_count);
+        let closed = (0..devices)
+            .try_for_each(|_| self.set.close_device())
+            .and_then(|()| self.set.close());
+        let fault = fault.or_else(|| closed.err().map(|error| error.to_string()));
         drop(self.publication);
         Remains {
             buffers,
