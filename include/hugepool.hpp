@@ -367,6 +367,35 @@ class ClientVirtualDeviceSet {
         return OpenInSecondary(detail::full_name(lpInstanceName, lpSetName).c_str(), who);
     }
 
+    /* What the set that is open is configured with. Waits up to `dwTimeOut` milliseconds
+       (INFINITE: for ever) for the server. */
+    HRESULT GetConfiguration(DWORD dwTimeOut, VDConfig *pCfg) {
+        return detail::result(hp_client_get_configuration(client_, dwTimeOut, pCfg));
+    }
+
+    /* As above, with the VDConfig of another header. */
+    template <class Config> HRESULT GetConfiguration(DWORD dwTimeOut, Config *pCfg) {
+        VDConfig known;
+        const HRESULT result = GetConfiguration(dwTimeOut, pCfg == nullptr ? nullptr : &known);
+        if (SUCCEEDED(result))
+            detail::fill(known, pCfg);
+        return result;
+    }
+
+    /* What the set of these names is configured with, once it is, whether it is open or not:
+       when this returns it can be opened. */
+    static HRESULT GetConfigurationOf(LPCSTR lpInstanceName, LPCSTR lpSetName, DWORD dwTimeOut,
+                                      VDConfig *pCfg, const hp_peers *who = nullptr) {
+        if (lpSetName == nullptr)
+            return VD_E_INVALID;
+        const std::string name = detail::full_name(lpInstanceName, lpSetName);
+        return detail::result(hp_get_configuration_of(name.c_str(), who, dwTimeOut, pCfg));
+    }
+
+    /* Unmaps the set. The object can open another one. Nobody else uses it meanwhile, nor a
+       buffer of it after this. */
+    HRESULT Close() { return detail::result(hp_client_close(client_)); }
+
     HRESULT GetBufferHandle(const BYTE *pBuffer, DWORD *pBufferHandle) {
         return detail::result(hp_client_get_buffer_handle(client_, pBuffer, pBufferHandle));
     }

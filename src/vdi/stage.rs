@@ -11,10 +11,10 @@
 //!                        │        └──▶ Configurable (it could not be made)
 //!                        └──▶ Aborted, making ──▶ Aborted (what was made is dropped)
 //!
-//!   Initializing ──▶ Active, opened 1, shut 0 ──▶ Active, opened n, shut m < n
-//!                        │                            │        │
-//!                        │  the last one is shut      │        └──▶ Ended, opened n, shut n
-//!                        └──▶ Absent, closed, aborted ◀┘ Close: n - m devices are open
+//!   Initializing ──▶ Active, opened n, shut m < n
+//!                        │        │
+//!                        │        └──▶ Ended, opened n, shut n (the last one was shut)
+//!                        └──▶ Absent, closed, aborted (Close found n - m devices open)
 //! ```
 //!
 //! Each arrow is one compare-and-swap. Only who set `making` clears it, and writes the

@@ -82,7 +82,7 @@ static_assert(VDF_LikeTape == (VDF_FileMarks | VDF_Removable | VDF_Rewind | VDF_
 /* The calls of the server's side, from the first to the last. */
 static void backup(const char *instance, const char *name) {
     const UINT32 size = 65536;
-    VDConfig config = {};
+    VDConfig config = {}, known = {};
     config.deviceCount = 2;
     config.features = VDF_LikePipe;
     config.features |= VDF_Discard;
@@ -97,6 +97,9 @@ static void backup(const char *instance, const char *name) {
     IS(vds.GetConfiguration(&config), VD_E_PROTOCOL);
     IS(vds.Open(instance, name, config), NOERROR);
     IS(client.OpenInSecondaryEx(instance, name), VD_E_PROTOCOL);
+    IS(client.GetConfiguration(0, &known), VD_E_PROTOCOL);
+    IS(client.GetConfigurationOf(instance, name, 1, &known), VD_E_TIMEOUT);
+    IS(client.Close(), VD_E_PROTOCOL);
     IS(vds.GetConfiguration(&config), NOERROR);
     if (config.deviceCount != 2 || config.maxIODepth != 4 || config.bufferAreaSize != 0)
         failures++;
@@ -128,8 +131,16 @@ static void backup(const char *instance, const char *name) {
     IS(vds.QueryAvailableBuffers(size, 0, &count), NOERROR);
     IS(vds.IsSharedBuffer(buffer), TRUE);
     IS(vds.IsSharedBuffer(&buffer), FALSE);
+    IS(client.GetConfigurationOf(instance, name, INFINITE, &known), NOERROR);
     IS(client.OpenInSecondaryEx(instance, name), NOERROR);
     IS(client.OpenInSecondaryEx(instance, name), VD_E_PROTOCOL);
+    /* It can close, and open again. */
+    IS(client.Close(), NOERROR);
+    IS(client.OpenInSecondaryEx(instance, name), NOERROR);
+    IS(client.GetConfiguration(INFINITE, &known), NOERROR);
+    if (known.deviceCount != 2 || known.prefixZoneSize != 512 || known.blockSize != 512 ||
+        known.maxTransferSize != size || known.bufferAreaSize != config.bufferAreaSize)
+        failures++;
     IS(vds.GetBufferHandle(buffer, &handle), NOERROR);
     IS(client.MapBufferHandle(handle, &view), NOERROR);
     std::memset(buffer, 7, size);
@@ -142,14 +153,19 @@ static void backup(const char *instance, const char *name) {
     IS(vds.CloseDevice(), NOERROR);
     IS(vds.CloseDevice(), NOERROR);
     IS(vds.CloseDevice(), VD_E_CLOSE);
+    IS(vds.GetBufferHandle(other, &handle), NOERROR);
+    IS(client.MapBufferHandle(handle, &view), NOERROR);
     /* What is out is freed by Close. */
     IS(vds.Close(), NOERROR);
+    IS(client.MapBufferHandle(handle, &view), VD_E_CLOSE);
+    IS(client.Close(), NOERROR);
 }
 
 /* And how it ends otherwise. */
 static void ends(const char *name) {
     VDConfig config = {};
     hp_vd_parameters parameters = {};
+    BYTE *view;
     parameters.blockSize = 4096;
     parameters.maxTransferSize = 65536;
     for (int aborts = 0; aborts < 2; aborts++) {
@@ -162,16 +178,22 @@ static void ends(const char *name) {
         IS(vds.RequestBuffers(65536, 0, 1), NOERROR);
         IS(vds.EndConfiguration(), NOERROR);
         IS(vds.OpenDevice(), NOERROR);
+        ClientVirtualDeviceSet client;
+        IS(client.OpenInSecondary(name), NOERROR);
         if (aborts != 0) {
             IS(vds.SignalAbort(), NOERROR);
             IS(vds.BeginConfiguration(parameters), VD_E_ABORT);
             IS(vds.RequestBuffers(65536, 0, 1), VD_E_ABORT);
             IS(vds.EndConfiguration(), VD_E_ABORT);
             IS(vds.CloseDevice(), VD_E_ABORT);
+            IS(client.MapBufferHandle(1, &view), VD_E_ABORT);
             IS(vds.Close(), NOERROR);
         } else {
             IS(vds.Close(), VD_E_PROTOCOL);
         }
+        /* The client learns that it did not end well, however late it looks. */
+        IS(client.MapBufferHandle(1, &view), VD_E_ABORT);
+        IS(client.GetConfiguration(INFINITE, &config), VD_E_ABORT);
         /* It has ended, and its name can be had again. */
         IS(vds.CloseDevice(), VD_E_PROTOCOL);
         IS(vds.Close(), VD_E_PROTOCOL);
