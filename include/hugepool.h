@@ -127,12 +127,13 @@
 #define HP_VD_E_INSTANCE_NAME 0x80770007u
 
 /*
- It is not supported.
+ The client's configuration asks for what is not there.
  */
 #define HP_VD_E_NOTSUPPORTED 0x80770009u
 
 /*
- There is no memory, or no buffer free.
+ There is no memory, or no buffer free: asking for less, or later, may help. (Who lacks
+ rights is told HP_VD_E_SECURITY, who lacks descriptors HP_VD_E_UNEXPECTED.)
  */
 #define HP_VD_E_MEMORY 0x8077000Au
 
@@ -147,12 +148,12 @@
 #define HP_VD_E_PROTOCOL 0x8077000Cu
 
 /*
- It is open, or all of them are.
+ It is open, or all have been opened.
  */
 #define HP_VD_E_OPEN 0x8077000Du
 
 /*
- It is being closed.
+ It is closed.
  */
 #define HP_VD_E_CLOSE 0x8077000Eu
 
@@ -160,6 +161,97 @@
  Too many wait.
  */
 #define HP_VD_E_BUSY 0x8077000Fu
+
+/*
+ Features of a set (hp_vd_config's `features`), by their published names and numbers.
+ */
+#define HP_VDF_Removable 0x00000001u
+
+#define HP_VDF_Rewind 0x00000002u
+
+#define HP_VDF_Position 0x00000010u
+
+#define HP_VDF_SkipBlocks 0x00000020u
+
+#define HP_VDF_ReversePosition 0x00000040u
+
+#define HP_VDF_Discard 0x00000080u
+
+#define HP_VDF_FileMarks 0x00000100u
+
+#define HP_VDF_RandomAccess 0x00000200u
+
+#define HP_VDF_SnapshotPrepare 0x00000400u
+
+#define HP_VDF_EnumFrozenFiles 0x00000800u
+
+#define HP_VDF_VSSWriter 0x00001000u
+
+#define HP_VDF_RequestComplete 0x00002000u
+
+#define HP_VDF_WriteMedia 0x00010000u
+
+#define HP_VDF_ReadMedia 0x00020000u
+
+#define HP_VDF_CompleteEnabled 0x00040000u
+
+#define HP_VDF_LatchStats 0x80000000u
+
+#define HP_VDF_LikePipe 0x00000000u
+
+#define HP_VDF_LikeTape 0x00000173u
+
+#define HP_VDF_LikeDisk 0x00000200u
+
+/*
+ Commands, by their published names and numbers. A set never sees one.
+ */
+#define HP_VDC_Read 1
+
+#define HP_VDC_Write 2
+
+#define HP_VDC_ClearError 3
+
+#define HP_VDC_Rewind 4
+
+#define HP_VDC_WriteMark 5
+
+#define HP_VDC_SkipMarks 6
+
+#define HP_VDC_SkipBlocks 7
+
+#define HP_VDC_Load 8
+
+#define HP_VDC_GetPosition 9
+
+#define HP_VDC_SetPosition 10
+
+#define HP_VDC_Discard 11
+
+#define HP_VDC_Flush 12
+
+#define HP_VDC_Snapshot 13
+
+#define HP_VDC_MountSnapshot 14
+
+#define HP_VDC_PrepareToFreeze 15
+
+#define HP_VDC_FileInfoBegin 16
+
+#define HP_VDC_FileInfoEnd 17
+
+#define HP_VDC_GetError 18
+
+#define HP_VDC_Complete 19
+
+/*
+ From where a command goes on, by their published names and numbers.
+ */
+#define HP_VDC_Beginning 0
+
+#define HP_VDC_Current 1
+
+#define HP_VDC_End 2
 
 /*
  Bytes of a layout.
@@ -238,54 +330,56 @@ typedef struct {
 } hp_peers;
 
 /*
- The configuration of a set (VDConfig): the client fills in the first seven fields, the
- set the others.
+ The configuration of a set (VDConfig), by the published names of its fields: the client
+ fills in the first seven, the set the others. One that asks for what is not there is
+ HP_VD_E_NOTSUPPORTED.
  */
 typedef struct {
   /*
    Devices of the set, 1 to 64.
    */
-  uint32_t device_count;
+  uint32_t deviceCount;
   /*
-   Features that are asked for, and then those that there are.
+   Features that are asked for, and then those that there are: HP_VDF_*. Passed on.
    */
   uint32_t features;
   /*
-   Bytes that the client keeps right before each buffer.
+   Bytes that the client keeps right before each buffer, 1 MiB at most.
    */
-  uint32_t prefix_zone_size;
+  uint32_t prefixZoneSize;
   /*
-   What the client wants buffers aligned to, in bytes; 0: no wish.
+   What the client wants buffers aligned to, a power of two up to 65536 bytes; 0: no
+   wish.
    */
   uint32_t alignment;
   /*
    Bytes between soft file marks; passed on.
    */
-  uint32_t soft_file_mark_block_size;
+  uint32_t softFileMarkBlockSize;
   /*
    Bytes before the end of the medium at which the client warns; passed on.
    */
-  uint32_t eom_warning_size;
+  uint32_t EOMWarningSize;
   /*
    How long the client waits for the server, in ms; 0 for ever. Passed on.
    */
-  uint32_t server_time_out;
+  uint32_t serverTimeOut;
   /*
    The server's block size, in bytes.
    */
-  uint32_t block_size;
+  uint32_t blockSize;
   /*
    How many requests a device may have: 4.
    */
-  uint32_t max_io_depth;
+  uint32_t maxIODepth;
   /*
    The largest transfer, in bytes.
    */
-  uint32_t max_transfer_size;
+  uint32_t maxTransferSize;
   /*
    Bytes of all buffers' memory; 0xffffffff if they are more.
    */
-  uint32_t buffer_area_size;
+  uint32_t bufferAreaSize;
 } hp_vd_config;
 
 /*
@@ -628,7 +722,7 @@ typedef struct {
  */
 typedef struct {
   /*
-   Features that there are.
+   Features that there are: HP_VDF_*. Passed on.
    */
   uint32_t features;
   /*
@@ -1394,7 +1488,8 @@ uint32_t hp_pool_publish(const hp_pool *pool,
                          hp_publication **publication);
 
 /*
- Ends a name. Clients keep what they have mapped. Null is nothing.
+ Ends a name. Clients that have opened it keep what they have mapped, and map nothing new.
+ Null is nothing.
 
  # Safety
 
@@ -1783,8 +1878,8 @@ uint32_t hp_vdi_request_buffers(const hp_vdi *set,
                                 uint32_t count);
 
 /*
- EndConfiguration: maps what was declared. On HP_VD_E_MEMORY the set can be
- configured anew, and nothing is declared.
+ EndConfiguration: maps what was declared. If it fails the set can be configured anew,
+ and nothing is declared; HP_VD_E_MEMORY says that asking for less may help.
 
  # Safety
 
@@ -1793,7 +1888,7 @@ uint32_t hp_vdi_request_buffers(const hp_vdi *set,
 uint32_t hp_vdi_end_configuration(const hp_vdi *set);
 
 /*
- OpenDevice: one more device is open; HP_VD_E_OPEN if all are.
+ OpenDevice: opens the next device; HP_VD_E_OPEN if all have been opened.
 
  # Safety
 
@@ -1802,7 +1897,8 @@ uint32_t hp_vdi_end_configuration(const hp_vdi *set);
 uint32_t hp_vdi_open_device(const hp_vdi *set);
 
 /*
- CloseDevice: one device fewer is open; the last one ends the set.
+ CloseDevice: one device fewer is open; the last one ends the set. HP_VD_E_CLOSE once all
+ are closed; HP_VD_E_ABORT, and nothing is done, after an abort.
 
  # Safety
 
@@ -1821,8 +1917,9 @@ uint32_t hp_vdi_close_device(const hp_vdi *set);
 uint32_t hp_vdi_signal_abort(const hp_vdi *set);
 
 /*
- Close: ends the set. What is outstanding counts as freed; the memory goes with
- hp_vdi_release. A second Close is HP_VD_E_PROTOCOL.
+ Close: ends the set, whatever it returns. What is outstanding counts as freed; the
+ memory goes with hp_vdi_release. HP_VD_E_PROTOCOL if devices were open, with which it
+ also does the work of hp_vdi_signal_abort, and for a set that is closed already.
 
  # Safety
 
@@ -1882,8 +1979,9 @@ uint32_t hp_vdi_allocate_buffer_timeout(const hp_vdi *set,
 uint32_t hp_vdi_free_buffer(const hp_vdi *set, void *buffer, uint32_t size);
 
 /*
- IsSharedBuffer: 1 if `address` lies in a buffer of the set, free or taken, otherwise 0.
- (Both are "success" codes.)
+ IsSharedBuffer: 1 if `address` is in a buffer that hp_vdi_allocate_buffer has made
+ available, from its start to the size that was asked for, otherwise 0: for one that is
+ free, too, and for the prefix zone. (Both are "success" codes.)
 
  # Safety
 
