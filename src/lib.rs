@@ -105,7 +105,7 @@ pub use track::Place;
 #[cfg(not(hugepool_loom))]
 #[doc(hidden)]
 pub mod place {
-    pub use crate::pool::{called, set_place};
+    pub use crate::pool::{Lot, Until, called, set_place};
 }
 
 /// The modules that `loom-tests/` models: the very ones above, on loom's
@@ -122,7 +122,7 @@ pub mod model {
     pub use crate::class::{ClassId, Classes, Geometry, Ladder, Line, OfStream, Rung};
     pub use crate::depot::Depot;
     pub use crate::home::Home;
-    pub use crate::lists::{Denied, FreeLists, Given, Limits, Wait};
+    pub use crate::lists::{Denied, FreeLists, Given, Limits, Several, Wait};
     pub use crate::record::{Records, State as RawState};
     pub use crate::rseq::Slots;
     pub use crate::share::{Handle, Handle64, Naming, Slots as HandleSlots, Split};

@@ -42,11 +42,12 @@ pub struct StreamName {
 }
 
 impl StreamName {
-    /// As much of `name` as a name can have.
-    pub(crate) fn new(name: &str) -> Self {
-        let mut bytes = [0; MAX_NAME];
-        let len = name.floor_char_boundary(MAX_NAME);
-        bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
+    /// The first `len` of `bytes`, as far as they are a string.
+    pub(crate) fn new((bytes, len): ([u8; MAX_NAME], usize)) -> Self {
+        let len = match str::from_utf8(&bytes[..len]) {
+            Ok(name) => name.len(),
+            Err(error) => error.valid_up_to(),
+        };
         Self {
             bytes,
             len: len as u8,

@@ -2,7 +2,7 @@
 
 use crate::Buffers;
 use hugepool::model::{
-    ClassId, Classes, CpuCaches, FreeLists, Geometry, Given, Index, Request, Wait,
+    ClassId, Classes, CpuCaches, FreeLists, Geometry, Given, Index, Request, Several, Wait,
 };
 use std::ptr::null_mut;
 
@@ -60,9 +60,15 @@ impl<C: CpuCaches> Shelf<C> {
     /// Takes `many` buffers or none.
     pub fn take_many(&self, many: usize) -> Option<Vec<Index>> {
         let taken = self.lists.take_many(&[self.class], many).ok()?;
-        let taken: Vec<Index> = taken.into_iter().map(|(_, index)| index).collect();
+        Some(self.took(taken.into()))
+    }
+
+    /// Buffers that the lists gave.
+    fn took(&self, mut several: Several) -> Vec<Index> {
+        let taken = std::iter::from_fn(|| self.lists.next_of(&mut several));
+        let taken: Vec<Index> = taken.map(|(_, index)| index).collect();
         taken.iter().for_each(|&index| self.buffers.take(index));
-        Some(taken)
+        taken
     }
 
     /// Gives a buffer back.
@@ -133,9 +139,7 @@ impl<C: CpuCaches> Shelf<C> {
     /// Ends `wait`, which is for several.
     pub fn end_for_several(&self, wait: Wait) -> Option<Vec<Index>> {
         let taken = self.lists.end_wait_for_several(wait)?;
-        let taken: Vec<Index> = taken.into_iter().map(|(_, index)| index).collect();
-        taken.iter().for_each(|&index| self.buffers.take(index));
-        Some(taken)
+        Some(self.took(taken))
     }
 
     /// Asserts, when all other threads have ended, that the lists count what

@@ -114,8 +114,10 @@ impl<C: CpuCaches> Streamed<C> {
     ///
     /// If what came is of no stream.
     pub fn end_for_several(&self, wait: Wait) -> Option<Vec<Taken>> {
-        let found = self.shelf.lists.end_wait_for_several(wait)?;
-        let taken = found.into_iter().map(|(line, index)| {
+        let lists = &self.shelf.lists;
+        let mut several = lists.end_wait_for_several(wait)?;
+        let found = std::iter::from_fn(|| lists.next_of(&mut several));
+        let taken = found.map(|(line, index)| {
             self.shelf.buffers.take(index);
             let stream = line.stream().expect("it knows its stream");
             Taken { stream, index }

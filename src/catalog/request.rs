@@ -7,7 +7,7 @@ use super::{Catalog, Holder, Taken};
 use crate::cache::CpuCaches;
 use crate::class::{ClassId, Ladder, Line};
 use crate::error::AllocError;
-use crate::lists::{Exhausted, Wait};
+use crate::lists::{Exhausted, Several, Wait};
 use crate::wait::{MAX_WAITERS, Request};
 use crate::word::Index;
 
@@ -196,16 +196,16 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     }
 
     /// Takes `count` buffers for `size` bytes at `alignment`, or none.
-    /// Lock-free; the list of them is allocated.
+    /// Lock-free; allocates nothing.
     pub fn take_many(
         &self,
         size: usize,
         alignment: usize,
         count: usize,
-    ) -> Result<Vec<Taken<'_>>, AllocError> {
+    ) -> Result<Several, AllocError> {
         let ladder = self.ladder_for(size, alignment, count)?;
         match self.lists.take_many(ladder.classes(), count) {
-            Ok(taken) => Ok(taken.into_iter().map(|taken| self.taken(taken)).collect()),
+            Ok(taken) => Ok(taken.into()),
             Err(exhausted) => Err(self.exhausted(size, alignment, &ladder, exhausted)),
         }
     }
@@ -217,10 +217,10 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         size: usize,
         alignment: usize,
         count: usize,
-    ) -> Result<Option<Vec<Taken<'_>>>, AllocError> {
+    ) -> Result<Option<Several>, AllocError> {
         let ladder = self.ladder_for(size, alignment, count)?;
         let taken = self.lists.try_take_many(ladder.classes(), count);
-        Ok(taken.map(|taken| taken.into_iter().map(|taken| self.taken(taken)).collect()))
+        Ok(taken.map(Several::from))
     }
 
     /// The classes that may serve a request for `count` buffers, if they have as many.

@@ -91,8 +91,8 @@
 
 use super::FreeLists;
 use super::ledger::Carry;
+use super::linked::{Linked, Several};
 use super::search::Announced;
-use super::streams::Found;
 use super::waiting::{Owed, Wait};
 use crate::cache::CpuCaches;
 use crate::class::{ClassId, Ladder};
@@ -267,6 +267,15 @@ impl<C: CpuCaches> FreeLists<C> {
         })
     }
 
+    /// The same, in hand.
+    pub(super) fn in_hand(&self, top: Option<Index>) -> Linked {
+        let mut hand = Linked::default();
+        for (class, index) in self.linked(top) {
+            hand.push(&self.tables.records, class, index);
+        }
+        hand
+    }
+
     /// `collector` collects from now on.
     fn begun(&self, collector: Collector, owed: &mut Owed) {
         for class in self.classes().ids() {
@@ -382,9 +391,9 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Takes `many` buffers of the classes on `ladder`, or none, for a caller that will wait.
     /// `None` proves nothing. In a line of strict order what is found goes to the first in it.
-    pub fn try_take_many(&self, ladder: &[ClassId], many: usize) -> Option<Vec<(ClassId, Index)>> {
+    pub fn try_take_many(&self, ladder: &[ClassId], many: usize) -> Option<Linked> {
         let mut owed = Owed::default();
-        let mut held = Vec::with_capacity(many);
+        let mut held = Linked::default();
         let mut woken = None;
         let announced = Announced::begin(self, ladder.iter().copied());
         while held.len() < many
@@ -395,24 +404,21 @@ impl<C: CpuCaches> FreeLists<C> {
                     woken = wake;
                     break;
                 }
-                Err(index) => held.push((class, index)),
+                Err(index) => held.push(&self.tables.records, class, index),
             }
         }
-        let enough = held.len() == many;
-        if !enough {
-            self.put_down_all(ladder, &held, &mut owed);
-        }
+        let taken = match held.len() == many {
+            true => Some(held),
+            false => {
+                self.put_down_all(ladder, held, &mut owed);
+                None
+            }
+        };
         drop(announced);
         // Somebody else's code comes last.
         drop(woken);
         self.settle(owed);
-        if !enough {
-            return None;
-        }
-        for &(class, _) in &held {
-            self.note_climb(ladder, class);
-        }
-        Some(held)
+        taken.inspect(|held| self.note_climbs(ladder, held))
     }
 
     /// Moves what is free of `class`, which is shared, into its loose list.
@@ -429,37 +435,48 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Ends a wait for several, and gives them if they have come. What was kept, and are too
     /// few, goes back.
-    pub fn end_wait_for_several(&self, wait: Wait) -> Option<Vec<Found<'_>>> {
+    pub fn end_wait_for_several(&self, wait: Wait) -> Option<Several> {
+        let records = &self.tables.records;
         let request = wait.seat().request();
         if !request.is_for_several() {
-            return self.end_wait(wait).map(|found| vec![found]);
+            let (line, index) = self.end_wait(wait)?;
+            let quota = request.stream;
+            let mut several = Several {
+                quota,
+                ..Several::default()
+            };
+            let hand = match line.stream() {
+                Some(of) if of.own => &mut several.own,
+                _ => &mut several.rest,
+            };
+            hand.push(records, line.id(), index);
+            return Some(several);
         }
         if request.stream != 0 {
             return self.end_wait_for_several_of(wait);
         }
         let mut wait = wait;
-        let found = wait.several.take();
+        let mut found = wait.several.take();
         let collector = self.line.collector_at(wait.seat());
         let mut owed = Owed::default();
         self.close_collection(&wait, &mut owed);
         let given = self.end_wait(wait);
         self.end_collection(collector, &mut owed);
         if given.is_some()
-            && let Some(found) = &found
+            && let Some(found) = &mut found
         {
             // Once is enough.
             let _announced = Announced::begin(self, self.classes().ids());
-            for &(class, index) in found {
+            while let Some((class, index)) = found.pop(records) {
                 self.put_loose(class, index, &mut owed);
             }
         }
         self.owe_all(request, &mut owed);
         self.settle(owed);
         let all = match given {
-            Some((_, top)) => self.linked(Some(top)).collect(),
+            Some((_, top)) => self.in_hand(Some(top)),
             None => found?,
         };
-        let found = |(class, index)| (self.classes().line(class), index);
-        Some(all.into_iter().map(found).collect())
+        Some(all.into())
     }
 }

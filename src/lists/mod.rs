@@ -63,6 +63,7 @@ mod adapt;
 mod collect;
 mod give;
 mod ledger;
+mod linked;
 mod marks;
 mod refusals;
 mod regime;
@@ -73,6 +74,7 @@ mod waiting;
 mod watch;
 
 pub use ledger::Counts;
+pub use linked::Several;
 pub use search::Exhausted;
 pub use streams::{Denied, Found, Limits, MAX_NAME, MAX_QUOTAS};
 pub use waiting::Wait;

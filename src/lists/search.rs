@@ -6,7 +6,9 @@
 
 use super::FreeLists;
 use super::ledger::{Carry, count};
+use super::linked::Linked;
 use super::waiting::Owed;
+use crate::batch::Handful;
 use crate::cache::{CpuCaches, Refilled, Robbed, Share};
 use crate::class::ClassId;
 use crate::loose::Popped;
@@ -175,11 +177,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// each sit on half of what both need. `Err` proves that at one moment fewer than
     /// `many` were free, unless it says `carried`.
     #[cold]
-    pub fn take_many(
-        &self,
-        ladder: &[ClassId],
-        many: usize,
-    ) -> Result<Vec<(ClassId, Index)>, Exhausted> {
+    pub fn take_many(&self, ladder: &[ClassId], many: usize) -> Result<Linked, Exhausted> {
         let mut patience = Patience::new();
         loop {
             let is_first = self.begin_to_gather();
@@ -239,8 +237,8 @@ impl<C: CpuCaches> FreeLists<C> {
         is_first: bool,
         owed: &mut Owed,
         wake: &mut Option<Wake<'a>>,
-    ) -> Result<Vec<(ClassId, Index)>, Others> {
-        let mut held = Vec::with_capacity(many);
+    ) -> Result<Linked, Others> {
+        let mut held = Linked::default();
         while held.len() < many {
             let mut patience = if is_first {
                 Patience::new()
@@ -257,7 +255,7 @@ impl<C: CpuCaches> FreeLists<C> {
                     match self.for_the_line(class, index, owed) {
                         Ok(woken) => *wake = woken,
                         Err(index) => {
-                            held.push((class, index));
+                            held.push(&self.tables.records, class, index);
                             continue;
                         }
                     }
@@ -265,27 +263,42 @@ impl<C: CpuCaches> FreeLists<C> {
                 }
                 Err(others) => others,
             };
-            self.put_down_all(ladder, &held, owed);
+            self.put_down_all(ladder, held, owed);
             return Err(others);
         }
-        for &(class, _) in &held {
-            self.note_climb(ladder, class);
-        }
+        self.note_climbs(ladder, &held);
         Ok(held)
     }
 
     /// Puts back what somebody `held` of the classes on `ladder`, and announced. The caller
     /// holds a handle.
-    pub(super) fn put_down_all(
-        &self,
-        ladder: &[ClassId],
-        held: &[(ClassId, Index)],
-        owed: &mut Owed,
-    ) {
+    pub(super) fn put_down_all(&self, ladder: &[ClassId], mut held: Linked, owed: &mut Owed) {
+        let records = &self.tables.records;
         for &class in ladder {
-            let of_class = held.iter().filter(|taken| taken.0 == class);
-            let indices: Vec<Index> = of_class.map(|taken| taken.1).collect();
-            self.put_down(class, self.depot(class), &indices, owed);
+            let mut others = Linked::default();
+            let mut put = |batch: Option<Handful>| {
+                if let Some(batch) = batch {
+                    self.put_down(class, self.depot(class), batch.as_slice(), owed);
+                }
+            };
+            let mut batch: Option<Handful> = None;
+            while let Some((of, index)) = held.pop(records) {
+                if of != class {
+                    others.push(records, of, index);
+                } else if !batch.as_mut().is_some_and(|batch| batch.add(index)) {
+                    put(batch.replace(Handful::of(index)));
+                }
+            }
+            put(batch);
+            held = others;
+        }
+        debug_assert_eq!(held.len(), 0, "all are of the ladder's classes");
+    }
+
+    /// As `note_climb`, for each that somebody `held`.
+    pub(super) fn note_climbs(&self, ladder: &[ClassId], held: &Linked) {
+        for (class, _) in self.linked(held.top()) {
+            self.note_climb(ladder, class);
         }
     }
 

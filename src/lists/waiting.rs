@@ -70,6 +70,7 @@
 //! and a request that finds one while somebody waits hands it on.
 
 use super::FreeLists;
+use super::linked::Linked;
 use super::streams::{Ended, Found};
 use crate::cache::CpuCaches;
 use crate::class::{ClassId, Ladder};
@@ -90,7 +91,7 @@ pub struct Wait {
     pub(super) claims: u32,
     pub(super) own: bool,
     /// Of a wait for several: what it found.
-    pub(super) several: Option<Vec<(ClassId, Index)>>,
+    pub(super) several: Option<Linked>,
     /// Of a wait for several of a stream: how many of the stream's own it has.
     pub(super) kept: usize,
 }

@@ -333,6 +333,11 @@ impl Builder {
         self
     }
 
+    /// How often buffers were declared.
+    pub(crate) fn declared(&self) -> usize {
+        self.requests.len()
+    }
+
     /// Whether other processes can map the pool.
     pub(crate) fn is_shared(&self) -> bool {
         self.memory.shared.is_some()

@@ -107,6 +107,14 @@ impl<M: Memory> Class<M> {
         Pool::of(self.handle.clone())
     }
 
+    /// See [`Pool::is_left_behind`].
+    #[doc(hidden)]
+    #[inline(always)]
+    #[must_use]
+    pub fn is_left_behind(&self) -> bool {
+        self.shared().is_left_behind()
+    }
+
     #[inline]
     pub(super) fn shared(&self) -> &Shared {
         self.handle.shared()

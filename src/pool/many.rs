@@ -1,25 +1,82 @@
 //! Requests for several buffers at once.
 //!
-//! Owns: their calls, those that wait and the one that does not. Uses: the pool's shared
-//! part, `wait`. Used by: callers, `task_many`.
+//! Owns: their calls, those that wait and the one that does not, and what they took until it
+//! has owners. Uses: the pool's shared part, `wait`. Used by: callers, `task_many`, `stream`.
 
 use super::wait::{Begun, Goods, Limit, Sleeper};
 use super::{CancelToken, Class, Handle, Pool};
 use crate::buffer::{Buffer, Memory, Owned};
 use crate::catalog::Taken;
 use crate::error::AllocError;
-use crate::lists::Wait;
+use crate::lists::{Several, Wait};
 use crate::track::Taker;
 use crate::wait::Cancel;
+use std::fmt;
 use std::time::{Duration, Instant};
 
-impl Goods for Vec<Owned> {
-    fn receive(handle: &Handle, wait: Wait, size: usize, by: Option<Taker>) -> Option<Self> {
-        let catalog = &handle.shared().catalog;
-        let given = catalog.lists().end_wait_for_several(wait)?;
-        let owned = |(line, index)| handle.owned(Taken { line, index }, size, by);
-        Some(given.into_iter().map(owned).collect())
+/// Several buffers that a request took, each of which gets its owner when it is asked for.
+/// The others go back when this is dropped. Allocates nothing.
+#[doc(hidden)]
+pub struct Lot {
+    handle: Handle,
+    several: Several,
+    size: usize,
+    by: Option<Taker>,
+}
+
+impl Lot {
+    pub(super) fn into_vec<M: Memory>(mut self) -> Vec<Buffer<M>> {
+        let mut all = Vec::with_capacity(self.several.len());
+        all.extend(std::iter::from_fn(|| self.next_buffer()));
+        all
     }
+
+    /// The next of them.
+    pub fn next_buffer<M: Memory>(&mut self) -> Option<Buffer<M>> {
+        self.next_owned().map(Buffer::of)
+    }
+
+    fn next_owned(&mut self) -> Option<Owned> {
+        let lists = self.handle.shared().catalog.lists();
+        let (line, index) = lists.next_of(&mut self.several)?;
+        Some(self.handle.owned(Taken { line, index }, self.size, self.by))
+    }
+}
+
+impl Drop for Lot {
+    fn drop(&mut self) {
+        while let Some(owned) = self.next_owned() {
+            drop(owned);
+        }
+    }
+}
+
+impl fmt::Debug for Lot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let len = self.several.len();
+        f.debug_struct("Lot").field("len", &len).finish()
+    }
+}
+
+impl Goods for Lot {
+    fn receive(handle: &Handle, wait: Wait, size: usize, by: Option<Taker>) -> Option<Self> {
+        let lists = handle.shared().catalog.lists();
+        let several = lists.end_wait_for_several(wait)?;
+        Some(handle.lot(several, size, by))
+    }
+}
+
+/// How long a request for several waits. For callers in other languages.
+#[doc(hidden)]
+pub enum Until<'a> {
+    /// Not at all.
+    Now,
+    /// So long.
+    Within(Duration),
+    /// Until then.
+    Deadline(Instant),
+    /// So long, or until it is cancelled.
+    Cancelled(Duration, &'a CancelToken),
 }
 
 /// What is asked for.
@@ -45,15 +102,17 @@ impl Handle {
         }
     }
 
-    /// The owners of buffers that were taken for `order`.
-    fn all_owned(&self, taken: Vec<Taken<'_>>, order: Order) -> Vec<Owned> {
-        let taken = taken.into_iter();
-        taken
-            .map(|taken| self.owned(taken, order.size, order.by))
-            .collect()
+    /// What was taken `by` somebody, for `size` bytes each.
+    pub(super) fn lot(&self, several: Several, size: usize, by: Option<Taker>) -> Lot {
+        Lot {
+            handle: self.clone(),
+            several,
+            size,
+            by,
+        }
     }
 
-    fn allocate_many(&self, order: Order) -> Result<Vec<Owned>, AllocError> {
+    fn allocate_many(&self, order: Order) -> Result<Lot, AllocError> {
         let Order {
             size,
             alignment,
@@ -61,7 +120,7 @@ impl Handle {
             ..
         } = order;
         let taken = self.shared().catalog.take_many(size, alignment, count)?;
-        Ok(self.all_owned(taken, order))
+        Ok(self.lot(taken, size, order.by))
     }
 
     /// Takes what is asked for, or stands in line for it as `sleeper`.
@@ -69,7 +128,7 @@ impl Handle {
         &self,
         order: Order,
         sleeper: Sleeper,
-    ) -> Result<Begun<Vec<Owned>>, AllocError> {
+    ) -> Result<Begun<Lot>, AllocError> {
         let Order {
             size,
             alignment,
@@ -78,7 +137,7 @@ impl Handle {
         } = order;
         let catalog = &self.shared().catalog;
         if let Some(taken) = catalog.try_take_many(size, alignment, count)? {
-            return Ok(Begun::Buffer(self.all_owned(taken, order)));
+            return Ok(Begun::Buffer(self.lot(taken, size, by)));
         }
         if self.line().is_aborted() {
             return Err(AllocError::Aborted);
@@ -96,7 +155,7 @@ impl Handle {
         order: Order,
         limit: Limit,
         cancel: Option<&Cancel>,
-    ) -> Result<Vec<Owned>, AllocError> {
+    ) -> Result<Lot, AllocError> {
         let (size, alignment) = (order.size, order.alignment);
         let term = limit.begin();
         let timed_out = term.timed_out(size, alignment);
@@ -113,13 +172,13 @@ impl Handle {
     }
 
     /// Takes what is asked for at once, and counts it if it is refused.
-    fn allocate_many_now(&self, order: Order) -> Result<Vec<Owned>, AllocError> {
+    fn allocate_many_now(&self, order: Order) -> Result<Lot, AllocError> {
         let taken = self.allocate_many(order);
         taken.inspect_err(|error| self.note_refusal(error))
     }
 
     /// Waits up to `limit`, and counts it if it is refused.
-    fn allocate_many_waiting(&self, order: Order, limit: Limit) -> Result<Vec<Owned>, AllocError> {
+    fn allocate_many_waiting(&self, order: Order, limit: Limit) -> Result<Lot, AllocError> {
         let taken = self.allocate_many_limit(order, limit, None);
         taken.inspect_err(|error| self.note_refusal(error))
     }
@@ -130,15 +189,41 @@ impl Handle {
         order: Order,
         limit: Duration,
         token: &CancelToken,
-    ) -> Result<Vec<Owned>, AllocError> {
+    ) -> Result<Lot, AllocError> {
         let cancel = token.of(self);
         let taken = cancel
             .and_then(|cancel| self.allocate_many_limit(order, Limit::Within(limit), Some(cancel)));
         taken.inspect_err(|error| self.note_refusal(error))
     }
+
+    fn take_lot(&self, order: Order, until: Until<'_>) -> Result<Lot, AllocError> {
+        match until {
+            Until::Now => self.allocate_many_now(order),
+            Until::Within(limit) => self.allocate_many_waiting(order, Limit::Within(limit)),
+            Until::Deadline(deadline) => self.allocate_many_waiting(order, Limit::Until(deadline)),
+            Until::Cancelled(limit, token) => self.allocate_many_cancellable(order, limit, token),
+        }
+    }
 }
 
 impl<M: Memory> Pool<M> {
+    /// As [`allocate_many`](Self::allocate_many) and those that wait, without the list. For
+    /// callers in other languages.
+    ///
+    /// # Errors
+    ///
+    /// As theirs.
+    #[doc(hidden)]
+    #[track_caller]
+    pub fn take_lot(
+        &self,
+        (size, alignment, count): (usize, usize, usize),
+        until: Until<'_>,
+    ) -> Result<Lot, AllocError> {
+        let order = self.handle.order(size, alignment, count);
+        self.handle.take_lot(order, until)
+    }
+
     /// Takes `count` buffers, or none. As [`allocate`](Self::allocate), except
     /// that the list of them is allocated.
     ///
@@ -169,8 +254,7 @@ impl<M: Memory> Pool<M> {
         count: usize,
     ) -> Result<Vec<Buffer<M>>, AllocError> {
         let order = self.handle.order(size, alignment, count);
-        let taken = self.handle.allocate_many_now(order);
-        taken.map(Buffer::all)
+        self.handle.allocate_many_now(order).map(Lot::into_vec)
     }
 
     /// Takes `count` buffers, or none, as [`allocate_many`](Self::allocate_many) does, and
@@ -227,8 +311,10 @@ impl<M: Memory> Pool<M> {
         limit: Duration,
     ) -> Result<Vec<Buffer<M>>, AllocError> {
         let order = self.handle.order(size, alignment, count);
-        let taken = (self.handle).allocate_many_waiting(order, Limit::Within(limit));
-        taken.map(Buffer::all)
+        (self
+            .handle
+            .allocate_many_waiting(order, Limit::Within(limit)))
+        .map(Lot::into_vec)
     }
 
     /// As [`allocate_many_timeout`](Self::allocate_many_timeout), waiting until `deadline`.
@@ -258,8 +344,10 @@ impl<M: Memory> Pool<M> {
         deadline: Instant,
     ) -> Result<Vec<Buffer<M>>, AllocError> {
         let order = self.handle.order(size, alignment, count);
-        let taken = (self.handle).allocate_many_waiting(order, Limit::Until(deadline));
-        taken.map(Buffer::all)
+        (self
+            .handle
+            .allocate_many_waiting(order, Limit::Until(deadline)))
+        .map(Lot::into_vec)
     }
 
     /// As [`allocate_many_timeout`](Self::allocate_many_timeout), waiting up to `limit` or
@@ -298,7 +386,7 @@ impl<M: Memory> Pool<M> {
     ) -> Result<Vec<Buffer<M>>, AllocError> {
         let order = self.handle.order(size, alignment, count);
         let taken = self.handle.allocate_many_cancellable(order, limit, token);
-        taken.map(Buffer::all)
+        taken.map(Lot::into_vec)
     }
 }
 
@@ -326,8 +414,7 @@ impl<M: Memory> Class<M> {
     /// ```
     #[track_caller]
     pub fn allocate_many(&self, count: usize) -> Result<Vec<Buffer<M>>, AllocError> {
-        let taken = self.handle.allocate_many_now(self.order(count));
-        taken.map(Buffer::all)
+        (self.handle.allocate_many_now(self.order(count))).map(Lot::into_vec)
     }
 
     /// Takes `count` buffers of [`size`](Self::size) bytes, or none, and waits up to `limit`
@@ -353,8 +440,9 @@ impl<M: Memory> Class<M> {
         count: usize,
         limit: Duration,
     ) -> Result<Vec<Buffer<M>>, AllocError> {
-        let taken = (self.handle).allocate_many_waiting(self.order(count), Limit::Within(limit));
-        taken.map(Buffer::all)
+        let limit = Limit::Within(limit);
+        let taken = (self.handle).allocate_many_waiting(self.order(count), limit);
+        taken.map(Lot::into_vec)
     }
 
     /// As [`allocate_many_timeout`](Self::allocate_many_timeout), waiting until `deadline`:
@@ -380,8 +468,9 @@ impl<M: Memory> Class<M> {
         count: usize,
         deadline: Instant,
     ) -> Result<Vec<Buffer<M>>, AllocError> {
-        let taken = (self.handle).allocate_many_waiting(self.order(count), Limit::Until(deadline));
-        taken.map(Buffer::all)
+        let limit = Limit::Until(deadline);
+        let taken = (self.handle).allocate_many_waiting(self.order(count), limit);
+        taken.map(Lot::into_vec)
     }
 
     /// As [`allocate_many_timeout`](Self::allocate_many_timeout), waiting up to `limit` or
@@ -408,7 +497,8 @@ impl<M: Memory> Class<M> {
         limit: Duration,
         token: &CancelToken,
     ) -> Result<Vec<Buffer<M>>, AllocError> {
-        let taken = (self.handle).allocate_many_cancellable(self.order(count), limit, token);
-        taken.map(Buffer::all)
+        let order = self.order(count);
+        let taken = self.handle.allocate_many_cancellable(order, limit, token);
+        taken.map(Lot::into_vec)
     }
 }

@@ -32,6 +32,7 @@ pub use builder::Builder;
 pub(crate) use builder::{check_prefix, geometry};
 pub use cancel::CancelToken;
 pub use class::Class;
+pub use many::{Lot, Until};
 pub use stream::{Stream, StreamBuilder, StreamError};
 #[cfg(feature = "async")]
 pub use task::Allocate;
@@ -194,6 +195,12 @@ impl Shared {
             }
             out
         })
+    }
+
+    /// See `Pool::is_left_behind`.
+    #[inline(always)]
+    fn is_left_behind(&self) -> bool {
+        self.arena.is_forked() && !(self.memory.fork && self.sharing.is_none())
     }
 
     /// Does what the lists answered the caller to do.
@@ -447,8 +454,22 @@ impl<M: Memory> Pool<M> {
     #[inline(always)]
     #[must_use]
     pub fn is_left_behind(&self) -> bool {
-        let shared = self.shared();
-        shared.arena.is_forked() && !(shared.memory.fork && shared.sharing.is_none())
+        self.shared().is_left_behind()
+    }
+
+    /// Whether it notes who takes its buffers.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn tracks(&self) -> bool {
+        self.shared().tracks.is_some()
+    }
+
+    /// How many segments it has now.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn segment_count(&self) -> usize {
+        let catalog = &self.shared().catalog;
+        catalog.read(|directory| directory.segments.len())
     }
 
     /// Gives the memory of every segment back that was added by

@@ -179,6 +179,28 @@ impl<M: Memory> Class<M> {
         Ok(shared.mark_raw(taken, self.size))
     }
 
+    /// As `allocate_raw` from this processor's cache alone: see
+    /// [`Pool::allocate_raw_cached`].
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn allocate_raw_cached(&self) -> Option<NonNull<u8>> {
+        let (line, shared) = (self.line(), self.shared());
+        let index = shared.catalog.lists().take_cached(line)?;
+        Some(shared.mark_raw(Taken { line, index }, self.size))
+    }
+
+    /// As `free_raw`: false if it is refused, and the caller does not need to know why.
+    ///
+    /// # Safety
+    ///
+    /// As for `free_raw`.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub unsafe fn free_raw_if_right(&self, start: *mut u8) -> bool {
+        // SAFETY: the caller says so; this is a handle.
+        unsafe { self.shared().free_raw_if_right(start, self.size) }
+    }
+
     /// Takes back a buffer that [`allocate_raw`](Self::allocate_raw) gave, or that
     /// [`Pool::allocate_raw`] gave for this class's [`size`](Self::size). Lock-free; never
     /// blocks.

@@ -2,11 +2,11 @@
 //!
 //! Owns: the polling of a waiter for several. Uses: `many`, `wait`. Used by: callers.
 
-use super::many::Order;
+use super::many::{Lot, Order};
 use super::stream::Inner;
 use super::wait::{Begun, Sleeper, Waiter};
 use super::{Class, Handle, Pool, Stream};
-use crate::buffer::{Buffer, Memory, Owned, Plain};
+use crate::buffer::{Buffer, Memory, Plain};
 use crate::error::AllocError;
 use crate::sync::Arc;
 use std::fmt;
@@ -28,7 +28,7 @@ enum State {
     New(Source, Order),
     /// Leaves the line before it lets go of its stream.
     Waiting(
-        Waiter<Vec<Owned>>,
+        Waiter<Lot>,
         #[expect(dead_code, reason = "the waiter needs it to be there")] Source,
     ),
     Done,
@@ -42,7 +42,7 @@ enum Source {
 }
 
 impl Source {
-    fn begin(&self, order: Order) -> Result<Begun<Vec<Owned>>, AllocError> {
+    fn begin(&self, order: Order) -> Result<Begun<Lot>, AllocError> {
         match self {
             Self::Pool(handle) => handle.begin_wait_for_many(order, Sleeper::Task),
             Self::Stream(stream) => stream.begin_task_for_many(order),
@@ -78,7 +78,7 @@ impl<M: Memory> AllocateMany<M> {
         }
     }
 
-    fn step(&mut self, cx: &mut Context<'_>) -> Result<Option<Vec<Owned>>, AllocError> {
+    fn step(&mut self, cx: &mut Context<'_>) -> Result<Option<Lot>, AllocError> {
         if let State::New(source, order) = &self.state {
             match source.begin(*order)? {
                 Begun::Buffer(buffers) => return Ok(Some(buffers)),
@@ -98,7 +98,7 @@ impl<M: Memory> Future for AllocateMany<M> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let done = match self.step(cx) {
             Ok(None) => return Poll::Pending,
-            Ok(Some(buffers)) => Ok(Buffer::all(buffers)),
+            Ok(Some(buffers)) => Ok(buffers.into_vec()),
             Err(error) => {
                 match &self.state {
                     State::New(source, _) => source.note_refusal(&error),

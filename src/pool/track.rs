@@ -46,9 +46,14 @@ pub unsafe fn set_place(file: Option<NonNull<c_char>>, line: u32) {
 }
 
 /// Makes a call for a caller in another language, which knows it by the name `call`: that
-/// is noted of what it takes, if the thread says nothing else.
+/// is noted of what it takes, if the thread says nothing else, and the pool `tracks`.
+/// Otherwise no variable of the thread is touched: in a library that was opened by `dlopen`
+/// the first touch may allocate.
 #[doc(hidden)]
-pub fn called<R>(call: &'static CStr, take: impl FnOnce() -> R) -> R {
+pub fn called<R>(tracks: bool, call: &'static CStr, take: impl FnOnce() -> R) -> R {
+    if !tracks {
+        return take();
+    }
     let set = |place| PLACE.try_with(|own| own.replace(place)).ok().flatten();
     let before = set(None);
     set(before.or(Some(Place::new(call, 0))));
@@ -177,13 +182,24 @@ impl Shared {
 
     /// What is out, of that what `keep` keeps.
     fn outstanding(&self, keep: impl Fn(ClassId, &Holding) -> bool) -> Outstanding {
-        let Some(tracks) = &self.tracks else {
+        if self.tracks.is_none() {
             return Outstanding::untracked();
-        };
+        }
+        let mut found = Vec::new();
+        self.each_outstanding(keep, |held| found.push(held));
+        Outstanding::new(found)
+    }
+
+    /// Tells `each` of what is out, of that what `keep` keeps, in any order.
+    fn each_outstanding(
+        &self,
+        keep: impl Fn(ClassId, &Holding) -> bool,
+        mut each: impl FnMut(Held),
+    ) {
+        let Some(tracks) = &self.tracks else { return };
         // Whoever takes one after this has had it for no time.
         let now = clock::coarse();
-        let buffers = self.catalog.read(|directory| {
-            let mut found = Vec::new();
+        self.catalog.read(|directory| {
             for entry in &directory.segments {
                 let geometry = &directory.classes[entry.class.index()];
                 let line = self.catalog.classes().line(entry.class);
@@ -194,7 +210,7 @@ impl Shared {
                     let Some(holding) = holding.filter(|holding| keep(entry.class, holding)) else {
                         continue;
                     };
-                    found.push(Held {
+                    each(Held {
                         place: holding.by.place,
                         stream: self.stream_name(holding.by.stream),
                         address: line.start(index).addr(),
@@ -206,15 +222,13 @@ impl Shared {
                     });
                 }
             }
-            found
         });
-        Outstanding::new(buffers)
     }
 
     /// The name of stream `number`; `None` for 0. A number is nobody else's while a buffer
     /// that counts against it is out.
     fn stream_name(&self, number: u32) -> Option<StreamName> {
-        (number > 0).then(|| StreamName::new(&self.catalog.lists().stream_name(number)))
+        (number > 0).then(|| StreamName::new(self.catalog.lists().stream_name(number)))
     }
 
     /// As `outstanding`, of the buffers that could serve a request.
@@ -256,6 +270,13 @@ impl<M: Memory> Pool<M> {
     #[must_use]
     pub fn outstanding(&self) -> Outstanding {
         self.shared().outstanding(|_, _| true)
+    }
+
+    /// As [`outstanding`](Self::outstanding), in any order and without the list: tells `each`
+    /// of each. For callers in other languages.
+    #[doc(hidden)]
+    pub fn each_outstanding(&self, each: impl FnMut(Held)) {
+        self.shared().each_outstanding(|_, _| true, each);
     }
 
     /// As [`outstanding`](Self::outstanding), of those buffers alone that could serve a

@@ -72,14 +72,13 @@
 //! child polls, even if the stream has as many as it may have by then, and a thread's is gone.
 
 use super::super::FreeLists;
+use super::super::linked::Several;
 use super::super::search::Announced;
 use super::super::waiting::{Owed, Wait};
-use super::Found;
 use crate::cache::CpuCaches;
-use crate::class::ClassId;
 use crate::sync::fault;
 use crate::wait::{Lacking, Lessened, Request, Turn, Wake};
-use crate::word::{Collector, Index};
+use crate::word::Collector;
 
 /// Who collects in a stream.
 #[derive(Clone, Copy)]
@@ -270,8 +269,10 @@ impl<C: CpuCaches> FreeLists<C> {
             Lessened::Waits => {}
             Lessened::Came(top) => {
                 let missing = wait.seat.request().missing();
-                let mut kept: Vec<(ClassId, Index)> = self.linked(Some(top)).collect();
-                for (class, index) in kept.drain(missing.min(kept.len())..) {
+                let mut kept = self.in_hand(Some(top));
+                while kept.len() > missing
+                    && let Some((class, index)) = kept.pop(records)
+                {
                     self.put_loose(class, index, &mut owed);
                 }
                 wait.several = Some(kept);
@@ -308,11 +309,9 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// As `end_wait_for_several`, for a wait of a stream.
-    pub(in crate::lists) fn end_wait_for_several_of(
-        &self,
-        mut wait: Wait,
-    ) -> Option<Vec<Found<'_>>> {
+    pub(in crate::lists) fn end_wait_for_several_of(&self, mut wait: Wait) -> Option<Several> {
         let request = wait.seat.request();
+        let records = &self.tables.records;
         let (number, count) = (request.stream, request.count);
         let quota = self.quotas.get(number);
         let class = quota.class();
@@ -320,7 +319,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let inherited = self.line.has_inherited(&wait.seat);
         let mut owed = Owed::default();
         let kept = self.line.close_own(&wait.seat);
-        let mut hand: Vec<Index> = self.linked(kept).map(|(_, index)| index).collect();
+        let mut hand = self.in_hand(kept);
         self.close_collection(&wait, &mut owed);
         let left = self.line.leave(wait.seat);
         self.end_collection(own, &mut owed);
@@ -328,23 +327,28 @@ impl<C: CpuCaches> FreeLists<C> {
         let given = left.given.map(|(_, top)| top);
         // Whoever announces nothing by now holds no more than he keeps, or puts back here.
         let announced = Announced::begin(self, self.classes().ids());
-        let mut extra: Vec<Index> = self.linked(given).map(|(_, index)| index).collect();
-        for (_, index) in wait.several.take().into_iter().flatten() {
+        let mut extra = self.in_hand(given);
+        let mut found = wait.several.take().unwrap_or_default();
+        if given.is_none() {
+            std::mem::swap(&mut extra, &mut found);
+        }
+        while let Some((_, index)) = found.pop(records) {
             // Once is enough.
-            match given {
-                None => extra.push(index),
-                Some(_) => self.put_loose(class, index, &mut owed),
-            }
+            self.put_loose(class, index, &mut owed);
         }
         let enough = hand.len() + extra.len() >= count;
         let (keep_own, keep_extra) = match enough {
             true => (count.saturating_sub(extra.len()), extra.len().min(count)),
             false => (0, 0),
         };
-        for index in hand.drain(keep_own..) {
+        while hand.len() > keep_own
+            && let Some((_, index)) = hand.pop(records)
+        {
             self.put_own(number, index);
         }
-        for index in extra.drain(keep_extra..) {
+        while extra.len() > keep_extra
+            && let Some((_, index)) = extra.pop(records)
+        {
             self.put_loose(class, index, &mut owed);
         }
         drop(announced);
@@ -365,10 +369,10 @@ impl<C: CpuCaches> FreeLists<C> {
         if request.reach > 0 {
             self.linger(class);
         }
-        enough.then(|| {
-            let own = hand.into_iter().map(|index| (quota.line(true), index));
-            let extra = extra.into_iter().map(|index| (quota.line(false), index));
-            own.chain(extra).collect()
+        enough.then_some(Several {
+            quota: number,
+            own: hand,
+            rest: extra,
         })
     }
 }

@@ -70,6 +70,7 @@ mod wait;
 pub use quota::{Limits, MAX_NAME, MAX_QUOTAS, Quotas};
 pub use wait::Ended;
 
+use super::linked::{Linked, Several};
 use super::{Exhausted, FreeLists};
 use crate::cache::CpuCaches;
 use crate::class::{ClassId, Line, OfStream};
@@ -161,8 +162,9 @@ impl<C: CpuCaches> FreeLists<C> {
         (number > 0).then(|| self.limits(number))
     }
 
-    /// The name of the stream of quota `number`; anything, if that has ended.
-    pub fn stream_name(&self, number: u32) -> String {
+    /// The name of the stream of quota `number`; anything, if that has ended. Its bytes, and
+    /// how many there are.
+    pub fn stream_name(&self, number: u32) -> ([u8; MAX_NAME], usize) {
         self.quotas.name(number)
     }
 
@@ -287,40 +289,39 @@ impl<C: CpuCaches> FreeLists<C> {
     /// it may put back, so a refusal proves only that not all were free at once while
     /// nobody else of the stream takes and gives.
     #[cold]
-    pub fn take_many_of(&self, number: u32, many: u32) -> Result<Vec<Found<'_>>, Denied> {
+    pub fn take_many_of(&self, number: u32, many: u32) -> Result<Several, Denied> {
         let quota = self.quotas.get(number);
-        let mut held: Vec<Found<'_>> = Vec::with_capacity(many as usize);
-        while (held.len() as u32) < many
+        let records = &self.tables.records;
+        let mut own = Linked::default();
+        while (own.len() as u32) < many
             && let Some(index) = self.pop_own(number)
         {
-            held.push((quota.line(true), index));
+            own.push(records, quota.class(), index);
         }
-        let rest = many - held.len() as u32;
-        if rest == 0 {
-            return Ok(held);
+        let missing = many - own.len() as u32;
+        let all = |own, rest| Several {
+            quota: number,
+            own,
+            rest,
+        };
+        if missing == 0 {
+            return Ok(all(own, Linked::default()));
         }
         // In strict order the claims are those of who came first.
         let spoken_for = self.are_claims_barred(number)
             || self.line.is_strict()
                 && (self.line).is_wanted_of(quota.those(number), Lacking::Claim);
-        let denied = match !spoken_for && quota.claim(rest) {
+        let denied = match !spoken_for && quota.claim(missing) {
             false => Denied::AtMaximum,
-            true => match self.take_many(&[quota.class()], rest as usize) {
-                Ok(taken) => {
-                    held.extend(
-                        taken
-                            .into_iter()
-                            .map(|(_, index)| (quota.line(false), index)),
-                    );
-                    return Ok(held);
-                }
+            true => match self.take_many(&[quota.class()], missing as usize) {
+                Ok(rest) => return Ok(all(own, rest)),
                 Err(exhausted) => {
-                    self.unclaim(number, rest);
+                    self.unclaim(number, missing);
                     Denied::Exhausted(exhausted)
                 }
             },
         };
-        for (_, index) in held {
+        while let Some((_, index)) = own.pop(records) {
             // The caller holds a handle, so nothing has ended.
             let _home = self.give_own(number, index);
         }

@@ -357,15 +357,15 @@ impl Quotas {
     }
 
     /// The name of the stream of quota `number`; of another one, or of parts of two, if
-    /// that stream has ended.
-    pub fn name(&self, number: u32) -> String {
+    /// that stream has ended. Its bytes, and how many there are.
+    pub fn name(&self, number: u32) -> ([u8; MAX_NAME], usize) {
         let quota = self.get(number);
         let mut bytes = [0; MAX_NAME];
         for (word, eight) in quota.name.iter().zip(bytes.chunks_exact_mut(8)) {
             eight.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
         }
         let len = quota.name_len.load(Ordering::Relaxed) as usize;
-        String::from_utf8_lossy(&bytes[..len.min(MAX_NAME)]).into_owned()
+        (bytes, len.min(MAX_NAME))
     }
 
     /// Puts back quota `number`, all of whose buffers have come home.

@@ -6,10 +6,9 @@
 use super::{Inner, Share, Stream, StreamError};
 use crate::buffer::{Memory, Plain};
 use crate::class::{ClassId, Rung};
-use crate::lists::{Limits, MAX_NAME, MAX_QUOTAS};
+use crate::lists::{Limits, MAX_NAME, MAX_QUOTAS, Several};
 use crate::pool::{Handle, Pool};
 use crate::sync::Arc;
-use crate::word::Index;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -268,7 +267,7 @@ impl Share {
             lists.unpromise(class, minimum as u64);
             error
         };
-        let own = Self::set_aside(handle, class, minimum).map_err(|()| {
+        let mut own = Self::set_aside(handle, class, minimum).map_err(|()| {
             let free = lists.free(class) as usize;
             refused(StreamError::InUse {
                 size,
@@ -284,14 +283,14 @@ impl Share {
                 u32::try_from(maximum).unwrap_or(u32::MAX)
             }),
         };
+        let mut own = std::iter::from_fn(|| lists.next_of(&mut own));
         let Some(number) = lists.begin_quota(limits, name) else {
-            let line = lists.classes().line(class);
             // We hold a handle.
-            own.iter().for_each(|&index| _ = lists.give(line, index));
+            own.for_each(|(line, index)| _ = lists.give(line, index));
             let limit = MAX_QUOTAS;
             return Err(refused(StreamError::TooManyShares { limit }));
         };
-        lists.endow(number, own.into_iter());
+        lists.endow(number, own.by_ref().map(|(_, index)| index));
         lists.note_aside(class, minimum as u64, true);
         // Those who wait for more than there are left learn that.
         lists.line().rouse();
@@ -306,12 +305,11 @@ impl Share {
     }
 
     /// Takes `count` buffers of `class`.
-    fn set_aside(handle: &Handle, class: ClassId, count: usize) -> Result<Vec<Index>, ()> {
+    fn set_aside(handle: &Handle, class: ClassId, count: usize) -> Result<Several, ()> {
         if count == 0 {
-            return Ok(Vec::new());
+            return Ok(Several::default());
         }
         let taken = handle.shared().catalog.lists().take_many(&[class], count);
-        let taken = taken.map_err(|_exhausted| ())?;
-        Ok(taken.into_iter().map(|(_, index)| index).collect())
+        taken.map(Several::from).map_err(|_exhausted| ())
     }
 }

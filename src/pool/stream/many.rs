@@ -4,11 +4,11 @@
 //! sleeps; `pool::many`. Used by: callers; `task_many`.
 
 use super::{Inner, Share, Stream};
-use crate::buffer::{Buffer, Memory, Owned};
+use crate::buffer::{Buffer, Memory};
 use crate::error::AllocError;
-use crate::lists::Found;
+use crate::lists::Several;
 use crate::pool::CancelToken;
-use crate::pool::many::Order;
+use crate::pool::many::{Lot, Order, Until};
 use crate::pool::wait::{Begun, Limit, Sleeper};
 use crate::track::Taker;
 use crate::wait::Cancel;
@@ -29,18 +29,19 @@ impl Inner {
         }
     }
 
-    /// The owners of what the stream took for `order`.
-    fn all_owned(&self, share: &Share, found: Vec<Found<'_>>, order: Order) -> Vec<Owned> {
-        let owned = |found| self.owned(share, found, order.size, order.by);
-        found.into_iter().map(owned).collect()
+    /// What the stream took for `order`.
+    fn lot(&self, share: &Share, several: Several, order: Order) -> Lot {
+        let stream = share.number;
+        let by = order.by.map(|by| Taker { stream, ..by });
+        self.handle.lot(several, order.size, by)
     }
 
-    fn allocate_many(&self, order: Order) -> Result<Vec<Owned>, AllocError> {
+    fn allocate_many(&self, order: Order) -> Result<Lot, AllocError> {
         let share = self.share_for(order)?;
         let lists = self.handle.shared().catalog.lists();
         // It fits: there are no more buffers than indices.
         match lists.take_many_of(share.number, order.count as u32) {
-            Ok(found) => Ok(self.all_owned(share, found, order)),
+            Ok(found) => Ok(self.lot(share, found, order)),
             Err(denied) => {
                 let shape = (order.size, order.alignment, order.count);
                 Err(self.denied(share, shape, denied))
@@ -53,14 +54,14 @@ impl Inner {
         &self,
         order: Order,
         sleeper: Sleeper,
-    ) -> Result<Begun<Vec<Owned>>, AllocError> {
+    ) -> Result<Begun<Lot>, AllocError> {
         let share = self.share_for(order)?;
         let (size, stream) = (order.size, share.number);
         let catalog = &self.handle.shared().catalog;
         let lists = catalog.lists();
         // It fits: as above.
         if let Ok(found) = lists.take_many_of(stream, order.count as u32) {
-            return Ok(Begun::Buffer(self.all_owned(share, found, order)));
+            return Ok(Begun::Buffer(self.lot(share, found, order)));
         }
         if lists.line().is_aborted() {
             return Err(AllocError::Aborted);
@@ -77,7 +78,7 @@ impl Inner {
         order: Order,
         limit: Limit,
         cancel: Option<&Cancel>,
-    ) -> Result<Vec<Owned>, AllocError> {
+    ) -> Result<Lot, AllocError> {
         let term = limit.begin();
         let timed_out = term.timed_out(order.size, order.alignment);
         if term.is_over(cancel) {
@@ -108,7 +109,7 @@ impl Inner {
         (size, alignment, count): (usize, usize, usize),
         limit: Limit,
         cancel: Option<&Cancel>,
-    ) -> Result<Vec<Owned>, AllocError> {
+    ) -> Result<Lot, AllocError> {
         let order = self.order(size, alignment, count);
         let taken = self.allocate_many_limit(order, limit, cancel);
         taken.inspect_err(|error| self.note_refusal(error))
@@ -119,7 +120,7 @@ impl Inner {
     pub(in crate::pool) fn begin_task_for_many(
         &self,
         order: Order,
-    ) -> Result<Begun<Vec<Owned>>, AllocError> {
+    ) -> Result<Begun<Lot>, AllocError> {
         self.begin_wait_for_many(order, Sleeper::Task)
     }
 }
@@ -152,10 +153,36 @@ impl<M: Memory> Stream<M> {
         alignment: usize,
         count: usize,
     ) -> Result<Vec<Buffer<M>>, AllocError> {
-        let order = self.inner.order(size, alignment, count);
-        let taken = self.inner.allocate_many(order);
-        let taken = taken.inspect_err(|error| self.inner.note_refusal(error));
-        taken.map(Buffer::all)
+        self.take_lot((size, alignment, count), Until::Now)
+            .map(Lot::into_vec)
+    }
+
+    /// As [`allocate_many`](Self::allocate_many) and those that wait, without the list. For
+    /// callers in other languages.
+    ///
+    /// # Errors
+    ///
+    /// As theirs.
+    #[doc(hidden)]
+    #[track_caller]
+    pub fn take_lot(
+        &self,
+        wanted: (usize, usize, usize),
+        until: Until<'_>,
+    ) -> Result<Lot, AllocError> {
+        match until {
+            Until::Now => {
+                let taken = (self.inner).allocate_many(self.inner.order(wanted.0, wanted.1, wanted.2));
+                taken.inspect_err(|error| self.inner.note_refusal(error))
+            }
+            Until::Within(limit) => self.inner.wait_for_many(wanted, Limit::Within(limit), None),
+            Until::Deadline(deadline) => self.inner.wait_for_many(wanted, Limit::Until(deadline), None),
+            Until::Cancelled(limit, token) => {
+                let cancel = token.of(&self.inner.handle);
+                let cancel = cancel.inspect_err(|error| self.inner.note_refusal(error))?;
+                self.inner.wait_for_many(wanted, Limit::Within(limit), Some(cancel))
+            }
+        }
     }
 
     /// Takes `count` buffers, or none, as [`allocate_many`](Self::allocate_many) does, and
@@ -202,9 +229,8 @@ impl<M: Memory> Stream<M> {
         count: usize,
         limit: Duration,
     ) -> Result<Vec<Buffer<M>>, AllocError> {
-        let (wanted, limit) = ((size, alignment, count), Limit::Within(limit));
-        let taken = self.inner.wait_for_many(wanted, limit, None);
-        taken.map(Buffer::all)
+        let wanted = (size, alignment, count);
+        (self.take_lot(wanted, Until::Within(limit))).map(Lot::into_vec)
     }
 
     /// As [`allocate_many_timeout`](Self::allocate_many_timeout), waiting until `deadline`.
@@ -231,9 +257,8 @@ impl<M: Memory> Stream<M> {
         count: usize,
         deadline: Instant,
     ) -> Result<Vec<Buffer<M>>, AllocError> {
-        let (wanted, limit) = ((size, alignment, count), Limit::Until(deadline));
-        let taken = self.inner.wait_for_many(wanted, limit, None);
-        taken.map(Buffer::all)
+        let wanted = (size, alignment, count);
+        (self.take_lot(wanted, Until::Deadline(deadline))).map(Lot::into_vec)
     }
 
     /// As [`allocate_many_timeout`](Self::allocate_many_timeout), waiting up to `limit` or
@@ -268,10 +293,7 @@ impl<M: Memory> Stream<M> {
         limit: Duration,
         token: &CancelToken,
     ) -> Result<Vec<Buffer<M>>, AllocError> {
-        let cancel = token.of(&self.inner.handle);
-        let cancel = cancel.inspect_err(|error| self.inner.note_refusal(error))?;
-        let (wanted, limit) = ((size, alignment, count), Limit::Within(limit));
-        let taken = self.inner.wait_for_many(wanted, limit, Some(cancel));
-        taken.map(Buffer::all)
+        let wanted = (size, alignment, count);
+        (self.take_lot(wanted, Until::Cancelled(limit, token))).map(Lot::into_vec)
     }
 }
