@@ -1,9 +1,10 @@
 //! What can go wrong, with the numbers that explain it.
 //!
-//! Owns: the error types of the public face. Uses: nothing. Used by: every
-//! module that can fail for a caller's sake.
+//! Owns: the error types of the public face. Uses: `sys::errno`. Used by: every
+//! module that can fail for a caller's sake. To print them needs no heap.
 
 use crate::pages::Pages;
+use crate::sys::errno;
 use std::fmt;
 use std::time::Duration;
 
@@ -42,15 +43,18 @@ impl OsError {
 
 impl fmt::Display for OsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reason = std::io::Error::from_raw_os_error(self.number);
-        write!(f, "{}: {reason}", self.call)
+        write!(f, "{}: ", self.call)?;
+        match errno::text(self.number) {
+            Some(text) => write!(f, "{text} ({})", self.number),
+            None => write!(f, "error {}", self.number),
+        }
     }
 }
 
 impl std::error::Error for OsError {}
 
 /// Why a pool was not built or did not grow. Nothing was mapped or changed.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum BuildError {
     /// A class of size zero was asked for.
@@ -101,6 +105,14 @@ pub enum BuildError {
         /// Bytes of address space that are needed in one piece.
         needed: usize,
         /// Bytes in all that the pool has, or can have.
+        limit: usize,
+    },
+    /// Memory that is shared is a file to the system, and would be larger than a file may be
+    /// (`RLIMIT_FSIZE`). Each segment is one.
+    FileSize {
+        /// Bytes that it would have.
+        needed: usize,
+        /// Bytes that it may have.
         limit: usize,
     },
     /// More classes than a pool can have.
@@ -208,6 +220,12 @@ impl fmt::Display for BuildError {
             Self::AddressSpace { needed, limit } => write!(
                 f,
                 "{} of address space needed in one piece, {} reserved in all",
+                Bytes(needed),
+                Bytes(limit)
+            ),
+            Self::FileSize { needed, limit } => write!(
+                f,
+                "{} of shared memory in one piece, the limit (RLIMIT_FSIZE) is {}",
                 Bytes(needed),
                 Bytes(limit)
             ),

@@ -5,7 +5,9 @@
 
 mod support;
 
+use hugepool::share::Access;
 use hugepool::{AllocError, BuildError, Builder, Pages, Pool, Rung};
+use support::process::{alone, in_fork};
 use support::{meminfo, number, skipped};
 
 const GIB: usize = 1 << 30;
@@ -491,4 +493,46 @@ fn thousands_of_segments_come_and_go() {
     assert_eq!(pool.trim().segments, 4999);
     pool.request(512, 512, 1).unwrap();
     assert_eq!(pool.available(512, 512), 2);
+}
+
+#[test]
+fn shared_memory_that_is_too_large_for_a_file_is_refused_and_no_signal_is_sent() {
+    let name = "shared_memory_that_is_too_large_for_a_file_is_refused_and_no_signal_is_sent";
+    alone(name, &[], too_large_for_a_file);
+}
+
+fn too_large_for_a_file() {
+    const MIB: usize = 1 << 20;
+    let shared = |count| plain().shared(Access::Read).reserve(MIB, 4096, count);
+    let code = in_fork(|| {
+        let limit = libc::rlimit {
+            rlim_cur: 4 << 20,
+            rlim_max: 4 << 20,
+        };
+        // SAFETY: the limit can be read.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) }, 0);
+        let error = refusal(&shared(9), &["RLIMIT_FSIZE", "is 4 MiB", "10 MiB of"]);
+        let (needed, limit) = (10 * MIB, 4 * MIB);
+        assert_eq!(error, BuildError::FileSize { needed, limit });
+        let pool = shared(2).build().unwrap();
+        let error = pool.request(MIB, 4096, 5).unwrap_err();
+        let (needed, limit) = (6 * MIB, 4 * MIB);
+        assert_eq!(error, BuildError::FileSize { needed, limit });
+        pool.request(MIB, 4096, 4).unwrap();
+        // A signal that the program itself blocks, and waits for, stays pending.
+        // SAFETY: the set is made before it is read, and sent to this thread alone.
+        let pending = unsafe {
+            let mut set = std::mem::zeroed();
+            libc::sigemptyset(&mut set);
+            libc::sigaddset(&mut set, libc::SIGXFSZ);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+            libc::raise(libc::SIGXFSZ);
+            assert!(pool.request(MIB, 4096, 5).is_err());
+            libc::sigpending(&mut set);
+            libc::sigismember(&set, libc::SIGXFSZ)
+        };
+        assert_eq!(pending, 1);
+        0
+    });
+    assert_eq!(code, 0);
 }

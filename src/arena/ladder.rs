@@ -14,6 +14,7 @@ use crate::class::{GRANULE, Geometry};
 use crate::error::{BuildError, OsError};
 use crate::pages::{Pages, Rung};
 use crate::sys::map::{Advice, Backing, Mapping, is_out_of_memory};
+use crate::sys::signal::{SIDES, side_by_side};
 use crate::sys::{limits, memfd, memory, numa, smaps};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -222,7 +223,12 @@ impl MemoryPolicy {
                     Backing::Transparent | Backing::Base => memfd::Kind::Base,
                 };
                 let fd =
-                    memfd::create(c"hugepool", bytes, kind).map_err(refused("memfd_create"))?;
+                    memfd::create(c"hugepool", bytes, kind).map_err(
+                        |error| match file_too_large(bytes, &error) {
+                            Some(error) => Failure::Final(error),
+                            None => refused("memfd_create")(error),
+                        },
+                    )?;
                 if hugetlb {
                     memfd::reserve(fd.as_fd()).map_err(refused("mmap"))?;
                 }
@@ -290,6 +296,17 @@ impl MemoryPolicy {
     }
 }
 
+/// What a caller is told if `error`, with which memory of `bytes` was refused, means that it
+/// would be too large a file.
+pub fn file_too_large(bytes: usize, error: &io::Error) -> Option<BuildError> {
+    let limit = limits::file_size().ok()?.soft?;
+    let limit = usize::try_from(limit).ok()?;
+    (error.raw_os_error() == Some(libc::EFBIG)).then_some(BuildError::FileSize {
+        needed: bytes,
+        limit,
+    })
+}
+
 /// Why a rung did not back the segment.
 enum Failure {
     /// The next rung may.
@@ -325,40 +342,26 @@ fn free_gigantic_pages() -> usize {
         .unwrap_or(0)
 }
 
-/// Faults in a range, with several threads if it is large.
+/// Faults in a range, with several threads if it is large. Allocates nothing.
 fn populate(arena: &Mapping, offset: usize, bytes: usize, page: usize) -> io::Result<()> {
-    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().min(16));
+    let threads =
+        std::thread::available_parallelism().map_or(1, |threads| threads.get().min(SIDES));
     if bytes < PARALLEL_FROM || threads == 1 {
         return arena.populate(offset, bytes, page);
     }
     let unit = page.max(GRANULE);
     let part = bytes.div_ceil(threads).next_multiple_of(unit);
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..bytes)
-            .step_by(part)
-            .map(|at| {
-                std::thread::Builder::new().spawn_scoped(scope, move || {
-                    arena.populate(offset + at, part.min(bytes - at), page)
-                })
-            })
-            .collect();
-        let mut result = Ok(());
-        let mut unborn = false;
-        for worker in workers {
-            match worker {
-                Ok(worker) => {
-                    let outcome = worker
-                        .join()
-                        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::Other)));
-                    result = result.and(outcome);
-                }
-                Err(_) => unborn = true,
-            }
-        }
-        if unborn && result.is_ok() {
-            // Threads could not be had: what is already there costs nothing.
-            result = arena.populate(offset, bytes, page);
-        }
-        result
-    })
+    let mut parts: [_; SIDES] = std::array::from_fn(|at| {
+        let start = (at * part).min(bytes);
+        (offset + start, part.min(bytes - start), Ok(()))
+    });
+    let parts = &mut parts[..bytes.div_ceil(part)];
+    side_by_side(parts, &|(offset, bytes, result): &mut (usize, usize, _)| {
+        *result = arena.populate(*offset, *bytes, page);
+    });
+    let mut result = Ok(());
+    for (_, _, outcome) in parts {
+        result = result.and(std::mem::replace(outcome, Ok(())));
+    }
+    result
 }

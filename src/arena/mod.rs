@@ -19,7 +19,7 @@ mod ladder;
 mod segment;
 
 pub use crate::pages::Pages;
-pub use ladder::{Access, MemoryPolicy};
+pub use ladder::{Access, MemoryPolicy, file_too_large};
 pub use segment::{Segment, States};
 
 use crate::class::{Classes, GRANULE, Geometry, Line, MAX_ALIGNMENT, Reciprocal};

@@ -129,11 +129,6 @@ impl<M: Memory> Buffer<M> {
         }
     }
 
-    /// As `of`, of several. (Collects in place.)
-    pub(crate) fn all(owned: Vec<Owned>) -> Vec<Self> {
-        owned.into_iter().map(Self::of).collect()
-    }
-
     /// The buffer, whoever may write it.
     pub(crate) fn into_owned(self) -> Owned {
         self.owned

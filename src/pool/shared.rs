@@ -4,7 +4,7 @@
 //! read. Uses: the pool's shared part. Used by: `share`, growth.
 
 use super::{Pool, Shared};
-use crate::arena::{Segment, States, os};
+use crate::arena::{Segment, States, file_too_large, os};
 use crate::buffer::Memory;
 use crate::catalog::Holder;
 use crate::class::Geometry;
@@ -69,7 +69,9 @@ impl Shared {
     ) -> Result<States, BuildError> {
         let bytes = (count * size_of::<State>()).next_multiple_of(base_page());
         let fd = memfd::create(c"hugepool-states", bytes, memfd::Kind::Base);
-        let fd = fd.map_err(os("memfd_create"))?;
+        let fd = fd.map_err(|error| {
+            file_too_large(bytes, &error).unwrap_or_else(|| os("memfd_create")(error))
+        })?;
         memfd::populate(fd.as_fd(), bytes).map_err(|error| match error.raw_os_error() {
             Some(libc::ENOMEM | libc::ENOSPC) => BuildError::OutOfMemory {
                 needed: bytes,

@@ -17,6 +17,7 @@ use super::places::PLACES;
 use super::publication::name_bytes;
 use super::wire::{ANSWER, Answer, CONFIGURATION, Question};
 use crate::sync::{Arc, AtomicPtr, Ordering};
+use crate::sys::bell::Bell;
 use crate::sys::files;
 use crate::sys::memfd;
 use crate::sys::robust::Watched;
@@ -26,8 +27,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr;
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a client waits for its server, unless it says so.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
@@ -85,25 +85,29 @@ impl Server {
     ) -> Result<T, ShareError> {
         let deadline = Deadline::within(limit);
         let place = PLACES.take(deadline).ok_or_else(|| timed_out(limit))?;
-        let result = Arc::new(Handoff(AtomicPtr::default()));
-        let (its, server, caller) = (Arc::clone(&result), self.clone(), thread::current());
+        // And who waits for it.
+        let result = Arc::new((Handoff(AtomicPtr::default()), Bell::default()));
+        let (its, server) = (Arc::clone(&result), self.clone());
         let asker = quiet_thread("hugepool-ask", move || {
             place.occupy();
             let (name, peers) = (&server.name, &server.peers);
             let talked = Connection::new(name, peers, limit, deadline)
                 .and_then(|connection| talk(&connection));
-            its.put(talked);
-            caller.unpark();
+            its.0.put(talked);
+            its.1.ring();
         });
         drop(asker.map_err(ShareError::system("clone"))?);
         loop {
-            if let Some(result) = result.take() {
+            // Before the look at what it rings for.
+            let rings = result.1.rings();
+            if let Some(result) = result.0.take() {
                 return result;
             }
-            match deadline.left() {
-                Duration::ZERO => return Err(timed_out(limit)),
-                left => thread::park_timeout(left),
+            let left = deadline.left();
+            if left.is_zero() {
+                return Err(timed_out(limit));
             }
+            result.1.sleep(rings, Instant::now().checked_add(left));
         }
     }
 
@@ -226,7 +230,7 @@ impl Connection {
                 Ok(_) => return Err(ShareError::Forged { what: "answer" }),
                 Err(ShareError::NotConfigured) => match self.deadline.left() {
                     Duration::ZERO => return Err(timed_out(self.limit)),
-                    left => thread::sleep(left.min(AGAIN)),
+                    left => std::thread::sleep(left.min(AGAIN)),
                 },
                 Err(error) => return Err(error),
             }
@@ -274,6 +278,7 @@ mod tests {
     use super::super::wire::QUESTION;
     use super::*;
     use std::os::fd::BorrowedFd;
+    use std::thread;
 
     /// What a server says to its one client, with how many descriptors.
     type Said = (Answer, usize);

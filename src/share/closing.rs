@@ -17,11 +17,11 @@
 //! ```
 
 use crate::sync::{Arc, AtomicU32, Ordering};
+use crate::sys::bell::Bell;
 use crate::sys::files;
 use crate::sys::signal::quiet_thread;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// How many closers may be ending. (What keeps one is a file of a FUSE file system whose owner
@@ -86,7 +86,7 @@ impl Closing {
         self.run();
         let since = Instant::now();
         while self.is_closing() && since.elapsed() < PATIENCE {
-            thread::sleep(Duration::from_micros(100));
+            std::thread::sleep(Duration::from_micros(100));
         }
     }
 
@@ -99,15 +99,12 @@ impl Closing {
 /// Closes `sockets`, in a thread of its own; the thread's number. `None`: they are as they
 /// were.
 fn close(sockets: &mut Vec<ManuallyDrop<OwnedFd>>) -> Option<i32> {
-    // Release and Acquire: who sees a step sees what the other did before. So the closer's
-    // copies are made before the server's sockets are closed, and go after that.
-    let step = Arc::new(AtomicU32::new(STARTED));
-    let number = Arc::new(AtomicU32::new(0));
+    let both = Arc::new(Both::default());
+    let its = Arc::clone(&both);
     let numbers: Vec<RawFd> = sockets.iter().map(|socket| socket.as_raw_fd()).collect();
-    let (server, its_step, its_number) = (thread::current(), step.clone(), number.clone());
     let closer = quiet_thread("hugepool-close", move || {
         // Relaxed: the step orders it.
-        its_number.store(files::thread_number() as u32, Ordering::Relaxed);
+        (its.number).store(files::thread_number() as u32, Ordering::Relaxed);
         let copied = match files::copy_table() {
             Ok(()) => {
                 // Nothing else is kept open by this.
@@ -116,27 +113,51 @@ fn close(sockets: &mut Vec<ManuallyDrop<OwnedFd>>) -> Option<i32> {
             }
             Err(_) => REFUSED,
         };
-        its_step.store(copied, Ordering::Release);
-        server.unpark();
-        while copied == COPIED && its_step.load(Ordering::Acquire) != LAST {
-            thread::park();
+        its.go_to(copied);
+        if copied == COPIED {
+            its.after(COPIED);
         }
     });
-    let closer = closer.ok()?;
-    let copied = loop {
-        match step.load(Ordering::Acquire) {
-            STARTED => thread::park(),
-            step => break step == COPIED,
-        }
-    };
+    closer.ok()?;
+    let copied = both.after(STARTED) == COPIED;
     if copied {
         sockets
             .drain(..)
             .for_each(|socket| drop(ManuallyDrop::into_inner(socket)));
-        step.store(LAST, Ordering::Release);
-        closer.thread().unpark();
+        both.go_to(LAST);
     }
-    copied.then(|| number.load(Ordering::Relaxed) as i32)
+    copied.then(|| both.number.load(Ordering::Relaxed) as i32)
+}
+
+/// What a closer and the server say to each other.
+#[derive(Default)]
+struct Both {
+    /// Release and Acquire: who sees a step sees what the other did before. So the closer's
+    /// copies are made before the server's sockets are closed, and go after that.
+    step: AtomicU32,
+    /// The closer's number. Relaxed: the step orders it.
+    number: AtomicU32,
+    /// Rings at each step.
+    bell: Bell,
+}
+
+impl Both {
+    fn go_to(&self, step: u32) {
+        self.step.store(step, Ordering::Release);
+        self.bell.ring();
+    }
+
+    /// Waits for the step behind `step`; which that is.
+    fn after(&self, step: u32) -> u32 {
+        loop {
+            // Before the look at what it rings for.
+            let rings = self.bell.rings();
+            match self.step.load(Ordering::Acquire) {
+                now if now == step => self.bell.sleep(rings, None),
+                next => return next,
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 
 /// Why something could not be shared, or a handle was refused. Nothing has changed then.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ShareError {
     /// The pool was not built to be shared.

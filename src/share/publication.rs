@@ -20,14 +20,14 @@ use super::serve::Service;
 use super::wire::{Answer, CONFIGURATION, QUESTION, Question};
 use crate::append::Append;
 use crate::sync::Arc;
+use crate::sys::bell::Bell;
 use crate::sys::files;
 use crate::sys::fork::{self, Origin};
-use crate::sys::signal::quiet_thread;
+use crate::sys::signal::{Thread, quiet_thread};
 use crate::sys::socket;
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a source gives for a question.
 pub(crate) enum Given<'a> {
@@ -48,7 +48,7 @@ pub(crate) type Give<'a> = &'a mut dyn FnMut(Given<'_>);
 /// nothing.
 pub struct Publication {
     channel: Arc<OwnedFd>,
-    threads: Option<[JoinHandle<()>; 2]>,
+    threads: Option<[Thread; 2]>,
     origin: Origin,
 }
 
@@ -72,12 +72,9 @@ impl Drop for Publication {
 }
 
 /// Ends what is at the two ends of `channel`.
-fn end(channel: &OwnedFd, threads: impl IntoIterator<Item = JoinHandle<()>>) {
+fn end(channel: &OwnedFd, threads: impl IntoIterator<Item = Thread>) {
     socket::shut_down(channel.as_fd());
-    for thread in threads {
-        // A thread that panicked has ended as well.
-        let _ = thread.join();
-    }
+    threads.into_iter().for_each(Thread::join);
 }
 
 /// The bytes of a name.
@@ -139,17 +136,17 @@ fn serve(
     peers: Peers,
     channel: OwnedFd,
     listen: fn(BorrowedFd<'_>) -> Result<Closing, ShareError>,
-) -> Result<JoinHandle<()>, ShareError> {
-    // One value: that it serves, or why it does not.
-    let started = Arc::new(Append::default());
-    let (its, publisher) = (Arc::clone(&started), thread::current());
+) -> Result<Thread, ShareError> {
+    // One value: that it serves, or why it does not; and who waits for that.
+    let started = Arc::new((Append::default(), Bell::default()));
+    let its = Arc::clone(&started);
     // In the program's table until the thread has said that it has a copy, or has ended.
     let number = channel.as_raw_fd();
     let serving = quiet_thread("hugepool-share", move || {
         let tell = |result: Result<(), ShareError>| {
             // Nobody else says anything.
-            let _ = its.push(result, |_| Ok::<(), ()>(()));
-            publisher.unpark();
+            let _ = its.0.push(result, |_| Ok::<(), ()>(()));
+            its.1.ring();
         };
         let own = files::take_table_with(number);
         let service = own.map_err(ShareError::system("close_range"));
@@ -164,20 +161,23 @@ fn serve(
     })
     .map_err(ShareError::system("clone"))?;
     let result = loop {
-        if let Some(result) = started.iter().next() {
+        // Both before the look at what they are about.
+        let (rings, has_ended) = (started.1.rings(), Arc::strong_count(&started) == 1);
+        if let Some(result) = started.0.iter().next() {
             break result.clone();
         }
-        if serving.is_finished() {
+        if has_ended {
             break Err(ShareError::HungUp);
         }
-        thread::park_timeout(Duration::from_millis(10));
+        let soon = Instant::now() + Duration::from_millis(10);
+        started.1.sleep(rings, Some(soon));
     };
     drop(channel);
     match result {
         Ok(()) => Ok(serving),
         Err(error) => {
             // It says so and ends.
-            let _ = serving.join();
+            serving.join();
             Err(error)
         }
     }

@@ -1,4 +1,5 @@
-//! Limits and constants the process was given: the page size and how much it may lock.
+//! Limits and constants the process was given: the page size, how much it may lock, and how
+//! large a file may be.
 //!
 //! Owns the `sysconf` and `getrlimit` calls; uses libc only. [`Machine`](crate::Machine) reads it.
 
@@ -14,9 +15,18 @@ pub(crate) struct Limit {
 
 /// Bytes this process may lock in memory (`RLIMIT_MEMLOCK`).
 pub(crate) fn memlock() -> io::Result<Limit> {
+    read(libc::RLIMIT_MEMLOCK)
+}
+
+/// Bytes that a file may have to which this process gives a size (`RLIMIT_FSIZE`).
+pub(crate) fn file_size() -> io::Result<Limit> {
+    read(libc::RLIMIT_FSIZE)
+}
+
+fn read(which: libc::__rlimit_resource_t) -> io::Result<Limit> {
     let mut limit = MaybeUninit::<libc::rlimit>::uninit();
     // SAFETY: `limit` is writable and as large as the `rlimit` the call fills in.
-    let outcome = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, limit.as_mut_ptr()) };
+    let outcome = unsafe { libc::getrlimit(which, limit.as_mut_ptr()) };
     if outcome != 0 {
         return Err(io::Error::last_os_error());
     }

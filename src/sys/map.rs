@@ -360,10 +360,10 @@ impl Mapping {
 
     /// Bytes of the first `len` that are in memory, from `mincore`.
     pub fn resident(&self, len: usize) -> io::Result<usize> {
-        const PAGES_A_CALL: usize = 1 << 16;
+        const PAGES_A_CALL: usize = 1 << 14;
         let page = base_page();
         let len = len.next_multiple_of(page).min(self.len);
-        let mut present = vec![0u8; PAGES_A_CALL.min(len / page)];
+        let mut present = [0_u8; PAGES_A_CALL];
         let mut pages = 0;
         for offset in (0..len).step_by(PAGES_A_CALL * page) {
             let bytes = (len - offset).min(PAGES_A_CALL * page);

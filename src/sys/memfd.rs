@@ -10,6 +10,7 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Which pages are behind a descriptor.
@@ -21,7 +22,8 @@ pub enum Kind {
     HugeTlb(u32),
 }
 
-/// Memory of `len` bytes, all zero and not there until it is touched.
+/// Memory of `len` bytes, all zero and not there until it is touched. `EFBIG` if it is more
+/// than `RLIMIT_FSIZE` allows, and no signal.
 pub fn create(name: &CStr, len: usize, kind: Kind) -> io::Result<OwnedFd> {
     let huge = match kind {
         Kind::Base => 0,
@@ -41,11 +43,48 @@ pub fn create(name: &CStr, len: usize, kind: Kind) -> io::Result<OwnedFd> {
     // SAFETY: it was made just now, and is nobody else's.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     let len = libc::off_t::try_from(len).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
-    // SAFETY: the descriptor is open.
-    if unsafe { libc::ftruncate(fd.as_raw_fd(), len) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let set = || {
+        // SAFETY: the descriptor is open.
+        match unsafe { libc::ftruncate(fd.as_raw_fd(), len) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    without_signal(libc::SIGXFSZ, set)?;
     Ok(fd)
+}
+
+/// Makes `call`, and takes back the `signal` that the kernel sends the calling thread if it
+/// refuses it: by default that ends the process. (For a size beyond `RLIMIT_FSIZE` it is
+/// `SIGXFSZ`, besides `EFBIG`: getrlimit(2).)
+fn without_signal<R>(signal: libc::c_int, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+    let (mut own, mut before, mut pending) = (
+        MaybeUninit::<libc::sigset_t>::uninit(),
+        MaybeUninit::<libc::sigset_t>::uninit(),
+        MaybeUninit::<libc::sigset_t>::uninit(),
+    );
+    // SAFETY: the sets are made by the first two calls, or written by those that they are
+    // passed to, before they are read.
+    let was_pending = unsafe {
+        libc::sigemptyset(own.as_mut_ptr());
+        libc::sigaddset(own.as_mut_ptr(), signal);
+        libc::pthread_sigmask(libc::SIG_BLOCK, own.as_ptr(), before.as_mut_ptr());
+        libc::sigpending(pending.as_mut_ptr());
+        libc::sigismember(pending.as_ptr(), signal) == 1
+    };
+    let result = call();
+    if result.is_err() && !was_pending {
+        // It is pending, if it was sent, or one that somebody else sent.
+        let now = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: as above; what is taken is not asked for.
+        unsafe { libc::sigtimedwait(own.as_ptr(), std::ptr::null_mut(), &raw const now) };
+    }
+    // SAFETY: as above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    result
 }
 
 const SIZE_SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;

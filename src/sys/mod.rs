@@ -8,6 +8,7 @@
 pub mod bell;
 pub mod clock;
 pub mod cpu;
+pub mod errno;
 #[cfg(not(hugepool_loom))]
 pub mod fork;
 /// A model does not fork.

@@ -1,30 +1,161 @@
-//! Threads that no signal of the program's is delivered to.
+//! Threads of this library's own.
 //!
-//! Owns: `pthread_sigmask`. Uses: libc. Used by: `share`.
+//! Owns: `pthread_create`, and the signals that they block. Uses: libc. Used by: `share`,
+//! `arena`.
 //!
-//! Source: signal(7). A program that blocks signals to wait for them relies on every thread
-//! to do so.
+//! Source: pthread_create(3), signal(7). A program that blocks signals to wait for them relies
+//! on every thread to do so. Those of the standard library note themselves in thread-local
+//! variables, for which the C library asks for memory, and ends the process if there is none:
+//! these do not.
 
+use crate::sync::shield;
+use std::ffi::{CString, c_void};
 use std::io;
-use std::mem::MaybeUninit;
-use std::thread::{Builder, JoinHandle};
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::ptr::null_mut;
 
-/// Starts a thread that blocks every signal.
-pub fn quiet_thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+type Start = extern "C" fn(*mut c_void) -> *mut c_void;
+
+/// A thread. It goes on if this is dropped.
+pub struct Thread(libc::pthread_t);
+
+impl Thread {
+    /// Starts one that calls `start` with `argument`.
+    ///
+    /// # Safety
+    ///
+    /// What `start` does with the argument can be done in another thread.
+    unsafe fn start(start: Start, argument: *mut c_void) -> io::Result<Self> {
+        let mut thread = MaybeUninit::uninit();
+        // SAFETY: the place can be written; the rest is the caller's promise.
+        match unsafe { libc::pthread_create(thread.as_mut_ptr(), null_mut(), start, argument) } {
+            // SAFETY: written by the call above.
+            0 => Ok(Self(unsafe { thread.assume_init() })),
+            error => Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+
+    /// Waits until it has ended.
+    pub fn join(self) {
+        let thread = ManuallyDrop::new(self);
+        // SAFETY: it was neither joined nor detached. It fails only for one that waits for
+        // itself.
+        unsafe { libc::pthread_join(thread.0, null_mut()) };
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        // SAFETY: it was neither joined nor detached.
+        unsafe { libc::pthread_detach(self.0) };
+    }
+}
+
+/// Starts a thread that blocks every signal. If it cannot be had, `run` is dropped.
+pub fn quiet_thread<F: FnOnce() + Send + 'static>(name: &str, run: F) -> io::Result<Thread> {
+    extern "C" fn start<F: FnOnce()>(argument: *mut c_void) -> *mut c_void {
+        // SAFETY: it was made of a box below, for this.
+        let both = unsafe { Box::from_raw(argument.cast::<(CString, F)>()) };
+        let (name, run) = *both;
+        // SAFETY: the name is a string. It is cut off at 15 bytes.
+        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+        drop(name);
+        shield(run);
+        null_mut()
+    }
     let (mut all, mut before) = (
         MaybeUninit::<libc::sigset_t>::uninit(),
         MaybeUninit::<libc::sigset_t>::uninit(),
     );
+    let name = CString::new(name).unwrap_or_default();
+    let argument = Box::into_raw(Box::new((name, run)));
     // SAFETY: the first call makes the set that the second reads; that writes the other. A
-    // thread inherits what the one that starts it has.
-    unsafe {
+    // thread inherits what the one that starts it has. What it is given is `Send`.
+    let thread = unsafe {
         libc::sigfillset(all.as_mut_ptr());
         libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
-    }
-    let thread = Builder::new().name(name.to_owned()).spawn(run);
-    // SAFETY: written by the call above, which fails only for numbers that are none.
-    unsafe {
-        libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut());
+        let thread = Thread::start(start::<F>, argument.cast());
+        libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), null_mut());
+        thread
+    };
+    if thread.is_err() {
+        // SAFETY: no thread has it.
+        drop(unsafe { Box::from_raw(argument) });
     }
     thread
+}
+
+/// The most threads that `side_by_side` has at once, the caller's included.
+pub const SIDES: usize = 16;
+
+/// Calls `run` with each of `parts`, `SIDES` at most, in threads of their own as far as there
+/// are any to be had, and otherwise in the caller's; returns when all have ended. Allocates
+/// nothing itself.
+pub fn side_by_side<T: Send, F: Fn(&mut T) + Sync>(parts: &mut [T], run: &F) {
+    struct Job<'a, T, F>(&'a mut T, &'a F);
+
+    extern "C" fn start<T, F: Fn(&mut T)>(argument: *mut c_void) -> *mut c_void {
+        // SAFETY: it is one of `jobs` below, which are there until all threads have ended,
+        // and no other thread's.
+        let Job(part, run) = unsafe { &mut *argument.cast::<Job<'_, T, F>>() };
+        run(part);
+        null_mut()
+    }
+    debug_assert!(parts.len() <= SIDES);
+    let mut jobs = [const { None }; SIDES];
+    for (job, part) in jobs.iter_mut().zip(parts) {
+        *job = Some(Job(part, run));
+    }
+    let mut threads = [const { None }; SIDES];
+    let mut all = threads.iter_mut().zip(jobs.iter_mut().flatten());
+    let own = all.next();
+    for (thread, job) in all {
+        let argument = std::ptr::from_mut(job).cast();
+        // SAFETY: a part may be sent to another thread, and `run` called by several.
+        match unsafe { Thread::start(start::<T, F>, argument) } {
+            Ok(started) => *thread = Some(started),
+            Err(_) => run(job.0),
+        }
+    }
+    if let Some((_, job)) = own {
+        run(job.0);
+    }
+    threads.into_iter().flatten().for_each(Thread::join);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_is_done_once_and_all_have_ended() {
+        for count in 0..=SIDES {
+            let mut parts = vec![0; count];
+            side_by_side(&mut parts, &|part: &mut u32| {
+                std::thread::yield_now();
+                *part += 1;
+            });
+            assert_eq!(parts, vec![1; count]);
+        }
+    }
+
+    #[test]
+    fn a_quiet_thread_has_its_name_blocks_signals_and_survives_a_panic_as_its_program_does() {
+        let (sender, said) = std::sync::mpsc::channel();
+        let thread = quiet_thread("hugepool-test", move || {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            sender.send(status).unwrap();
+            // No hook of the harness's is called.
+            std::panic::resume_unwind(Box::new(()));
+        });
+        thread.unwrap().join();
+        let status = said.recv().unwrap();
+        assert!(status.contains("Name:\thugepool-test\n"), "{status}");
+        let blocked = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigBlk:\t"));
+        // All but two of the C library's own, SIGKILL and SIGSTOP.
+        let blocked = u64::from_str_radix(blocked.unwrap(), 16).unwrap();
+        assert!(blocked.count_ones() >= 60, "{blocked:x}");
+    }
 }

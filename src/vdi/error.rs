@@ -51,7 +51,7 @@ codes! {
 /// Why a call of a [`Set`](super::Set) failed. Nothing has changed then, except that
 /// after an EndConfiguration nothing is declared any more, and that a Close has ended the
 /// set all the same if it found devices open.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
     /// The set is in the wrong state for the call.

@@ -12,7 +12,7 @@ use crate::error::AllocError;
 use crate::pool::{Builder, Pool, geometry};
 use crate::share::{Access, Standing};
 use crate::snapshot::Snapshot;
-use crate::sys::fork;
+use crate::sys::fork::{self, Mark};
 use std::fmt;
 use std::ptr::NonNull;
 use std::time::Duration;
@@ -56,8 +56,8 @@ pub struct Set {
     stage: Stage<Area>,
     plan: Snapshot<Plan>,
     pub(super) builder: Builder,
-    /// `forks()` when it was made.
-    forks: u32,
+    /// The process that made it.
+    origin: Mark,
 }
 
 impl Default for Set {
@@ -88,7 +88,7 @@ impl Set {
         // If it is refused, children of a fork are not told apart.
         let _ = fork::watch();
         Self {
-            forks: fork::forks(),
+            origin: Mark::here(),
             stage: Stage::default(),
             plan: Snapshot::new(Plan::default()),
             builder,
@@ -104,7 +104,14 @@ impl Set {
     /// Whether this is a child of the process that made the set.
     #[inline(always)]
     pub(super) fn is_inherited(&self) -> bool {
-        fork::forks() != self.forks
+        self.origin.is_forked()
+    }
+
+    /// How often buffers were declared, by the builder or since.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn declared(&self) -> usize {
+        self.builder.declared() + self.plan.read(|plan| plan.requests.len())
     }
 
     /// As `is_inherited`.
