@@ -3,9 +3,11 @@
 # cargo-c lays them out:
 #
 #   capi/install.sh                                   into /usr/local
+#   PREFIX=$HOME/.local capi/install.sh               into a folder of one's own
 #   PREFIX=/usr LIBDIR=/usr/lib64 DESTDIR=/tmp/package capi/install.sh
 #
-# Needs cargo, and install(1).
+# Needs cargo, install(1) and strip(1). A library that the dynamic linker does not find by
+# itself is found by those programs that pkg-config's flags link to it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,10 +38,20 @@ for library in a so; do
     fi
 done
 
+# Where the dynamic linker looks by itself (ld.so(8); ldconfig(8) has to be run there).
+case $libdir in
+    /lib | /lib64 | /usr/lib | /usr/lib64 | /lib/*-linux-gnu | /usr/lib/*-linux-gnu | /usr/local/lib)
+        rpath= ;;
+    *)
+        rpath=" -Wl,-rpath,\${libdir}" ;;
+esac
+
 install -d "$destdir$includedir/hugepool" "$destdir$libdir/pkgconfig"
 install -m 644 include/hugepool.h include/hugepool.hpp "$destdir$includedir/hugepool/"
 install -m 644 "$built/libhugepool.a" "$destdir$libdir/"
 install -m 755 "$built/libhugepool.so" "$destdir$libdir/libhugepool.so.$version"
+# Names for a debugger take more room than the code.
+strip --strip-debug "$destdir$libdir/libhugepool.a" "$destdir$libdir/libhugepool.so.$version"
 ln -sf "libhugepool.so.$version" "$destdir$libdir/libhugepool.so.$major"
 ln -sf "libhugepool.so.$major" "$destdir$libdir/libhugepool.so"
 cat >"$destdir$libdir/pkgconfig/hugepool.pc" <<END
@@ -51,7 +63,10 @@ Name: hugepool
 Description: hugepool for C and C++
 Version: $version
 Cflags: -I\${includedir}/hugepool
-Libs: -L\${libdir} -lhugepool
+Libs: -L\${libdir}$rpath -lhugepool
 Libs.private: -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
 END
 echo "installed hugepool $version into $destdir$prefix"
+if [ -z "$rpath$destdir" ]; then
+    echo "run ldconfig as root if programs do not find $libdir/libhugepool.so.$major"
+fi

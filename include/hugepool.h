@@ -4,18 +4,36 @@
  *
  * Made from capi/src by `HUGEPOOL_UPDATE_HEADER=1 cargo test -p hugepool-capi --test header`.
  *
- * Every call may be made by any thread at any time, but where it says otherwise. A call
- * that returns a code returns HP_NOERROR or one of HP_VD_E_* (where it says so, HP_PENDING
- * or HP_E_CANCELLED); unless it is HP_NOERROR nothing has changed, but places for results,
- * which are null or zero then, and where it says otherwise. hp_last_error says more. A null
- * pointer, or one that is not aligned, is HP_VD_E_INVALID wherever an object or a place for
- * a result is expected.
+ * Threads. Every call may be made by any thread at any time, but where it says otherwise.
  *
- * In a child of a fork a set, and a pool whose buffers it did not inherit, are
- * HP_VD_E_NOTOPEN; clients, builders and the numbers of a pool are not for it to use. What C
- * cannot check: an object must not be used after its *_release (a wait: after hp_wait_end),
- * and must be one that a call of this header gave; two threads must not free one buffer at
- * a time.
+ * Codes. A call that returns a code returns HP_NOERROR or one of HP_VD_E_* (where it says so,
+ * HP_PENDING or HP_E_CANCELLED). Unless it is HP_NOERROR nothing has changed, but places for
+ * results, which are null or zero then, and where it says otherwise. hp_last_error says more.
+ *
+ * Pointers. A null pointer, or one that is not aligned, is HP_VD_E_INVALID wherever an object,
+ * a structure, an array or a place for a result is expected; a call that only releases takes
+ * null for nothing. What C cannot check is up to the program: a pointer must be to what its
+ * type says and to as much of it, an object must be one that a call of this header gave, and
+ * it must not be used after its *_release (a wait: after hp_wait_end), not by another thread
+ * either.
+ *
+ * Structures that the library writes begin with their size in bytes. The program sets it before
+ * each call; a call writes no more than that. So a program goes on working with a later
+ * library, whose structures have more at their ends. A size that is too small to be any is
+ * HP_VD_E_INVALID. (hp_vd_config is laid out as published.)
+ *
+ * Buffers. A buffer holds zeros when it is first taken, and after that whatever its last owner
+ * left in it. All memory of a pool is mapped when the pool is built, or grows.
+ *
+ * Memory. The calls that take and free buffers, also when they are refused or wait, and those
+ * for handles and counters, never allocate memory, and lock nothing; signal handlers may make
+ * those that do not wait. Any other call may allocate. If there is no memory for that it is
+ * HP_VD_E_MEMORY; no call ends the process. 1024 such calls at a time can be under way; one
+ * more is HP_VD_E_BUSY.
+ *
+ * Processes. In a child of a fork (also of _Fork, and of clone without CLONE_VM) a set, and a
+ * pool whose buffers it did not inherit, are HP_VD_E_NOTOPEN; clients, builders and the numbers
+ * of a pool are not for it to use.
  */
 
 #ifndef HUGEPOOL_H
@@ -32,42 +50,43 @@
 #define HP_ABI_VERSION 1
 
 /*
- Kinds of pages, for hp_builder_pages: reserved ones of 1 GiB.
+ Kinds of pages, for hp_builder_pages: reserved pages of 1 GiB (hugetlb).
  */
 #define HP_PAGES_HUGE_1G 0
 
 /*
- Reserved ones of 2 MiB.
+ Reserved pages of 2 MiB (hugetlb).
  */
 #define HP_PAGES_HUGE_2M 1
 
 /*
- Base pages that the kernel merges into huge ones.
+ Base pages that the kernel merges into huge pages (transparent huge pages).
  */
 #define HP_PAGES_TRANSPARENT 2
 
 /*
- Base pages.
+ Base pages, 4 KiB on x86-64.
  */
 #define HP_PAGES_BASE 3
 
 /*
- What is asked of a kind of pages, for hp_builder_pages: nothing less will do.
+ What is asked of a kind of pages, for hp_builder_pages: these or larger ones, otherwise
+ hp_builder_build fails.
  */
 #define HP_RUNG_REQUIRE 0
 
 /*
- They are tried before lesser ones.
+ They are tried, before smaller ones.
  */
 #define HP_RUNG_PREFER 1
 
 /*
- They are left out.
+ They are not used.
  */
 #define HP_RUNG_NEVER 2
 
 /*
- What other processes may do with buffers, for hp_builder_shared: read them.
+ What other processes may do with the buffers, for hp_builder_shared: read them.
  */
 #define HP_ACCESS_READ 0
 
@@ -163,110 +182,31 @@
 #define HP_VD_E_BUSY 0x8077000Fu
 
 /*
- Features of a set (hp_vd_config's `features`), by their published names and numbers.
+ Enough for a call that makes one object, or reads the pool's directory.
  */
-#define HP_VDF_Removable 0x00000001u
-
-#define HP_VDF_Rewind 0x00000002u
-
-#define HP_VDF_Position 0x00000010u
-
-#define HP_VDF_SkipBlocks 0x00000020u
-
-#define HP_VDF_ReversePosition 0x00000040u
-
-#define HP_VDF_Discard 0x00000080u
-
-#define HP_VDF_FileMarks 0x00000100u
-
-#define HP_VDF_RandomAccess 0x00000200u
-
-#define HP_VDF_SnapshotPrepare 0x00000400u
-
-#define HP_VDF_EnumFrozenFiles 0x00000800u
-
-#define HP_VDF_VSSWriter 0x00001000u
-
-#define HP_VDF_RequestComplete 0x00002000u
-
-#define HP_VDF_WriteMedia 0x00010000u
-
-#define HP_VDF_ReadMedia 0x00020000u
-
-#define HP_VDF_CompleteEnabled 0x00040000u
-
-#define HP_VDF_LatchStats 0x80000000u
-
-#define HP_VDF_LikePipe 0x00000000u
-
-#define HP_VDF_LikeTape 0x00000173u
-
-#define HP_VDF_LikeDisk 0x00000200u
+#define SMALL (16 << 10)
 
 /*
- Commands, by their published names and numbers. A set never sees one.
- */
-#define HP_VDC_Read 1
-
-#define HP_VDC_Write 2
-
-#define HP_VDC_ClearError 3
-
-#define HP_VDC_Rewind 4
-
-#define HP_VDC_WriteMark 5
-
-#define HP_VDC_SkipMarks 6
-
-#define HP_VDC_SkipBlocks 7
-
-#define HP_VDC_Load 8
-
-#define HP_VDC_GetPosition 9
-
-#define HP_VDC_SetPosition 10
-
-#define HP_VDC_Discard 11
-
-#define HP_VDC_Flush 12
-
-#define HP_VDC_Snapshot 13
-
-#define HP_VDC_MountSnapshot 14
-
-#define HP_VDC_PrepareToFreeze 15
-
-#define HP_VDC_FileInfoBegin 16
-
-#define HP_VDC_FileInfoEnd 17
-
-#define HP_VDC_GetError 18
-
-#define HP_VDC_Complete 19
-
-/*
- From where a command goes on, by their published names and numbers.
- */
-#define HP_VDC_Beginning 0
-
-#define HP_VDC_Current 1
-
-#define HP_VDC_End 2
-
-/*
- Bytes of a layout.
+ Bytes of the layout in hp_export.
  */
 #define HP_LAYOUT_BYTES 104
 
 /*
- Bytes of a stream's name, with the zero byte that ends it.
+ Bytes that a stream's name has in hp_outstanding, its zero bytes included.
  */
-#define HP_STREAM_NAME 65
+#define HP_STREAM_NAME 72
 
 /*
- The description of a pool. Not for several threads at once.
+ The description of a pool: what it has, and how its memory is mapped. Two threads must not
+ use the same one at the same time.
  */
 typedef struct hp_builder hp_builder;
+
+/*
+ A class of a pool: a size and an alignment that were looked up once. To take and to free
+ by it is the fastest way.
+ */
+typedef struct hp_class hp_class;
 
 /*
  A client: another process's set, or pool, mapped into this one.
@@ -279,19 +219,20 @@ typedef struct hp_client hp_client;
 typedef struct hp_pool hp_pool;
 
 /*
- A name by which clients open a set, or a pool.
+ A name by which clients open a set, or a pool, and the thread that answers them.
  */
 typedef struct hp_publication hp_publication;
 
 /*
  A stream of a pool: what one backup takes its buffers by. Of each class that it has a
- share of, a minimum is set aside for it, and it has no more than a maximum at once.
+ share of, a minimum of buffers is set aside for it, and it has no more than a maximum at
+ once.
  */
 typedef struct hp_stream hp_stream;
 
 /*
- Ends waits of a pool, while others go on. Any number of waits may have one, one after
- another or at once.
+ Ends some waits of a pool, while others go on. Any number of waits may be given the same
+ token, one after another or at the same time.
  */
 typedef struct hp_token hp_token;
 
@@ -301,30 +242,30 @@ typedef struct hp_token hp_token;
 typedef struct hp_vdi hp_vdi;
 
 /*
- A wait that nobody sleeps for: of an event loop.
+ A wait for a buffer in an event loop, for which no thread sleeps.
  */
 typedef struct hp_wait hp_wait;
 
 /*
- Who may be at the other end, besides this process's own user. A user or group that this
- process's user namespace does not have appears as 65534, and is nobody's, unless it is in
- the same user namespace.
+ Who may be at the other end of a connection, besides this process's own user. All zero:
+ nobody else. A user or group that this process's user namespace does not have appears as
+ 65534, and is nobody's, unless it is in the same user namespace.
  */
-typedef struct {
+typedef struct hp_peers {
   /*
-   Users.
+   An array of user ids.
    */
   const uint32_t *users;
   /*
-   How many.
+   How many those are, 65536 at most. With 0 `users` may be null.
    */
   size_t user_count;
   /*
-   Groups, whose members may be, by supplementary membership, too.
+   An array of group ids: their members may be, by supplementary membership, too.
    */
   const uint32_t *groups;
   /*
-   How many.
+   How many those are, 65536 at most. With 0 `groups` may be null.
    */
   size_t group_count;
 } hp_peers;
@@ -334,7 +275,7 @@ typedef struct {
  fills in the first seven, the set the others. One that asks for what is not there is
  HP_VD_E_NOTSUPPORTED.
  */
-typedef struct {
+typedef struct hp_vd_config {
   /*
    Devices of the set, 1 to 64.
    */
@@ -361,7 +302,7 @@ typedef struct {
    */
   uint32_t EOMWarningSize;
   /*
-   How long the client waits for the server, in ms; 0 for ever. Passed on.
+   How long the client waits for the server, in ms; 0 without end. Passed on.
    */
   uint32_t serverTimeOut;
   /*
@@ -383,31 +324,36 @@ typedef struct {
 } hp_vd_config;
 
 /*
- A buffer, in this process.
+ A buffer, as it is mapped into this process.
  */
-typedef struct {
+typedef struct hp_view {
   /*
-   Its first byte.
-   */
-  void *start;
-  /*
-   How many bytes it was allocated for.
+   Set by the caller to sizeof(hp_view) before the call; the call sets it to the number
+   of bytes that it wrote, which is less if the library is older than the header.
    */
   size_t size;
   /*
-   How many bytes right before it are the client's.
+   The buffer's first byte.
+   */
+  void *start;
+  /*
+   The number of bytes that it was allocated for.
+   */
+  size_t buffer_size;
+  /*
+   The number of bytes right before it that are the client's.
    */
   size_t prefix;
   /*
-   Whether it, and what is before it, may be written.
+   Not 0 if this process may write to the buffer and to what is before it.
    */
-  bool writable;
+  uint64_t writable;
 } hp_view;
 
 /*
  What a pool has counted since it was built. Durations are in nanoseconds.
  */
-typedef struct {
+typedef struct hp_counters {
   /*
    Set by the caller to sizeof(hp_counters); by the call to how many bytes it wrote,
    which are fewer if the library is older than the header.
@@ -430,7 +376,7 @@ typedef struct {
    */
   uint64_t served;
   /*
-   Those whose time was up.
+   Those that ended because their time was up.
    */
   uint64_t timed_out;
   /*
@@ -528,7 +474,7 @@ typedef struct {
 /*
  What a pool has counted of one class. The first numbers, of buffers, are of now.
  */
-typedef struct {
+typedef struct hp_class_counters {
   /*
    Set by the caller to sizeof(hp_class_counters); by the call to how many bytes it wrote,
    which are fewer if the library is older than the header.
@@ -603,15 +549,39 @@ typedef struct {
 } hp_class_counters;
 
 /*
- What a pool has and holds.
+ What hp_pool_trim gave back to the system.
  */
-typedef struct {
+typedef struct hp_trimmed {
+  /*
+   Set by the caller to sizeof(hp_trimmed) before the call; the call sets it to the
+   number of bytes that it wrote, which is less if the library is older than the header.
+   */
+  size_t size;
+  /*
+   Segments: what one hp_pool_request adds is one segment.
+   */
+  uint64_t segments;
+  /*
+   Bytes of memory.
+   */
+  uint64_t bytes;
+} hp_trimmed;
+
+/*
+ What a pool has and holds, as hp_pool_stats says.
+ */
+typedef struct hp_stats {
+  /*
+   Set by the caller to sizeof(hp_stats) before the call; the call sets it to the number
+   of bytes that it wrote, which is less if the library is older than the header.
+   */
+  size_t size;
   /*
    Buffers of all classes.
    */
   uint64_t capacity;
   /*
-   Buffers that are out.
+   Buffers that are out: with callers.
    */
   uint64_t in_use;
   /*
@@ -627,11 +597,11 @@ typedef struct {
    */
   uint64_t metadata_bytes;
   /*
-   Requests that wait for a buffer.
+   Requests that wait for a buffer now.
    */
   uint64_t waiting;
   /*
-   Requests that were refused for lack of a free buffer.
+   Requests that were refused because no buffer that fits was free.
    */
   uint64_t failures;
 } hp_stats;
@@ -640,7 +610,13 @@ typedef struct {
  What a client needs to map some of the buffers. The descriptors go to it over a channel
  of the program's own (SCM_RIGHTS), and the layout as it is.
  */
-typedef struct {
+typedef struct hp_export {
+  /*
+   Set by the caller in the first element of the array to sizeof(hp_export), for all of
+   them; the call sets it in each to the number of bytes that it wrote, which is less if
+   the library is older than the header.
+   */
+  size_t size;
   /*
    Where the buffers lie.
    */
@@ -660,9 +636,9 @@ typedef struct {
 } hp_export;
 
 /*
- What a stream may have of the class that serves `size` bytes at `alignment`.
+ What a stream may have of the class that serves requests for `size` bytes at `alignment`.
  */
-typedef struct {
+typedef struct hp_share {
   /*
    Bytes.
    */
@@ -672,7 +648,7 @@ typedef struct {
    */
   size_t alignment;
   /*
-   Buffers that are set aside, and nobody else can take.
+   Buffers that are set aside: nobody else can take them. 0: none.
    */
   size_t minimum;
   /*
@@ -684,26 +660,32 @@ typedef struct {
 /*
  A buffer that is out of a pool that tracks, and who took it.
  */
-typedef struct {
+typedef struct hp_outstanding {
   /*
-   The file that took it, as hp_set_place was told; otherwise the name of the call. Not
-   to be freed.
+   Set by the caller in the first element of the array to sizeof(hp_outstanding), for all
+   of them; the call sets it in each to the number of bytes that it wrote, which is less
+   if the library is older than the header.
+   */
+  size_t size;
+  /*
+   The file that took it, as hp_set_place was told; otherwise the name of the call. Must
+   not be freed.
    */
   const char *file;
   /*
    The line in it; 0: none.
    */
-  uint32_t line;
+  uint64_t line;
   /*
    Its first byte.
    */
   void *start;
   /*
-   How many bytes were asked for.
+   The number of bytes that were asked for.
    */
-  size_t size;
+  size_t buffer_size;
   /*
-   How many bytes its class holds.
+   The number of bytes that the buffers of its class have.
    */
   size_t class_size;
   /*
@@ -720,7 +702,7 @@ typedef struct {
  What the server fixes for the life of a set. Fill it in by name: the reference and the
  published header give two of them in different orders.
  */
-typedef struct {
+typedef struct hp_vd_parameters {
   /*
    Features that there are: HP_VDF_*. Passed on.
    */
@@ -753,166 +735,184 @@ extern "C" {
 uint32_t hp_abi_version(void);
 
 /*
- Begins the description of a pool. It ends with hp_builder_build or hp_builder_release.
-
- # Safety
-
- `builder` is a place for a pointer, or null.
+ Makes the description of a pool that has no buffers yet; it ends with hp_builder_release.
+ Allocates.
  */
-uint32_t hp_builder_new(hp_builder **builder);
+uint32_t hp_builder_new(struct hp_builder **builder);
 
 /*
- Drops a description. Null is nothing.
-
- # Safety
-
- `builder` came from hp_builder_new, and is not used after this.
+ Releases a description, also of a pool that was built by it and goes on. It must not be
+ used after this. Null is nothing.
  */
-void hp_builder_release(hp_builder *builder);
+void hp_builder_release(struct hp_builder *builder);
 
 /*
- Declares `count` buffers of `size` bytes at `alignment` bytes. Whether they can be is
- found out by hp_builder_build.
-
- # Safety
-
- `builder` points to a description, or is null.
+ Declares `count` buffers of `size` bytes whose addresses are multiples of `alignment`. May
+ be called often, in any mix; equal sizes and alignments are one class. Limits: a size of 1
+ byte to 1 GiB, an alignment that is a power of two up to 64 MiB (weaker ones are raised to
+ 512), a count of at least 1, and 128 classes in the life of a pool. hp_builder_build
+ checks them. Allocates: HP_VD_E_MEMORY if there is no heap for it.
  */
-uint32_t hp_builder_reserve(hp_builder *builder,
+uint32_t hp_builder_reserve(struct hp_builder *builder,
                             size_t size,
                             size_t alignment,
                             size_t count);
 
 /*
- Keeps `bytes` right before every buffer for the client.
-
- # Safety
-
- `builder` points to a description, or is null.
+ Keeps `bytes` (0 by default, at most 1 MiB) right before every buffer for the client's own
+ use: at negative offsets from its address, which is aligned as declared.
  */
-uint32_t hp_builder_prefix_zone(hp_builder *builder, size_t bytes);
+uint32_t hp_builder_prefix_zone(struct hp_builder *builder,
+                                size_t bytes);
 
 /*
- Reserves `bytes` of address space: the most that the pool may ever grow to.
-
- # Safety
-
- `builder` points to a description, or is null.
+ Reserves `bytes` of address space, at most 1 TiB: the most that the pool may ever grow to
+ by hp_pool_request. It costs no memory. By default it is four times what is declared, at
+ least 64 GiB more than that, and less where the system does not allow so much.
  */
-uint32_t hp_builder_address_space(hp_builder *builder, size_t bytes);
+uint32_t hp_builder_address_space(struct hp_builder *builder, size_t bytes);
 
 /*
- Whether to fault in all memory while building (it is by default).
-
- # Safety
-
- `builder` points to a description, or is null.
+ Says whether all memory is faulted in by hp_builder_build and hp_pool_request (by default
+ it is), so that no later access faults a page.
  */
-uint32_t hp_builder_prefault(hp_builder *builder, bool prefault);
+uint32_t hp_builder_prefault(struct hp_builder *builder, bool prefault);
 
 /*
- Whether to lock the memory (not, by default): it is never paged out.
-
- # Safety
-
- `builder` points to a description, or is null.
+ Says whether the memory is locked (by default it is not): then it is never paged out.
+ Needs RLIMIT_MEMLOCK of that size, or CAP_IPC_LOCK.
  */
-uint32_t hp_builder_lock(hp_builder *builder, bool lock);
+uint32_t hp_builder_lock(struct hp_builder *builder, bool lock);
 
 /*
- Whether core dumps contain the buffers (not, by default).
-
- # Safety
-
- `builder` points to a description, or is null.
+ Says whether core dumps contain the buffers (by default they do not).
  */
-uint32_t hp_builder_dump(hp_builder *builder, bool dump);
+uint32_t hp_builder_dump(struct hp_builder *builder, bool dump);
 
 /*
- Whether children of a fork inherit the buffers (not, by default; never if they are
- shared).
-
- # Safety
-
- `builder` points to a description, or is null.
+ Says whether children of a fork inherit the buffers (by default they do not, and buffers
+ that are shared never do).
  */
-uint32_t hp_builder_fork(hp_builder *builder, bool fork);
+uint32_t hp_builder_fork(struct hp_builder *builder, bool fork);
 
 /*
- Whether to do without restartable sequences (not, by default): for comparison.
-
- # Safety
-
- `builder` points to a description, or is null.
+ Says whether to do without restartable sequences, rseq(2), even where there are any (by
+ default they are used): for comparison.
  */
-uint32_t hp_builder_portable_caches(hp_builder *builder, bool portable);
+uint32_t hp_builder_portable_caches(struct hp_builder *builder, bool portable);
 
 /*
- Lets a request that finds no free buffer of its class have one of up to `factor` times
- the size (4 by default; 0: of its own class alone).
-
- # Safety
-
- `builder` points to a description, or is null.
+ Lets a request that finds no free buffer of its class have one of a class up to `factor`
+ times as large (4 by default; 0 or 1: of its own class alone).
  */
-uint32_t hp_builder_climb(hp_builder *builder, size_t factor);
+uint32_t hp_builder_climb(struct hp_builder *builder, size_t factor);
 
 /*
- How many bytes of buffers a processor may keep to itself.
-
- # Safety
-
- `builder` points to a description, or is null.
+ Sets how many bytes of free buffers the caches of one processor may hold, all classes
+ together, besides two buffers of each class (32 MiB by default). A cache never holds more
+ than 60 buffers of a class.
  */
-uint32_t hp_builder_cpu_cache(hp_builder *builder, size_t bytes);
+uint32_t hp_builder_cpu_cache(struct hp_builder *builder, size_t bytes);
 
 /*
- Takes all memory from NUMA node `node`.
-
- # Safety
-
- `builder` points to a description, or is null.
+ Takes all memory from NUMA node `node` (by default the kernel chooses).
  */
-uint32_t hp_builder_node(hp_builder *builder, uint32_t node);
+uint32_t hp_builder_node(struct hp_builder *builder, uint32_t node);
 
 /*
- What is asked of a kind of pages: one of HP_PAGES_* and one of HP_RUNG_*. Each is
- preferred by default, the larger ones first.
-
- # Safety
-
- `builder` points to a description, or is null.
+ Says what is asked of a kind of pages: one of HP_PAGES_* and one of HP_RUNG_*. By default
+ each is HP_RUNG_PREFER, the larger ones first. HP_VD_E_INVALID for other numbers.
  */
-uint32_t hp_builder_pages(hp_builder *builder, uint32_t pages, uint32_t rung);
+uint32_t hp_builder_pages(struct hp_builder *builder, uint32_t pages, uint32_t rung);
 
 /*
- Lets other processes map the buffers, and do with them what `access` says: one of
- HP_ACCESS_*.
-
- # Safety
-
- `builder` points to a description, or is null.
+ Puts the buffers into memory that other processes can map (by default none can), and lets
+ them do with it what `access` says: one of HP_ACCESS_*, HP_VD_E_INVALID for other numbers.
+ A pool that is shared can have 1048575 buffers in its life.
  */
-uint32_t hp_builder_shared(hp_builder *builder, uint32_t access);
+uint32_t hp_builder_shared(struct hp_builder *builder,
+                           uint32_t access);
 
 /*
- Maps the memory and builds the pool. The description stays. `*pool` is null if it
- fails.
-
- # Safety
-
- `builder` points to a description, `pool` to a place for a pointer, or they are null.
+ Maps the memory and builds the pool, which ends with hp_pool_release. The description stays
+ as it is, and another pool may be built by it. Without a declaration the pool is empty and
+ can grow. `*pool` is null if it fails: HP_VD_E_INVALID for a declaration that is out of its
+ limits, HP_VD_E_MEMORY if there is too little memory, or not of the kind that is required;
+ hp_last_error says which. Enters the kernel, and takes as long as it takes to zero the
+ memory; allocates.
  */
-uint32_t hp_builder_build(const hp_builder *builder, hp_pool **pool);
+uint32_t hp_builder_build(const struct hp_builder *builder,
+                          struct hp_pool **pool);
 
 /*
- Makes a client that has opened nothing. Release it with hp_client_release.
-
- # Safety
-
- `client` is a place for a pointer, or null.
+ Writes what the calling thread's last failed call said to `text`, `size` bytes at most,
+ the zero byte at its end included: what does not fit is cut off. Returns the length of
+ the whole text in bytes, without the zero byte. With `size` 0 `text` may be null. A call
+ that succeeds changes nothing. Before the first failure, and if a signal handler calls
+ this while the interrupted code is in the middle of a call that fails, the text is empty.
+ A failure in a signal handler replaces the text of the thread that it interrupts; one that
+ comes while another is noted, or read, is not noted itself. Never blocks; allocates
+ nothing.
  */
-uint32_t hp_client_new(hp_client **client);
+size_t hp_last_error(char *text,
+                     size_t size);
+
+/*
+ Looks up the smallest class of `pool` whose buffers have `size` bytes at `alignment`, and
+ makes an object of it, which ends with hp_class_release. `*class_` is null if it fails:
+ HP_VD_E_INVALID as for hp_pool_allocate. It keeps the pool's memory until it is released;
+ one thread or many may use it. Allocates; never blocks.
+ */
+uint32_t hp_class_new(const struct hp_pool *pool,
+                      size_t size,
+                      size_t alignment,
+                      struct hp_class **class_);
+
+/*
+ Releases what hp_class_new made; it must not be used after this. Buffers that are out
+ stay so. Null is nothing.
+ */
+void hp_class_release(struct hp_class *class_);
+
+/*
+ Writes the size of the class's buffers to `*size`, and what their addresses are multiples
+ of to `*alignment`, both in bytes: at least what hp_class_new was asked for. Never blocks.
+ */
+uint32_t hp_class_shape(const struct hp_class *class_,
+                        size_t *size,
+                        size_t *alignment);
+
+/*
+ Takes a buffer of the class: as hp_pool_allocate with the class's size and alignment,
+ without the look-up. Never blocks.
+ */
+uint32_t hp_class_allocate(const struct hp_class *class_, void **buffer);
+
+/*
+ As hp_class_allocate, and waits up to `milliseconds` (0xffffffff: without end) for a
+ buffer if none is free: as hp_pool_allocate_timeout.
+ */
+uint32_t hp_class_allocate_timeout(const struct hp_class *class_,
+                                   uint32_t milliseconds,
+                                   void **buffer);
+
+/*
+ Takes back a buffer that a call of this class gave, or one that hp_pool_allocate gave for
+ the class's size: as hp_pool_free with that size. Never blocks.
+ */
+uint32_t hp_class_free(const struct hp_class *class_, void *buffer);
+
+/*
+ Writes to `*count` how many buffers of the class one caller could take now, larger ones
+ that would do included. Never blocks.
+ */
+uint32_t hp_class_available(const struct hp_class *class_, size_t *count);
+
+/*
+ Makes a client that has opened nothing; it ends with hp_client_release. `*client` is null
+ if it fails. Allocates.
+ */
+uint32_t hp_client_new(struct hp_client **client);
 
 /*
  OpenInSecondary: maps the set, or the pool, that a server has published by `name`.
@@ -923,78 +923,51 @@ uint32_t hp_client_new(hp_client **client);
  or if the set has no buffers yet; HP_VD_E_ABORT if it was aborted, HP_VD_E_CLOSE if it
  was closed; HP_VD_E_SECURITY if one of the two does not want the other; HP_VD_E_TIMEOUT;
  HP_VD_E_BUSY if the server hung up.
-
- # Safety
-
- `client` points to a client, `name` to a string, `who` to what its type says, or they
- are null.
  */
-uint32_t hp_client_open_in_secondary(const hp_client *client,
+uint32_t hp_client_open_in_secondary(const struct hp_client *client,
                                      const char *name,
-                                     const hp_peers *who);
+                                     const struct hp_peers *who);
 
 /*
- As hp_client_open_in_secondary, and waits `milliseconds` (0xffffffff: for ever) at most,
+ As hp_client_open_in_secondary, and waits `milliseconds` (0xffffffff: without end) at most,
  whatever the server does: then HP_VD_E_TIMEOUT.
-
- # Safety
-
- As hp_client_open_in_secondary.
  */
-uint32_t hp_client_open_in_secondary_timeout(const hp_client *client,
+uint32_t hp_client_open_in_secondary_timeout(const struct hp_client *client,
                                              const char *name,
-                                             const hp_peers *who,
+                                             const struct hp_peers *who,
                                              uint32_t milliseconds);
 
 /*
  Close: unmaps everything. The client can open something again. HP_VD_E_PROTOCOL if it has
  opened nothing.
-
- # Safety
-
- `client` points to a client, or is null. Nobody else uses it, or a buffer of it, meanwhile,
- nor a buffer of it after this.
  */
-uint32_t hp_client_close(hp_client *client);
+uint32_t hp_client_close(struct hp_client *client);
 
 /*
  GetConfiguration: what the set that the client has opened by name is configured with.
- Waits for the server, `milliseconds` (0xffffffff: for ever) at most.
-
- # Safety
-
- `client` points to a client, `config` to a place for the configuration, or they are null.
+ Waits for the server, `milliseconds` (0xffffffff: without end) at most.
  */
-uint32_t hp_client_get_configuration(const hp_client *client,
+uint32_t hp_client_get_configuration(const struct hp_client *client,
                                      uint32_t milliseconds,
-                                     hp_vd_config *config);
+                                     struct hp_vd_config *config);
 
 /*
  GetConfiguration of the set that a server has published by `name`, once it is configured,
  for a client that has opened nothing yet: HP_VD_E_TIMEOUT if that takes longer than
- `milliseconds` (0xffffffff: for ever); HP_VD_E_PROTOCOL if nobody has that name; for the
+ `milliseconds` (0xffffffff: without end); HP_VD_E_PROTOCOL if nobody has that name; for the
  rest as hp_client_open_in_secondary.
-
- # Safety
-
- `name` points to a string, `who` to what its type says, `config` to a place for the
- configuration, or they are null.
  */
 uint32_t hp_get_configuration_of(const char *name,
-                                 const hp_peers *who,
+                                 const struct hp_peers *who,
                                  uint32_t milliseconds,
-                                 hp_vd_config *config);
+                                 struct hp_vd_config *config);
 
 /*
  Maps what an hp_export says, which came over a channel of the program's own: its layout,
  of `bytes` bytes, and its descriptors, which stay the caller's and can be closed after
  this. Nothing is believed that the descriptors do not bear out.
-
- # Safety
-
- `client` points to a client, `layout` to `bytes` bytes, or they are null.
  */
-uint32_t hp_client_attach(const hp_client *client,
+uint32_t hp_client_attach(const struct hp_client *client,
                           const uint8_t *layout,
                           size_t bytes,
                           int memory,
@@ -1002,14 +975,10 @@ uint32_t hp_client_attach(const hp_client *client,
                           int status);
 
 /*
- Unmaps a set. Null is nothing.
-
- # Safety
-
- `client` came from hp_client_new, and neither it nor a buffer of it is used after
- this.
+ Ends a client and unmaps what it has opened: neither it nor a buffer of it may be used after
+ this. Null is nothing.
  */
-void hp_client_release(hp_client *client);
+void hp_client_release(struct hp_client *client);
 
 /*
  Maps what the server has added. Waits for it, 10 s at most.
@@ -1017,32 +986,20 @@ void hp_client_release(hp_client *client);
  HP_VD_E_ABORT, HP_VD_E_CLOSE if the set was aborted, or closed; HP_VD_E_ABORT, too, if the
  server was killed; HP_VD_E_INVALID if the name is that of another set, or pool, by now:
  nothing of that is mapped.
-
- # Safety
-
- `client` points to a client, or is null.
  */
-uint32_t hp_client_refresh(const hp_client *client);
+uint32_t hp_client_refresh(const struct hp_client *client);
 
 /*
- As hp_client_refresh, and waits `milliseconds` (0xffffffff: for ever) at most, whatever the
+ As hp_client_refresh, and waits `milliseconds` (0xffffffff: without end) at most, whatever the
  server does: then HP_VD_E_TIMEOUT.
-
- # Safety
-
- As hp_client_refresh.
  */
-uint32_t hp_client_refresh_timeout(const hp_client *client,
+uint32_t hp_client_refresh_timeout(const struct hp_client *client,
                                    uint32_t milliseconds);
 
 /*
  GetBufferHandle: the handle of the buffer that starts at `buffer` in this process.
-
- # Safety
-
- `client` points to a client, `handle` to a place for a number, or they are null.
  */
-uint32_t hp_client_get_buffer_handle(const hp_client *client,
+uint32_t hp_client_get_buffer_handle(const struct hp_client *client,
                                      const void *buffer,
                                      uint32_t *handle);
 
@@ -1050,217 +1007,137 @@ uint32_t hp_client_get_buffer_handle(const hp_client *client,
  MapBufferHandle: where the buffer that `handle` names is in this process. `*buffer` is
  null if it fails: HP_VD_E_INVALID for a handle that is stale or forged; HP_VD_E_ABORT or
  HP_VD_E_CLOSE once the set was aborted or closed, or the server was killed.
-
- # Safety
-
- `client` points to a client, `buffer` to a place for a pointer, or they are null.
  */
-uint32_t hp_client_map_buffer_handle(const hp_client *client,
+uint32_t hp_client_map_buffer_handle(const struct hp_client *client,
                                      uint32_t handle,
                                      void **buffer);
 
 /*
- As hp_client_map_buffer_handle; also says how large the buffer is. `*view` is all zero
- if it fails.
-
- # Safety
-
- `client` points to a client, `view` to a place for the result, or they are null.
+ As hp_client_map_buffer_handle; also says how large the buffer is. The caller sets
+ `view->size` before; the rest of `*view` is zero if it fails.
  */
-uint32_t hp_client_view(const hp_client *client, uint32_t handle, hp_view *view);
+uint32_t hp_client_view(const struct hp_client *client,
+                        uint32_t handle,
+                        struct hp_view *view);
 
 /*
  What the pool has counted: waits and how they ended, refusals, system calls. The caller
  sets `counters->size` before. No system call, no allocation, no look at a segment: may be
  polled. Writes nothing if it fails.
-
- # Safety
-
- `pool` points to a pool, `counters` to `counters->size` bytes, or they are null.
  */
-uint32_t hp_pool_counters(const hp_pool *pool, hp_counters *counters);
+uint32_t hp_pool_counters(const struct hp_pool *pool, struct hp_counters *counters);
 
 /*
  As hp_pool_counters, for a set: HP_VD_E_PROTOCOL before its buffers are mapped and after
  Close.
-
- # Safety
-
- `set` points to a set, `counters` to `counters->size` bytes, or they are null.
  */
-uint32_t hp_vdi_counters(const hp_vdi *set, hp_counters *counters);
+uint32_t hp_vdi_counters(const struct hp_vdi *set, struct hp_counters *counters);
 
 /*
  What the pool has counted of one class, and how many of its buffers are where. Classes are
  numbered from 0 in the order in which they were declared; hp_counters says how many there
  are, which only grows. The caller sets `counters->size` before. HP_VD_E_INVALID if there is
  no such class. May be polled, as hp_pool_counters.
-
- # Safety
-
- `pool` points to a pool, `counters` to `counters->size` bytes, or they are null.
  */
-uint32_t hp_pool_class_counters(const hp_pool *pool,
+uint32_t hp_pool_class_counters(const struct hp_pool *pool,
                                 size_t number,
-                                hp_class_counters *counters);
+                                struct hp_class_counters *counters);
 
 /*
  As hp_pool_class_counters, for a set: HP_VD_E_PROTOCOL as for hp_vdi_counters.
-
- # Safety
-
- `set` points to a set, `counters` to `counters->size` bytes, or they are null.
  */
-uint32_t hp_vdi_class_counters(const hp_vdi *set,
+uint32_t hp_vdi_class_counters(const struct hp_vdi *set,
                                size_t number,
-                               hp_class_counters *counters);
+                               struct hp_class_counters *counters);
 
 /*
  Has the marks begin again: forgets the longest wait so far, and sets the high-water mark of
  each class to what is out now. Never blocks.
-
- # Safety
-
- `pool` points to a pool, or is null.
  */
-uint32_t hp_pool_reset_marks(const hp_pool *pool);
+uint32_t hp_pool_reset_marks(const struct hp_pool *pool);
 
 /*
  As hp_pool_reset_marks, for a set: HP_VD_E_PROTOCOL as for hp_vdi_counters.
-
- # Safety
-
- `set` points to a set, or is null.
  */
-uint32_t hp_vdi_reset_marks(const hp_vdi *set);
-
-/*
- Writes what the calling thread's last failed call said to `text`, `size` bytes at most
- and ended by a zero byte. Gives how many bytes it has without that: what did not fit is
- cut off. With `size` 0 `text` may be null.
-
- # Safety
-
- `text` is `size` bytes that may be written.
- */
-size_t hp_last_error(char *text, size_t size);
+uint32_t hp_vdi_reset_marks(const struct hp_vdi *set);
 
 /*
  The handle by which clients know the buffer at `buffer`, which the set allocated: a
  number that names it in every process until it is freed. After that it is refused,
  until the buffer has come back as often as hp_vdi_handle_reuses says.
-
- # Safety
-
- `set` points to a set, `handle` to a place for a number, or they are null.
  */
-uint32_t hp_vdi_get_buffer_handle(const hp_vdi *set,
+uint32_t hp_vdi_get_buffer_handle(const struct hp_vdi *set,
                                   const void *buffer,
                                   uint32_t *handle);
 
 /*
- As hp_vdi_get_buffer_handle, for a pool that is shared.
-
- # Safety
-
- `pool` points to a pool, `handle` to a place for a number, or they are null.
+ As hp_vdi_get_buffer_handle, for a pool that is shared (hp_builder_shared).
  */
-uint32_t hp_pool_get_buffer_handle(const hp_pool *pool,
+uint32_t hp_pool_get_buffer_handle(const struct hp_pool *pool,
                                    const void *buffer,
                                    uint32_t *handle);
 
 /*
  MapBufferHandle for the server: the buffer that `handle` names, which a client may have
- sent. `*view` is all zero if it fails: HP_VD_E_INVALID for a handle that is stale or
+ sent. The caller sets `view->size` before; the rest of
+ `*view` is zero if it fails: HP_VD_E_INVALID for a handle that is stale or
  forged.
-
- # Safety
-
- `set` points to a set, `view` to a place for the result, or they are null.
  */
-uint32_t hp_vdi_view(const hp_vdi *set, uint32_t handle, hp_view *view);
+uint32_t hp_vdi_view(const struct hp_vdi *set, uint32_t handle, struct hp_view *view);
 
 /*
- As hp_vdi_view, for a pool that is shared.
-
- # Safety
-
- `pool` points to a pool, `view` to a place for the result, or they are null.
+ As hp_vdi_view, for a pool that is shared (hp_builder_shared).
  */
-uint32_t hp_pool_view(const hp_pool *pool, uint32_t handle, hp_view *view);
+uint32_t hp_pool_view(const struct hp_pool *pool, uint32_t handle, struct hp_view *view);
 
 /*
  As hp_vdi_get_buffer_handle, for programs that send handles over a channel of their own:
  44 of its 64 bits count how often the buffer came back, so it never names a later owner
  in practice. The calls for handles of 64 bits know these alone.
-
- # Safety
-
- `set` points to a set, `handle` to a place for a number, or they are null.
  */
-uint32_t hp_vdi_get_buffer_handle64(const hp_vdi *set,
+uint32_t hp_vdi_get_buffer_handle64(const struct hp_vdi *set,
                                     const void *buffer,
                                     uint64_t *handle);
 
 /*
  As hp_vdi_get_buffer_handle64, for a pool that is shared.
-
- # Safety
-
- `pool` points to a pool, `handle` to a place for a number, or they are null.
  */
-uint32_t hp_pool_get_buffer_handle64(const hp_pool *pool,
+uint32_t hp_pool_get_buffer_handle64(const struct hp_pool *pool,
                                      const void *buffer,
                                      uint64_t *handle);
 
 /*
  As hp_client_get_buffer_handle, with 64 bits.
-
- # Safety
-
- `client` points to a client, `handle` to a place for a number, or they are null.
  */
-uint32_t hp_client_get_buffer_handle64(const hp_client *client,
+uint32_t hp_client_get_buffer_handle64(const struct hp_client *client,
                                        const void *buffer,
                                        uint64_t *handle);
 
 /*
  As hp_vdi_view, of a handle of 64 bits.
-
- # Safety
-
- `set` points to a set, `view` to a place for the result, or they are null.
  */
-uint32_t hp_vdi_view64(const hp_vdi *set, uint64_t handle, hp_view *view);
+uint32_t hp_vdi_view64(const struct hp_vdi *set, uint64_t handle, struct hp_view *view);
 
 /*
  As hp_vdi_view64, for a pool that is shared.
-
- # Safety
-
- `pool` points to a pool, `view` to a place for the result, or they are null.
  */
-uint32_t hp_pool_view64(const hp_pool *pool, uint64_t handle, hp_view *view);
+uint32_t hp_pool_view64(const struct hp_pool *pool,
+                        uint64_t handle,
+                        struct hp_view *view);
 
 /*
  As hp_client_map_buffer_handle, of a handle of 64 bits.
-
- # Safety
-
- `client` points to a client, `buffer` to a place for a pointer, or they are null.
  */
-uint32_t hp_client_map_buffer_handle64(const hp_client *client,
+uint32_t hp_client_map_buffer_handle64(const struct hp_client *client,
                                        uint64_t handle,
                                        void **buffer);
 
 /*
  As hp_client_view, of a handle of 64 bits.
-
- # Safety
-
- `client` points to a client, `view` to a place for the result, or they are null.
  */
-uint32_t hp_client_view64(const hp_client *client, uint64_t handle, hp_view *view);
+uint32_t hp_client_view64(const struct hp_client *client,
+                          uint64_t handle,
+                          struct hp_view *view);
 
 /*
  After how many returns of its buffer a handle of 32 bits comes again: from the return of
@@ -1271,50 +1148,35 @@ uint32_t hp_client_view64(const hp_client *client, uint64_t handle, hp_view *vie
  RequestBuffers has added after EndConfiguration, beyond those, it is 2^11. The least of
  all buffers that the set has now. Handles of 64 bits have no such bound in practice: it
  is 2^44.
-
- # Safety
-
- `set` points to a set, `reuses` to a place for a number, or they are null.
  */
-uint32_t hp_vdi_handle_reuses(const hp_vdi *set, uint64_t *reuses);
+uint32_t hp_vdi_handle_reuses(const struct hp_vdi *set, uint64_t *reuses);
 
 /*
  As hp_vdi_handle_reuses, for a pool that is shared. Memory that hp_pool_trim gives back
  and that comes again counts as one return of its buffers.
-
- # Safety
-
- `pool` points to a pool, `reuses` to a place for a number, or they are null.
  */
-uint32_t hp_pool_handle_reuses(const hp_pool *pool, uint64_t *reuses);
+uint32_t hp_pool_handle_reuses(const struct hp_pool *pool, uint64_t *reuses);
 
 /*
  Takes `count` buffers, or none, each as hp_pool_allocate, and writes them to `buffers`,
- which has `count` places: all null if it fails. HP_VD_E_INVALID, too, if the pool has
- fewer that could do. Two threads at once cannot each keep half of what both need. With
- `count` 0 `buffers` may be null. Never waits; allocates memory.
-
- # Safety
-
- `pool` points to a pool, `buffers` to `count` places for pointers, or they are null.
+ an array of `count` pointers: all null if it fails. HP_VD_E_INVALID, too, if the pool has
+ fewer that could do. Of two threads that compete for the same buffers neither keeps half
+ of what both need. With `count` 0 `buffers` may be null. Never waits; allocates nothing.
  */
-uint32_t hp_pool_allocate_many(const hp_pool *pool,
+uint32_t hp_pool_allocate_many(const struct hp_pool *pool,
                                size_t size,
                                size_t alignment,
                                size_t count,
                                void **buffers);
 
 /*
- As hp_pool_allocate_many, and waits up to `milliseconds` (0xffffffff: for ever) if there are
- too few, in one place of the line: when it is its turn, the buffers that come back are
- kept for it until it has `count`. Then HP_VD_E_TIMEOUT, or HP_VD_E_ABORT after
- hp_pool_abort; HP_VD_E_BUSY if 65536 wait already. If it gives up, all goes back.
-
- # Safety
-
- As hp_pool_allocate_many.
+ As hp_pool_allocate_many, and waits up to `milliseconds` (0xffffffff: without end) if there
+ are too few, in one place of the line: when it is its turn, the buffers that come back are
+ kept for it until it has `count`. HP_VD_E_TIMEOUT if they do not come in time,
+ HP_VD_E_ABORT after hp_pool_abort, HP_VD_E_BUSY if 65536 requests wait already. If it
+ fails, all that was kept for it goes back.
  */
-uint32_t hp_pool_allocate_many_timeout(const hp_pool *pool,
+uint32_t hp_pool_allocate_many_timeout(const struct hp_pool *pool,
                                        size_t size,
                                        size_t alignment,
                                        size_t count,
@@ -1322,15 +1184,11 @@ uint32_t hp_pool_allocate_many_timeout(const hp_pool *pool,
                                        void **buffers);
 
 /*
- As hp_pool_allocate_many_timeout, and waits until `deadline`: nanoseconds on
- CLOCK_MONOTONIC (UINT64_MAX: for ever). One in the past: buffers that are free are taken,
- otherwise it is HP_VD_E_TIMEOUT at once.
-
- # Safety
-
- As hp_pool_allocate_many.
+ As hp_pool_allocate_many_timeout, and waits until `deadline`, in nanoseconds on
+ CLOCK_MONOTONIC (UINT64_MAX: without end). If that is past, buffers that are free are
+ taken, otherwise it is HP_VD_E_TIMEOUT at once.
  */
-uint32_t hp_pool_allocate_many_deadline(const hp_pool *pool,
+uint32_t hp_pool_allocate_many_deadline(const struct hp_pool *pool,
                                         size_t size,
                                         size_t alignment,
                                         size_t count,
@@ -1338,340 +1196,268 @@ uint32_t hp_pool_allocate_many_deadline(const hp_pool *pool,
                                         void **buffers);
 
 /*
- As hp_pool_allocate_many_timeout, and waits no longer than until hp_token_cancel ends the
- waits of `token`, one of this pool: then HP_E_CANCELLED. With one that was cancelled
- before, buffers that are free are taken, otherwise it is HP_E_CANCELLED at once.
- HP_VD_E_INVALID if the token is that of another pool.
-
- # Safety
-
- As hp_pool_allocate_many; `token` points to a token, or is null.
+ As hp_pool_allocate_many_timeout, and also ends when hp_token_cancel was called for
+ `token`, one of this pool: with HP_E_CANCELLED. With a token that was cancelled before,
+ buffers that are free are taken, otherwise it is HP_E_CANCELLED at once. HP_VD_E_INVALID
+ if the token is that of another pool.
  */
-uint32_t hp_pool_allocate_many_cancellable(const hp_pool *pool,
+uint32_t hp_pool_allocate_many_cancellable(const struct hp_pool *pool,
                                            size_t size,
                                            size_t alignment,
                                            size_t count,
                                            uint32_t milliseconds,
-                                           const hp_token *token,
+                                           const struct hp_token *token,
                                            void **buffers);
 
 /*
- Gives a pool back. Buffers that are out must not be used any more. Null is nothing.
-
- # Safety
-
- `pool` came from hp_builder_build, and is not used after this.
+ Ends a pool: its buffers that are out must not be used any more, and their memory goes
+ back to the system. Tokens, streams, waits and publications of the pool keep the memory
+ until they are released. `pool` must not be used after this. Null is nothing. Enters the
+ kernel.
  */
-void hp_pool_release(hp_pool *pool);
+void hp_pool_release(struct hp_pool *pool);
 
 /*
- Takes a buffer of `size` bytes whose address is a multiple of `alignment`. `*buffer` is
- null if it fails: HP_VD_E_INVALID if no buffer of the pool could ever do,
- HP_VD_E_MEMORY if none is free.
-
- # Safety
-
- `pool` points to a pool, `buffer` to a place for a pointer, or they are null.
+ Takes a buffer of at least `size` bytes whose address is a multiple of `alignment`, a
+ power of two (1 will do), and of 512. It is the caller's until hp_pool_free, on any
+ thread. If no buffer of the smallest class that fits is free, it may be one of a larger
+ class: see hp_builder_climb. `*buffer` is null if it fails: HP_VD_E_INVALID if `size` is
+ 0, `alignment` is no power of two, or no buffer of the pool could ever do; HP_VD_E_MEMORY
+ if none that fits is free. Never blocks.
  */
-uint32_t hp_pool_allocate(const hp_pool *pool,
+uint32_t hp_pool_allocate(const struct hp_pool *pool,
                           size_t size,
                           size_t alignment,
                           void **buffer);
 
 /*
- Takes back a buffer that was allocated for `size` bytes.
-
- # Safety
-
- `pool` points to a pool, or is null. A buffer that is taken back is not used any more,
- and no two threads give back the same one at a time.
+ Takes back a buffer that was taken for `size` bytes, by whichever call and thread. It is
+ HP_VD_E_INVALID, and nothing changes, if `buffer` is not the start of a buffer of this
+ pool, if that is free, or if it was taken for another size. After it succeeds the memory
+ must not be used any more. Two threads must not free the same buffer at the same time.
+ Never blocks.
  */
-uint32_t hp_pool_free(const hp_pool *pool, void *buffer, size_t size);
+uint32_t hp_pool_free(const struct hp_pool *pool, void *buffer, size_t size);
 
 /*
- How many buffers of `size` bytes at `alignment` bytes one caller could take now.
-
- # Safety
-
- `pool` points to a pool, `count` to a place for a number, or they are null.
+ Writes to `*count` how many buffers of `size` bytes at `alignment` one caller could take
+ now; 0 if the pool has none that would do. Never blocks.
  */
-uint32_t hp_pool_available(const hp_pool *pool,
+uint32_t hp_pool_available(const struct hp_pool *pool,
                            size_t size,
                            size_t alignment,
                            size_t *count);
 
 /*
- Whether `address` lies in a buffer of the pool, free or taken.
-
- # Safety
-
- `pool` points to a pool, or is null.
+ Returns true if `address` lies in a buffer of the pool, free or taken; false if not, or if
+ `pool` is null. Never blocks.
  */
-bool hp_pool_contains(const hp_pool *pool, const void *address);
+bool hp_pool_contains(const struct hp_pool *pool,
+                      const void *address);
 
 /*
- Adds `count` buffers of `size` bytes at `alignment` bytes, mapped now.
-
- # Safety
-
- `pool` points to a pool, or is null.
+ Adds `count` buffers of `size` bytes at `alignment`, mapped now, as hp_builder_build maps
+ them: limits and codes are those of hp_builder_reserve and hp_builder_build, and
+ HP_VD_E_MEMORY, too, if the pool has too little address space left
+ (hp_builder_address_space). Threads that wait for such buffers get them. Enters the
+ kernel, and takes as long as it takes to zero the memory; allocates.
  */
-uint32_t hp_pool_request(const hp_pool *pool,
+uint32_t hp_pool_request(const struct hp_pool *pool,
                          size_t size,
                          size_t alignment,
                          size_t count);
 
 /*
- Gives back the memory that was added by hp_pool_request and whose buffers are all home.
-
- # Safety
-
- `pool` points to a pool, or is null.
+ Gives the memory back to the system that hp_pool_request added, one segment for each such
+ call, as far as all buffers of the segment are free. What the pool was built with stays.
+ Writes to `*trimmed` how much that was, which may be nothing; `trimmed` may be null.
+ The caller sets `trimmed->size` before. Enters the kernel; allocates.
  */
-uint32_t hp_pool_trim(const hp_pool *pool);
+uint32_t hp_pool_trim(const struct hp_pool *pool, struct hp_trimmed *trimmed);
 
 /*
- Ends every wait, and every one to come, with HP_VD_E_ABORT. Requests that find a buffer
- free are served as before. There is no way back.
-
- # Safety
-
- `pool` points to a pool, or is null.
+ Ends every wait for a buffer of the pool, and every one to come, with HP_VD_E_ABORT.
+ Requests that find a buffer free are served as before. There is no way back. Never
+ blocks.
  */
-uint32_t hp_pool_abort(const hp_pool *pool);
+uint32_t hp_pool_abort(const struct hp_pool *pool);
 
 /*
- Whether hp_pool_abort was called. Never blocks.
-
- # Safety
-
- `pool` points to a pool, or is null.
+ Returns true if hp_pool_abort was called; false if not, or if `pool` is null. Never
+ blocks.
  */
-bool hp_pool_is_aborted(const hp_pool *pool);
+bool hp_pool_is_aborted(const struct hp_pool *pool);
 
 /*
- What the pool has and holds. Reads the kernel's view; not for the data path.
-
- # Safety
-
- `pool` points to a pool, `stats` to a place for the numbers, or they are null.
+ Writes to `*stats` what the pool has and holds; the caller sets `stats->size` before.
+ Reads files of the kernel and allocates, so it is not for the data path:
+ hp_pool_counters is.
  */
-uint32_t hp_pool_stats(const hp_pool *pool, hp_stats *stats);
+uint32_t hp_pool_stats(const struct hp_pool *pool, struct hp_stats *stats);
 
 /*
- Lets clients open the set by `name` until hp_publication_release; `who` says whom: this
- process's own user, by default. Before the buffers are mapped they are told
- HP_VD_E_PROTOCOL, after Close HP_VD_E_CLOSE. `*publication` is null if it fails:
- HP_VD_E_OPEN if the name is taken. Starts two threads, and takes one descriptor, however
- many clients there are. Needs Linux 5.9.
-
- # Safety
-
- `set` points to a set, `name` to a string, `who` to what its type says, `publication`
- to a place for a pointer, or they are null.
+ Lets clients open the set by the name `name` (UTF-8, ended by a zero byte) until
+ hp_publication_release. `who` says whose clients: with null those of this process's own
+ user alone. Before the buffers are mapped clients get HP_VD_E_PROTOCOL, after Close
+ HP_VD_E_CLOSE.
+ `*publication` is null if it fails: HP_VD_E_OPEN if the name is taken, HP_VD_E_INVALID if
+ it cannot be a name, HP_VD_E_UNEXPECTED if the system has no thread or descriptor for it.
+ Starts two threads that block all signals, and takes one descriptor, however many clients
+ there are. Needs Linux 5.9. Allocates.
  */
-uint32_t hp_vdi_publish(const hp_vdi *set,
+uint32_t hp_vdi_publish(const struct hp_vdi *set,
                         const char *name,
-                        const hp_peers *who,
-                        hp_publication **publication);
+                        const struct hp_peers *who,
+                        struct hp_publication **publication);
 
 /*
- As hp_vdi_publish, for a pool that is shared. The publication keeps the pool.
-
- # Safety
-
- As hp_vdi_publish.
+ As hp_vdi_publish, for a pool that is shared (hp_builder_shared); HP_VD_E_PROTOCOL for
+ one that is not. It keeps the pool's memory.
  */
-uint32_t hp_pool_publish(const hp_pool *pool,
+uint32_t hp_pool_publish(const struct hp_pool *pool,
                          const char *name,
-                         const hp_peers *who,
-                         hp_publication **publication);
+                         const struct hp_peers *who,
+                         struct hp_publication **publication);
 
 /*
- Ends a name. Clients that have opened it keep what they have mapped, and map nothing new.
- Null is nothing.
-
- # Safety
-
- `publication` came from hp_vdi_publish or hp_pool_publish, and is not used after this.
+ Ends a publication: nobody opens anything by its name any more; clients keep what they
+ have mapped, and map nothing new. It must not be used after this. Waits for its threads to end. Null is nothing.
  */
-void hp_publication_release(hp_publication *publication);
+void hp_publication_release(struct hp_publication *publication);
 
 /*
- Exports of the set's buffers, for a channel of the program's own: writes as many as
- there is `room` for, and to `*count` how many there are. After hp_vdi_request_buffers
- there are more. The descriptors are the caller's to close.
-
- # Safety
-
- `set` points to a set, `exports` to `room` places, `count` to a place for a number, or
- they are null (`exports` if `room` is 0).
+ Writes what clients need to map the set's buffers to `exports`, an array of `room` elements,
+ as many as it has room for, and to `*count` how many there are, which may be more. After
+ hp_vdi_request_buffers there are more of them. The caller sets `exports[0].size` before,
+ and closes the descriptors. With `room` 0 `exports` may be null. HP_VD_E_PROTOCOL before
+ the buffers are mapped and after Close. Allocates.
  */
-uint32_t hp_vdi_exports(const hp_vdi *set,
-                        hp_export *exports,
+uint32_t hp_vdi_exports(const struct hp_vdi *set,
+                        struct hp_export *exports,
                         size_t room,
                         size_t *count);
 
 /*
- As hp_vdi_exports, for a pool that is shared.
-
- # Safety
-
- As hp_vdi_exports.
+ As hp_vdi_exports, for a pool that is shared (hp_builder_shared).
  */
-uint32_t hp_pool_exports(const hp_pool *pool,
-                         hp_export *exports,
+uint32_t hp_pool_exports(const struct hp_pool *pool,
+                         struct hp_export *exports,
                          size_t room,
                          size_t *count);
 
 /*
- Makes a stream of `pool`, called `name` (1 to 64 bytes, ended by a zero byte), with
- `count` shares, one a class. `*stream` is null if it fails: HP_VD_E_INVALID for a name or
- shares that cannot be, HP_VD_E_MEMORY if the minima of all streams are more than there
- is, or too many of the buffers are in use just now, HP_VD_E_BUSY if there are too many
- streams; nothing is set aside then. It keeps the pool's memory. Allocates; never blocks.
-
- # Safety
-
- `pool` points to a pool, `name` to a string, `shares` to `count` of them, `stream` to a
- place for a pointer, or they are null.
+ Makes a stream of `pool` with the name `name` (UTF-8, 1 to 64 bytes and a zero byte at
+ the end) and the shares in the array `shares` of `count` elements, 1 to 128, one for a
+ class; it ends with hp_stream_release. `*stream` is null if it fails, and nothing is set
+ aside then: HP_VD_E_INVALID for a name or shares that cannot be, HP_VD_E_MEMORY if the
+ minima of all streams are more than there is, or too many of the buffers are in use just
+ now, HP_VD_E_BUSY if all streams of the pool together would have more than 4096 shares. It
+ keeps the pool's memory. Allocates; never blocks.
  */
-uint32_t hp_stream_new(const hp_pool *pool,
+uint32_t hp_stream_new(const struct hp_pool *pool,
                        const char *name,
-                       const hp_share *shares,
+                       const struct hp_share *shares,
                        size_t count,
-                       hp_stream **stream);
+                       struct hp_stream **stream);
 
 /*
- Ends a stream, which no call uses any more: its own buffers go back to the pool, those
- that are out when they are freed. Null is nothing.
-
- # Safety
-
- `stream` came from hp_stream_new, and is not used after this.
+ Ends a stream: what was set aside for it goes back to the pool, and its buffers that are
+ out do so when they are freed. It must not be used after this. Null is nothing.
  */
-void hp_stream_release(hp_stream *stream);
+void hp_stream_release(struct hp_stream *stream);
 
 /*
- Takes a buffer within the share of `stream`: as hp_pool_allocate, but HP_VD_E_MEMORY,
- too, if the stream has as many as it may, and HP_VD_E_INVALID if it has no share of a
- class that would do. It goes back by hp_pool_free or hp_stream_free, and counts against
- the stream until then. Never blocks.
-
- # Safety
-
- `stream` points to a stream, `buffer` to a place for a pointer, or they are null.
+ Takes a buffer within the shares of `stream`: as hp_pool_allocate, but of the smallest
+ class that it has a share of and that fits, and no larger one. HP_VD_E_MEMORY, too, if the
+ stream has as many as it may, and HP_VD_E_INVALID if it has no share of a class that would
+ do. The buffer counts against the stream until hp_pool_free or hp_stream_free. Never
+ blocks; allocates nothing.
  */
-uint32_t hp_stream_allocate(const hp_stream *stream,
+uint32_t hp_stream_allocate(const struct hp_stream *stream,
                             size_t size,
                             size_t alignment,
                             void **buffer);
 
 /*
- As hp_stream_allocate, and waits up to `milliseconds` (0xffffffff: for ever), as
+ As hp_stream_allocate, and waits up to `milliseconds` (0xffffffff: without end), as
  hp_pool_allocate_timeout does.
-
- # Safety
-
- As hp_stream_allocate.
  */
-uint32_t hp_stream_allocate_timeout(const hp_stream *stream,
+uint32_t hp_stream_allocate_timeout(const struct hp_stream *stream,
                                     size_t size,
                                     size_t alignment,
                                     uint32_t milliseconds,
                                     void **buffer);
 
 /*
- As hp_stream_allocate_timeout, and waits until `deadline`: nanoseconds on CLOCK_MONOTONIC
- (UINT64_MAX: for ever). One in the past: a buffer that is free is taken, otherwise it is
- HP_VD_E_TIMEOUT at once.
-
- # Safety
-
- As hp_stream_allocate.
+ As hp_stream_allocate_timeout, and waits until `deadline`, in nanoseconds on
+ CLOCK_MONOTONIC (UINT64_MAX: without end). If that is past, a buffer that is free is
+ taken, otherwise it is HP_VD_E_TIMEOUT at once.
  */
-uint32_t hp_stream_allocate_deadline(const hp_stream *stream,
+uint32_t hp_stream_allocate_deadline(const struct hp_stream *stream,
                                      size_t size,
                                      size_t alignment,
                                      uint64_t deadline,
                                      void **buffer);
 
 /*
- As hp_stream_allocate_timeout, and waits no longer than until hp_token_cancel ends the
- waits of `token`, one of the stream's pool: see hp_pool_allocate_cancellable.
-
- # Safety
-
- As hp_stream_allocate; `token` points to a token, or is null.
+ As hp_stream_allocate_timeout, and also ends when hp_token_cancel was called for `token`,
+ one of the stream's pool: see hp_pool_allocate_cancellable.
  */
-uint32_t hp_stream_allocate_cancellable(const hp_stream *stream,
+uint32_t hp_stream_allocate_cancellable(const struct hp_stream *stream,
                                         size_t size,
                                         size_t alignment,
                                         uint32_t milliseconds,
-                                        const hp_token *token,
+                                        const struct hp_token *token,
                                         void **buffer);
 
 /*
- Begins a wait for a buffer of `stream`, and does not block: as hp_wait_begin, by whose
- calls it goes on and ends. It counts as a use of the stream until hp_wait_end.
-
- # Safety
-
- `stream` points to a stream, `wait` to a place for a pointer, or they are null.
+ Begins a wait for a buffer of `stream`, and does not block: as hp_wait_begin; hp_wait_poll
+ and the others go on with it. The stream must not be released before hp_wait_end.
+ Allocates.
  */
-uint32_t hp_stream_wait_begin(const hp_stream *stream,
+uint32_t hp_stream_wait_begin(const struct hp_stream *stream,
                               size_t size,
                               size_t alignment,
-                              hp_wait **wait);
+                              struct hp_wait **wait);
 
 /*
- Gives back a buffer of the stream's pool: as hp_pool_free, which may have been released.
-
- # Safety
-
- As hp_pool_free.
+ Takes back a buffer of the stream's pool, whoever took it: as hp_pool_free, but also after
+ hp_pool_release. Never blocks; allocates nothing.
  */
-uint32_t hp_stream_free(const hp_stream *stream, void *buffer, size_t size);
+uint32_t hp_stream_free(const struct hp_stream *stream,
+                        void *buffer,
+                        size_t size);
 
 /*
- How many buffers the stream has of the class that serves `size` bytes at `alignment`,
- with those that its calls wait for; 0 if it has no share of one.
-
- # Safety
-
- `stream` points to a stream, `count` to a place for a number, or they are null.
+ Writes to `*count` how many buffers of the class that serves `size` bytes at `alignment`
+ count against the stream now, those that its calls wait for included; 0 if it has no share
+ of such a class. Never blocks.
  */
-uint32_t hp_stream_in_use(const hp_stream *stream,
+uint32_t hp_stream_in_use(const struct hp_stream *stream,
                           size_t size,
                           size_t alignment,
                           size_t *count);
 
 /*
  Takes `count` buffers, or none, each as hp_stream_allocate, and writes them to `buffers`,
- which has `count` places: all null if it fails. HP_VD_E_INVALID, too, if the stream can
- never have so many. With `count` 0 `buffers` may be null. Never waits; allocates memory.
-
- # Safety
-
- `stream` points to a stream, `buffers` to `count` places for pointers, or they are null.
+ an array of `count` pointers: all null if it fails. HP_VD_E_INVALID, too, if the stream
+ can never have so many. With `count` 0 `buffers` may be null. Never waits; allocates
+ nothing.
  */
-uint32_t hp_stream_allocate_many(const hp_stream *stream,
+uint32_t hp_stream_allocate_many(const struct hp_stream *stream,
                                  size_t size,
                                  size_t alignment,
                                  size_t count,
                                  void **buffers);
 
 /*
- As hp_stream_allocate_many, and waits up to `milliseconds` (0xffffffff: for ever) if there are
- too few, in one place of the line: when it is its turn, what the stream has and what comes
- back of it is kept for it until it has `count`. Then HP_VD_E_TIMEOUT, or HP_VD_E_ABORT
- after hp_pool_abort; HP_VD_E_BUSY if 65536 wait already. If it gives up, all goes back.
-
- # Safety
-
- As hp_stream_allocate_many.
+ As hp_stream_allocate_many, and waits up to `milliseconds` (0xffffffff: without end) if
+ there are too few, in one place of the line: when it is its turn, what the stream has and
+ what comes back of it is kept for it until it has `count`. HP_VD_E_TIMEOUT if they do not
+ come in time, HP_VD_E_ABORT after hp_pool_abort, HP_VD_E_BUSY if 65536 requests wait
+ already. If it fails, all that was kept for it goes back.
  */
-uint32_t hp_stream_allocate_many_timeout(const hp_stream *stream,
+uint32_t hp_stream_allocate_many_timeout(const struct hp_stream *stream,
                                          size_t size,
                                          size_t alignment,
                                          size_t count,
@@ -1679,15 +1465,11 @@ uint32_t hp_stream_allocate_many_timeout(const hp_stream *stream,
                                          void **buffers);
 
 /*
- As hp_stream_allocate_many_timeout, and waits until `deadline`: nanoseconds on
- CLOCK_MONOTONIC (UINT64_MAX: for ever). One in the past: buffers that are free are taken,
- otherwise it is HP_VD_E_TIMEOUT at once.
-
- # Safety
-
- As hp_stream_allocate_many.
+ As hp_stream_allocate_many_timeout, and waits until `deadline`, in nanoseconds on
+ CLOCK_MONOTONIC (UINT64_MAX: without end). If that is past, buffers that are free are
+ taken, otherwise it is HP_VD_E_TIMEOUT at once.
  */
-uint32_t hp_stream_allocate_many_deadline(const hp_stream *stream,
+uint32_t hp_stream_allocate_many_deadline(const struct hp_stream *stream,
                                           size_t size,
                                           size_t alignment,
                                           size_t count,
@@ -1695,247 +1477,159 @@ uint32_t hp_stream_allocate_many_deadline(const hp_stream *stream,
                                           void **buffers);
 
 /*
- As hp_stream_allocate_many_timeout, and waits no longer than until hp_token_cancel ends the
- waits of `token`, one of the stream's pool: then HP_E_CANCELLED. With one that was cancelled
+ As hp_stream_allocate_many_timeout, and also ends when hp_token_cancel was called for
+ `token`, one of the stream's pool: with HP_E_CANCELLED. With a token that was cancelled
  before, buffers that are free are taken, otherwise it is HP_E_CANCELLED at once.
  HP_VD_E_INVALID if the token is that of another pool.
-
- # Safety
-
- As hp_stream_allocate_many; `token` points to a token, or is null.
  */
-uint32_t hp_stream_allocate_many_cancellable(const hp_stream *stream,
+uint32_t hp_stream_allocate_many_cancellable(const struct hp_stream *stream,
                                              size_t size,
                                              size_t alignment,
                                              size_t count,
                                              uint32_t milliseconds,
-                                             const hp_token *token,
+                                             const struct hp_token *token,
                                              void **buffers);
 
 /*
- Makes a token for waits of `pool`, which keeps the pool's memory until it is released.
-
- # Safety
-
- `pool` points to a pool, `token` to a place for a pointer, or they are null.
+ Makes a token for waits of `pool`; it ends with hp_token_release. `*token` is null if it
+ fails. It keeps the pool's memory until it is released. Allocates; never blocks.
  */
-uint32_t hp_token_new(const hp_pool *pool, hp_token **token);
+uint32_t hp_token_new(const struct hp_pool *pool, struct hp_token **token);
 
 /*
- Ends every wait that has this token, and every one that will, with HP_E_CANCELLED,
- whenever it comes: before the wait, that takes a buffer if one is free, and ends at once
- otherwise; who has been given a buffer keeps it. There is no way back. Never blocks;
- allocates nothing.
-
- # Safety
-
- `token` points to a token, or is null.
+ Ends every wait that was given this token with HP_E_CANCELLED, and every one that will be:
+ such a wait takes a buffer if one is free, and ends at once otherwise. A wait that has got
+ its buffer keeps it. There is no way back. Never blocks; allocates nothing.
  */
-uint32_t hp_token_cancel(const hp_token *token);
+uint32_t hp_token_cancel(const struct hp_token *token);
 
 /*
- Whether hp_token_cancel was called. Never blocks.
-
- # Safety
-
- `token` points to a token, or is null.
- */
-bool hp_token_is_cancelled(const hp_token *token);
-
-/*
- Drops a token, which no wait has any more. Null is nothing.
-
- # Safety
-
- `token` came from hp_token_new, and is not used after this.
- */
-void hp_token_release(hp_token *token);
-
-/*
- Whether the pool notes who takes its buffers (not, by default): see
- hp_pool_outstanding. It then costs 64 bytes a buffer, and some tens of nanoseconds for
- a buffer that is taken and given back; otherwise nothing.
-
- # Safety
-
- `builder` points to a description, or is null.
- */
-uint32_t hp_builder_track(hp_builder *builder, bool track);
-
-/*
- Says that what the calling thread takes from now on, of any pool or set, is taken by
- line `line` of `file` (or by any name, with line 0), for those that track. Null: it is
- taken by the call that takes it. HP_TRACK_PLACES does this before each call. Never
+ Returns true if hp_token_cancel was called; false if not, or if `token` is null. Never
  blocks.
+ */
+bool hp_token_is_cancelled(const struct hp_token *token);
 
- # Safety
+/*
+ Releases a token. No wait may have it at that time, and it must not be used after this.
+ Null is nothing.
+ */
+void hp_token_release(struct hp_token *token);
 
- `file` is a string that is never changed or freed, a literal, say, or null. Code that it
- is part of is not unloaded while buffers are out.
+/*
+ Says whether the pool notes who takes its buffers (by default it does not): see
+ hp_pool_outstanding. That costs 64 bytes a buffer, and some tens of nanoseconds for each
+ that is taken and freed.
+ */
+uint32_t hp_builder_track(struct hp_builder *builder, bool track);
+
+/*
+ Says that what the calling thread takes from now on, of any pool or set that tracks, is
+ taken by line `line` of `file` (or by any other name, with line 0). The string must never
+ be changed or freed while buffers are out, nor the code unloaded that it is part of: a
+ literal will do. With null the name is that of the call that takes the buffer.
+ HP_TRACK_PLACES makes this call before each that takes one. Never blocks.
  */
 void hp_set_place(const char *file, uint32_t line);
 
 /*
- Who has the buffers that are out, if the pool tracks it (hp_builder_track): writes the
- oldest `room` of them to `buffers`, the oldest first, and to `*count` how many there are,
- which may be more. None if the pool does not track. With `room` 0 `buffers` may be null.
- Before hp_pool_release it tells what was never given back. Looks at every buffer, and
- allocates memory; not for the data path. `*count` is 0 if it fails.
-
- # Safety
-
- `pool` points to a pool, `buffers` to `room` places, `count` to a place for a number, or
- they are null.
+ Says who has the buffers that are out, if the pool tracks it (hp_builder_track): writes the
+ oldest of them to `buffers`, an array of `room` elements, the oldest first, and to `*count`
+ how many there are, which may be more. There are none if the pool does not track. The
+ caller sets `buffers[0].size` before. With `room` 0 `buffers` may be null. `*count` is 0 if
+ it fails. Looks at every buffer, and allocates: it is not for the data path.
  */
-uint32_t hp_pool_outstanding(const hp_pool *pool,
-                             hp_outstanding *buffers,
+uint32_t hp_pool_outstanding(const struct hp_pool *pool,
+                             struct hp_outstanding *buffers,
                              size_t room,
                              size_t *count);
 
 /*
  As hp_pool_outstanding, for a set: HP_VD_E_PROTOCOL before its buffers are mapped and
  after Close.
-
- # Safety
-
- `set` points to a set, `buffers` to `room` places, `count` to a place for a number, or
- they are null.
  */
-uint32_t hp_vdi_outstanding(const hp_vdi *set,
-                            hp_outstanding *buffers,
+uint32_t hp_vdi_outstanding(const struct hp_vdi *set,
+                            struct hp_outstanding *buffers,
                             size_t room,
                             size_t *count);
 
 /*
- Makes a set that is not open, and whose buffers clients may read and write. Release it
- with hp_vdi_release.
-
- # Safety
-
- `set` is a place for a pointer, or null.
+ Makes a set that is not open, and whose buffers clients may read and write; it ends with
+ hp_vdi_release. `*set` is null if it fails. Allocates.
  */
-uint32_t hp_vdi_new(hp_vdi **set);
+uint32_t hp_vdi_new(struct hp_vdi **set);
 
 /*
- As hp_vdi_new; the buffers are mapped as `builder` says, which stays as it is: on which
- pages, whether clients can map them, and so on. The prefix zone and the alignment are
- the set's. `*set` is null if it fails.
-
- # Safety
-
- `builder` points to a description, `set` to a place for a pointer, or they are null.
+ As hp_vdi_new; the buffers are mapped as `builder` says (on which pages, whether clients can
+ map them, and so on), with those that it declares. The description stays as it is. Its
+ prefix zone is not used, for the set has one of its own.
  */
-uint32_t hp_vdi_new_with(const hp_builder *builder, hp_vdi **set);
+uint32_t hp_vdi_new_with(const struct hp_builder *builder,
+                         struct hp_vdi **set);
 
 /*
- Ends a set and gives its memory back, whatever its state: nobody may use it, or its
- buffers, any more. Null is nothing.
-
- # Safety
-
- `set` came from hp_vdi_new, and is not used after this.
+ Ends a set and gives its memory back, whatever its state: neither it nor its buffers may be
+ used after this. Null is nothing.
  */
-void hp_vdi_release(hp_vdi *set);
+void hp_vdi_release(struct hp_vdi *set);
 
 /*
  Open: takes note of what the client wishes.
-
- # Safety
-
- Both point to what their types say, or are null.
  */
-uint32_t hp_vdi_open(const hp_vdi *set, const hp_vd_config *client);
+uint32_t hp_vdi_open(const struct hp_vdi *set, const struct hp_vd_config *client);
 
 /*
  GetConfiguration: what is known of the set by now.
-
- # Safety
-
- `set` points to a set, `config` to a place for the configuration, or they are null.
  */
-uint32_t hp_vdi_get_configuration(const hp_vdi *set, hp_vd_config *config);
+uint32_t hp_vdi_get_configuration(const struct hp_vdi *set, struct hp_vd_config *config);
 
 /*
  BeginConfiguration: fixes what the server says.
-
- # Safety
-
- Both point to what their types say, or are null.
  */
-uint32_t hp_vdi_begin_configuration(const hp_vdi *set, const hp_vd_parameters *server);
+uint32_t hp_vdi_begin_configuration(const struct hp_vdi *set,
+                                    const struct hp_vd_parameters *server);
 
 /*
  RequestBuffers: declares `count` buffers of `size` bytes at `alignment` bytes (0:
  the set's). Summed while the set is configured; mapped at once after that.
-
- # Safety
-
- `set` points to a set, or is null.
  */
-uint32_t hp_vdi_request_buffers(const hp_vdi *set,
+uint32_t hp_vdi_request_buffers(const struct hp_vdi *set,
                                 uint32_t size,
                                 uint32_t alignment,
                                 uint32_t count);
 
 /*
- EndConfiguration: maps what was declared. If it fails the set can be configured anew,
- and nothing is declared; HP_VD_E_MEMORY says that asking for less may help.
-
- # Safety
-
- `set` points to a set, or is null.
+ EndConfiguration: maps what was declared. On HP_VD_E_MEMORY the set can be
+ configured anew, and nothing is declared.
  */
-uint32_t hp_vdi_end_configuration(const hp_vdi *set);
+uint32_t hp_vdi_end_configuration(const struct hp_vdi *set);
 
 /*
- OpenDevice: opens the next device; HP_VD_E_OPEN if all have been opened.
-
- # Safety
-
- `set` points to a set, or is null.
+ OpenDevice: one more device is open; HP_VD_E_OPEN if all are.
  */
-uint32_t hp_vdi_open_device(const hp_vdi *set);
+uint32_t hp_vdi_open_device(const struct hp_vdi *set);
 
 /*
- CloseDevice: one device fewer is open; the last one ends the set. HP_VD_E_CLOSE once all
- are closed; HP_VD_E_ABORT, and nothing is done, after an abort.
-
- # Safety
-
- `set` points to a set, or is null.
+ CloseDevice: one device fewer is open; the last one ends the set.
  */
-uint32_t hp_vdi_close_device(const hp_vdi *set);
+uint32_t hp_vdi_close_device(const struct hp_vdi *set);
 
 /*
  SignalAbort: ends every wait with HP_VD_E_ABORT. Calls that need the buffers are refused
  from now on, but hp_vdi_free_buffer and hp_vdi_close.
-
- # Safety
-
- `set` points to a set, or is null.
  */
-uint32_t hp_vdi_signal_abort(const hp_vdi *set);
+uint32_t hp_vdi_signal_abort(const struct hp_vdi *set);
 
 /*
- Close: ends the set, whatever it returns. What is outstanding counts as freed; the
- memory goes with hp_vdi_release. HP_VD_E_PROTOCOL if devices were open, with which it
- also does the work of hp_vdi_signal_abort, and for a set that is closed already.
-
- # Safety
-
- `set` points to a set, or is null.
+ Close: ends the set. What is outstanding counts as freed; the memory goes with
+ hp_vdi_release. A second Close is HP_VD_E_PROTOCOL.
  */
-uint32_t hp_vdi_close(const hp_vdi *set);
+uint32_t hp_vdi_close(const struct hp_vdi *set);
 
 /*
  QueryAvailableBuffers: how many buffers of `size` bytes at `alignment` bytes (0: the
  set's) one caller could allocate now.
-
- # Safety
-
- `set` points to a set, `count` to a place for a number, or they are null.
  */
-uint32_t hp_vdi_query_available_buffers(const hp_vdi *set,
+uint32_t hp_vdi_query_available_buffers(const struct hp_vdi *set,
                                         uint32_t size,
                                         uint32_t alignment,
                                         uint32_t *count);
@@ -1944,25 +1638,18 @@ uint32_t hp_vdi_query_available_buffers(const hp_vdi *set,
  AllocateBuffer: hands out a buffer of `size` bytes at `alignment` bytes (0: the set's).
  It is the caller's until hp_vdi_free_buffer. `*buffer` is null if it fails:
  HP_VD_E_INVALID if no declared buffer could ever do, HP_VD_E_MEMORY if none is free.
-
- # Safety
-
- `set` points to a set, `buffer` to a place for a pointer, or they are null.
  */
-uint32_t hp_vdi_allocate_buffer(const hp_vdi *set,
+uint32_t hp_vdi_allocate_buffer(const struct hp_vdi *set,
                                 void **buffer,
                                 uint32_t size,
                                 uint32_t alignment);
 
 /*
- As hp_vdi_allocate_buffer, and waits up to `milliseconds` (0xffffffff: for ever) for a
- buffer if none is free: then HP_VD_E_TIMEOUT.
-
- # Safety
-
- As hp_vdi_allocate_buffer.
+ As hp_vdi_allocate_buffer, and waits up to `milliseconds` (0xffffffff: without end) for a
+ buffer if none is free: HP_VD_E_TIMEOUT if none comes in time, HP_VD_E_ABORT after
+ hp_vdi_signal_abort, HP_VD_E_BUSY if 65536 requests wait already.
  */
-uint32_t hp_vdi_allocate_buffer_timeout(const hp_vdi *set,
+uint32_t hp_vdi_allocate_buffer_timeout(const struct hp_vdi *set,
                                         void **buffer,
                                         uint32_t size,
                                         uint32_t alignment,
@@ -1970,138 +1657,100 @@ uint32_t hp_vdi_allocate_buffer_timeout(const hp_vdi *set,
 
 /*
  FreeBuffer: takes back a buffer that was allocated for `size` bytes.
-
- # Safety
-
- `set` points to a set, or is null. A buffer that is taken back is not used any more,
- and no two threads give back the same one at a time.
  */
-uint32_t hp_vdi_free_buffer(const hp_vdi *set, void *buffer, uint32_t size);
+uint32_t hp_vdi_free_buffer(const struct hp_vdi *set, void *buffer, uint32_t size);
 
 /*
- IsSharedBuffer: 1 if `address` is in a buffer that hp_vdi_allocate_buffer has made
- available, from its start to the size that was asked for, otherwise 0: for one that is
- free, too, and for the prefix zone. (Both are "success" codes.)
-
- # Safety
-
- `set` points to a set, or is null.
+ IsSharedBuffer: 1 if `address` lies in a buffer of the set, free or taken, otherwise 0.
+ (Both are "success" codes.)
  */
-uint32_t hp_vdi_is_shared_buffer(const hp_vdi *set, const void *address);
+uint32_t hp_vdi_is_shared_buffer(const struct hp_vdi *set, const void *address);
 
 /*
- What the set's buffers are and hold: HP_VD_E_PROTOCOL before they are mapped and after
- Close. Reads the kernel's view; not for the data path.
-
- # Safety
-
- `set` points to a set, `stats` to a place for the numbers, or they are null.
+ Writes to `*stats` what the set's buffers are and hold, as hp_pool_stats: HP_VD_E_PROTOCOL
+ before they are mapped and after Close. The caller sets `stats->size` before. Reads files
+ of the kernel and allocates, so it is not for the data path: hp_vdi_counters is.
  */
-uint32_t hp_vdi_stats(const hp_vdi *set, hp_stats *stats);
+uint32_t hp_vdi_stats(const struct hp_vdi *set,
+                      struct hp_stats *stats);
 
 /*
- As hp_pool_allocate, and waits up to `milliseconds` (0xffffffff: for ever) for a buffer
- if none is free: then HP_VD_E_TIMEOUT, or HP_VD_E_ABORT after hp_pool_abort.
- HP_VD_E_BUSY if 65536 wait already.
-
- # Safety
-
- As hp_pool_allocate.
+ As hp_pool_allocate, and waits up to `milliseconds` (0xffffffff: without end) for a buffer
+ if none is free: HP_VD_E_TIMEOUT if none comes in time, HP_VD_E_ABORT after
+ hp_pool_abort, HP_VD_E_BUSY if 65536 requests wait already. Who waits has a turn: no
+ request is passed over without end. Allocates nothing.
  */
-uint32_t hp_pool_allocate_timeout(const hp_pool *pool,
+uint32_t hp_pool_allocate_timeout(const struct hp_pool *pool,
                                   size_t size,
                                   size_t alignment,
                                   uint32_t milliseconds,
                                   void **buffer);
 
 /*
- As hp_pool_allocate_timeout, and waits until `deadline`: nanoseconds on CLOCK_MONOTONIC
- (UINT64_MAX: for ever). One in the past: a buffer that is free is taken, otherwise it
+ As hp_pool_allocate_timeout, and waits until `deadline`, in nanoseconds on CLOCK_MONOTONIC
+ (UINT64_MAX: without end). If that is past, a buffer that is free is taken, otherwise it
  is HP_VD_E_TIMEOUT at once.
-
- # Safety
-
- As hp_pool_allocate.
  */
-uint32_t hp_pool_allocate_deadline(const hp_pool *pool,
+uint32_t hp_pool_allocate_deadline(const struct hp_pool *pool,
                                    size_t size,
                                    size_t alignment,
                                    uint64_t deadline,
                                    void **buffer);
 
 /*
- As hp_pool_allocate_timeout, and waits no longer than until hp_token_cancel ends the
- waits of `token`, one of this pool: then HP_E_CANCELLED. With one that was cancelled
- before, a buffer that is free is taken, otherwise it is HP_E_CANCELLED at once.
- HP_VD_E_INVALID if the token is that of another pool.
-
- # Safety
-
- As hp_pool_allocate; `token` points to a token, or is null.
+ As hp_pool_allocate_timeout, and also ends when hp_token_cancel was called for `token`, one
+ of this pool: with HP_E_CANCELLED. With a token that was cancelled before, a buffer that
+ is free is taken, otherwise it is HP_E_CANCELLED at once. HP_VD_E_INVALID if the token is
+ that of another pool.
  */
-uint32_t hp_pool_allocate_cancellable(const hp_pool *pool,
+uint32_t hp_pool_allocate_cancellable(const struct hp_pool *pool,
                                       size_t size,
                                       size_t alignment,
                                       uint32_t milliseconds,
-                                      const hp_token *token,
+                                      const struct hp_token *token,
                                       void **buffer);
 
 /*
- Begins a wait for a buffer of `size` bytes at `alignment`, and does not block: a poll
- is next, at once or when its descriptor is readable. It ends with hp_wait_end, and
- counts as one that waits for a buffer, with its turn, until then. `*wait` is null if
- it fails: as hp_pool_allocate_timeout, and HP_VD_E_UNEXPECTED if the system has no
- descriptor for it. It keeps the pool's memory; end it before hp_pool_release, after
- which nothing that it gives could be freed.
-
- # Safety
-
- `pool` points to a pool, `wait` to a place for a pointer, or they are null.
+ Begins a wait for a buffer of `size` bytes at `alignment`, and does not block:
+ hp_wait_poll is next, at once or when the wait's descriptor is readable. The wait ends
+ with hp_wait_end, and has its place and its turn among those who wait until then. `*wait`
+ is null if it fails: as hp_pool_allocate_timeout, and HP_VD_E_UNEXPECTED if the system has
+ no descriptor for it. It keeps the pool's memory; call hp_wait_end before hp_pool_release,
+ after which a buffer that comes could not be freed. Allocates.
  */
-uint32_t hp_wait_begin(const hp_pool *pool,
+uint32_t hp_wait_begin(const struct hp_pool *pool,
                        size_t size,
                        size_t alignment,
-                       hp_wait **wait);
+                       struct hp_wait **wait);
 
 /*
- The descriptor of a wait, for poll(2), epoll(7) and the like, level-triggered or
- edge-triggered: readable when the wait may have got on, and hp_wait_poll is to be
- called. It is one of eventfd(2), closed on exec and non-blocking. It is the wait's: the
- caller neither reads, writes nor closes it, and forgets it before hp_wait_end. -1 if it
- fails.
-
- # Safety
-
- `wait` points to a wait, `descriptor` to a place for a number, or they are null.
+ Writes the descriptor of a wait to `*descriptor`, for poll(2), epoll(7) and the like,
+ level-triggered or edge-triggered: it is readable when hp_wait_poll should be called. It is
+ one of eventfd(2), closed on exec and non-blocking. It belongs to the wait: the program must
+ not read, write or close it, nor use it after hp_wait_end. -1 if it fails.
  */
-uint32_t hp_wait_descriptor(const hp_wait *wait, int32_t *descriptor);
+uint32_t hp_wait_descriptor(const struct hp_wait *wait,
+                            int32_t *descriptor);
 
 /*
- Gets on with a wait, and does not block. HP_NOERROR: `*buffer` is the caller's, as one
- of hp_pool_allocate. HP_PENDING: `*buffer` is null, and the descriptor is not readable
- until it is time for another poll. Any other code is that of hp_pool_allocate_timeout, and
- the wait is over; once it is, it is HP_VD_E_PROTOCOL. A null `buffer` is
- HP_VD_E_INVALID, and two polls at once HP_VD_E_BUSY; both change nothing.
- HP_VD_E_NOTOPEN in a child of a fork.
-
- # Safety
-
- `wait` points to a wait, `buffer` to a place for a pointer, or they are null.
+ Asks whether a buffer has come, and does not block. HP_NOERROR: `*buffer` is the caller's,
+ as one of hp_pool_allocate, and the wait is over. HP_PENDING: `*buffer` is null; the
+ descriptor is readable when it is time for the next poll. Any other code is one of
+ hp_pool_allocate_timeout, and the wait is over; a poll after that is HP_VD_E_PROTOCOL. A
+ null `buffer` is HP_VD_E_INVALID, two polls of one wait at the same time are HP_VD_E_BUSY,
+ and a poll in a child of a fork is HP_VD_E_NOTOPEN; they change nothing. Allocates nothing.
  */
-uint32_t hp_wait_poll(const hp_wait *wait,
+uint32_t hp_wait_poll(const struct hp_wait *wait,
                       void **buffer);
 
 /*
- Ends a wait, whatever has become of it, and closes its descriptor. A buffer that came
- and was not given by hp_wait_poll goes back, to who waits next if anybody does. Never
- blocks. Null is nothing; nor is it anything in a child of a fork, where the wait is the
- parent's.
-
- # Safety
-
- `wait` came from hp_wait_begin, nobody polls it, and it is not used after this.
+ Ends a wait, whatever has become of it, and closes its descriptor. A buffer that came and
+ that hp_wait_poll has not given goes back, to the next who waits if there is one. No
+ thread may poll the wait at that time, and it must not be used after this. Never blocks.
+ Null is nothing; in a child of a fork, where the wait is the parent's, the call does
+ nothing.
  */
-void hp_wait_end(hp_wait *wait);
+void hp_wait_end(struct hp_wait *wait);
 
 #ifdef __cplusplus
 }  // extern "C"
@@ -2126,6 +1775,8 @@ void hp_wait_end(hp_wait *wait);
 #define hp_pool_allocate_many_timeout(...) (hp_set_place(__FILE__, __LINE__), hp_pool_allocate_many_timeout(__VA_ARGS__))
 #define hp_pool_allocate_many_deadline(...) (hp_set_place(__FILE__, __LINE__), hp_pool_allocate_many_deadline(__VA_ARGS__))
 #define hp_pool_allocate_many_cancellable(...) (hp_set_place(__FILE__, __LINE__), hp_pool_allocate_many_cancellable(__VA_ARGS__))
+#define hp_class_allocate(...) (hp_set_place(__FILE__, __LINE__), hp_class_allocate(__VA_ARGS__))
+#define hp_class_allocate_timeout(...) (hp_set_place(__FILE__, __LINE__), hp_class_allocate_timeout(__VA_ARGS__))
 #define hp_stream_allocate(...) (hp_set_place(__FILE__, __LINE__), hp_stream_allocate(__VA_ARGS__))
 #define hp_stream_allocate_timeout(...) (hp_set_place(__FILE__, __LINE__), hp_stream_allocate_timeout(__VA_ARGS__))
 #define hp_stream_allocate_cancellable(...) (hp_set_place(__FILE__, __LINE__), hp_stream_allocate_cancellable(__VA_ARGS__))

@@ -317,6 +317,7 @@ class ServerVirtualDeviceSet {
     /* The buffer that a client names. */
     HRESULT MapBufferHandle(DWORD dwBuffer, BYTE **ppBuffer) {
         hp_view view = {};
+        view.size = sizeof view;
         const std::uint32_t code =
             hp_vdi_view(set_, dwBuffer, ppBuffer == nullptr ? nullptr : &view);
         if (ppBuffer != nullptr)

@@ -45,8 +45,8 @@ impl fmt::Display for OsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.call)?;
         match errno::text(self.number) {
-            Some(text) => write!(f, "{text} ({})", self.number),
-            None => write!(f, "error {}", self.number),
+            Some(text) => write!(f, "{text} (os error {})", self.number),
+            None => write!(f, "os error {}", self.number),
         }
     }
 }

@@ -5,13 +5,14 @@
 //! `dlopen` and called by address, as a program that is linked to it calls them. One
 //! operation is one allocation and one free of a buffer of 64 KiB at 4096. Each round
 //! visits every contender; medians of the rounds, and of the ratios within a round, are
-//! printed. With `--test` one short round is run and nothing is claimed.
+//! printed. The last table is of allocations that are refused because all buffers are out.
+//! With `--test` one short round is run and nothing is claimed.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
 
 use ::pool::share::Access;
-use ::pool::vdi::{Config, Parameters, Set};
+use ::pool::vdi::{Config, Parameters, Set, VD_E_MEMORY};
 use ::pool::{Pool, Volatile};
 use std::ffi::{CStr, CString, c_void};
 use std::hint::black_box;
@@ -88,6 +89,37 @@ fn time(ring: bool, operations: u32, take: impl Fn() -> *mut u8, give: impl Fn(*
         give(place);
     }
     time.as_nanos() as f64 / f64::from(operations)
+}
+
+/// Nanoseconds for one of `operations` calls of `refuse`.
+fn time_refusals(operations: u32, refuse: impl Fn()) -> f64 {
+    let start = Instant::now();
+    (0..operations).for_each(|_| refuse());
+    start.elapsed().as_nanos() as f64 / f64::from(operations)
+}
+
+/// A contender: its name, and how long an operation takes it in a ring or not.
+type Contender<'a> = (&'a str, Box<dyn Fn(bool, u32) -> f64 + 'a>);
+
+/// Visits every contender once a round, and prints what each took, beside the first.
+fn table(pattern: &str, contenders: &[Contender<'_>], ring: bool, rounds: usize, operations: u32) {
+    let mut times: Vec<Vec<f64>> = vec![Vec::new(); contenders.len()];
+    for _ in 0..rounds {
+        for (times, (_, run)) in times.iter_mut().zip(contenders) {
+            times.push(run(ring, operations));
+        }
+    }
+    println!("{pattern}:");
+    for (times_here, (name, _)) in times.iter().zip(contenders) {
+        let ratios = (times_here.iter())
+            .zip(&times[0])
+            .map(|(here, first)| here / first);
+        let (time, ratio) = (median(times_here.clone()), median(ratios.collect()));
+        match rounds {
+            1 => println!("  {name:<44} ran"),
+            _ => println!("  {name:<44} {time:6.2}  {ratio:.2} of the first"),
+        }
+    }
 }
 
 const CONFIG: Config = Config {
@@ -200,7 +232,6 @@ fn main() {
     let (size, alignment) = (black_box(SIZE), black_box(ALIGNMENT));
     let (pool, set) = (rust_pool(), rust_set());
     let (c_pool, c_set) = (c_pool(&library), c_set(&library));
-    type Contender<'a> = (&'a str, Box<dyn Fn(bool, u32) -> f64 + 'a>);
     // The library's own types say nothing of which calls are safe.
     let contenders: [Contender<'_>; 4] = [
         (
@@ -254,23 +285,63 @@ fn main() {
     ];
     println!("64 KiB at 4096, ns an operation, medians of {rounds} rounds");
     for (ring, pattern) in [(false, "same buffer"), (true, "ring of 8")] {
-        let mut times: Vec<Vec<f64>> = vec![Vec::new(); contenders.len()];
-        for _ in 0..rounds {
-            for (times, (_, run)) in times.iter_mut().zip(&contenders) {
-                times.push(run(ring, operations));
-            }
-        }
-        println!("{pattern}:");
-        for (times_here, (name, _)) in times.iter().zip(&contenders) {
-            let ratios = times_here
-                .iter()
-                .zip(&times[0])
-                .map(|(here, raw)| here / raw);
-            let (time, ratio) = (median(times_here.clone()), median(ratios.collect()));
-            match test {
-                true => println!("  {name:<44} ran"),
-                false => println!("  {name:<44} {time:6.2}  {ratio:.2} of the first"),
-            }
-        }
+        table(pattern, &contenders, ring, rounds, operations);
+    }
+    // Nothing is left.
+    let mut start = null_mut();
+    let mut taken = Vec::new();
+    while let Ok(start) = pool.allocate_raw(size, alignment) {
+        taken.push(start);
+    }
+    while set.allocate_buffer(size as u32, 0).is_ok() {}
+    // SAFETY: as above.
+    unsafe {
+        while pool_allocate(c_pool, size, alignment, &mut start) == 0 {}
+        while allocate_buffer(c_set, &mut start, size as u32, 0) == 0 {}
+    }
+    let refused: [Contender<'_>; 4] = [
+        (
+            "Rust, Pool::allocate_raw",
+            Box::new(|_, operations| {
+                time_refusals(operations, || {
+                    assert!(black_box(pool.allocate_raw(size, alignment)).is_err());
+                })
+            }),
+        ),
+        (
+            "Rust, Set::allocate_buffer",
+            Box::new(|_, operations| {
+                time_refusals(operations, || {
+                    assert!(black_box(set.allocate_buffer(size as u32, 0)).is_err());
+                })
+            }),
+        ),
+        (
+            "C, hp_pool_allocate",
+            Box::new(|_, operations| {
+                time_refusals(operations, || {
+                    let mut start = null_mut();
+                    // SAFETY: the pool is there, and the place.
+                    let code = unsafe { pool_allocate(c_pool, size, alignment, &mut start) };
+                    assert_eq!(code, VD_E_MEMORY);
+                })
+            }),
+        ),
+        (
+            "C, hp_vdi_allocate_buffer",
+            Box::new(|_, operations| {
+                time_refusals(operations, || {
+                    let mut start = null_mut();
+                    // SAFETY: the set is there, and the place.
+                    let code = unsafe { allocate_buffer(c_set, &mut start, size as u32, 0) };
+                    assert_eq!(code, VD_E_MEMORY);
+                })
+            }),
+        ),
+    ];
+    table("refused", &refused, false, rounds, operations / 4);
+    for start in taken {
+        // SAFETY: taken above, and given once.
+        unsafe { pool.free_raw(start.as_ptr(), size) }.unwrap();
     }
 }

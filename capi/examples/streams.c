@@ -62,7 +62,7 @@ int main(void) {
         bytes += written[i];
     }
 
-    hp_stats stats;
+    hp_stats stats = {.size = sizeof stats};
     if (check(hp_pool_stats(pool, &stats), "stats"))
         return 1;
     printf("%zu MiB through %llu buffers, %llu still out\n", bytes >> 20,

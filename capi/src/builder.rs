@@ -1,34 +1,61 @@
 //! The description of a pool.
 //!
-//! Owns: its calls in C. Uses: `error`, `pool`, the library. Used by: C and C++ programs,
+//! Owns: its calls in C. Uses: `call`, `heap`, `pool`, the library. Used by: C and C++ programs,
 //! `track`, `vdi`.
 
-use crate::error::{Failure, HP_NOERROR, done, failed, object, put, release};
+use crate::call::{Failure, HP_NOERROR, done, failed, object, put, release};
+use crate::heap::{SMALL, leased, unrefused};
 use crate::pool::hp_pool;
 use ::pool::share::Access;
 use ::pool::{Builder, Pages, Rung};
 use std::ptr::null_mut;
 
-/// The description of a pool. Not for several threads at once.
-pub struct hp_builder(pub(crate) Builder);
+/// The description of a pool: what it has, and how its memory is mapped. Two threads must not
+/// use the same one at the same time.
+pub struct hp_builder {
+    pub(crate) builder: Builder,
+    /// How often buffers were declared.
+    declared: usize,
+}
 
-/// Kinds of pages, for hp_builder_pages: reserved ones of 1 GiB.
+impl hp_builder {
+    /// Bytes of heap that a copy of it takes, or a list of what it declares that grows to
+    /// twice what it holds.
+    pub fn heap(&self) -> usize {
+        (self.declared + 4) * 4 * size_of::<[usize; 3]>()
+    }
+}
+
+/// Bytes of heap that building needs for each class: a list of all classes and segments for
+/// each, twice, and what readers of the one before leave behind.
+const CLASS: usize = 48 << 10;
+/// The most classes that a pool can have.
+const MOST: usize = 128;
+
+/// Bytes of heap that it takes to build a pool of which buffers are declared so often.
+pub fn heap_to_build(declared: usize) -> usize {
+    let lists = (declared + 4) * 8 * size_of::<[usize; 8]>();
+    4 * SMALL + declared.min(MOST) * CLASS + lists
+}
+
+/// Kinds of pages, for hp_builder_pages: reserved pages of 1 GiB (hugetlb).
 pub const HP_PAGES_HUGE_1G: u32 = 0;
-/// Reserved ones of 2 MiB.
+/// Reserved pages of 2 MiB (hugetlb).
 pub const HP_PAGES_HUGE_2M: u32 = 1;
-/// Base pages that the kernel merges into huge ones.
+/// Base pages that the kernel merges into huge pages (transparent huge pages).
 pub const HP_PAGES_TRANSPARENT: u32 = 2;
-/// Base pages.
+/// Base pages, 4 KiB on x86-64.
 pub const HP_PAGES_BASE: u32 = 3;
 
-/// What is asked of a kind of pages, for hp_builder_pages: nothing less will do.
+/// What is asked of a kind of pages, for hp_builder_pages: these or larger ones, otherwise
+/// hp_builder_build fails.
 pub const HP_RUNG_REQUIRE: u32 = 0;
-/// They are tried before lesser ones.
+/// They are tried, before smaller ones.
 pub const HP_RUNG_PREFER: u32 = 1;
-/// They are left out.
+/// They are not used.
 pub const HP_RUNG_NEVER: u32 = 2;
 
-/// What other processes may do with buffers, for hp_builder_shared: read them.
+/// What other processes may do with the buffers, for hp_builder_shared: read them.
 pub const HP_ACCESS_READ: u32 = 0;
 /// Read and write them.
 pub const HP_ACCESS_WRITE: u32 = 1;
@@ -58,7 +85,8 @@ fn choice<T: Copy>(given: u32, choices: &[(u32, T)], name: &'static str) -> Resu
         .ok_or(Failure::Number { name, given, limit })
 }
 
-/// Begins the description of a pool. It ends with hp_builder_build or hp_builder_release.
+/// Makes the description of a pool that has no buffers yet; it ends with hp_builder_release.
+/// Allocates.
 ///
 /// # Safety
 ///
@@ -68,12 +96,19 @@ pub unsafe extern "C" fn hp_builder_new(builder: *mut *mut hp_builder) -> u32 {
     if builder.is_null() || !builder.is_aligned() {
         return failed(&Failure::Pointer("builder"));
     }
-    let made = Box::into_raw(Box::new(hp_builder(Builder::default().raw_pointers(true))));
-    // SAFETY: the caller says so.
-    done(unsafe { put(builder, made, "builder") })
+    done(
+        leased(SMALL, || {
+            let builder = Builder::default().raw_pointers(true);
+            let declared = 0;
+            Ok(Box::into_raw(Box::new(hp_builder { builder, declared })))
+        })
+        // SAFETY: the caller says so.
+        .and_then(|made| unsafe { put(builder, made, "builder") }),
+    )
 }
 
-/// Drops a description. Null is nothing.
+/// Releases a description, also of a pool that was built by it and goes on. It must not be
+/// used after this. Null is nothing.
 ///
 /// # Safety
 ///
@@ -81,7 +116,7 @@ pub unsafe extern "C" fn hp_builder_new(builder: *mut *mut hp_builder) -> u32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_builder_release(builder: *mut hp_builder) {
     // SAFETY: the caller says so.
-    unsafe { release(builder) };
+    unrefused(|| unsafe { release(builder) });
 }
 
 /// Changes a description.
@@ -95,12 +130,15 @@ pub unsafe fn change(builder: *mut hp_builder, change: impl FnOnce(Builder) -> B
     }
     // SAFETY: the caller says so.
     let builder = unsafe { &mut *builder };
-    builder.0 = change(std::mem::take(&mut builder.0));
+    builder.builder = change(std::mem::take(&mut builder.builder));
     HP_NOERROR
 }
 
-/// Declares `count` buffers of `size` bytes at `alignment` bytes. Whether they can be is
-/// found out by hp_builder_build.
+/// Declares `count` buffers of `size` bytes whose addresses are multiples of `alignment`. May
+/// be called often, in any mix; equal sizes and alignments are one class. Limits: a size of 1
+/// byte to 1 GiB, an alignment that is a power of two up to 64 MiB (weaker ones are raised to
+/// 512), a count of at least 1, and 128 classes in the life of a pool. hp_builder_build
+/// checks them. Allocates: HP_VD_E_MEMORY if there is no heap for it.
 ///
 /// # Safety
 ///
@@ -113,10 +151,21 @@ pub unsafe extern "C" fn hp_builder_reserve(
     count: usize,
 ) -> u32 {
     // SAFETY: the caller says so.
-    unsafe { change(builder, |builder| builder.reserve(size, alignment, count)) }
+    let declared = unsafe { object(builder, "builder") }.map(hp_builder::heap);
+    done(declared.and_then(|heap| {
+        leased(SMALL + heap, || {
+            // SAFETY: the caller says so; it is one.
+            unsafe {
+                change(builder, |builder| builder.reserve(size, alignment, count));
+                (*builder).declared += 1;
+            }
+            Ok(())
+        })
+    }))
 }
 
-/// Keeps `bytes` right before every buffer for the client.
+/// Keeps `bytes` (0 by default, at most 1 MiB) right before every buffer for the client's own
+/// use: at negative offsets from its address, which is aligned as declared.
 ///
 /// # Safety
 ///
@@ -127,7 +176,9 @@ pub unsafe extern "C" fn hp_builder_prefix_zone(builder: *mut hp_builder, bytes:
     unsafe { change(builder, |builder| builder.prefix_zone(bytes)) }
 }
 
-/// Reserves `bytes` of address space: the most that the pool may ever grow to.
+/// Reserves `bytes` of address space, at most 1 TiB: the most that the pool may ever grow to
+/// by hp_pool_request. It costs no memory. By default it is four times what is declared, at
+/// least 64 GiB more than that, and less where the system does not allow so much.
 ///
 /// # Safety
 ///
@@ -138,7 +189,8 @@ pub unsafe extern "C" fn hp_builder_address_space(builder: *mut hp_builder, byte
     unsafe { change(builder, |builder| builder.address_space(bytes)) }
 }
 
-/// Whether to fault in all memory while building (it is by default).
+/// Says whether all memory is faulted in by hp_builder_build and hp_pool_request (by default
+/// it is), so that no later access faults a page.
 ///
 /// # Safety
 ///
@@ -149,7 +201,8 @@ pub unsafe extern "C" fn hp_builder_prefault(builder: *mut hp_builder, prefault:
     unsafe { change(builder, |builder| builder.prefault(prefault)) }
 }
 
-/// Whether to lock the memory (not, by default): it is never paged out.
+/// Says whether the memory is locked (by default it is not): then it is never paged out.
+/// Needs RLIMIT_MEMLOCK of that size, or CAP_IPC_LOCK.
 ///
 /// # Safety
 ///
@@ -160,7 +213,7 @@ pub unsafe extern "C" fn hp_builder_lock(builder: *mut hp_builder, lock: bool) -
     unsafe { change(builder, |builder| builder.lock(lock)) }
 }
 
-/// Whether core dumps contain the buffers (not, by default).
+/// Says whether core dumps contain the buffers (by default they do not).
 ///
 /// # Safety
 ///
@@ -171,8 +224,8 @@ pub unsafe extern "C" fn hp_builder_dump(builder: *mut hp_builder, dump: bool) -
     unsafe { change(builder, |builder| builder.dump(dump)) }
 }
 
-/// Whether children of a fork inherit the buffers (not, by default; never if they are
-/// shared).
+/// Says whether children of a fork inherit the buffers (by default they do not, and buffers
+/// that are shared never do).
 ///
 /// # Safety
 ///
@@ -183,7 +236,8 @@ pub unsafe extern "C" fn hp_builder_fork(builder: *mut hp_builder, fork: bool) -
     unsafe { change(builder, |builder| builder.fork(fork)) }
 }
 
-/// Whether to do without restartable sequences (not, by default): for comparison.
+/// Says whether to do without restartable sequences, rseq(2), even where there are any (by
+/// default they are used): for comparison.
 ///
 /// # Safety
 ///
@@ -197,8 +251,8 @@ pub unsafe extern "C" fn hp_builder_portable_caches(
     unsafe { change(builder, |builder| builder.portable_caches(portable)) }
 }
 
-/// Lets a request that finds no free buffer of its class have one of up to `factor` times
-/// the size (4 by default; 0: of its own class alone).
+/// Lets a request that finds no free buffer of its class have one of a class up to `factor`
+/// times as large (4 by default; 0 or 1: of its own class alone).
 ///
 /// # Safety
 ///
@@ -209,7 +263,9 @@ pub unsafe extern "C" fn hp_builder_climb(builder: *mut hp_builder, factor: usiz
     unsafe { change(builder, |builder| builder.climb(factor)) }
 }
 
-/// How many bytes of buffers a processor may keep to itself.
+/// Sets how many bytes of free buffers the caches of one processor may hold, all classes
+/// together, besides two buffers of each class (32 MiB by default). A cache never holds more
+/// than 60 buffers of a class.
 ///
 /// # Safety
 ///
@@ -220,7 +276,7 @@ pub unsafe extern "C" fn hp_builder_cpu_cache(builder: *mut hp_builder, bytes: u
     unsafe { change(builder, |builder| builder.cpu_cache(bytes)) }
 }
 
-/// Takes all memory from NUMA node `node`.
+/// Takes all memory from NUMA node `node` (by default the kernel chooses).
 ///
 /// # Safety
 ///
@@ -231,8 +287,8 @@ pub unsafe extern "C" fn hp_builder_node(builder: *mut hp_builder, node: u32) ->
     unsafe { change(builder, |builder| builder.node(node)) }
 }
 
-/// What is asked of a kind of pages: one of HP_PAGES_* and one of HP_RUNG_*. Each is
-/// preferred by default, the larger ones first.
+/// Says what is asked of a kind of pages: one of HP_PAGES_* and one of HP_RUNG_*. By default
+/// each is HP_RUNG_PREFER, the larger ones first. HP_VD_E_INVALID for other numbers.
 ///
 /// # Safety
 ///
@@ -248,8 +304,9 @@ pub unsafe extern "C" fn hp_builder_pages(builder: *mut hp_builder, pages: u32, 
     }
 }
 
-/// Lets other processes map the buffers, and do with them what `access` says: one of
-/// HP_ACCESS_*.
+/// Puts the buffers into memory that other processes can map (by default none can), and lets
+/// them do with it what `access` says: one of HP_ACCESS_*, HP_VD_E_INVALID for other numbers.
+/// A pool that is shared can have 1048575 buffers in its life.
 ///
 /// # Safety
 ///
@@ -263,8 +320,12 @@ pub unsafe extern "C" fn hp_builder_shared(builder: *mut hp_builder, access: u32
     }
 }
 
-/// Maps the memory and builds the pool. The description stays. `*pool` is null if it
-/// fails.
+/// Maps the memory and builds the pool, which ends with hp_pool_release. The description stays
+/// as it is, and another pool may be built by it. Without a declaration the pool is empty and
+/// can grow. `*pool` is null if it fails: HP_VD_E_INVALID for a declaration that is out of its
+/// limits, HP_VD_E_MEMORY if there is too little memory, or not of the kind that is required;
+/// hp_last_error says which. Enters the kernel, and takes as long as it takes to zero the
+/// memory; allocates.
 ///
 /// # Safety
 ///
@@ -276,12 +337,12 @@ pub unsafe extern "C" fn hp_builder_build(
 ) -> u32 {
     // SAFETY: the caller says so.
     let (builder, clear) = unsafe { (object(builder, "builder"), put(pool, null_mut(), "pool")) };
-    let built = builder.and_then(|builder| {
+    done(builder.and_then(|builder| {
         clear?;
-        builder.0.build_volatile().map_err(Failure::Build)
-    });
-    done(built.and_then(|built| {
-        let built = Box::into_raw(Box::new(hp_pool(built)));
+        let built = leased(heap_to_build(builder.declared), || {
+            let built = builder.builder.build_volatile().map_err(Failure::Build)?;
+            Ok(Box::into_raw(Box::new(hp_pool(built))))
+        })?;
         // SAFETY: the caller says so.
         unsafe { put(pool, built, "pool") }
     }))

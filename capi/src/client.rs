@@ -1,10 +1,12 @@
 //! A set's client.
 //!
-//! Owns: its calls in C. Uses: `error`, `handle`, `peers`, `vdi`, the library. Used by: C and C++ programs.
+//! Owns: its calls in C. Uses: `call`, `handle`, `heap`, `peers`, `vdi`, the library. Used by:
+//! C and C++ programs.
 
-use crate::error::{Failure, done, limit, object, put, release};
+use crate::call::{Failure, done, limit, object, put, release};
 use crate::handle::{hp_view, put_view};
-use crate::peers::{hp_peers, peers, text};
+use crate::heap::{SMALL, leased, unrefused};
+use crate::peers::{heap_of, hp_peers, peers, text};
 use crate::vdi::{hp_vd_config, put_config};
 use ::pool::share::{Client, Export, Handle, Layout, ShareError};
 use std::ffi::{c_char, c_int, c_void};
@@ -14,7 +16,13 @@ use std::ptr::null_mut;
 /// A client: another process's set, or pool, mapped into this one.
 pub struct hp_client(pub Client);
 
-/// Makes a client that has opened nothing. Release it with hp_client_release.
+/// Bytes of heap that a client needs to map what it is offered: an entry for each segment, in
+/// lists that grow to twice what they hold. A pool has 1 TiB of address space, and a segment
+/// 2 MiB of it at least.
+const SEGMENTS: usize = 16 << 20;
+
+/// Makes a client that has opened nothing; it ends with hp_client_release. `*client` is null
+/// if it fails. Allocates.
 ///
 /// # Safety
 ///
@@ -23,7 +31,9 @@ pub struct hp_client(pub Client);
 pub unsafe extern "C" fn hp_client_new(client: *mut *mut hp_client) -> u32 {
     // SAFETY: the caller says so.
     done(unsafe { put(client, null_mut(), "client") }.and_then(|()| {
-        let made = Box::into_raw(Box::new(hp_client(Client::new())));
+        let made = leased(SMALL, || {
+            Ok(Box::into_raw(Box::new(hp_client(Client::new()))))
+        })?;
         // SAFETY: as above.
         unsafe { put(client, made, "client") }
     }))
@@ -50,14 +60,18 @@ pub unsafe extern "C" fn hp_client_open_in_secondary(
 ) -> u32 {
     let open = || {
         // SAFETY: the caller says so.
-        let (client, name, peers) =
-            unsafe { (object(client, "client")?, text(name)?, peers(who)?) };
-        (client.0.open_in_secondary(name, &peers)).map_err(Failure::Share)
+        let (client, name, more) =
+            unsafe { (object(client, "client")?, text(name)?, heap_of(who)) };
+        leased(SEGMENTS + 2 * more, || {
+            // SAFETY: the caller says so.
+            let peers = unsafe { peers(who) }?;
+            (client.0.open_in_secondary(name, &peers)).map_err(Failure::Share)
+        })
     };
     done(open())
 }
 
-/// As hp_client_open_in_secondary, and waits `milliseconds` (0xffffffff: for ever) at most,
+/// As hp_client_open_in_secondary, and waits `milliseconds` (0xffffffff: without end) at most,
 /// whatever the server does: then HP_VD_E_TIMEOUT.
 ///
 /// # Safety
@@ -72,10 +86,14 @@ pub unsafe extern "C" fn hp_client_open_in_secondary_timeout(
 ) -> u32 {
     let open = || {
         // SAFETY: the caller says so.
-        let (client, name, peers) =
-            unsafe { (object(client, "client")?, text(name)?, peers(who)?) };
-        let opened = (client.0).open_in_secondary_timeout(name, &peers, limit(milliseconds));
-        opened.map_err(Failure::Share)
+        let (client, name, more) =
+            unsafe { (object(client, "client")?, text(name)?, heap_of(who)) };
+        leased(SEGMENTS + 2 * more, || {
+            // SAFETY: the caller says so.
+            let peers = unsafe { peers(who) }?;
+            let opened = (client.0).open_in_secondary_timeout(name, &peers, limit(milliseconds));
+            opened.map_err(Failure::Share)
+        })
     };
     done(open())
 }
@@ -94,13 +112,13 @@ pub unsafe extern "C" fn hp_client_close(client: *mut hp_client) -> u32 {
         unsafe { object(client, "client") }?;
         // SAFETY: as above, and nobody else uses it.
         let client = unsafe { &mut *client };
-        client.0.close().map_err(Failure::Share)
+        unrefused(|| client.0.close().map_err(Failure::Share))
     };
     done(close())
 }
 
 /// GetConfiguration: what the set that the client has opened by name is configured with.
-/// Waits for the server, `milliseconds` (0xffffffff: for ever) at most.
+/// Waits for the server, `milliseconds` (0xffffffff: without end) at most.
 ///
 /// # Safety
 ///
@@ -114,15 +132,18 @@ pub unsafe extern "C" fn hp_client_get_configuration(
     // SAFETY: the caller says so.
     let client = unsafe { object(client, "client") };
     done(client.and_then(|client| {
-        let known = client.0.configuration(limit(milliseconds));
+        let known = leased(4 * SMALL, || {
+            let known = client.0.configuration(limit(milliseconds));
+            known.map_err(Failure::Share)
+        })?;
         // SAFETY: the caller says so.
-        unsafe { put_config(config, &known.map_err(Failure::Share)?) }
+        unsafe { put_config(config, &known) }
     }))
 }
 
 /// GetConfiguration of the set that a server has published by `name`, once it is configured,
 /// for a client that has opened nothing yet: HP_VD_E_TIMEOUT if that takes longer than
-/// `milliseconds` (0xffffffff: for ever); HP_VD_E_PROTOCOL if nobody has that name; for the
+/// `milliseconds` (0xffffffff: without end); HP_VD_E_PROTOCOL if nobody has that name; for the
 /// rest as hp_client_open_in_secondary.
 ///
 /// # Safety
@@ -138,10 +159,15 @@ pub unsafe extern "C" fn hp_get_configuration_of(
 ) -> u32 {
     let ask = || {
         // SAFETY: the caller says so.
-        let (name, peers) = unsafe { (text(name)?, peers(who)?) };
-        let known = Client::configuration_of(name, &peers, limit(milliseconds));
+        let (name, more) = unsafe { (text(name)?, heap_of(who)) };
+        let known = leased(4 * SMALL + 2 * more, || {
+            // SAFETY: the caller says so.
+            let peers = unsafe { peers(who) }?;
+            let known = Client::configuration_of(name, &peers, limit(milliseconds));
+            known.map_err(Failure::Share)
+        })?;
         // SAFETY: the caller says so.
-        unsafe { put_config(config, &known.map_err(Failure::Share)?) }
+        unsafe { put_config(config, &known) }
     };
     done(ask())
 }
@@ -182,7 +208,7 @@ pub unsafe extern "C" fn hp_client_attach(
             states: duplicate(states, "states")?,
             status: duplicate(status, "status")?,
         };
-        client.0.attach(export).map_err(Failure::Share)
+        leased(SMALL, || client.0.attach(export).map_err(Failure::Share))
     };
     done(attach())
 }
@@ -198,7 +224,8 @@ fn duplicate(given: c_int, name: &'static str) -> Result<OwnedFd, Failure> {
     borrowed.try_clone_to_owned().map_err(|_| wrong)
 }
 
-/// Unmaps a set. Null is nothing.
+/// Ends a client and unmaps what it has opened: neither it nor a buffer of it may be used after
+/// this. Null is nothing.
 ///
 /// # Safety
 ///
@@ -207,7 +234,7 @@ fn duplicate(given: c_int, name: &'static str) -> Result<OwnedFd, Failure> {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_client_release(client: *mut hp_client) {
     // SAFETY: the caller says so.
-    unsafe { release(client) };
+    unrefused(|| unsafe { release(client) });
 }
 
 /// Maps what the server has added. Waits for it, 10 s at most.
@@ -223,10 +250,14 @@ pub unsafe extern "C" fn hp_client_release(client: *mut hp_client) {
 pub unsafe extern "C" fn hp_client_refresh(client: *const hp_client) -> u32 {
     // SAFETY: the caller says so.
     let client = unsafe { object(client, "client") };
-    done(client.and_then(|client| client.0.refresh().map(drop).map_err(Failure::Share)))
+    done(client.and_then(|client| {
+        leased(SEGMENTS, || {
+            client.0.refresh().map(drop).map_err(Failure::Share)
+        })
+    }))
 }
 
-/// As hp_client_refresh, and waits `milliseconds` (0xffffffff: for ever) at most, whatever the
+/// As hp_client_refresh, and waits `milliseconds` (0xffffffff: without end) at most, whatever the
 /// server does: then HP_VD_E_TIMEOUT.
 ///
 /// # Safety
@@ -240,8 +271,10 @@ pub unsafe extern "C" fn hp_client_refresh_timeout(
     // SAFETY: the caller says so.
     let client = unsafe { object(client, "client") };
     done(client.and_then(|client| {
-        let added = client.0.refresh_timeout(limit(milliseconds));
-        added.map(drop).map_err(Failure::Share)
+        leased(SEGMENTS, || {
+            let added = client.0.refresh_timeout(limit(milliseconds));
+            added.map(drop).map_err(Failure::Share)
+        })
     }))
 }
 
@@ -291,8 +324,8 @@ pub unsafe extern "C" fn hp_client_map_buffer_handle(
     done(map())
 }
 
-/// As hp_client_map_buffer_handle; also says how large the buffer is. `*view` is all zero
-/// if it fails.
+/// As hp_client_map_buffer_handle; also says how large the buffer is. The caller sets
+/// `view->size` before; the rest of `*view` is zero if it fails.
 ///
 /// # Safety
 ///

@@ -1,13 +1,11 @@
 //! What a pool counts, for a dashboard.
 //!
-//! Owns: its calls in C. Uses: `error`, `pool`, `vdi`, the library. Used by: C and C++ programs.
-//!
-//! The structures begin with their size, which the caller writes: so they can grow at their
-//! ends, and programs that were compiled with shorter ones go on working.
+//! Owns: its calls in C. Uses: `call`, `pool`, `sized`, `vdi`, the library. Used by: C and C++ programs.
 
-use crate::error::{Failure, done, is_good, object};
+use crate::call::{Failure, done, object};
 use crate::kind::Pool;
 use crate::pool::hp_pool;
+use crate::sized::{HasSize, Place};
 use crate::vdi::{hp_vdi, pool_of};
 use ::pool::{ClassCounters, Counters};
 use std::time::Duration;
@@ -30,7 +28,7 @@ pub struct hp_counters {
     pub waits: u64,
     /// Those of them that ended with a buffer.
     pub served: u64,
-    /// Those whose time was up.
+    /// Those that ended because their time was up.
     pub timed_out: u64,
     /// Those that hp_pool_abort ended.
     pub aborted: u64,
@@ -128,7 +126,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 }
 
 impl hp_counters {
-    fn of(pool: &Pool, size: usize) -> Self {
+    fn of(pool: &Pool) -> Self {
         let Counters {
             waiting,
             waits,
@@ -150,7 +148,7 @@ impl hp_counters {
             ..
         } = pool.counters();
         Self {
-            size,
+            size: 0,
             classes: pool.class_counters().count() as u64,
             waiting,
             waits,
@@ -183,9 +181,9 @@ impl hp_counters {
 }
 
 impl hp_class_counters {
-    fn of(class: &ClassCounters, size: usize) -> Self {
+    fn of(class: &ClassCounters) -> Self {
         Self {
-            size,
+            size: 0,
             buffer_size: class.size,
             alignment: class.alignment,
             capacity: class.capacity,
@@ -206,34 +204,18 @@ impl hp_class_counters {
     }
 }
 
-/// How many bytes of a `T` go to `place`, which begins with how many there are. A multiple of
-/// eight, as is every field.
-///
-/// # Safety
-///
-/// `place` points to a number, or is null.
-unsafe fn room<T>(place: *const T, name: &'static str) -> Result<usize, Failure> {
-    if !is_good(place) {
-        return Err(Failure::Pointer(name));
+// SAFETY: words alone, the first of which is the size.
+unsafe impl HasSize for hp_counters {
+    fn size(&mut self) -> &mut usize {
+        &mut self.size
     }
-    // SAFETY: the caller says so; it is aligned as a `T`, which begins with one.
-    let given = unsafe { place.cast::<usize>().read() };
-    let least = size_of::<usize>();
-    if given < least {
-        return Err(Failure::Small { name, given, least });
-    }
-    Ok(given.min(size_of::<T>()) & !(least - 1))
 }
 
-/// Writes the first `bytes` bytes of `value` to `place`.
-///
-/// # Safety
-///
-/// So many may be written there, and no `T` has more.
-unsafe fn write<T: Copy>(place: *mut T, value: &T, bytes: usize) {
-    let from = std::ptr::from_ref(value).cast::<u8>();
-    // SAFETY: the caller says so; the two do not overlap.
-    unsafe { place.cast::<u8>().copy_from_nonoverlapping(from, bytes) };
+// SAFETY: as above.
+unsafe impl HasSize for hp_class_counters {
+    fn size(&mut self) -> &mut usize {
+        &mut self.size
+    }
 }
 
 /// Writes what `pool` has counted.
@@ -243,10 +225,9 @@ unsafe fn write<T: Copy>(place: *mut T, value: &T, bytes: usize) {
 /// `counters` points to `counters->size` bytes, or is null.
 unsafe fn count(pool: Result<&Pool, Failure>, counters: *mut hp_counters) -> Result<(), Failure> {
     // SAFETY: the caller says so.
-    let bytes = unsafe { room(counters, "counters") };
-    let (pool, bytes) = (pool?, bytes?);
-    // SAFETY: `room` says so.
-    unsafe { write(counters, &hp_counters::of(pool, bytes), bytes) };
+    let place = unsafe { Place::at(counters, "counters") };
+    let (pool, place) = (pool?, place?);
+    place.put(hp_counters::of(pool));
     Ok(())
 }
 
@@ -261,16 +242,15 @@ unsafe fn count_class(
     counters: *mut hp_class_counters,
 ) -> Result<(), Failure> {
     // SAFETY: the caller says so.
-    let bytes = unsafe { room(counters, "counters") };
-    let (pool, bytes) = (pool?, bytes?);
+    let place = unsafe { Place::at(counters, "counters") };
+    let (pool, place) = (pool?, place?);
     let class = pool.class_counters().nth(number);
     let class = class.ok_or_else(|| Failure::Number {
         name: "number",
         given: number.try_into().unwrap_or(u32::MAX),
         limit: pool.class_counters().count() as u32,
     })?;
-    // SAFETY: `room` says so.
-    unsafe { write(counters, &hp_class_counters::of(&class, bytes), bytes) };
+    place.put(hp_class_counters::of(&class));
     Ok(())
 }
 

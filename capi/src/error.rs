@@ -1,14 +1,12 @@
 //! Codes, and what is said about them.
 //!
-//! Owns: the last error of each thread. Uses: the library's errors. Used by: every call.
+//! Owns: why a call failed. Uses: the library's errors. Used by: every call; `thread`, which
+//! keeps the last failure.
 
 use ::pool::share::ShareError;
 use ::pool::vdi::{self, Error};
 use ::pool::{AllocError, BuildError, FreeError, OsError, StreamError};
-use std::cell::RefCell;
-use std::ffi::c_char;
 use std::fmt::{self, Display};
-use std::time::Duration;
 
 /// The call was carried out.
 pub const HP_NOERROR: u32 = 0;
@@ -61,7 +59,9 @@ const _: () = {
     assert!(HP_VD_E_BUSY == vdi::VD_E_BUSY);
 };
 
-/// Why a call failed.
+/// Why a call failed: numbers, and names that are part of the library. So it is kept and
+/// copied without the heap.
+#[derive(Clone, Copy)]
 pub enum Failure {
     /// A pointer is null or not aligned.
     Pointer(&'static str),
@@ -103,16 +103,27 @@ pub enum Failure {
     Polled,
     /// The system refused.
     System(OsError),
+    /// There is no heap for the call.
+    Heap {
+        /// Bytes that it may need.
+        needed: usize,
+    },
+    /// Too many calls that need the heap are under way.
+    Calls {
+        /// How many that is.
+        limit: usize,
+    },
 }
 
 impl Failure {
-    fn code(&self) -> u32 {
+    /// The code that C has for it.
+    pub fn code(&self) -> u32 {
         match self {
             Self::Pointer(_) => HP_VD_E_INVALID,
             Self::Alloc(AllocError::Aborted) => HP_VD_E_ABORT,
             Self::Alloc(AllocError::Cancelled) => HP_E_CANCELLED,
             Self::Alloc(error) => Error::Alloc(*error).code(),
-            Self::Build(error) => Error::Build(error.clone()).code(),
+            Self::Build(error) => Error::Build(*error).code(),
             Self::Free(error) => Error::Free(*error).code(),
             Self::Stream(error) => match error {
                 StreamError::Overcommitted { .. } | StreamError::InUse { .. } => HP_VD_E_MEMORY,
@@ -126,7 +137,8 @@ impl Failure {
             Self::Share(error) => error.code(),
             Self::Forked => HP_VD_E_NOTOPEN,
             Self::Over => HP_VD_E_PROTOCOL,
-            Self::Polled => HP_VD_E_BUSY,
+            Self::Polled | Self::Calls { .. } => HP_VD_E_BUSY,
+            Self::Heap { .. } => HP_VD_E_MEMORY,
             Self::System(_) => HP_VD_E_UNEXPECTED,
         }
     }
@@ -154,111 +166,13 @@ impl Display for Failure {
             Self::Over => write!(f, "the wait has ended"),
             Self::Polled => write!(f, "another thread polls the wait"),
             Self::System(error) => error.fmt(f),
-        }
-    }
-}
-
-thread_local! {
-    static LAST: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
-/// Keeps what went wrong for `hp_last_error`, and gives its code.
-#[cold]
-pub fn failed(failure: &Failure) -> u32 {
-    // A thread that is ending keeps nothing.
-    let _ = LAST.try_with(|last| {
-        if let Ok(mut last) = last.try_borrow_mut() {
-            *last = failure.to_string();
-        }
-    });
-    failure.code()
-}
-
-/// The code of a call that gives nothing else.
-pub fn done(result: Result<(), Failure>) -> u32 {
-    match result {
-        Ok(()) => HP_NOERROR,
-        Err(failure) => failed(&failure),
-    }
-}
-
-/// Writes what the calling thread's last failed call said to `text`, `size` bytes at most
-/// and ended by a zero byte. Gives how many bytes it has without that: what did not fit is
-/// cut off. With `size` 0 `text` may be null.
-///
-/// # Safety
-///
-/// `text` is `size` bytes that may be written.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn hp_last_error(text: *mut c_char, size: usize) -> usize {
-    LAST.try_with(|last| {
-        let Ok(last) = last.try_borrow() else {
-            return 0;
-        };
-        if !text.is_null() && size > 0 {
-            let len = last.len().min(size - 1);
-            // SAFETY: the caller says so; the two do not overlap.
-            unsafe {
-                text.cast::<u8>()
-                    .copy_from_nonoverlapping(last.as_ptr(), len);
-                text.add(len).write(0);
+            Self::Heap { needed } => write!(
+                f,
+                "the call may need {needed} B of heap, which the system refused"
+            ),
+            Self::Calls { limit } => {
+                write!(f, "{limit} calls that need the heap are under way already")
             }
         }
-        last.len()
-    })
-    .unwrap_or(0)
-}
-
-/// A reference to what `pointer` points to.
-///
-/// # Safety
-///
-/// Not null and aligned, it points to a `T` that lives for `'a` and is not written
-/// meanwhile.
-pub unsafe fn object<'a, T>(pointer: *const T, name: &'static str) -> Result<&'a T, Failure> {
-    if pointer.is_null() || !pointer.is_aligned() {
-        return Err(Failure::Pointer(name));
-    }
-    // SAFETY: the caller says so.
-    Ok(unsafe { &*pointer })
-}
-
-/// Whether there is an object at `pointer`, as far as can be told.
-#[inline(always)]
-pub fn is_good<T>(pointer: *const T) -> bool {
-    !pointer.is_null() && pointer.is_aligned()
-}
-
-/// Where a result goes.
-///
-/// # Safety
-///
-/// Not null and aligned, a `T` may be written there.
-pub unsafe fn put<T>(place: *mut T, value: T, name: &'static str) -> Result<(), Failure> {
-    if place.is_null() || !place.is_aligned() {
-        return Err(Failure::Pointer(name));
-    }
-    // SAFETY: the caller says so.
-    unsafe { place.write(value) };
-    Ok(())
-}
-
-/// The object behind `pointer`, which nobody uses any more; none for null.
-///
-/// # Safety
-///
-/// It came from a box, and is released once.
-pub unsafe fn release<T>(pointer: *mut T) {
-    if !pointer.is_null() && pointer.is_aligned() {
-        // SAFETY: the caller says so.
-        drop(unsafe { Box::from_raw(pointer) });
-    }
-}
-
-/// A time limit that is given in milliseconds.
-pub fn limit(milliseconds: u32) -> Duration {
-    match milliseconds {
-        u32::MAX => Duration::MAX,
-        limit => Duration::from_millis(limit.into()),
     }
 }

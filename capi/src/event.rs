@@ -1,10 +1,10 @@
 //! What an event loop can wait for.
 //!
-//! Owns: the system's calls for that. Uses: libc, `error`. Used by: `wait`.
+//! Owns: the system's calls for that. Uses: libc, `call`. Used by: `wait`.
 //!
 //! Source: eventfd(2).
 
-use crate::error::Failure;
+use crate::call::Failure;
 use ::pool::OsError;
 use std::io::Error;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

@@ -1,51 +1,65 @@
 //! Handles.
 //!
-//! Owns: what a handle names, and a server's calls for them in C. Uses: `error`, `pool`,
-//! `vdi`, the library. Used by: C and C++ programs, `client`.
+//! Owns: what a handle names, and a server's calls for them in C. Uses: `call`, `pool`,
+//! `sized`, `vdi`, the library. Used by: C and C++ programs, `client`.
 
-use crate::error::{Failure, done, object, put};
+use crate::call::{Failure, done, object, put};
 use crate::pool::hp_pool;
+use crate::sized::{HasSize, Place};
 use crate::vdi::{hp_vdi, set_of};
 use ::pool::share::{Handle, View};
 use std::ffi::c_void;
 use std::ptr::null_mut;
 
-/// A buffer, in this process.
+/// A buffer, as it is mapped into this process.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hp_view {
-    /// Its first byte.
-    pub start: *mut c_void,
-    /// How many bytes it was allocated for.
+    /// Set by the caller to sizeof(hp_view) before the call; the call sets it to the number
+    /// of bytes that it wrote, which is less if the library is older than the header.
     pub size: usize,
-    /// How many bytes right before it are the client's.
+    /// The buffer's first byte.
+    pub start: *mut c_void,
+    /// The number of bytes that it was allocated for.
+    pub buffer_size: usize,
+    /// The number of bytes right before it that are the client's.
     pub prefix: usize,
-    /// Whether it, and what is before it, may be written.
-    pub writable: bool,
+    /// Not 0 if this process may write to the buffer and to what is before it.
+    pub writable: u64,
 }
 
-/// Writes what a handle names to `place`: all zero if nothing.
+// SAFETY: words alone, the first of which is the size.
+unsafe impl HasSize for hp_view {
+    fn size(&mut self) -> &mut usize {
+        &mut self.size
+    }
+}
+
+/// Writes what a handle names to `place`: zero and null if nothing.
 ///
 /// # Safety
 ///
-/// `place` is a place for the result, or null.
+/// `place` points to `place->size` bytes, or is null.
 pub unsafe fn put_view(place: *mut hp_view, found: Result<View, Failure>) -> Result<(), Failure> {
+    // SAFETY: the caller says so.
+    let place = unsafe { Place::at(place, "view") };
     let written = match &found {
         Ok(view) => hp_view {
+            size: 0,
             start: view.start.as_ptr().cast(),
-            size: view.size,
+            buffer_size: view.size,
             prefix: view.prefix,
-            writable: view.writable,
+            writable: view.writable.into(),
         },
         Err(_) => hp_view {
-            start: null_mut(),
             size: 0,
+            start: null_mut(),
+            buffer_size: 0,
             prefix: 0,
-            writable: false,
+            writable: 0,
         },
     };
-    // SAFETY: the caller says so.
-    let put = unsafe { put(place, written, "view") };
+    let put = place.map(|place| place.put(written));
     found.and(put)
 }
 
@@ -69,7 +83,7 @@ pub unsafe extern "C" fn hp_vdi_get_buffer_handle(
     done(known.and_then(|known| unsafe { put(handle, known.raw(), "handle") }))
 }
 
-/// As hp_vdi_get_buffer_handle, for a pool that is shared.
+/// As hp_vdi_get_buffer_handle, for a pool that is shared (hp_builder_shared).
 ///
 /// # Safety
 ///
@@ -88,7 +102,8 @@ pub unsafe extern "C" fn hp_pool_get_buffer_handle(
 }
 
 /// MapBufferHandle for the server: the buffer that `handle` names, which a client may have
-/// sent. `*view` is all zero if it fails: HP_VD_E_INVALID for a handle that is stale or
+/// sent. The caller sets `view->size` before; the rest of
+/// `*view` is zero if it fails: HP_VD_E_INVALID for a handle that is stale or
 /// forged.
 ///
 /// # Safety
@@ -106,7 +121,7 @@ pub unsafe extern "C" fn hp_vdi_view(set: *const hp_vdi, handle: u32, view: *mut
     done(unsafe { put_view(view, found) })
 }
 
-/// As hp_vdi_view, for a pool that is shared.
+/// As hp_vdi_view, for a pool that is shared (hp_builder_shared).
 ///
 /// # Safety
 ///

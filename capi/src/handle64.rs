@@ -1,10 +1,10 @@
 //! Handles of 64 bits, and how long those of 32 bits last.
 //!
-//! Owns: these calls in C. Uses: `error`, `handle` for what a handle names, `client`,
+//! Owns: these calls in C. Uses: `call`, `handle` for what a handle names, `client`,
 //! `pool`, `vdi`, the library. Used by: C and C++ programs.
 
+use crate::call::{Failure, done, object, put};
 use crate::client::hp_client;
-use crate::error::{Failure, done, object, put};
 use crate::handle::{hp_view, put_view};
 use crate::pool::hp_pool;
 use crate::vdi::{hp_vdi, set_of};

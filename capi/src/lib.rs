@@ -9,20 +9,26 @@
 #![allow(non_camel_case_types, reason = "they are C's names")]
 
 mod builder;
+mod call;
+mod class;
 mod client;
 mod counters;
 mod error;
 mod event;
 mod handle;
 mod handle64;
+mod heap;
 mod kind;
 mod many;
 mod names;
 mod peers;
 mod pool;
 mod publish;
+mod sized;
+mod slots;
 mod stream;
 mod stream_many;
+mod thread;
 mod token;
 mod track;
 mod vdi;

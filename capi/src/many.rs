@@ -1,20 +1,20 @@
 //! Several buffers at once.
 //!
-//! Owns: the calls in C, those that wait and the one that does not. Uses: `error`, `pool`,
+//! Owns: the calls in C, those that wait and the one that does not. Uses: `call`, `pool`,
 //! `token`, `wait`, the library. Used by: C and C++ programs; `stream_many`.
 
-use crate::error::{Failure, done, is_good, limit, object};
-use crate::kind::{Buffer, Pool};
+use crate::call::{Failure, done, is_good, limit, object};
+use crate::kind::Pool;
 use crate::pool::{here, hp_pool};
 use crate::token::hp_token;
-use crate::wait::instant;
+use crate::wait::until;
 use ::pool::AllocError;
-use ::pool::place::called;
+use ::pool::place::{Lot, Until, called};
 use std::ffi::{CStr, c_void};
 use std::ptr::null_mut;
 
 /// Makes a call that takes `count` buffers of a pool, from it or a stream of it, and writes
-/// them, or as many nulls, to their places.
+/// them, or as many nulls, to their places. Allocates nothing.
 ///
 /// # Safety
 ///
@@ -24,27 +24,33 @@ pub unsafe fn taking_of<T>(
     source: Result<(&Pool, &T), Failure>,
     count: usize,
     buffers: *mut *mut c_void,
-    take: impl FnOnce(&T) -> Result<Result<Vec<Buffer>, AllocError>, Failure>,
+    take: impl FnOnce(&T) -> Result<Result<Lot, AllocError>, Failure>,
 ) -> u32 {
     let room = count == 0 || is_good(buffers);
-    if room {
-        // SAFETY: the caller says so.
-        (0..count).for_each(|at| unsafe { buffers.add(at).write(null_mut()) });
-    }
+    let clear = || {
+        if room {
+            // SAFETY: the caller says so.
+            (0..count).for_each(|at| unsafe { buffers.add(at).write(null_mut()) });
+        }
+    };
     let taken = source.and_then(|(pool, from)| {
         if !room {
             return Err(Failure::Pointer("buffers"));
         }
-        let taken = called(call, || take(from))?;
+        let taken = called(pool.tracks(), call, || take(from))?;
         taken.map(|taken| (pool, taken)).map_err(Failure::Alloc)
     });
-    done(taken.map(|(pool, taken)| {
-        for (at, buffer) in taken.into_iter().enumerate() {
+    if taken.is_err() {
+        clear();
+    }
+    done(taken.map(|(pool, mut taken)| {
+        let taken = std::iter::from_fn(|| taken.next_buffer());
+        for (at, buffer) in taken.enumerate().take(count) {
             // It is of this pool.
-            if let Ok(start) = pool.into_raw(buffer) {
-                // SAFETY: the caller says so: there are no more than `count`.
-                unsafe { buffers.add(at).write(start.as_ptr().cast()) };
-            }
+            let start = pool.into_raw(buffer);
+            let start = start.map_or(null_mut(), |start| start.as_ptr().cast());
+            // SAFETY: the caller says so: there are no more than `count`.
+            unsafe { buffers.add(at).write(start) };
         }
     }))
 }
@@ -57,22 +63,24 @@ pub unsafe fn taking_of<T>(
 unsafe fn taking(
     call: &'static CStr,
     pool: *const hp_pool,
-    count: usize,
+    (size, alignment, count): (usize, usize, usize),
     buffers: *mut *mut c_void,
-    take: impl FnOnce(&Pool) -> Result<Result<Vec<Buffer>, AllocError>, Failure>,
+    until: Result<Until<'_>, Failure>,
 ) -> u32 {
     // SAFETY: the caller says so.
     unsafe {
         let pool = object(pool, "pool").and_then(here);
         let source = pool.map(|pool| (&pool.0, &pool.0));
-        taking_of(call, source, count, buffers, take)
+        taking_of(call, source, count, buffers, |pool| {
+            Ok(pool.take_lot((size, alignment, count), until?))
+        })
     }
 }
 
 /// Takes `count` buffers, or none, each as hp_pool_allocate, and writes them to `buffers`,
-/// which has `count` places: all null if it fails. HP_VD_E_INVALID, too, if the pool has
-/// fewer that could do. Two threads at once cannot each keep half of what both need. With
-/// `count` 0 `buffers` may be null. Never waits; allocates memory.
+/// an array of `count` pointers: all null if it fails. HP_VD_E_INVALID, too, if the pool has
+/// fewer that could do. Of two threads that compete for the same buffers neither keeps half
+/// of what both need. With `count` 0 `buffers` may be null. Never waits; allocates nothing.
 ///
 /// # Safety
 ///
@@ -85,18 +93,16 @@ pub unsafe extern "C" fn hp_pool_allocate_many(
     count: usize,
     buffers: *mut *mut c_void,
 ) -> u32 {
+    let (call, wanted) = (c"hp_pool_allocate_many", (size, alignment, count));
     // SAFETY: the caller says so.
-    unsafe {
-        taking(c"hp_pool_allocate_many", pool, count, buffers, |pool| {
-            Ok(pool.allocate_many(size, alignment, count))
-        })
-    }
+    unsafe { taking(call, pool, wanted, buffers, Ok(Until::Now)) }
 }
 
-/// As hp_pool_allocate_many, and waits up to `milliseconds` (0xffffffff: for ever) if there are
-/// too few, in one place of the line: when it is its turn, the buffers that come back are
-/// kept for it until it has `count`. Then HP_VD_E_TIMEOUT, or HP_VD_E_ABORT after
-/// hp_pool_abort; HP_VD_E_BUSY if 65536 wait already. If it gives up, all goes back.
+/// As hp_pool_allocate_many, and waits up to `milliseconds` (0xffffffff: without end) if there
+/// are too few, in one place of the line: when it is its turn, the buffers that come back are
+/// kept for it until it has `count`. HP_VD_E_TIMEOUT if they do not come in time,
+/// HP_VD_E_ABORT after hp_pool_abort, HP_VD_E_BUSY if 65536 requests wait already. If it
+/// fails, all that was kept for it goes back.
 ///
 /// # Safety
 ///
@@ -110,21 +116,15 @@ pub unsafe extern "C" fn hp_pool_allocate_many_timeout(
     milliseconds: u32,
     buffers: *mut *mut c_void,
 ) -> u32 {
+    let (call, wanted) = (c"hp_pool_allocate_many_timeout", (size, alignment, count));
+    let until = Ok(Until::Within(limit(milliseconds)));
     // SAFETY: the caller says so.
-    unsafe {
-        taking(
-            c"hp_pool_allocate_many_timeout",
-            pool,
-            count,
-            buffers,
-            |pool| Ok(pool.allocate_many_timeout(size, alignment, count, limit(milliseconds))),
-        )
-    }
+    unsafe { taking(call, pool, wanted, buffers, until) }
 }
 
-/// As hp_pool_allocate_many_timeout, and waits until `deadline`: nanoseconds on
-/// CLOCK_MONOTONIC (UINT64_MAX: for ever). One in the past: buffers that are free are taken,
-/// otherwise it is HP_VD_E_TIMEOUT at once.
+/// As hp_pool_allocate_many_timeout, and waits until `deadline`, in nanoseconds on
+/// CLOCK_MONOTONIC (UINT64_MAX: without end). If that is past, buffers that are free are
+/// taken, otherwise it is HP_VD_E_TIMEOUT at once.
 ///
 /// # Safety
 ///
@@ -138,27 +138,15 @@ pub unsafe extern "C" fn hp_pool_allocate_many_deadline(
     deadline: u64,
     buffers: *mut *mut c_void,
 ) -> u32 {
+    let (call, wanted) = (c"hp_pool_allocate_many_deadline", (size, alignment, count));
     // SAFETY: the caller says so.
-    unsafe {
-        taking(
-            c"hp_pool_allocate_many_deadline",
-            pool,
-            count,
-            buffers,
-            |pool| {
-                Ok(match instant(deadline) {
-                    Ok(deadline) => pool.allocate_many_deadline(size, alignment, count, deadline),
-                    Err(left) => pool.allocate_many_timeout(size, alignment, count, left),
-                })
-            },
-        )
-    }
+    unsafe { taking(call, pool, wanted, buffers, Ok(until(deadline))) }
 }
 
-/// As hp_pool_allocate_many_timeout, and waits no longer than until hp_token_cancel ends the
-/// waits of `token`, one of this pool: then HP_E_CANCELLED. With one that was cancelled
-/// before, buffers that are free are taken, otherwise it is HP_E_CANCELLED at once.
-/// HP_VD_E_INVALID if the token is that of another pool.
+/// As hp_pool_allocate_many_timeout, and also ends when hp_token_cancel was called for
+/// `token`, one of this pool: with HP_E_CANCELLED. With a token that was cancelled before,
+/// buffers that are free are taken, otherwise it is HP_E_CANCELLED at once. HP_VD_E_INVALID
+/// if the token is that of another pool.
 ///
 /// # Safety
 ///
@@ -173,18 +161,14 @@ pub unsafe extern "C" fn hp_pool_allocate_many_cancellable(
     token: *const hp_token,
     buffers: *mut *mut c_void,
 ) -> u32 {
+    let (call, wanted) = (
+        c"hp_pool_allocate_many_cancellable",
+        (size, alignment, count),
+    );
     // SAFETY: the caller says so.
     unsafe {
-        taking(
-            c"hp_pool_allocate_many_cancellable",
-            pool,
-            count,
-            buffers,
-            |pool| {
-                let token = &object(token, "token")?.0;
-                let limit = limit(milliseconds);
-                Ok(pool.allocate_many_cancellable(size, alignment, count, limit, token))
-            },
-        )
+        let token = object(token, "token");
+        let until = token.map(|token| Until::Cancelled(limit(milliseconds), &token.0));
+        taking(call, pool, wanted, buffers, until)
     }
 }

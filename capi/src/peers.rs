@@ -1,23 +1,23 @@
 //! Who may be at the other end, and strings.
 //!
-//! Owns: their checks. Uses: `error`, the library. Used by: `publish`, `client`.
+//! Owns: their checks. Uses: `call`, the library. Used by: `publish`, `client`.
 
-use crate::error::{Failure, object};
+use crate::call::{Failure, is_good, object};
 use ::pool::share::Peers;
 use std::ffi::{CStr, c_char};
 
-/// Who may be at the other end, besides this process's own user. A user or group that this
-/// process's user namespace does not have appears as 65534, and is nobody's, unless it is in
-/// the same user namespace.
+/// Who may be at the other end of a connection, besides this process's own user. All zero:
+/// nobody else. A user or group that this process's user namespace does not have appears as
+/// 65534, and is nobody's, unless it is in the same user namespace.
 #[repr(C)]
 pub struct hp_peers {
-    /// Users.
+    /// An array of user ids.
     pub users: *const u32,
-    /// How many.
+    /// How many those are, 65536 at most. With 0 `users` may be null.
     pub user_count: usize,
-    /// Groups, whose members may be, by supplementary membership, too.
+    /// An array of group ids: their members may be, by supplementary membership, too.
     pub groups: *const u32,
-    /// How many.
+    /// How many those are, 65536 at most. With 0 `groups` may be null.
     pub group_count: usize,
 }
 
@@ -38,6 +38,21 @@ pub unsafe fn peers(who: *const hp_peers) -> Result<Peers, Failure> {
     let groups = unsafe { numbers(who.groups, who.group_count, "groups") }?;
     let peers = (users.iter()).fold(Peers::default(), |peers, &user| peers.user(user));
     Ok((groups.iter()).fold(peers, |peers, &group| peers.group(group)))
+}
+
+/// Bytes of heap that it takes to note whom `who` names: lists that grow to twice what they
+/// hold.
+///
+/// # Safety
+///
+/// As for `peers`.
+pub unsafe fn heap_of(who: *const hp_peers) -> usize {
+    if !is_good(who) {
+        return 0;
+    }
+    // SAFETY: the caller says so.
+    let who = unsafe { &*who };
+    4 * size_of::<u32>() * (who.user_count.min(MOST) + who.group_count.min(MOST))
 }
 
 /// The most users, or groups.

@@ -1,9 +1,12 @@
 //! The plain pool.
 //!
-//! Owns: its calls in C. Uses: `error`, the library. Used by: C and C++ programs.
+//! Owns: its calls in C. Uses: `call`, `heap`, `sized`, the library. Used by: C and C++
+//! programs, the other files of this interface.
 
-use crate::error::{Failure, HP_NOERROR, done, is_good, object, put, release};
+use crate::call::{Failure, HP_NOERROR, done, is_good, object, put, release};
+use crate::heap::{SMALL, leased, unrefused};
 use crate::kind::Pool;
+use crate::sized::{HasSize, Place};
 use ::pool::place::called;
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -11,13 +14,16 @@ use std::ptr::null_mut;
 /// A pool of aligned buffers.
 pub struct hp_pool(pub(crate) Pool);
 
-/// What a pool has and holds.
+/// What a pool has and holds, as hp_pool_stats says.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hp_stats {
+    /// Set by the caller to sizeof(hp_stats) before the call; the call sets it to the number
+    /// of bytes that it wrote, which is less if the library is older than the header.
+    pub size: usize,
     /// Buffers of all classes.
     pub capacity: u64,
-    /// Buffers that are out.
+    /// Buffers that are out: with callers.
     pub in_use: u64,
     /// Bytes of memory that the buffers are mapped to.
     pub mapped_bytes: u64,
@@ -25,10 +31,37 @@ pub struct hp_stats {
     pub huge_bytes: u64,
     /// Bytes of memory that the bookkeeping occupies.
     pub metadata_bytes: u64,
-    /// Requests that wait for a buffer.
+    /// Requests that wait for a buffer now.
     pub waiting: u64,
-    /// Requests that were refused for lack of a free buffer.
+    /// Requests that were refused because no buffer that fits was free.
     pub failures: u64,
+}
+
+/// What hp_pool_trim gave back to the system.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hp_trimmed {
+    /// Set by the caller to sizeof(hp_trimmed) before the call; the call sets it to the
+    /// number of bytes that it wrote, which is less if the library is older than the header.
+    pub size: usize,
+    /// Segments: what one hp_pool_request adds is one segment.
+    pub segments: u64,
+    /// Bytes of memory.
+    pub bytes: u64,
+}
+
+// SAFETY: words alone, the first of which is the size.
+unsafe impl HasSize for hp_stats {
+    fn size(&mut self) -> &mut usize {
+        &mut self.size
+    }
+}
+
+// SAFETY: as above.
+unsafe impl HasSize for hp_trimmed {
+    fn size(&mut self) -> &mut usize {
+        &mut self.size
+    }
 }
 
 impl hp_stats {
@@ -36,6 +69,7 @@ impl hp_stats {
         let now = pool.stats();
         let (classes, segments) = (&now.classes, &now.segments);
         Self {
+            size: 0,
             capacity: now.capacity() as u64,
             in_use: classes.iter().map(|class| class.in_use as u64).sum(),
             mapped_bytes: segments.iter().map(|segment| segment.bytes as u64).sum(),
@@ -49,7 +83,25 @@ impl hp_stats {
     }
 }
 
-/// Gives a pool back. Buffers that are out must not be used any more. Null is nothing.
+/// Makes `call`, which reads the list of the pool's segments, or makes a new one, and asks
+/// for `more` heap besides.
+pub fn leased_for<R>(
+    pool: &Pool,
+    more: usize,
+    call: impl FnOnce() -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    /// For a segment: its entry in two lists, and what is said of it in others that grow to
+    /// twice what they hold.
+    const SEGMENT: usize = 1 << 10;
+    let segments = leased(SMALL, || Ok(pool.segment_count()))?;
+    // Some may be added meanwhile.
+    leased(8 * SMALL + (segments + 64) * SEGMENT + more, call)
+}
+
+/// Ends a pool: its buffers that are out must not be used any more, and their memory goes
+/// back to the system. Tokens, streams, waits and publications of the pool keep the memory
+/// until they are released. `pool` must not be used after this. Null is nothing. Enters the
+/// kernel.
 ///
 /// # Safety
 ///
@@ -57,7 +109,7 @@ impl hp_stats {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_release(pool: *mut hp_pool) {
     // SAFETY: the caller says so.
-    unsafe { release(pool) };
+    unrefused(|| unsafe { release(pool) });
 }
 
 /// The pool, unless this is a child of a fork that does not have its buffers.
@@ -68,9 +120,12 @@ pub fn here(pool: &hp_pool) -> Result<&hp_pool, Failure> {
     }
 }
 
-/// Takes a buffer of `size` bytes whose address is a multiple of `alignment`. `*buffer` is
-/// null if it fails: HP_VD_E_INVALID if no buffer of the pool could ever do,
-/// HP_VD_E_MEMORY if none is free.
+/// Takes a buffer of at least `size` bytes whose address is a multiple of `alignment`, a
+/// power of two (1 will do), and of 512. It is the caller's until hp_pool_free, on any
+/// thread. If no buffer of the smallest class that fits is free, it may be one of a larger
+/// class: see hp_builder_climb. `*buffer` is null if it fails: HP_VD_E_INVALID if `size` is
+/// 0, `alignment` is no power of two, or no buffer of the pool could ever do; HP_VD_E_MEMORY
+/// if none that fits is free. Never blocks.
 ///
 /// # Safety
 ///
@@ -114,14 +169,19 @@ unsafe extern "C" fn allocate_slow(
     let (pool, clear) = unsafe { (object(pool, "pool"), put(buffer, null_mut(), "buffer")) };
     let start = pool.and_then(here).and_then(|pool| {
         clear?;
-        let start = called(c"hp_pool_allocate", || pool.0.allocate_raw(size, alignment));
+        let take = || pool.0.allocate_raw(size, alignment);
+        let start = called(pool.0.tracks(), c"hp_pool_allocate", take);
         start.map_err(Failure::Alloc)
     });
     // SAFETY: the caller says so.
     done(start.and_then(|start| unsafe { put(buffer, start.as_ptr().cast(), "buffer") }))
 }
 
-/// Takes back a buffer that was allocated for `size` bytes.
+/// Takes back a buffer that was taken for `size` bytes, by whichever call and thread. It is
+/// HP_VD_E_INVALID, and nothing changes, if `buffer` is not the start of a buffer of this
+/// pool, if that is free, or if it was taken for another size. After it succeeds the memory
+/// must not be used any more. Two threads must not free the same buffer at the same time.
+/// Never blocks.
 ///
 /// # Safety
 ///
@@ -164,7 +224,8 @@ unsafe extern "C" fn free_slow(pool: *const hp_pool, buffer: *mut c_void, size: 
     )
 }
 
-/// How many buffers of `size` bytes at `alignment` bytes one caller could take now.
+/// Writes to `*count` how many buffers of `size` bytes at `alignment` one caller could take
+/// now; 0 if the pool has none that would do. Never blocks.
 ///
 /// # Safety
 ///
@@ -182,7 +243,8 @@ pub unsafe extern "C" fn hp_pool_available(
     done(pool.and_then(|pool| unsafe { put(count, pool.0.available(size, alignment), "count") }))
 }
 
-/// Whether `address` lies in a buffer of the pool, free or taken.
+/// Returns true if `address` lies in a buffer of the pool, free or taken; false if not, or if
+/// `pool` is null. Never blocks.
 ///
 /// # Safety
 ///
@@ -194,7 +256,11 @@ pub unsafe extern "C" fn hp_pool_contains(pool: *const hp_pool, address: *const 
     pool.is_ok_and(|pool| pool.0.contains(address.cast()))
 }
 
-/// Adds `count` buffers of `size` bytes at `alignment` bytes, mapped now.
+/// Adds `count` buffers of `size` bytes at `alignment`, mapped now, as hp_builder_build maps
+/// them: limits and codes are those of hp_builder_reserve and hp_builder_build, and
+/// HP_VD_E_MEMORY, too, if the pool has too little address space left
+/// (hp_builder_address_space). Threads that wait for such buffers get them. Enters the
+/// kernel, and takes as long as it takes to zero the memory; allocates.
 ///
 /// # Safety
 ///
@@ -209,27 +275,50 @@ pub unsafe extern "C" fn hp_pool_request(
     // SAFETY: the caller says so.
     let pool = unsafe { object(pool, "pool") };
     done(pool.and_then(|pool| {
-        let grown = pool.0.request(size, alignment, count);
-        grown.map_err(Failure::Build)
+        leased_for(&pool.0, 0, || {
+            let grown = pool.0.request(size, alignment, count);
+            grown.map_err(Failure::Build)
+        })
     }))
 }
 
-/// Gives back the memory that was added by hp_pool_request and whose buffers are all home.
+/// Gives the memory back to the system that hp_pool_request added, one segment for each such
+/// call, as far as all buffers of the segment are free. What the pool was built with stays.
+/// Writes to `*trimmed` how much that was, which may be nothing; `trimmed` may be null.
+/// The caller sets `trimmed->size` before. Enters the kernel; allocates.
 ///
 /// # Safety
 ///
-/// `pool` points to a pool, or is null.
+/// `pool` points to a pool, `trimmed` to `trimmed->size` bytes, or they are null.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn hp_pool_trim(pool: *const hp_pool) -> u32 {
+pub unsafe extern "C" fn hp_pool_trim(pool: *const hp_pool, trimmed: *mut hp_trimmed) -> u32 {
     // SAFETY: the caller says so.
     let pool = unsafe { object(pool, "pool") };
-    done(pool.map(|pool| {
-        let _trimmed = pool.0.trim();
+    let place = match trimmed.is_null() {
+        true => Ok(None),
+        // SAFETY: the caller says so.
+        false => unsafe { Place::at(trimmed, "trimmed") }.map(Some),
+    };
+    done(pool.and_then(|pool| {
+        let place = place?;
+        // The free buffers of each segment are gathered in a list that grows to twice what
+        // it holds, and is moved when it grows.
+        let buffers: u64 = pool.0.class_counters().map(|class| class.capacity).sum();
+        let gone = leased_for(&pool.0, 16 * buffers as usize, || Ok(pool.0.trim()))?;
+        if let Some(place) = place {
+            place.put(hp_trimmed {
+                size: 0,
+                segments: gone.segments as u64,
+                bytes: gone.bytes as u64,
+            });
+        }
+        Ok(())
     }))
 }
 
-/// Ends every wait, and every one to come, with HP_VD_E_ABORT. Requests that find a buffer
-/// free are served as before. There is no way back.
+/// Ends every wait for a buffer of the pool, and every one to come, with HP_VD_E_ABORT.
+/// Requests that find a buffer free are served as before. There is no way back. Never
+/// blocks.
 ///
 /// # Safety
 ///
@@ -241,7 +330,8 @@ pub unsafe extern "C" fn hp_pool_abort(pool: *const hp_pool) -> u32 {
     done(pool.map(|pool| pool.0.abort()))
 }
 
-/// Whether hp_pool_abort was called. Never blocks.
+/// Returns true if hp_pool_abort was called; false if not, or if `pool` is null. Never
+/// blocks.
 ///
 /// # Safety
 ///
@@ -253,18 +343,20 @@ pub unsafe extern "C" fn hp_pool_is_aborted(pool: *const hp_pool) -> bool {
     pool.is_ok_and(|pool| pool.0.is_aborted())
 }
 
-/// What the pool has and holds. Reads the kernel's view; not for the data path.
+/// Writes to `*stats` what the pool has and holds; the caller sets `stats->size` before.
+/// Reads files of the kernel and allocates, so it is not for the data path:
+/// hp_pool_counters is.
 ///
 /// # Safety
 ///
-/// `pool` points to a pool, `stats` to a place for the numbers, or they are null.
+/// `pool` points to a pool, `stats` to `stats->size` bytes, or they are null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_stats(pool: *const hp_pool, stats: *mut hp_stats) -> u32 {
     // SAFETY: the caller says so.
-    let pool = unsafe { object(pool, "pool") };
+    let (pool, place) = unsafe { (object(pool, "pool"), Place::at(stats, "stats")) };
     done(pool.and_then(|pool| {
-        let numbers = hp_stats::of(&pool.0);
-        // SAFETY: the caller says so.
-        unsafe { put(stats, numbers, "stats") }
+        let place = place?;
+        place.put(leased_for(&pool.0, 0, || Ok(hp_stats::of(&pool.0)))?);
+        Ok(())
     }))
 }

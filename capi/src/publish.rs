@@ -1,23 +1,26 @@
 //! What a server gives its clients.
 //!
-//! Owns: publications and exports in C. Uses: `error`, `pool`, `vdi`, the library. Used
+//! Owns: publications and exports in C. Uses: `call`, `heap`, `peers`, `pool`, `sized`, `vdi`,
+//! the library. Used
 //! by: C and C++ programs.
 
-use crate::error::{Failure, done, object, put, release};
-use crate::peers::{hp_peers, peers, text};
-use crate::pool::hp_pool;
-use crate::vdi::{hp_vdi, set_of, shared_set};
+use crate::call::{Failure, done, object, put, release};
+use crate::heap::{SMALL, leased, unrefused};
+use crate::peers::{heap_of, hp_peers, peers, text};
+use crate::pool::{hp_pool, leased_for};
+use crate::sized::{HasSize, Place};
+use crate::vdi::{hp_vdi, leased_for_set, set_of, shared_set};
 use ::pool::share::{Export, Layout, Publication};
 use std::ffi::{c_char, c_int};
 use std::os::fd::IntoRawFd;
 use std::ptr::null_mut;
 
-/// Bytes of a layout.
+/// Bytes of the layout in hp_export.
 pub const HP_LAYOUT_BYTES: usize = 104;
 
 const _: () = assert!(HP_LAYOUT_BYTES == Layout::BYTES);
 
-/// A name by which clients open a set, or a pool.
+/// A name by which clients open a set, or a pool, and the thread that answers them.
 pub struct hp_publication {
     /// Ends the name when it is dropped.
     _publication: Publication,
@@ -28,6 +31,10 @@ pub struct hp_publication {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hp_export {
+    /// Set by the caller in the first element of the array to sizeof(hp_export), for all of
+    /// them; the call sets it in each to the number of bytes that it wrote, which is less if
+    /// the library is older than the header.
+    pub size: usize,
     /// Where the buffers lie.
     pub layout: [u8; HP_LAYOUT_BYTES],
     /// A descriptor of their memory.
@@ -38,11 +45,30 @@ pub struct hp_export {
     pub status: c_int,
 }
 
-/// Lets clients open the set by `name` until hp_publication_release; `who` says whom: this
-/// process's own user, by default. Before the buffers are mapped they are told
-/// HP_VD_E_PROTOCOL, after Close HP_VD_E_CLOSE. `*publication` is null if it fails:
-/// HP_VD_E_OPEN if the name is taken. Starts two threads, and takes one descriptor, however
-/// many clients there are. Needs Linux 5.9.
+// SAFETY: whole words: the layout is a multiple of one, and the descriptors, with
+// what fills up the last, are another.
+unsafe impl HasSize for hp_export {
+    // Nobody could close a descriptor that was not written.
+    const LEAST: usize = size_of::<Self>();
+
+    fn size(&mut self) -> &mut usize {
+        &mut self.size
+    }
+}
+
+const _: () = assert!(size_of::<hp_export>() == size_of::<usize>() + HP_LAYOUT_BYTES + 16);
+
+/// Bytes of heap for a publication.
+const PUBLICATION: usize = 4 * SMALL;
+
+/// Lets clients open the set by the name `name` (UTF-8, ended by a zero byte) until
+/// hp_publication_release. `who` says whose clients: with null those of this process's own
+/// user alone. Before the buffers are mapped clients get HP_VD_E_PROTOCOL, after Close
+/// HP_VD_E_CLOSE.
+/// `*publication` is null if it fails: HP_VD_E_OPEN if the name is taken, HP_VD_E_INVALID if
+/// it cannot be a name, HP_VD_E_UNEXPECTED if the system has no thread or descriptor for it.
+/// Starts two threads that block all signals, and takes one descriptor, however many clients
+/// there are. Needs Linux 5.9. Allocates.
 ///
 /// # Safety
 ///
@@ -59,15 +85,20 @@ pub unsafe extern "C" fn hp_vdi_publish(
         // SAFETY: the caller says so.
         unsafe { put(publication, null_mut(), "publication") }?;
         // SAFETY: the caller says so.
-        let (set, name, peers) = unsafe { (shared_set(set)?, text(name)?, peers(who)?) };
-        let published = set.publish(name, peers).map_err(Failure::Share)?;
-        // SAFETY: the caller says so.
-        unsafe { give(publication, published) }
+        let (set, name, more) = unsafe { (shared_set(set)?, text(name)?, heap_of(who)) };
+        leased(PUBLICATION + more, || {
+            // SAFETY: the caller says so.
+            let peers = unsafe { peers(who) }?;
+            let published = set.publish(name, peers).map_err(Failure::Share)?;
+            // SAFETY: the caller says so.
+            unsafe { give(publication, published) }
+        })
     };
     done(publish())
 }
 
-/// As hp_vdi_publish, for a pool that is shared. The publication keeps the pool.
+/// As hp_vdi_publish, for a pool that is shared (hp_builder_shared); HP_VD_E_PROTOCOL for
+/// one that is not. It keeps the pool's memory.
 ///
 /// # Safety
 ///
@@ -83,10 +114,14 @@ pub unsafe extern "C" fn hp_pool_publish(
         // SAFETY: the caller says so.
         unsafe { put(publication, null_mut(), "publication") }?;
         // SAFETY: the caller says so.
-        let (pool, name, peers) = unsafe { (object(pool, "pool")?, text(name)?, peers(who)?) };
-        let published = pool.0.publish(name, peers).map_err(Failure::Share)?;
-        // SAFETY: the caller says so.
-        unsafe { give(publication, published) }
+        let (pool, name, more) = unsafe { (object(pool, "pool")?, text(name)?, heap_of(who)) };
+        leased(PUBLICATION + more, || {
+            // SAFETY: the caller says so.
+            let peers = unsafe { peers(who) }?;
+            let published = pool.0.publish(name, peers).map_err(Failure::Share)?;
+            // SAFETY: the caller says so.
+            unsafe { give(publication, published) }
+        })
     };
     done(publish())
 }
@@ -102,8 +137,8 @@ unsafe fn give(place: *mut *mut hp_publication, published: Publication) -> Resul
     unsafe { put(place, published, "publication") }
 }
 
-/// Ends a name. Clients that have opened it keep what they have mapped, and map nothing new.
-/// Null is nothing.
+/// Ends a publication: nobody opens anything by its name any more; clients keep what they
+/// have mapped, and map nothing new. It must not be used after this. Waits for its threads to end. Null is nothing.
 ///
 /// # Safety
 ///
@@ -111,12 +146,14 @@ unsafe fn give(place: *mut *mut hp_publication, published: Publication) -> Resul
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_publication_release(publication: *mut hp_publication) {
     // SAFETY: the caller says so.
-    unsafe { release(publication) };
+    unrefused(|| unsafe { release(publication) });
 }
 
-/// Exports of the set's buffers, for a channel of the program's own: writes as many as
-/// there is `room` for, and to `*count` how many there are. After hp_vdi_request_buffers
-/// there are more. The descriptors are the caller's to close.
+/// Writes what clients need to map the set's buffers to `exports`, an array of `room` elements,
+/// as many as it has room for, and to `*count` how many there are, which may be more. After
+/// hp_vdi_request_buffers there are more of them. The caller sets `exports[0].size` before,
+/// and closes the descriptors. With `room` 0 `exports` may be null. HP_VD_E_PROTOCOL before
+/// the buffers are mapped and after Close. Allocates.
 ///
 /// # Safety
 ///
@@ -131,12 +168,16 @@ pub unsafe extern "C" fn hp_vdi_exports(
 ) -> u32 {
     // SAFETY: the caller says so.
     let set = unsafe { set_of(set) };
-    let all = set.and_then(|set| set.exports().map_err(Failure::Share));
-    // SAFETY: the caller says so.
-    done(all.and_then(|all| unsafe { write(all, exports, room, count) }))
+    done(set.and_then(|set| {
+        leased_for_set(set, 0, || {
+            let all = set.exports().map_err(Failure::Share)?;
+            // SAFETY: the caller says so.
+            unsafe { write(all, exports, room, count) }
+        })
+    }))
 }
 
-/// As hp_vdi_exports, for a pool that is shared.
+/// As hp_vdi_exports, for a pool that is shared (hp_builder_shared).
 ///
 /// # Safety
 ///
@@ -150,9 +191,13 @@ pub unsafe extern "C" fn hp_pool_exports(
 ) -> u32 {
     // SAFETY: the caller says so.
     let pool = unsafe { object(pool, "pool") };
-    let all = pool.and_then(|pool| pool.0.exports().map_err(Failure::Share));
-    // SAFETY: the caller says so.
-    done(all.and_then(|all| unsafe { write(all, exports, room, count) }))
+    done(pool.and_then(|pool| {
+        leased_for(&pool.0, 0, || {
+            let all = pool.0.exports().map_err(Failure::Share)?;
+            // SAFETY: the caller says so.
+            unsafe { write(all, exports, room, count) }
+        })
+    }))
 }
 
 /// # Safety
@@ -164,20 +209,23 @@ unsafe fn write(
     room: usize,
     count: *mut usize,
 ) -> Result<(), Failure> {
-    if room > 0 && (exports.is_null() || !exports.is_aligned()) {
-        return Err(Failure::Pointer("exports"));
-    }
+    let place = match room {
+        0 => None,
+        // SAFETY: the caller says so.
+        _ => Some(unsafe { Place::elements(exports, "exports") }?),
+    };
     // SAFETY: the caller says so.
     unsafe { put(count, all.len(), "count") }?;
+    let Some(place) = place else { return Ok(()) };
     for (at, export) in all.into_iter().take(room).enumerate() {
         let export = hp_export {
+            size: 0,
             layout: export.layout.to_bytes(),
             memory: export.memory.into_raw_fd(),
             states: export.states.into_raw_fd(),
             status: export.status.into_raw_fd(),
         };
-        // SAFETY: below `room`; the caller says so.
-        unsafe { exports.add(at).write(export) };
+        place.put_at(at, export);
     }
     Ok(())
 }

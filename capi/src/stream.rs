@@ -1,9 +1,10 @@
 //! Streams: shares of a pool.
 //!
-//! Owns: their calls in C, for one buffer. Uses: `error`, `pool`, `token`, `wait`, the
+//! Owns: their calls in C, for one buffer. Uses: `call`, `heap`, `pool`, `token`, `wait`, the
 //! library. Used by: C and C++ programs; `stream_many`.
 
-use crate::error::{Failure, done, limit, object, put, release};
+use crate::call::{Failure, done, limit, object, put, release};
+use crate::heap::{SMALL, leased, unrefused};
 use crate::kind::{Buffer, Pool, Stream};
 use crate::peers::text;
 use crate::pool::{here, hp_pool};
@@ -15,13 +16,14 @@ use std::ffi::{CStr, c_char, c_void};
 use std::ptr::null_mut;
 
 /// A stream of a pool: what one backup takes its buffers by. Of each class that it has a
-/// share of, a minimum is set aside for it, and it has no more than a maximum at once.
+/// share of, a minimum of buffers is set aside for it, and it has no more than a maximum at
+/// once.
 pub struct hp_stream {
     stream: Stream,
     pool: Pool,
 }
 
-/// What a stream may have of the class that serves `size` bytes at `alignment`.
+/// What a stream may have of the class that serves requests for `size` bytes at `alignment`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hp_share {
@@ -29,11 +31,14 @@ pub struct hp_share {
     pub size: usize,
     /// Bytes, a power of two.
     pub alignment: usize,
-    /// Buffers that are set aside, and nobody else can take.
+    /// Buffers that are set aside: nobody else can take them. 0: none.
     pub minimum: usize,
     /// Buffers that it may have at once; 0: as many as there are.
     pub maximum: usize,
 }
+
+/// The most shares: one for each class that a pool can have.
+const MOST: usize = 128;
 
 impl hp_stream {
     fn make(pool: &Pool, name: &str, shares: &[hp_share]) -> Result<Self, Failure> {
@@ -55,6 +60,7 @@ impl hp_stream {
         self.here().map(|here| (&here.pool, &here.stream))
     }
 
+    /// Whether it is of this process.
     fn here(&self) -> Result<&Self, Failure> {
         match self.pool.is_left_behind() {
             true => Err(Failure::Forked),
@@ -63,11 +69,13 @@ impl hp_stream {
     }
 }
 
-/// Makes a stream of `pool`, called `name` (1 to 64 bytes, ended by a zero byte), with
-/// `count` shares, one a class. `*stream` is null if it fails: HP_VD_E_INVALID for a name or
-/// shares that cannot be, HP_VD_E_MEMORY if the minima of all streams are more than there
-/// is, or too many of the buffers are in use just now, HP_VD_E_BUSY if there are too many
-/// streams; nothing is set aside then. It keeps the pool's memory. Allocates; never blocks.
+/// Makes a stream of `pool` with the name `name` (UTF-8, 1 to 64 bytes and a zero byte at
+/// the end) and the shares in the array `shares` of `count` elements, 1 to 128, one for a
+/// class; it ends with hp_stream_release. `*stream` is null if it fails, and nothing is set
+/// aside then: HP_VD_E_INVALID for a name or shares that cannot be, HP_VD_E_MEMORY if the
+/// minima of all streams are more than there is, or too many of the buffers are in use just
+/// now, HP_VD_E_BUSY if all streams of the pool together would have more than 4096 shares. It
+/// keeps the pool's memory. Allocates; never blocks.
 ///
 /// # Safety
 ///
@@ -87,6 +95,13 @@ pub unsafe extern "C" fn hp_stream_new(
         clear?;
         // SAFETY: the caller says so.
         let name = unsafe { text(name) }?;
+        if count > MOST {
+            return Err(Failure::Number {
+                name: "count",
+                given: u32::try_from(count).unwrap_or(u32::MAX),
+                limit: MOST as u32 + 1,
+            });
+        }
         let shares = match count {
             0 => &[],
             // SAFETY: the caller says so.
@@ -95,14 +110,17 @@ pub unsafe extern "C" fn hp_stream_new(
                 std::slice::from_raw_parts(shares, count)
             },
         };
-        let made = Box::new(hp_stream::make(&pool.0, name, shares)?);
+        let made = leased(2 * SMALL, || {
+            let made = hp_stream::make(&pool.0, name, shares)?;
+            Ok(Box::into_raw(Box::new(made)))
+        })?;
         // SAFETY: the caller says so.
-        unsafe { put(stream, Box::into_raw(made), "stream") }
+        unsafe { put(stream, made, "stream") }
     }))
 }
 
-/// Ends a stream, which no call uses any more: its own buffers go back to the pool, those
-/// that are out when they are freed. Null is nothing.
+/// Ends a stream: what was set aside for it goes back to the pool, and its buffers that are
+/// out do so when they are freed. It must not be used after this. Null is nothing.
 ///
 /// # Safety
 ///
@@ -110,7 +128,7 @@ pub unsafe extern "C" fn hp_stream_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_stream_release(stream: *mut hp_stream) {
     // SAFETY: the caller says so.
-    unsafe { release(stream) };
+    unrefused(|| unsafe { release(stream) });
 }
 
 /// Makes a call that takes a buffer of a stream, and writes it, or null, to its place.
@@ -128,17 +146,19 @@ unsafe fn taking(
     let (stream, clear) = unsafe { (object(stream, "stream"), put(buffer, null_mut(), "buffer")) };
     let start = stream.and_then(hp_stream::here).and_then(|stream| {
         clear?;
-        let taken = called(call, || take(&stream.stream))?.map_err(Failure::Alloc)?;
+        let taken =
+            called(stream.pool.tracks(), call, || take(&stream.stream))?.map_err(Failure::Alloc)?;
         raw(&stream.pool, taken)
     });
     // SAFETY: the caller says so.
     done(start.and_then(|start| unsafe { put(buffer, start, "buffer") }))
 }
 
-/// Takes a buffer within the share of `stream`: as hp_pool_allocate, but HP_VD_E_MEMORY,
-/// too, if the stream has as many as it may, and HP_VD_E_INVALID if it has no share of a
-/// class that would do. It goes back by hp_pool_free or hp_stream_free, and counts against
-/// the stream until then. Never blocks.
+/// Takes a buffer within the shares of `stream`: as hp_pool_allocate, but of the smallest
+/// class that it has a share of and that fits, and no larger one. HP_VD_E_MEMORY, too, if the
+/// stream has as many as it may, and HP_VD_E_INVALID if it has no share of a class that would
+/// do. The buffer counts against the stream until hp_pool_free or hp_stream_free. Never
+/// blocks; allocates nothing.
 ///
 /// # Safety
 ///
@@ -158,7 +178,7 @@ pub unsafe extern "C" fn hp_stream_allocate(
     }
 }
 
-/// As hp_stream_allocate, and waits up to `milliseconds` (0xffffffff: for ever), as
+/// As hp_stream_allocate, and waits up to `milliseconds` (0xffffffff: without end), as
 /// hp_pool_allocate_timeout does.
 ///
 /// # Safety
@@ -180,9 +200,9 @@ pub unsafe extern "C" fn hp_stream_allocate_timeout(
     }
 }
 
-/// As hp_stream_allocate_timeout, and waits until `deadline`: nanoseconds on CLOCK_MONOTONIC
-/// (UINT64_MAX: for ever). One in the past: a buffer that is free is taken, otherwise it is
-/// HP_VD_E_TIMEOUT at once.
+/// As hp_stream_allocate_timeout, and waits until `deadline`, in nanoseconds on
+/// CLOCK_MONOTONIC (UINT64_MAX: without end). If that is past, a buffer that is free is
+/// taken, otherwise it is HP_VD_E_TIMEOUT at once.
 ///
 /// # Safety
 ///
@@ -206,8 +226,8 @@ pub unsafe extern "C" fn hp_stream_allocate_deadline(
     }
 }
 
-/// As hp_stream_allocate_timeout, and waits no longer than until hp_token_cancel ends the
-/// waits of `token`, one of the stream's pool: see hp_pool_allocate_cancellable.
+/// As hp_stream_allocate_timeout, and also ends when hp_token_cancel was called for `token`,
+/// one of the stream's pool: see hp_pool_allocate_cancellable.
 ///
 /// # Safety
 ///
@@ -236,8 +256,9 @@ pub unsafe extern "C" fn hp_stream_allocate_cancellable(
     }
 }
 
-/// Begins a wait for a buffer of `stream`, and does not block: as hp_wait_begin, by whose
-/// calls it goes on and ends. It counts as a use of the stream until hp_wait_end.
+/// Begins a wait for a buffer of `stream`, and does not block: as hp_wait_begin; hp_wait_poll
+/// and the others go on with it. The stream must not be released before hp_wait_end.
+/// Allocates.
 ///
 /// # Safety
 ///
@@ -253,15 +274,22 @@ pub unsafe extern "C" fn hp_stream_wait_begin(
     let (stream, clear) = unsafe { (object(stream, "stream"), put(wait, null_mut(), "wait")) };
     done(stream.and_then(hp_stream::here).and_then(|stream| {
         clear?;
-        let begin = || stream.stream.allocate_async(size, alignment);
-        let future = called(c"hp_stream_wait_begin", begin);
-        let begun = Box::new(hp_wait::begin(&stream.pool, future)?);
+        let begun = leased(SMALL, || {
+            let begin = || stream.stream.allocate_async(size, alignment);
+            let tracks = stream.pool.tracks();
+            let future = called(tracks, c"hp_stream_wait_begin", begin);
+            Ok(Box::into_raw(Box::new(hp_wait::begin(
+                &stream.pool,
+                future,
+            )?)))
+        })?;
         // SAFETY: the caller says so.
-        unsafe { put(wait, Box::into_raw(begun), "wait") }
+        unsafe { put(wait, begun, "wait") }
     }))
 }
 
-/// Gives back a buffer of the stream's pool: as hp_pool_free, which may have been released.
+/// Takes back a buffer of the stream's pool, whoever took it: as hp_pool_free, but also after
+/// hp_pool_release. Never blocks; allocates nothing.
 ///
 /// # Safety
 ///
@@ -281,8 +309,9 @@ pub unsafe extern "C" fn hp_stream_free(
     }))
 }
 
-/// How many buffers the stream has of the class that serves `size` bytes at `alignment`,
-/// with those that its calls wait for; 0 if it has no share of one.
+/// Writes to `*count` how many buffers of the class that serves `size` bytes at `alignment`
+/// count against the stream now, those that its calls wait for included; 0 if it has no share
+/// of such a class. Never blocks.
 ///
 /// # Safety
 ///

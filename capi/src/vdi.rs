@@ -1,11 +1,13 @@
 //! The virtual device set.
 //!
-//! Owns: its calls in C. Uses: `error`, the library. Used by: C and C++ programs.
+//! Owns: its calls in C. Uses: `builder`, `call`, `heap`, `pool`, `sized`, the library. Used by: C and C++ programs.
 
-use crate::builder::hp_builder;
-use crate::error::{Failure, HP_NOERROR, done, is_good, limit, object, put};
+use crate::builder::{heap_to_build, hp_builder};
+use crate::call::{Failure, HP_NOERROR, done, is_good, limit, object, put};
+use crate::heap::{SMALL, leased, unrefused};
 use crate::kind::Pool;
-use crate::pool::hp_stats;
+use crate::pool::{hp_stats, leased_for};
+use crate::sized::Place;
 use ::pool::place::called;
 use ::pool::share::ShareError;
 use ::pool::vdi::{Config, Error, Parameters, Set};
@@ -43,6 +45,23 @@ pub unsafe fn pool_of<'a>(set: *const hp_vdi) -> Result<&'a Pool, Failure> {
     (set.pool()).ok_or(Failure::Share(ShareError::NotConfigured))
 }
 
+/// Makes `call`, which asks for heap for each segment of the set, if it has buffers, for each
+/// time that buffers were declared if it has none yet, and for `more`.
+pub fn leased_for_set<R>(
+    set: &Set,
+    more: usize,
+    call: impl FnOnce() -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    match set.pool() {
+        Some(pool) => leased_for(pool, more, call),
+        None => {
+            let declared = leased(SMALL, || Ok(set.declared()))?;
+            // More may be declared meanwhile.
+            leased(heap_to_build(declared + 64) + more, call)
+        }
+    }
+}
+
 /// Another reference to the set behind a pointer.
 ///
 /// # Safety
@@ -78,7 +97,7 @@ pub struct hp_vd_config {
     pub softFileMarkBlockSize: u32,
     /// Bytes before the end of the medium at which the client warns; passed on.
     pub EOMWarningSize: u32,
-    /// How long the client waits for the server, in ms; 0 for ever. Passed on.
+    /// How long the client waits for the server, in ms; 0 without end. Passed on.
     pub serverTimeOut: u32,
     /// The server's block size, in bytes.
     pub blockSize: u32,
@@ -141,8 +160,8 @@ pub struct hp_vd_parameters {
     pub timeOut: u32,
 }
 
-/// Makes a set that is not open, and whose buffers clients may read and write. Release it
-/// with hp_vdi_release.
+/// Makes a set that is not open, and whose buffers clients may read and write; it ends with
+/// hp_vdi_release. `*set` is null if it fails. Allocates.
 ///
 /// # Safety
 ///
@@ -151,14 +170,15 @@ pub struct hp_vd_parameters {
 pub unsafe extern "C" fn hp_vdi_new(set: *mut *mut hp_vdi) -> u32 {
     // SAFETY: the caller says so.
     done(unsafe { put(set, null_mut(), "set") }.and_then(|()| {
+        let made = leased(SMALL, || Ok(pointer(Set::new())))?;
         // SAFETY: as above.
-        unsafe { put(set, pointer(Set::new()), "set") }
+        unsafe { put(set, made, "set") }
     }))
 }
 
-/// As hp_vdi_new; the buffers are mapped as `builder` says, which stays as it is: on which
-/// pages, whether clients can map them, and so on. The prefix zone and the alignment are
-/// the set's. `*set` is null if it fails.
+/// As hp_vdi_new; the buffers are mapped as `builder` says (on which pages, whether clients can
+/// map them, and so on), with those that it declares. The description stays as it is. Its
+/// prefix zone is not used, for the set has one of its own.
 ///
 /// # Safety
 ///
@@ -168,9 +188,11 @@ pub unsafe extern "C" fn hp_vdi_new_with(builder: *const hp_builder, set: *mut *
     // SAFETY: the caller says so.
     let both = unsafe { (object(builder, "builder"), put(set, null_mut(), "set")) };
     done(both.1.and(both.0).and_then(|builder| {
-        let made = Set::with_builder(builder.0.clone());
+        let made = leased(SMALL + builder.heap(), || {
+            Ok(pointer(Set::with_builder(builder.builder.clone())))
+        })?;
         // SAFETY: the caller says so.
-        unsafe { put(set, pointer(made), "set") }
+        unsafe { put(set, made, "set") }
     }))
 }
 
@@ -179,8 +201,8 @@ fn pointer(set: Set) -> *mut hp_vdi {
     Arc::into_raw(Arc::new(set)).cast_mut().cast()
 }
 
-/// Ends a set and gives its memory back, whatever its state: nobody may use it, or its
-/// buffers, any more. Null is nothing.
+/// Ends a set and gives its memory back, whatever its state: neither it nor its buffers may be
+/// used after this. Null is nothing.
 ///
 /// # Safety
 ///
@@ -190,7 +212,7 @@ pub unsafe extern "C" fn hp_vdi_release(set: *mut hp_vdi) {
     let set: *const Set = set.cast_const().cast();
     if !set.is_null() && set.is_aligned() {
         // SAFETY: hp_vdi_new made it from an `Arc`, and the caller gives up its part.
-        drop(unsafe { Arc::from_raw(set) });
+        unrefused(|| drop(unsafe { Arc::from_raw(set) }));
     }
 }
 
@@ -203,7 +225,9 @@ pub unsafe extern "C" fn hp_vdi_release(set: *mut hp_vdi) {
 pub unsafe extern "C" fn hp_vdi_open(set: *const hp_vdi, client: *const hp_vd_config) -> u32 {
     // SAFETY: the caller says so.
     let both = unsafe { set_of(set).and_then(|set| Ok((set, object(client, "client")?))) };
-    done(both.and_then(|(set, client)| set.open(&client.wishes()).map_err(Failure::Set)))
+    done(both.and_then(|(set, client)| {
+        leased_for_set(set, 0, || set.open(&client.wishes()).map_err(Failure::Set))
+    }))
 }
 
 /// GetConfiguration: what is known of the set by now.
@@ -218,7 +242,8 @@ pub unsafe extern "C" fn hp_vdi_get_configuration(
 ) -> u32 {
     // SAFETY: the caller says so.
     let set = unsafe { set_of(set) };
-    let known = set.and_then(|set| set.configuration().map_err(Failure::Set));
+    let known =
+        set.and_then(|set| leased_for_set(set, 0, || set.configuration().map_err(Failure::Set)));
     // SAFETY: the caller says so.
     done(known.and_then(|known| unsafe { put_config(config, &known) }))
 }
@@ -253,11 +278,18 @@ pub unsafe extern "C" fn hp_vdi_begin_configuration(
             max_transfer_size: server.maxTransferSize,
             time_out: server.timeOut,
         };
-        set.begin_configuration(&parameters).map_err(Failure::Set)
+        leased_for_set(set, 0, || {
+            set.begin_configuration(&parameters).map_err(Failure::Set)
+        })
     }))
 }
 
-/// A call of a set that gives nothing.
+/// Whether the pool of a set notes who takes its buffers.
+fn tracks(set: &Set) -> bool {
+    set.pool().is_some_and(Pool::tracks)
+}
+
+/// A call of a set that gives nothing, and allocates nothing.
 ///
 /// # Safety
 ///
@@ -266,6 +298,17 @@ unsafe fn call(set: *const hp_vdi, call: impl FnOnce(&Set) -> Result<(), Error>)
     // SAFETY: the caller says so.
     let set = unsafe { set_of(set) };
     done(set.and_then(|set| call(set).map_err(Failure::Set)))
+}
+
+/// As `call`, of one that allocates.
+///
+/// # Safety
+///
+/// `set` points to a set, or is null.
+unsafe fn allocating(set: *const hp_vdi, call: impl FnOnce(&Set) -> Result<(), Error>) -> u32 {
+    // SAFETY: the caller says so.
+    let set = unsafe { set_of(set) };
+    done(set.and_then(|set| leased_for_set(set, 0, || call(set).map_err(Failure::Set))))
 }
 
 /// RequestBuffers: declares `count` buffers of `size` bytes at `alignment` bytes (0:
@@ -282,7 +325,7 @@ pub unsafe extern "C" fn hp_vdi_request_buffers(
     count: u32,
 ) -> u32 {
     // SAFETY: the caller says so.
-    unsafe { call(set, |set| set.request_buffers(size, alignment, count)) }
+    unsafe { allocating(set, |set| set.request_buffers(size, alignment, count)) }
 }
 
 /// EndConfiguration: maps what was declared. If it fails the set can be configured anew,
@@ -294,7 +337,7 @@ pub unsafe extern "C" fn hp_vdi_request_buffers(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_end_configuration(set: *const hp_vdi) -> u32 {
     // SAFETY: the caller says so.
-    unsafe { call(set, Set::end_configuration) }
+    unsafe { allocating(set, Set::end_configuration) }
 }
 
 /// OpenDevice: opens the next device; HP_VD_E_OPEN if all have been opened.
@@ -305,7 +348,7 @@ pub unsafe extern "C" fn hp_vdi_end_configuration(set: *const hp_vdi) -> u32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_open_device(set: *const hp_vdi) -> u32 {
     // SAFETY: the caller says so.
-    unsafe { call(set, Set::open_device) }
+    unsafe { allocating(set, Set::open_device) }
 }
 
 /// CloseDevice: one device fewer is open; the last one ends the set. HP_VD_E_CLOSE once all
@@ -415,17 +458,17 @@ unsafe extern "C" fn allocate_slow(
     let (set, clear) = unsafe { (set_of(set), put(buffer, null_mut(), "buffer")) };
     let start = set.and_then(|set| {
         clear?;
-        let start = called(c"hp_vdi_allocate_buffer", || {
-            set.allocate_buffer(size, alignment)
-        });
+        let take = || set.allocate_buffer(size, alignment);
+        let start = called(tracks(set), c"hp_vdi_allocate_buffer", take);
         start.map_err(Failure::Set)
     });
     // SAFETY: the caller says so.
     done(start.and_then(|start| unsafe { put(buffer, start.as_ptr().cast(), "buffer") }))
 }
 
-/// As hp_vdi_allocate_buffer, and waits up to `milliseconds` (0xffffffff: for ever) for a
-/// buffer if none is free: then HP_VD_E_TIMEOUT.
+/// As hp_vdi_allocate_buffer, and waits up to `milliseconds` (0xffffffff: without end) for a
+/// buffer if none is free: HP_VD_E_TIMEOUT if none comes in time, HP_VD_E_ABORT after
+/// hp_vdi_signal_abort, HP_VD_E_BUSY if 65536 requests wait already.
 ///
 /// # Safety
 ///
@@ -443,7 +486,7 @@ pub unsafe extern "C" fn hp_vdi_allocate_buffer_timeout(
     let start = set.and_then(|set| {
         clear?;
         let take = || set.allocate_buffer_timeout(size, alignment, limit(milliseconds));
-        let start = called(c"hp_vdi_allocate_buffer_timeout", take);
+        let start = called(tracks(set), c"hp_vdi_allocate_buffer_timeout", take);
         start.map_err(Failure::Set)
     });
     // SAFETY: the caller says so.
@@ -506,23 +549,20 @@ pub unsafe extern "C" fn hp_vdi_is_shared_buffer(
     set.map_or(0, |set| u32::from(set.is_shared_buffer(address.cast())))
 }
 
-/// What the set's buffers are and hold: HP_VD_E_PROTOCOL before they are mapped and after
-/// Close. Reads the kernel's view; not for the data path.
+/// Writes to `*stats` what the set's buffers are and hold, as hp_pool_stats: HP_VD_E_PROTOCOL
+/// before they are mapped and after Close. The caller sets `stats->size` before. Reads files
+/// of the kernel and allocates, so it is not for the data path: hp_vdi_counters is.
 ///
 /// # Safety
 ///
-/// `set` points to a set, `stats` to a place for the numbers, or they are null.
+/// `set` points to a set, `stats` to `stats->size` bytes, or they are null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_stats(set: *const hp_vdi, stats: *mut hp_stats) -> u32 {
     // SAFETY: the caller says so.
-    let set = unsafe { set_of(set) };
-    done(set.and_then(|set| {
-        if set.is_left_behind() {
-            return Err(Failure::Forked);
-        }
-        let pool = set.pool();
-        let numbers = hp_stats::of(pool.ok_or(Failure::Share(ShareError::NotConfigured))?);
-        // SAFETY: the caller says so.
-        unsafe { put(stats, numbers, "stats") }
+    let (pool, place) = unsafe { (pool_of(set), Place::at(stats, "stats")) };
+    done(pool.and_then(|pool| {
+        let place = place?;
+        place.put(leased_for(pool, 0, || Ok(hp_stats::of(pool)))?);
+        Ok(())
     }))
 }

@@ -1,7 +1,7 @@
 //! Waiting for a buffer.
 //!
-//! Owns: its calls in C, those that block and those of an event loop. Uses: `error`,
-//! `event`, `pool`, `token`, the library. Used by: C and C++ programs,
+//! Owns: its calls in C, those that block and those of an event loop. Uses: `call`,
+//! `event`, `heap`, `pool`, `token`, the library. Used by: C and C++ programs,
 //! `stream`.
 //!
 //! # A wait in an event loop
@@ -18,15 +18,16 @@
 //! either raises it after that, and it is readable; or did so before that, and the poll
 //! finds the buffer.
 
-use crate::error::{
+use crate::call::{
     Failure, HP_NOERROR, HP_PENDING, done, failed, is_good, limit, object, put, release,
 };
 use crate::event::Event;
+use crate::heap::{SMALL, leased, unrefused};
 use crate::kind::{Allocate, Buffer, Pool};
 use crate::pool::{here, hp_pool};
 use crate::token::hp_token;
 use ::pool::AllocError;
-use ::pool::place::called;
+use ::pool::place::{Until, called};
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_void};
 use std::future::Future;
@@ -52,7 +53,7 @@ unsafe fn taking(
     let (pool, clear) = unsafe { (object(pool, "pool"), put(buffer, null_mut(), "buffer")) };
     let start = pool.and_then(here).and_then(|pool| {
         clear?;
-        raw(&pool.0, called(call, || take(&pool.0))?)
+        raw(&pool.0, called(pool.0.tracks(), call, || take(&pool.0))?)
     });
     // SAFETY: the caller says so.
     done(start.and_then(|start| unsafe { put(buffer, start, "buffer") }))
@@ -66,9 +67,10 @@ pub fn raw(pool: &Pool, buffer: Buffer) -> Result<*mut c_void, Failure> {
     Ok(start.as_ptr().cast())
 }
 
-/// As hp_pool_allocate, and waits up to `milliseconds` (0xffffffff: for ever) for a buffer
-/// if none is free: then HP_VD_E_TIMEOUT, or HP_VD_E_ABORT after hp_pool_abort.
-/// HP_VD_E_BUSY if 65536 wait already.
+/// As hp_pool_allocate, and waits up to `milliseconds` (0xffffffff: without end) for a buffer
+/// if none is free: HP_VD_E_TIMEOUT if none comes in time, HP_VD_E_ABORT after
+/// hp_pool_abort, HP_VD_E_BUSY if 65536 requests wait already. Who waits has a turn: no
+/// request is passed over without end. Allocates nothing.
 ///
 /// # Safety
 ///
@@ -90,8 +92,8 @@ pub unsafe extern "C" fn hp_pool_allocate_timeout(
     }
 }
 
-/// As hp_pool_allocate_timeout, and waits until `deadline`: nanoseconds on CLOCK_MONOTONIC
-/// (UINT64_MAX: for ever). One in the past: a buffer that is free is taken, otherwise it
+/// As hp_pool_allocate_timeout, and waits until `deadline`, in nanoseconds on CLOCK_MONOTONIC
+/// (UINT64_MAX: without end). If that is past, a buffer that is free is taken, otherwise it
 /// is HP_VD_E_TIMEOUT at once.
 ///
 /// # Safety
@@ -125,6 +127,11 @@ pub(crate) fn instant(deadline: u64) -> Result<Instant, Duration> {
     Instant::now().checked_add(left).ok_or(left)
 }
 
+/// As `instant`, for a request for several.
+pub fn until(deadline: u64) -> Until<'static> {
+    instant(deadline).map_or_else(Until::Within, Until::Deadline)
+}
+
 /// CLOCK_MONOTONIC in nanoseconds.
 fn monotonic() -> u64 {
     let mut now = libc::timespec {
@@ -136,10 +143,10 @@ fn monotonic() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// As hp_pool_allocate_timeout, and waits no longer than until hp_token_cancel ends the
-/// waits of `token`, one of this pool: then HP_E_CANCELLED. With one that was cancelled
-/// before, a buffer that is free is taken, otherwise it is HP_E_CANCELLED at once.
-/// HP_VD_E_INVALID if the token is that of another pool.
+/// As hp_pool_allocate_timeout, and also ends when hp_token_cancel was called for `token`, one
+/// of this pool: with HP_E_CANCELLED. With a token that was cancelled before, a buffer that
+/// is free is taken, otherwise it is HP_E_CANCELLED at once. HP_VD_E_INVALID if the token is
+/// that of another pool.
 ///
 /// # Safety
 ///
@@ -164,7 +171,7 @@ pub unsafe extern "C" fn hp_pool_allocate_cancellable(
     }
 }
 
-/// A wait that nobody sleeps for: of an event loop.
+/// A wait for a buffer in an event loop, for which no thread sleeps.
 pub struct hp_wait {
     pool: Pool,
     event: Arc<Event>,
@@ -250,12 +257,12 @@ impl hp_wait {
     }
 }
 
-/// Begins a wait for a buffer of `size` bytes at `alignment`, and does not block: a poll
-/// is next, at once or when its descriptor is readable. It ends with hp_wait_end, and
-/// counts as one that waits for a buffer, with its turn, until then. `*wait` is null if
-/// it fails: as hp_pool_allocate_timeout, and HP_VD_E_UNEXPECTED if the system has no
-/// descriptor for it. It keeps the pool's memory; end it before hp_pool_release, after
-/// which nothing that it gives could be freed.
+/// Begins a wait for a buffer of `size` bytes at `alignment`, and does not block:
+/// hp_wait_poll is next, at once or when the wait's descriptor is readable. The wait ends
+/// with hp_wait_end, and has its place and its turn among those who wait until then. `*wait`
+/// is null if it fails: as hp_pool_allocate_timeout, and HP_VD_E_UNEXPECTED if the system has
+/// no descriptor for it. It keeps the pool's memory; call hp_wait_end before hp_pool_release,
+/// after which a buffer that comes could not be freed. Allocates.
 ///
 /// # Safety
 ///
@@ -271,19 +278,20 @@ pub unsafe extern "C" fn hp_wait_begin(
     let (pool, clear) = unsafe { (object(pool, "pool"), put(wait, null_mut(), "wait")) };
     done(pool.and_then(here).and_then(|pool| {
         clear?;
-        let begin = || pool.0.allocate_async(size, alignment);
-        let future = called(c"hp_wait_begin", begin);
-        let begun = Box::new(hp_wait::begin(&pool.0, future)?);
+        let begun = leased(SMALL, || {
+            let begin = || pool.0.allocate_async(size, alignment);
+            let future = called(pool.0.tracks(), c"hp_wait_begin", begin);
+            Ok(Box::into_raw(Box::new(hp_wait::begin(&pool.0, future)?)))
+        })?;
         // SAFETY: the caller says so.
-        unsafe { put(wait, Box::into_raw(begun), "wait") }
+        unsafe { put(wait, begun, "wait") }
     }))
 }
 
-/// The descriptor of a wait, for poll(2), epoll(7) and the like, level-triggered or
-/// edge-triggered: readable when the wait may have got on, and hp_wait_poll is to be
-/// called. It is one of eventfd(2), closed on exec and non-blocking. It is the wait's: the
-/// caller neither reads, writes nor closes it, and forgets it before hp_wait_end. -1 if it
-/// fails.
+/// Writes the descriptor of a wait to `*descriptor`, for poll(2), epoll(7) and the like,
+/// level-triggered or edge-triggered: it is readable when hp_wait_poll should be called. It is
+/// one of eventfd(2), closed on exec and non-blocking. It belongs to the wait: the program must
+/// not read, write or close it, nor use it after hp_wait_end. -1 if it fails.
 ///
 /// # Safety
 ///
@@ -299,12 +307,12 @@ pub unsafe extern "C" fn hp_wait_descriptor(wait: *const hp_wait, descriptor: *m
     }))
 }
 
-/// Gets on with a wait, and does not block. HP_NOERROR: `*buffer` is the caller's, as one
-/// of hp_pool_allocate. HP_PENDING: `*buffer` is null, and the descriptor is not readable
-/// until it is time for another poll. Any other code is that of hp_pool_allocate_timeout, and
-/// the wait is over; once it is, it is HP_VD_E_PROTOCOL. A null `buffer` is
-/// HP_VD_E_INVALID, and two polls at once HP_VD_E_BUSY; both change nothing.
-/// HP_VD_E_NOTOPEN in a child of a fork.
+/// Asks whether a buffer has come, and does not block. HP_NOERROR: `*buffer` is the caller's,
+/// as one of hp_pool_allocate, and the wait is over. HP_PENDING: `*buffer` is null; the
+/// descriptor is readable when it is time for the next poll. Any other code is one of
+/// hp_pool_allocate_timeout, and the wait is over; a poll after that is HP_VD_E_PROTOCOL. A
+/// null `buffer` is HP_VD_E_INVALID, two polls of one wait at the same time are HP_VD_E_BUSY,
+/// and a poll in a child of a fork is HP_VD_E_NOTOPEN; they change nothing. Allocates nothing.
 ///
 /// # Safety
 ///
@@ -328,10 +336,11 @@ pub unsafe extern "C" fn hp_wait_poll(wait: *const hp_wait, buffer: *mut *mut c_
     }
 }
 
-/// Ends a wait, whatever has become of it, and closes its descriptor. A buffer that came
-/// and was not given by hp_wait_poll goes back, to who waits next if anybody does. Never
-/// blocks. Null is nothing; nor is it anything in a child of a fork, where the wait is the
-/// parent's.
+/// Ends a wait, whatever has become of it, and closes its descriptor. A buffer that came and
+/// that hp_wait_poll has not given goes back, to the next who waits if there is one. No
+/// thread may poll the wait at that time, and it must not be used after this. Never blocks.
+/// Null is nothing; in a child of a fork, where the wait is the parent's, the call does
+/// nothing.
 ///
 /// # Safety
 ///
@@ -345,6 +354,6 @@ pub unsafe extern "C" fn hp_wait_end(wait: *mut hp_wait) {
     let inherited = unsafe { &*wait }.is_inherited();
     if !inherited {
         // SAFETY: the caller says so.
-        unsafe { release(wait) };
+        unrefused(|| unsafe { release(wait) });
     }
 }

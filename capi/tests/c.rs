@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Installed, Kind, has, here, run};
+use std::process::Command;
 
 #[test]
 fn the_contract_holds_in_c() {
@@ -15,6 +16,7 @@ fn the_contract_holds_in_c() {
         "waiting.c",
         "streams.c",
         "track.c",
+        "heap.c",
     ] {
         for kind in [Kind::Shared, Kind::Static] {
             let source = here().join("tests/c").join(program);
@@ -88,4 +90,49 @@ fn the_header_can_be_included_beside_the_published_ones_in_either_order() {
             }
         }
     });
+}
+
+#[test]
+fn the_first_refusal_of_a_thread_allocates_nothing_in_a_library_that_was_opened_later() {
+    let installed = Installed::new("opened");
+    let program = installed.path("opened");
+    let include = installed.path("include/hugepool");
+    run(Command::new("gcc")
+        .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-o"])
+        .arg(&program)
+        .arg(here().join("tests/c/opened.c"))
+        .arg("-I")
+        .arg(include)
+        .arg("-pthread"));
+    let said = run(Command::new(program).arg(installed.path("lib/libhugepool.so")));
+    assert!(said.ends_with("0 failures\n"), "{said}");
+}
+
+/// The calls that the header declares.
+fn declared() -> Vec<String> {
+    let header = std::fs::read_to_string(here().join("../include/hugepool.h")).unwrap();
+    let code = header.split("extern \"C\" {").nth(1).unwrap();
+    let code = code.split("}  // extern").next().unwrap();
+    let names = code.lines().filter_map(|line| {
+        let (before, _) = line.split_once('(')?;
+        let name = before.rsplit([' ', '*']).next()?;
+        (line.ends_with([',', ';']) && name.starts_with("hp_")).then(|| name.to_owned())
+    });
+    names.collect()
+}
+
+#[test]
+fn every_call_of_the_header_is_made_without_heap() {
+    let program = std::fs::read_to_string(here().join("tests/c/heap.c")).unwrap();
+    let used = std::fs::read_to_string(here().join("tests/c/check.h")).unwrap();
+    let declared = declared();
+    assert!(declared.len() > 90, "{declared:?}");
+    // Those set a number in a description, or give one.
+    let plain = |name: &str| {
+        name.starts_with("hp_builder_") || ["hp_abi_version", "hp_set_place"].contains(&name)
+    };
+    let missing: Vec<_> = (declared.iter())
+        .filter(|name| !plain(name) && !format!("{program}{used}").contains(&format!("{name}(")))
+        .collect();
+    assert!(missing.is_empty(), "heap.c leaves out {missing:?}");
 }

@@ -83,3 +83,75 @@ fn the_shared_library_shows_its_calls_alone() {
         .collect();
     assert!(others.is_empty(), "{others:?}");
 }
+
+/// The block of the README that installs the library, as it is printed.
+fn printed() -> String {
+    let readme = std::fs::read_to_string(here().join("../README.md")).unwrap();
+    let blocks = readme.split("```sh\n").skip(1);
+    let mut blocks = blocks.filter_map(|block| block.split("```").next());
+    let block = blocks.find(|block| block.contains("capi/install.sh"));
+    block.expect("the README says how to install it").to_owned()
+}
+
+#[test]
+fn the_example_of_the_readme_runs_as_printed() {
+    if !has("pkg-config") {
+        return;
+    }
+    let home = Installed::new("readme").path("home");
+    std::fs::create_dir_all(&home).unwrap();
+    // Cargo and rustup are where they are, wherever that is.
+    let own = std::env::var_os("HOME").map(std::path::PathBuf::from);
+    let at = |name: &str, folder: &str| {
+        let set = std::env::var_os(name).map(std::path::PathBuf::from);
+        set.or_else(|| own.as_ref().map(|home| home.join(folder)))
+    };
+    let mut command = common::cargo_free("bash");
+    command
+        .args(["-euo", "pipefail", "-c", &printed()])
+        .current_dir(here().join(".."))
+        .env_remove("LD_LIBRARY_PATH")
+        .env("HOME", &home);
+    for (name, folder) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
+        if let Some(at) = at(name, folder) {
+            command.env(name, at);
+        }
+    }
+    let said = run(&mut command);
+    // What the build says comes on another channel.
+    let says = "\n500 MiB through 4 buffers, 0 still out\n";
+    assert!(said.contains(says), "{said}");
+    // Into the folder that it says.
+    assert!(home.join(".local/lib/libhugepool.so").exists());
+}
+
+#[test]
+fn the_libraries_have_no_debug_information() {
+    let installed = Installed::new("stripped");
+    for library in ["lib/libhugepool.so", "lib/libhugepool.a"] {
+        let said = run(Command::new("readelf")
+            .arg("-SW")
+            .arg(installed.path(library)));
+        assert!(said.contains(".text"), "{library}: {said}");
+        assert!(
+            !said.contains(".debug_info"),
+            "{library} has debug information"
+        );
+    }
+}
+
+#[test]
+fn a_place_where_the_linker_looks_by_itself_is_not_noted_in_programs() {
+    let root = Installed::new("system").path("root");
+    for (prefix, noted) in [
+        ("/usr/local", false),
+        ("/usr", false),
+        ("/opt/hugepool", true),
+    ] {
+        let mut command = common::installer();
+        run(command.env("PREFIX", prefix).env("DESTDIR", &root));
+        let file = root.join(prefix.trim_start_matches('/'));
+        let said = std::fs::read_to_string(file.join("lib/pkgconfig/hugepool.pc")).unwrap();
+        assert_eq!(said.contains("-rpath,${libdir}"), noted, "{said}");
+    }
+}

@@ -2,45 +2,45 @@
 //!
 //! Owns: their texts. Uses: libc. Used by: `error`.
 //!
-//! The C library's own texts (strerror(3)) may be translated: it locks and allocates for that.
-//! These cost nothing, in a signal handler, too. Source: errno(3).
+//! The C library may translate them (strerror(3)), and locks and allocates for that. These can
+//! be had in a signal handler, too. Source: errno(3).
 
-/// The name and the meaning of error `number`; `None` if it is none that the calls of this
-/// library are known to fail with.
+/// What error `number` means, in the words of the C library; `None` if it is none that the
+/// calls of this library are known to fail with.
 pub fn text(number: i32) -> Option<&'static str> {
     Some(match number {
-        libc::EACCES => "EACCES, permission denied",
-        libc::EADDRINUSE => "EADDRINUSE, address in use",
-        libc::EAGAIN => "EAGAIN, resource temporarily unavailable",
-        libc::EBADF => "EBADF, bad file descriptor",
-        libc::EBUSY => "EBUSY, device or resource busy",
-        libc::ECONNREFUSED => "ECONNREFUSED, connection refused",
-        libc::ECONNRESET => "ECONNRESET, connection reset by peer",
-        libc::EEXIST => "EEXIST, file exists",
-        libc::EFAULT => "EFAULT, bad address",
-        libc::EFBIG => "EFBIG, file too large",
-        libc::EINTR => "EINTR, interrupted by a signal",
-        libc::EINVAL => "EINVAL, invalid argument",
-        libc::EIO => "EIO, input/output error",
-        libc::EMFILE => "EMFILE, too many open descriptors in this process",
-        libc::EMSGSIZE => "EMSGSIZE, message too long",
-        libc::ENAMETOOLONG => "ENAMETOOLONG, name too long",
-        libc::ENFILE => "ENFILE, too many open files in the system",
-        libc::ENOBUFS => "ENOBUFS, no buffer space available",
-        libc::ENODEV => "ENODEV, no such device",
-        libc::ENOENT => "ENOENT, no such file or directory",
-        libc::ENOMEM => "ENOMEM, not enough memory",
-        libc::ENOSPC => "ENOSPC, no space left",
-        libc::ENOSYS => "ENOSYS, not in this kernel",
-        libc::ENOTCONN => "ENOTCONN, not connected",
-        libc::ENOTSOCK => "ENOTSOCK, not a socket",
-        libc::EOPNOTSUPP => "EOPNOTSUPP, not supported",
-        libc::EOVERFLOW => "EOVERFLOW, value too large",
-        libc::EPERM => "EPERM, not permitted",
-        libc::EPIPE => "EPIPE, broken pipe",
-        libc::ESRCH => "ESRCH, no such process",
-        libc::ETIMEDOUT => "ETIMEDOUT, timed out",
-        libc::ETOOMANYREFS => "ETOOMANYREFS, too many descriptors under way",
+        libc::EACCES => "Permission denied",
+        libc::EADDRINUSE => "Address already in use",
+        libc::EAGAIN => "Resource temporarily unavailable",
+        libc::EBADF => "Bad file descriptor",
+        libc::EBUSY => "Device or resource busy",
+        libc::ECONNREFUSED => "Connection refused",
+        libc::ECONNRESET => "Connection reset by peer",
+        libc::EEXIST => "File exists",
+        libc::EFAULT => "Bad address",
+        libc::EFBIG => "File too large",
+        libc::EINTR => "Interrupted system call",
+        libc::EINVAL => "Invalid argument",
+        libc::EIO => "Input/output error",
+        libc::EMFILE => "Too many open files",
+        libc::EMSGSIZE => "Message too long",
+        libc::ENAMETOOLONG => "File name too long",
+        libc::ENFILE => "Too many open files in system",
+        libc::ENOBUFS => "No buffer space available",
+        libc::ENODEV => "No such device",
+        libc::ENOENT => "No such file or directory",
+        libc::ENOMEM => "Cannot allocate memory",
+        libc::ENOSPC => "No space left on device",
+        libc::ENOSYS => "Function not implemented",
+        libc::ENOTCONN => "Transport endpoint is not connected",
+        libc::ENOTSOCK => "Socket operation on non-socket",
+        libc::EOPNOTSUPP => "Operation not supported",
+        libc::EOVERFLOW => "Value too large for defined data type",
+        libc::EPERM => "Operation not permitted",
+        libc::EPIPE => "Broken pipe",
+        libc::ESRCH => "No such process",
+        libc::ETIMEDOUT => "Connection timed out",
+        libc::ETOOMANYREFS => "Too many references: cannot splice",
         _ => return None,
     })
 }

@@ -6,9 +6,12 @@
 #define _GNU_SOURCE
 #include <hugepool.h>
 
+#include <dlfcn.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define SIZE 65536u
@@ -36,7 +39,7 @@ static const hp_vd_parameters server = {
 enum { ABSENT, CONNECTED, CONFIGURABLE, INITIALIZING, ACTIVE, ENDED, ABORTED, STATES };
 
 /* A set in one of them, with a buffer that is out where there are any. */
-static inline hp_vdi *set_in(int state, void **buffer) {
+static inline __attribute__((unused)) hp_vdi *set_in(int state, void **buffer) {
     hp_vdi *set = NULL;
     *buffer = NULL;
     OK(hp_vdi_new(&set));
@@ -78,6 +81,24 @@ static inline size_t available(hp_pool *pool) {
     size_t count;
     OK(hp_pool_available(pool, 4096, 4096, &count));
     return count;
+}
+
+/* Ways to make a child that has a copy of the memory: by the C library, which calls what was
+   registered for it; by the C library, which does not; and without it. -1: there is no such
+   way here. */
+enum { FORK, PLAIN_FORK, CLONE, WAYS };
+
+static inline pid_t make_child(int way) {
+    fflush(stdout);
+    if (way == FORK)
+        return fork();
+    if (way == CLONE)
+        return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    pid_t (*plain)(void) = NULL;
+    *(void **)&plain = dlsym(RTLD_DEFAULT, "_Fork");
+    if (plain == NULL)
+        printf("skipped: this C library has no _Fork\n");
+    return plain == NULL ? -1 : plain();
 }
 
 /* Prints how many checks failed; gives the exit code. */

@@ -388,7 +388,7 @@ static void requests(void) {
 static void closed(void) {
     for (int state = CONNECTED; state < STATES; state++) {
         void *buffer;
-        hp_view view;
+        hp_view view = {.size = sizeof view};
         hp_vdi *set = set_in(state, &buffer);
         /* Whatever it says, it ends the set. */
         EXPECT(hp_vdi_close(set), state == ACTIVE ? HP_VD_E_PROTOCOL : HP_NOERROR);
@@ -408,7 +408,7 @@ static void nothing(void) {
     uint32_t number;
     size_t size;
     hp_vd_config config;
-    hp_stats stats;
+    hp_stats stats = {.size = sizeof stats};
     hp_vdi *set = set_in(CONNECTED, &start);
     EXPECT(hp_vdi_begin_configuration(set, NULL), HP_VD_E_INVALID);
     EXPECT(hp_vdi_begin_configuration(NULL, &server), HP_VD_E_INVALID);
@@ -504,7 +504,7 @@ static void *wait_for_one(void *set) {
 }
 
 static void until_waiting(hp_vdi *set) {
-    hp_stats stats = {0};
+    hp_stats stats = {.size = sizeof stats};
     while (stats.waiting == 0)
         OK(hp_vdi_stats(set, &stats));
 }
@@ -527,13 +527,16 @@ static void waits(void) {
 }
 
 /* The set is not a child's; nothing it does there changes it. */
-static void forked(void) {
+static void forked(int way) {
     void *start, *other;
     uint32_t count, handle;
     hp_vdi *set = set_in(INITIALIZING, &start);
     OK(hp_vdi_get_buffer_handle(set, start, &handle));
-    fflush(stdout);
-    pid_t child = fork();
+    pid_t child = make_child(way);
+    if (child < 0) {
+        hp_vdi_release(set);
+        return;
+    }
     if (child == 0) {
         hp_publication *publication;
         hp_vd_config config;
@@ -550,14 +553,14 @@ static void forked(void) {
         EXPECT(hp_vdi_end_configuration(set), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_close_device(set), HP_VD_E_NOTOPEN);
         size_t size;
-        hp_stats stats;
+        hp_stats stats = {.size = sizeof stats};
         EXPECT(hp_vdi_exports(set, NULL, 0, &size), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_stats(set, &stats), HP_VD_E_NOTOPEN);
         hp_counters counters = {.size = sizeof counters};
         EXPECT(hp_vdi_counters(set, &counters), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_reset_marks(set), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_open_device(set), HP_VD_E_NOTOPEN);
-        hp_view view;
+        hp_view view = {.size = sizeof view};
         EXPECT(hp_vdi_get_buffer_handle(set, start, &count), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_view(set, handle, &view), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_publish(set, "child", NULL, &publication), HP_VD_E_NOTOPEN);
@@ -583,7 +586,7 @@ static void misaligned(void) {
     char *place = (char *)places + 1;
     hp_vdi *set = set_in(INITIALIZING, &start);
     hp_vdi *crooked = (hp_vdi *)((char *)set + 1);
-    hp_stats stats;
+    hp_stats stats = {.size = sizeof stats};
     EXPECT(hp_vdi_new((hp_vdi **)place), HP_VD_E_INVALID);
     EXPECT(hp_builder_new((hp_builder **)place), HP_VD_E_INVALID);
     EXPECT(hp_client_new((hp_client **)place), HP_VD_E_INVALID);
@@ -617,7 +620,8 @@ int main(void) {
     refusals();
     caches();
     waits();
-    forked();
+    for (int way = FORK; way < WAYS; way++)
+        forked(way);
     misaligned();
     return report();
 }

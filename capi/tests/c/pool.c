@@ -3,12 +3,13 @@
 #include "check.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 static void plain_pool(void) {
     hp_builder *builder = NULL;
     hp_pool *pool = NULL;
-    hp_stats stats;
+    hp_stats stats = {.size = sizeof stats};
     void *first, *second;
     size_t count;
     CHECK(hp_abi_version() == HP_ABI_VERSION);
@@ -32,7 +33,7 @@ static void plain_pool(void) {
     OK(hp_pool_request(pool, 4096, 4096, 3));
     OK(hp_pool_available(pool, 4096, 4096, &count));
     CHECK(count == 4);
-    OK(hp_pool_trim(pool));
+    OK(hp_pool_trim(pool, NULL));
     OK(hp_pool_stats(pool, &stats));
     CHECK(stats.capacity == 2 && stats.in_use == 1 && stats.mapped_bytes == 2u << 20);
     OK(hp_pool_abort(pool));
@@ -44,7 +45,7 @@ static void plain_pool(void) {
 }
 
 /* A pool is not a child's, unless it inherits the buffers; nor is it published there. */
-static void forked(void) {
+static void forked(int way) {
     for (int inherits = 0; inherits < 2; inherits++)
         for (int is_shared = 0; is_shared < 2; is_shared++) {
             hp_builder *builder;
@@ -52,15 +53,21 @@ static void forked(void) {
             void *start, *other = &other;
             size_t count;
             OK(hp_builder_new(&builder));
-            OK(hp_builder_reserve(builder, 4096, 4096, 4));
+            OK(hp_builder_reserve(builder, 4096, 4096, 8));
             OK(hp_builder_fork(builder, inherits));
             if (is_shared)
                 OK(hp_builder_shared(builder, HP_ACCESS_WRITE));
             OK(hp_builder_build(builder, &pool));
             hp_builder_release(builder);
             OK(hp_pool_allocate(pool, 4096, 4096, &start));
-            fflush(stdout);
-            pid_t child = fork();
+            hp_class *class;
+            OK(hp_class_new(pool, 4096, 4096, &class));
+            pid_t child = make_child(way);
+            if (child < 0) {
+                hp_class_release(class);
+                hp_pool_release(pool);
+                continue;
+            }
             if (child == 0) {
                 hp_publication *none;
                 const uint32_t code = inherits && !is_shared ? HP_NOERROR : HP_VD_E_NOTOPEN;
@@ -68,23 +75,166 @@ static void forked(void) {
                 EXPECT(hp_pool_allocate(pool, 4096, 4096, &other), code);
                 CHECK((other == NULL) == (code != HP_NOERROR));
                 EXPECT(hp_pool_allocate_timeout(pool, 4096, 4096, 1, &other), code);
+                EXPECT(hp_class_allocate(class, &other), code);
+                CHECK((other == NULL) == (code != HP_NOERROR));
+                EXPECT(hp_class_allocate_timeout(class, 1, &other), code);
                 EXPECT(hp_pool_free(pool, start, 4096), code);
+                EXPECT(hp_class_free(class, start), code ? code : HP_VD_E_INVALID);
                 if (is_shared) {
                     EXPECT(hp_pool_publish(pool, "child", NULL, &none), HP_VD_E_NOTOPEN);
                     EXPECT(hp_pool_exports(pool, NULL, 0, &count), HP_VD_E_NOTOPEN);
                     EXPECT(hp_pool_request(pool, 4096, 4096, 1), HP_VD_E_NOTOPEN);
                 }
+                hp_class_release(class);
                 hp_pool_release(pool);
+                /* Its own are its own, and not a child's of it. */
+                hp_pool *own = pool_of(2, false);
+                OK(hp_pool_allocate(own, 4096, 4096, &other));
+                pid_t grandchild = make_child(way);
+                if (grandchild == 0) {
+                    EXPECT(hp_pool_free(own, other, 4096), HP_VD_E_NOTOPEN);
+                    _exit(failures != 0);
+                }
+                int ended = 1;
+                CHECK(waitpid(grandchild, &ended, 0) == grandchild && ended == 0);
+                OK(hp_pool_free(own, other, 4096));
+                hp_pool_release(own);
                 fflush(stdout);
                 _exit(failures != 0);
             }
             int status = 1;
             CHECK(waitpid(child, &status, 0) == child && status == 0);
             OK(hp_pool_free(pool, start, 4096));
+            hp_class_release(class);
             OK(hp_pool_available(pool, 4096, 4096, &count));
-            CHECK(count == 4);
+            CHECK(count == 8);
             hp_pool_release(pool);
         }
+}
+
+/* A class that was looked up once. */
+static void classes(void) {
+    hp_builder *builder;
+    hp_pool *pool;
+    hp_class *small, *large;
+    hp_trimmed gone = {.size = sizeof gone};
+    void *start, *other;
+    size_t size = 1, alignment = 1, count;
+    OK(hp_builder_new(&builder));
+    OK(hp_builder_reserve(builder, 4096, 4096, 2));
+    OK(hp_builder_reserve(builder, 16384, 4096, 1));
+    OK(hp_builder_build(builder, &pool));
+    hp_builder_release(builder);
+    EXPECT(hp_class_new(pool, 16385, 4096, &small), HP_VD_E_INVALID);
+    CHECK(small == NULL);
+    EXPECT(hp_class_new(pool, 1, 3, &small), HP_VD_E_INVALID);
+    EXPECT(hp_class_new(NULL, 1, 1, &small), HP_VD_E_INVALID);
+    EXPECT(hp_class_new(pool, 1, 1, NULL), HP_VD_E_INVALID);
+    OK(hp_class_new(pool, 1000, 512, &small));
+    OK(hp_class_new(pool, 16384, 4096, &large));
+    OK(hp_class_shape(small, &size, &alignment));
+    CHECK(size == 4096 && alignment == 4096);
+    EXPECT(hp_class_shape(small, &size, NULL), HP_VD_E_INVALID);
+    EXPECT(hp_class_shape(NULL, &size, &alignment), HP_VD_E_INVALID);
+    CHECK(size == 0 && alignment == 0);
+    OK(hp_class_available(small, &count));
+    CHECK(count == 3);
+    EXPECT(hp_class_available(NULL, &count), HP_VD_E_INVALID);
+    CHECK(count == 0);
+    OK(hp_class_allocate(small, &start));
+    OK(hp_class_allocate_timeout(small, 0, &other));
+    /* Each goes back either way, for the size of the class. */
+    EXPECT(hp_pool_free(pool, start, 1000), HP_VD_E_INVALID);
+    OK(hp_pool_free(pool, start, 4096));
+    EXPECT(hp_class_free(small, start), HP_VD_E_INVALID);
+    EXPECT(hp_class_free(large, other), HP_VD_E_INVALID);
+    OK(hp_class_free(small, other));
+    OK(hp_pool_allocate(pool, 4096, 1, &start));
+    OK(hp_class_free(small, start));
+    OK(hp_class_allocate(large, &other));
+    start = &start;
+    EXPECT(hp_class_allocate(large, &start), HP_VD_E_MEMORY);
+    CHECK(start == NULL);
+    EXPECT(hp_class_allocate_timeout(large, 1, &start), HP_VD_E_TIMEOUT);
+    EXPECT(hp_class_allocate(NULL, &start), HP_VD_E_INVALID);
+    EXPECT(hp_class_allocate(large, NULL), HP_VD_E_INVALID);
+    EXPECT(hp_class_allocate_timeout(NULL, 1, &start), HP_VD_E_INVALID);
+    EXPECT(hp_class_free(NULL, other), HP_VD_E_INVALID);
+    OK(hp_class_free(large, other));
+    /* What trimming gives back. */
+    OK(hp_pool_trim(pool, &gone));
+    CHECK(gone.size == sizeof gone && gone.segments == 0 && gone.bytes == 0);
+    OK(hp_pool_request(pool, 4096, 4096, 5));
+    OK(hp_pool_request(pool, 4096, 4096, 5));
+    OK(hp_pool_trim(pool, &gone));
+    CHECK(gone.segments == 2 && gone.bytes == 4u << 20);
+    gone.size = 1;
+    EXPECT(hp_pool_trim(pool, &gone), HP_VD_E_INVALID);
+    hp_class_release(small);
+    hp_pool_release(pool);
+    /* It keeps the memory. */
+    OK(hp_class_allocate(large, &start));
+    memset(start, 1, 16384);
+    OK(hp_class_free(large, start));
+    hp_class_release(large);
+    hp_class_release(NULL);
+}
+
+/* Shared memory is a file: one that would be too large is a code, not a signal. */
+static void larger_than_a_file(void) {
+    pid_t child = make_child(FORK);
+    if (child == 0) {
+        hp_builder *builder;
+        hp_pool *pool;
+        char text[200];
+        struct rlimit limit = {4u << 20, 4u << 20};
+        failures = 0;
+        CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+        OK(hp_builder_new(&builder));
+        OK(hp_builder_shared(builder, HP_ACCESS_WRITE));
+        OK(hp_builder_reserve(builder, 65536, 4096, 16));
+        OK(hp_builder_build(builder, &pool));
+        EXPECT(hp_pool_request(pool, 65536, 4096, 128), HP_VD_E_MEMORY);
+        hp_last_error(text, sizeof text);
+        CHECK(strstr(text, "RLIMIT_FSIZE") && strstr(text, "is 4 MiB") && strstr(text, "8 MiB of"));
+        OK(hp_pool_request(pool, 65536, 4096, 16));
+        hp_pool_release(pool);
+        hp_builder_release(builder);
+        _exit(failures != 0);
+    }
+    int status = 1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
+/* A structure of a program that was compiled with a shorter one, or a longer one, and one that
+   is none. */
+static void sized(void) {
+    struct {
+        hp_stats stats;
+        uint64_t after;
+    } longer = {.after = 7};
+    hp_pool *pool = pool_of(2, false);
+    memset(&longer.stats, 0x55, sizeof longer.stats);
+    for (size_t size = 0; size < 8; size++) {
+        longer.stats.size = size;
+        EXPECT(hp_pool_stats(pool, &longer.stats), HP_VD_E_INVALID);
+        CHECK(longer.stats.size == size);
+    }
+    longer.stats.size = 2 * sizeof(uint64_t) + 3;
+    OK(hp_pool_stats(pool, &longer.stats));
+    CHECK(longer.stats.size == 16 && longer.stats.capacity == 2);
+    CHECK(longer.stats.in_use == 0x5555555555555555 && longer.after == 7);
+    longer.stats.size = sizeof longer;
+    OK(hp_pool_stats(pool, &longer.stats));
+    CHECK(longer.stats.size == sizeof longer.stats && longer.stats.in_use == 0);
+    CHECK(longer.after == 7);
+    /* Tags. */
+    const struct hp_stats *same = &longer.stats;
+    const struct hp_vd_config *config = NULL;
+    const struct hp_peers *peers = NULL;
+    struct hp_trimmed trimmed = {.size = sizeof trimmed};
+    CHECK(same->capacity == 2 && config == NULL && peers == NULL && trimmed.size == 24);
+    hp_pool_release(pool);
 }
 
 /* Each count is of what happened. */
@@ -106,7 +256,7 @@ static void counted(void) {
         OK(hp_pool_allocate(pool, 4000, 512, &held[i]));
     EXPECT(hp_pool_allocate(pool, 4096, 4096, none), HP_VD_E_MEMORY);
     for (int i = 0; i < 2; i++)
-        EXPECT(hp_pool_allocate_timeout(pool, 4096, 4096, 1, none), HP_VD_E_TIMEOUT);
+        EXPECT(hp_pool_allocate_timeout(pool, 4096, 4096, 500, none), HP_VD_E_TIMEOUT);
     EXPECT(hp_pool_allocate_timeout(pool, 4096, 4096, 0, none), HP_VD_E_TIMEOUT);
     EXPECT(hp_pool_allocate_many(pool, 4096, 512, 4, none), HP_VD_E_INVALID);
     EXPECT(hp_pool_allocate(pool, 1u << 30, 1, none), HP_VD_E_INVALID);
@@ -199,7 +349,7 @@ static void nothing(void) {
     hp_pool *pool;
     void *start, *places[2] = {NULL, NULL};
     size_t count;
-    hp_stats stats;
+    hp_stats stats = {.size = sizeof stats};
     hp_counters counters = {.size = sizeof counters};
     hp_class_counters class = {.size = sizeof class};
     OK(hp_builder_new(&builder));
@@ -213,7 +363,7 @@ static void nothing(void) {
         EXPECT(hp_pool_free(wrong[i], &start, 4096), HP_VD_E_INVALID);
         EXPECT(hp_pool_available(wrong[i], 4096, 4096, &count), HP_VD_E_INVALID);
         EXPECT(hp_pool_request(wrong[i], 4096, 4096, 1), HP_VD_E_INVALID);
-        EXPECT(hp_pool_trim(wrong[i]), HP_VD_E_INVALID);
+        EXPECT(hp_pool_trim(wrong[i], NULL), HP_VD_E_INVALID);
         EXPECT(hp_pool_abort(wrong[i]), HP_VD_E_INVALID);
         EXPECT(hp_pool_stats(wrong[i], &stats), HP_VD_E_INVALID);
         EXPECT(hp_pool_counters(wrong[i], &counters), HP_VD_E_INVALID);
@@ -244,9 +394,9 @@ static void shared_pool(void) {
     hp_vdi *set;
     hp_client *client;
     hp_publication *publication;
-    hp_export export;
-    hp_view view;
-    hp_stats stats;
+    hp_export export = {.size = sizeof export};
+    hp_view view = {.size = sizeof view};
+    hp_stats stats = {.size = sizeof stats};
     void *start;
     uint32_t handle;
     size_t count;
@@ -278,15 +428,15 @@ static void shared_pool(void) {
     OK(hp_pool_allocate(pool, 4000, 4096, &start));
     OK(hp_pool_get_buffer_handle(pool, start, &handle));
     OK(hp_client_view(client, handle, &view));
-    CHECK(view.size == 4000 && view.prefix == 0 && !view.writable);
+    CHECK(view.buffer_size == 4000 && view.prefix == 0 && !view.writable);
     OK(hp_pool_view(pool, handle, &view));
-    CHECK(view.start == start && view.size == 4000 && view.writable);
+    CHECK(view.start == start && view.buffer_size == 4000 && view.writable);
     uint64_t handle64, reuses;
     OK(hp_pool_get_buffer_handle64(pool, start, &handle64));
     OK(hp_client_view64(client, handle64, &view));
-    CHECK(view.size == 4000 && !view.writable);
+    CHECK(view.buffer_size == 4000 && !view.writable);
     OK(hp_pool_view64(pool, handle64, &view));
-    CHECK(view.start == start && view.size == 4000 && view.writable);
+    CHECK(view.start == start && view.buffer_size == 4000 && view.writable);
     EXPECT(hp_pool_view64(pool, handle64 + 1, &view), HP_VD_E_INVALID);
     EXPECT(hp_pool_get_buffer_handle64(pool, NULL, &handle64), HP_VD_E_INVALID);
     EXPECT(hp_pool_get_buffer_handle64(NULL, start, &handle64), HP_VD_E_INVALID);
@@ -367,7 +517,11 @@ int main(void) {
     plain_pool();
     counted();
     grown_structures();
-    forked();
+    for (int way = FORK; way < WAYS; way++)
+        forked(way);
+    classes();
+    larger_than_a_file();
+    sized();
     nothing();
     shared_pool();
     return report();

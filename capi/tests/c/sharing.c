@@ -12,7 +12,7 @@ static void handles64(hp_vdi *set, const hp_client *client) {
     void *start, *view;
     uint32_t short_handle;
     uint64_t handle, same, reuses;
-    hp_view seen;
+    hp_view seen = {.size = sizeof seen};
     OK(hp_vdi_handle_reuses(set, &reuses));
     CHECK(reuses == UINT64_C(1) << 28);
     OK(hp_vdi_allocate_buffer(set, &start, SIZE, 0));
@@ -20,19 +20,19 @@ static void handles64(hp_vdi *set, const hp_client *client) {
     OK(hp_client_map_buffer_handle64(client, handle, &view));
     OK(hp_vdi_get_buffer_handle(set, start, &short_handle));
     OK(hp_client_view(client, short_handle, &seen));
-    CHECK(seen.start == view && seen.size == SIZE);
+    CHECK(seen.start == view && seen.buffer_size == SIZE);
     OK(hp_client_view64(client, handle, &seen));
-    CHECK(seen.start == view && seen.size == SIZE && seen.prefix == 512);
+    CHECK(seen.start == view && seen.buffer_size == SIZE && seen.prefix == 512);
     OK(hp_client_get_buffer_handle64(client, view, &same));
     CHECK(same == handle);
     OK(hp_vdi_view64(set, handle, &seen));
-    CHECK(seen.start == start && seen.size == SIZE);
+    CHECK(seen.start == start && seen.buffer_size == SIZE);
     OK(hp_vdi_free_buffer(set, start, SIZE));
     /* Stale, and forged. */
     EXPECT(hp_client_map_buffer_handle64(client, handle, &view), HP_VD_E_INVALID);
     CHECK(view == NULL);
     EXPECT(hp_client_view64(client, 0, &seen), HP_VD_E_INVALID);
-    CHECK(seen.start == NULL && seen.size == 0);
+    CHECK(seen.start == NULL && seen.buffer_size == 0);
     EXPECT(hp_vdi_view64(set, handle, &seen), HP_VD_E_INVALID);
     EXPECT(hp_vdi_view64(set, UINT64_MAX, &seen), HP_VD_E_INVALID);
     EXPECT(hp_vdi_get_buffer_handle64(set, start, &same), HP_VD_E_INVALID);
@@ -56,7 +56,7 @@ static void clients(void) {
     char name[64];
     void *start, *view, *again;
     uint32_t handle, same;
-    hp_view seen;
+    hp_view seen = {.size = sizeof seen};
     hp_publication *publication, *none;
     hp_client *client, *other;
     const uint32_t users[] = {65534}, groups[] = {65534};
@@ -83,11 +83,11 @@ static void clients(void) {
     OK(hp_client_map_buffer_handle(client, handle, &view));
     CHECK(view != start && memcmp(view, start, SIZE) == 0);
     OK(hp_client_view(client, handle, &seen));
-    CHECK(seen.start == view && seen.size == SIZE && seen.prefix == 512 && seen.writable);
+    CHECK(seen.start == view && seen.buffer_size == SIZE && seen.prefix == 512 && seen.writable);
     OK(hp_client_get_buffer_handle(client, view, &same));
     CHECK(same == handle);
     OK(hp_vdi_view(set, same, &seen));
-    CHECK(seen.start == start && seen.size == SIZE && seen.prefix == 512 && seen.writable);
+    CHECK(seen.start == start && seen.buffer_size == SIZE && seen.prefix == 512 && seen.writable);
     EXPECT(hp_client_get_buffer_handle(client, (char *)view + 1, &same), HP_VD_E_INVALID);
     EXPECT(hp_client_get_buffer_handle(client, start, &same), HP_VD_E_INVALID);
     EXPECT(hp_client_get_buffer_handle(client, NULL, &same), HP_VD_E_INVALID);
@@ -102,7 +102,7 @@ static void clients(void) {
     EXPECT(hp_client_get_buffer_handle(client, view, &same), HP_VD_E_INVALID);
     EXPECT(hp_vdi_get_buffer_handle(set, start, &same), HP_VD_E_INVALID);
     EXPECT(hp_vdi_view(set, handle, &seen), HP_VD_E_INVALID);
-    CHECK(seen.start == NULL && seen.size == 0 && seen.prefix == 0 && !seen.writable);
+    CHECK(seen.start == NULL && seen.buffer_size == 0 && seen.prefix == 0 && !seen.writable);
     OK(hp_vdi_allocate_buffer(set, &again, SIZE, 0));
     EXPECT(hp_vdi_view(set, handle, &seen), HP_VD_E_INVALID);
     EXPECT(hp_vdi_view(set, 0, &seen), HP_VD_E_INVALID);
@@ -113,7 +113,7 @@ static void clients(void) {
     EXPECT(hp_client_map_buffer_handle(client, 0, &view), HP_VD_E_INVALID);
     EXPECT(hp_client_map_buffer_handle(client, UINT32_MAX, &view), HP_VD_E_INVALID);
     EXPECT(hp_client_view(client, handle, &seen), HP_VD_E_INVALID);
-    CHECK(seen.start == NULL && seen.size == 0);
+    CHECK(seen.start == NULL && seen.buffer_size == 0);
     /* What is added is there when it is asked for. */
     OK(hp_vdi_request_buffers(set, 4 * SIZE, 0, 1));
     OK(hp_vdi_allocate_buffer(set, &start, 4 * SIZE, 0));
@@ -163,7 +163,7 @@ static void clients(void) {
 
 /* Descriptors and layouts over a channel of one's own, and those that are wrong. */
 static void exports(void) {
-    hp_export export[3];
+    hp_export export[3] = {{.size = sizeof *export}};
     void *start, *view;
     uint32_t handle;
     size_t count = 7;

@@ -111,7 +111,7 @@ static void waiting(bool portable) {
         OK(hp_stream_allocate(stream, 4096, 4096, &held));
         struct waiter waiter = {stream, token, 0, &waiter};
         pthread_t thread;
-        hp_stats stats;
+        hp_stats stats = {.size = sizeof stats};
         CHECK(pthread_create(&thread, NULL, waits, &waiter) == 0);
         do {
             sched_yield();
@@ -183,7 +183,7 @@ static void several(bool portable) {
     for (int cancelled = 0; cancelled < 2; cancelled++) {
         struct several waiter = {.stream = stream, .token = token, .buffers = {&waiter}};
         pthread_t thread;
-        hp_stats stats;
+        hp_stats stats = {.size = sizeof stats};
         CHECK(pthread_create(&thread, NULL, waits_for_three, &waiter) == 0);
         do {
             sched_yield();

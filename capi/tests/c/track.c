@@ -6,13 +6,14 @@
 
 /* The only buffer that is out of `pool` was taken by `line` of `file`. */
 static void is_held(const hp_pool *pool, const char *file, uint32_t line, size_t size) {
-    hp_outstanding held[2];
+    hp_outstanding held[2] = {{.size = sizeof *held}};
     size_t count = 7;
     memset(held, 1, sizeof held);
+    held[0].size = sizeof *held;
     OK(hp_pool_outstanding(pool, held, 2, &count));
     CHECK(count == 1);
     CHECK(strcmp(held[0].file, file) == 0 && held[0].line == line);
-    CHECK(held[0].size == size && held[0].class_size == 4096);
+    CHECK(held[0].buffer_size == size && held[0].class_size == 4096);
     CHECK(hp_pool_contains(pool, held[0].start));
     OK(hp_pool_free(pool, held[0].start, size));
     OK(hp_pool_outstanding(pool, NULL, 0, &count));
@@ -36,7 +37,7 @@ static void places(void) {
     hp_wait *wait;
     void *start, *starts[2];
     size_t count;
-    hp_outstanding held[2];
+    hp_outstanding held[2] = {{.size = sizeof *held}};
     OK(hp_token_new(pool, &token));
     OK(hp_pool_allocate(pool, 1000, 512, &start)); is_held(pool, __FILE__, __LINE__, 1000);
     OK(hp_pool_allocate_timeout(pool, 1000, 512, 1, &start)); is_held(pool, __FILE__, __LINE__, 1000);
@@ -64,6 +65,7 @@ static void places(void) {
     /* There are more than there is room for. */
     OK(hp_pool_allocate_many(pool, 4096, 4096, 2, starts));
     memset(held, 0, sizeof held);
+    held[0].size = sizeof *held;
     OK(hp_pool_outstanding(pool, held, 1, &count));
     CHECK(count == 2 && held[0].start != NULL && held[1].start == NULL);
     /* Bad arguments. */
@@ -91,7 +93,7 @@ static void of_a_set(void) {
     hp_vdi *set;
     void *start;
     size_t count;
-    hp_outstanding held[1];
+    hp_outstanding held[1] = {{.size = sizeof *held}};
     OK(hp_builder_new(&builder));
     OK(hp_builder_track(builder, true));
     OK(hp_vdi_new_with(builder, &set));

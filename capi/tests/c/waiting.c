@@ -15,7 +15,7 @@
 #define FOR_EVER 0xffffffffu
 
 static void until_waiting(hp_pool *pool, uint64_t count) {
-    hp_stats stats;
+    hp_stats stats = {.size = sizeof stats};
     do {
         sched_yield();
         OK(hp_pool_stats(pool, &stats));
@@ -335,7 +335,7 @@ static void *storm(void *argument) {
 static void storms(bool portable) {
     hp_pool *pool = pool_of(2, portable);
     struct waiter threads[4];
-    hp_stats stats;
+    hp_stats stats = {.size = sizeof stats};
     for (uint32_t i = 0; i < 4; i++) {
         threads[i] = (struct waiter){.pool = pool, .code = i};
         CHECK(pthread_create(&threads[i].thread, NULL, storm, &threads[i]) == 0);

@@ -72,6 +72,22 @@ pub fn library(profile: &str) -> PathBuf {
     target_dir().join("release")
 }
 
+/// `program`, without what the running cargo says, and with the target directory of these
+/// tests.
+pub fn cargo_free(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for variable in FOREIGN {
+        command.env_remove(variable);
+    }
+    command.env("CARGO_TARGET_DIR", target_dir());
+    command
+}
+
+/// `install.sh`, which needs to be told where to.
+pub fn installer() -> Command {
+    cargo_free(here().join("install.sh"))
+}
+
 /// Whether `program` is on this machine; says so if it is not.
 pub fn has(program: &str) -> bool {
     let has = Command::new(program).arg("--version").output().is_ok();
@@ -97,14 +113,7 @@ impl Installed {
     pub fn new(test: &str) -> Self {
         let prefix = target_dir().join(test);
         let _ = std::fs::remove_dir_all(&prefix);
-        let mut command = Command::new(here().join("install.sh"));
-        for variable in FOREIGN {
-            command.env_remove(variable);
-        }
-        command
-            .env("PREFIX", &prefix)
-            .env("CARGO_TARGET_DIR", target_dir());
-        run(&mut command);
+        run(installer().env("PREFIX", &prefix));
         Self { prefix }
     }
 

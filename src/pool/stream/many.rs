@@ -172,15 +172,20 @@ impl<M: Memory> Stream<M> {
     ) -> Result<Lot, AllocError> {
         match until {
             Until::Now => {
-                let taken = (self.inner).allocate_many(self.inner.order(wanted.0, wanted.1, wanted.2));
+                let taken =
+                    (self.inner).allocate_many(self.inner.order(wanted.0, wanted.1, wanted.2));
                 taken.inspect_err(|error| self.inner.note_refusal(error))
             }
             Until::Within(limit) => self.inner.wait_for_many(wanted, Limit::Within(limit), None),
-            Until::Deadline(deadline) => self.inner.wait_for_many(wanted, Limit::Until(deadline), None),
+            Until::Deadline(deadline) => {
+                self.inner
+                    .wait_for_many(wanted, Limit::Until(deadline), None)
+            }
             Until::Cancelled(limit, token) => {
                 let cancel = token.of(&self.inner.handle);
                 let cancel = cancel.inspect_err(|error| self.inner.note_refusal(error))?;
-                self.inner.wait_for_many(wanted, Limit::Within(limit), Some(cancel))
+                self.inner
+                    .wait_for_many(wanted, Limit::Within(limit), Some(cancel))
             }
         }
     }
