@@ -1330,7 +1330,7 @@ void hp_publication_release(struct hp_publication *publication);
  as many as it has room for, and to `*count` how many there are, which may be more. After
  hp_vdi_request_buffers there are more of them. The caller sets `exports[0].size` before,
  and closes the descriptors. With `room` 0 `exports` may be null. HP_VD_E_PROTOCOL before
- the buffers are mapped and after Close. Allocates.
+ the buffers are mapped, HP_VD_E_CLOSE after Close. Allocates.
  */
 uint32_t hp_vdi_exports(const struct hp_vdi *set,
                         struct hp_export *exports,

@@ -153,7 +153,7 @@ pub unsafe extern "C" fn hp_publication_release(publication: *mut hp_publication
 /// as many as it has room for, and to `*count` how many there are, which may be more. After
 /// hp_vdi_request_buffers there are more of them. The caller sets `exports[0].size` before,
 /// and closes the descriptors. With `room` 0 `exports` may be null. HP_VD_E_PROTOCOL before
-/// the buffers are mapped and after Close. Allocates.
+/// the buffers are mapped, HP_VD_E_CLOSE after Close. Allocates.
 ///
 /// # Safety
 ///

@@ -117,7 +117,7 @@ fn the_example_of_the_readme_runs_as_printed() {
             command.env(name, at);
         }
     }
-    let said = run(&mut command);
+    let said = common::install(&mut command);
     // What the build says comes on another channel.
     let says = "\n500 MiB through 4 buffers, 0 still out\n";
     assert!(said.contains(says), "{said}");
@@ -149,7 +149,7 @@ fn a_place_where_the_linker_looks_by_itself_is_not_noted_in_programs() {
         ("/opt/hugepool", true),
     ] {
         let mut command = common::installer();
-        run(command.env("PREFIX", prefix).env("DESTDIR", &root));
+        common::install(command.env("PREFIX", prefix).env("DESTDIR", &root));
         let file = root.join(prefix.trim_start_matches('/'));
         let said = std::fs::read_to_string(file.join("lib/pkgconfig/hugepool.pc")).unwrap();
         assert_eq!(said.contains("-rpath,${libdir}"), noted, "{said}");

@@ -8,6 +8,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 /// Variables by which the running cargo would change the child's build.
 const FOREIGN: [&str; 5] = [
@@ -83,6 +84,13 @@ pub fn cargo_free(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
+/// Runs `install.sh`, or what does, one at a time: it removes what was built before.
+pub fn install(command: &mut Command) -> String {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock();
+    run(command)
+}
+
 /// `install.sh`, which needs to be told where to.
 pub fn installer() -> Command {
     cargo_free(here().join("install.sh"))
@@ -113,7 +121,7 @@ impl Installed {
     pub fn new(test: &str) -> Self {
         let prefix = target_dir().join(test);
         let _ = std::fs::remove_dir_all(&prefix);
-        run(installer().env("PREFIX", &prefix));
+        install(installer().env("PREFIX", &prefix));
         Self { prefix }
     }
 
