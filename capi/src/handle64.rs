@@ -1,11 +1,12 @@
 //! Handles of 64 bits, and how long those of 32 bits last.
 //!
-//! Owns: these calls in C. Uses: `call`, `handle` for what a handle names, `client`,
+//! Owns: these calls in C. Uses: `call`, `handle` for what a handle names, `client`, `heap`,
 //! `pool`, `vdi`, the library. Used by: C and C++ programs.
 
 use crate::call::{Failure, done, object, put};
 use crate::client::hp_client;
 use crate::handle::{hp_view, put_view};
+use crate::heap::{SMALL, leased};
 use crate::pool::hp_pool;
 use crate::vdi::{hp_vdi, set_of};
 use ::pool::share::{Handle64, ShareError};
@@ -183,7 +184,7 @@ pub unsafe extern "C" fn hp_client_view64(
 pub unsafe extern "C" fn hp_vdi_handle_reuses(set: *const hp_vdi, reuses: *mut u64) -> u32 {
     // SAFETY: the caller says so.
     let set = unsafe { set_of(set) };
-    let known = set.and_then(|set| set.handle_reuses().map_err(Failure::Share));
+    let known = set.and_then(|set| leased(SMALL, || set.handle_reuses().map_err(Failure::Share)));
     // SAFETY: the caller says so.
     done(known.and_then(|known| unsafe { put(reuses, known, "reuses") }))
 }
@@ -198,7 +199,10 @@ pub unsafe extern "C" fn hp_vdi_handle_reuses(set: *const hp_vdi, reuses: *mut u
 pub unsafe extern "C" fn hp_pool_handle_reuses(pool: *const hp_pool, reuses: *mut u64) -> u32 {
     // SAFETY: the caller says so.
     let pool = unsafe { object(pool, "pool") };
-    let known = pool.and_then(|pool| pool.0.handle_reuses().map_err(Failure::Share));
+    let known = pool.and_then(|pool| {
+        let known = || pool.0.handle_reuses().map_err(Failure::Share);
+        leased(SMALL, known)
+    });
     // SAFETY: the caller says so.
     done(known.and_then(|known| unsafe { put(reuses, known, "reuses") }))
 }

@@ -14,6 +14,9 @@ use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::null_mut;
 
+/// Bytes of a stack: address space that need not be there for longer than the thread.
+const STACK: usize = 1 << 20;
+
 type Start = extern "C" fn(*mut c_void) -> *mut c_void;
 
 /// A thread. It goes on if this is dropped.
@@ -27,8 +30,19 @@ impl Thread {
     /// What `start` does with the argument can be done in another thread.
     unsafe fn start(start: Start, argument: *mut c_void) -> io::Result<Self> {
         let mut thread = MaybeUninit::uninit();
-        // SAFETY: the place can be written; the rest is the caller's promise.
-        match unsafe { libc::pthread_create(thread.as_mut_ptr(), null_mut(), start, argument) } {
+        let mut attributes = MaybeUninit::uninit();
+        let attributes = attributes.as_mut_ptr();
+        // SAFETY: the places can be written; the attributes are made by the first call, and
+        // undone by the last; the rest is the caller's promise.
+        let error = unsafe {
+            libc::pthread_attr_init(attributes);
+            // If it is refused, the stack is as large as any.
+            libc::pthread_attr_setstacksize(attributes, STACK);
+            let error = libc::pthread_create(thread.as_mut_ptr(), attributes, start, argument);
+            libc::pthread_attr_destroy(attributes);
+            error
+        };
+        match error {
             // SAFETY: written by the call above.
             0 => Ok(Self(unsafe { thread.assume_init() })),
             error => Err(io::Error::from_raw_os_error(error)),

@@ -143,7 +143,6 @@ static void data_path(bool portable) {
     QUIET(hp_pool_get_buffer_handle64(pool, start, &long_handle), HP_NOERROR);
     QUIET(hp_pool_view64(pool, long_handle, &view), HP_NOERROR);
     QUIET(hp_pool_view64(pool, 0, &view), HP_VD_E_INVALID);
-    QUIET(hp_pool_handle_reuses(pool, &long_handle), HP_NOERROR);
     QUIET(hp_client_view(client, handle, &view), HP_NOERROR);
     QUIET(hp_client_get_buffer_handle64(client, view.start, &long_handle), HP_NOERROR);
     QUIET(hp_client_view64(client, long_handle, &view), HP_NOERROR);
@@ -249,7 +248,6 @@ static void data_path(bool portable) {
     QUIET(hp_vdi_view(set, handle, &view), HP_NOERROR);
     QUIET(hp_vdi_get_buffer_handle64(set, start, &long_handle), HP_NOERROR);
     QUIET(hp_vdi_view64(set, long_handle, &view), HP_NOERROR);
-    QUIET(hp_vdi_handle_reuses(set, &long_handle), HP_NOERROR);
     QUIET(hp_vdi_view(set, handle + 1, &view), HP_VD_E_INVALID);
     QUIET(hp_vdi_allocate_buffer(set, &other, SIZE, 0), HP_NOERROR);
     QUIET(hp_vdi_allocate_buffer(set, &many[0], SIZE, 0), HP_VD_E_MEMORY);
@@ -335,6 +333,8 @@ static void signals(void) {
 
 /* What readers of a list of segments leave for the next reader to free. */
 enum { DEFERRED = 4 };
+/* What the C library keeps with the stacks of threads that have ended, for the next ones. */
+enum { CACHED = 8 };
 
 /* Makes `call` with the `nth` call of the allocator refused, and with all from the `nth` on,
    for each `nth` there is (later on for some of them), and `undo` after each time that it succeeds. It is a code whatever
@@ -426,6 +426,8 @@ static void exhausted(void) {
     OK(hp_builder_build(builder, &pool));
     OK(hp_pool_allocate(pool, 4096, 4096, &start));
     SWEEP(hp_pool_request(pool, 4096, 4096, 2), (void)0);
+    uint64_t reuses;
+    SWEEP(hp_pool_handle_reuses(pool, &reuses), (void)0);
     SWEEP(hp_pool_stats(pool, &stats), CHECK(stats.capacity > 8));
     SWEEP(hp_pool_exports(pool, exports, 8, &number), {
         for (size_t i = 0; i < number && i < 8; i++) {
@@ -517,6 +519,7 @@ static void exhausted(void) {
     SWEEP(hp_vdi_get_configuration(with, &config), CHECK(config.block_size == 4096));
     SWEEP(hp_vdi_request_buffers(with, SIZE, 0, 1), (void)0);
     SWEEP(hp_vdi_stats(with, &stats), (void)0);
+    SWEEP(hp_vdi_handle_reuses(with, &reuses), (void)0);
     SWEEP(hp_vdi_exports(with, exports, 0, &number), (void)0);
     SWEEP(hp_vdi_outstanding(with, NULL, 0, &number), CHECK(number == 0));
     snprintf(name, sizeof name, "exhausted set %d", (int)getpid());
@@ -562,9 +565,9 @@ static void exhausted(void) {
     others = 0;
     hp_builder_release(builder);
     /* Threads that close sockets may not have ended. */
-    for (int i = 0; live != beginning && i < 2000; i++)
+    for (int i = 0; live > beginning + CACHED && i < 2000; i++)
         nanosleep(&(struct timespec){0, 1000000}, NULL);
-    if (live != beginning)
+    if (live > beginning + CACHED)
         printf("%ld are left\n", live - beginning), failures++;
 }
 
