@@ -161,7 +161,7 @@ impl Answer {
             5 if rest.len() == 4 * CONFIGURATION => {
                 let mut words = [0; CONFIGURATION];
                 for (word, four) in words.iter_mut().zip(rest.chunks_exact(4)) {
-                    *word = number(four).ok_or_else(|| forged.clone())?;
+                    *word = number(four).ok_or(forged)?;
                 }
                 return Ok(Self::Configuration(words));
             }
