@@ -223,6 +223,7 @@ fn build_code(error: &BuildError) -> u32 {
         BuildError::Overflow { .. }
         | BuildError::AddressSpace { .. }
         | BuildError::TooManySlots { .. }
+        | BuildError::FileSize { .. }
         | BuildError::OutOfMemory { .. } => VD_E_MEMORY,
         BuildError::PagesNotGranted {
             reason: None,
