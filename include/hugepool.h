@@ -187,6 +187,97 @@
 #define SMALL (16 << 10)
 
 /*
+ Features of a set (hp_vd_config's `features`), by their published names and numbers.
+ */
+#define HP_VDF_Removable 0x00000001u
+
+#define HP_VDF_Rewind 0x00000002u
+
+#define HP_VDF_Position 0x00000010u
+
+#define HP_VDF_SkipBlocks 0x00000020u
+
+#define HP_VDF_ReversePosition 0x00000040u
+
+#define HP_VDF_Discard 0x00000080u
+
+#define HP_VDF_FileMarks 0x00000100u
+
+#define HP_VDF_RandomAccess 0x00000200u
+
+#define HP_VDF_SnapshotPrepare 0x00000400u
+
+#define HP_VDF_EnumFrozenFiles 0x00000800u
+
+#define HP_VDF_VSSWriter 0x00001000u
+
+#define HP_VDF_RequestComplete 0x00002000u
+
+#define HP_VDF_WriteMedia 0x00010000u
+
+#define HP_VDF_ReadMedia 0x00020000u
+
+#define HP_VDF_CompleteEnabled 0x00040000u
+
+#define HP_VDF_LatchStats 0x80000000u
+
+#define HP_VDF_LikePipe 0x00000000u
+
+#define HP_VDF_LikeTape 0x00000173u
+
+#define HP_VDF_LikeDisk 0x00000200u
+
+/*
+ Commands, by their published names and numbers. A set never sees one.
+ */
+#define HP_VDC_Read 1
+
+#define HP_VDC_Write 2
+
+#define HP_VDC_ClearError 3
+
+#define HP_VDC_Rewind 4
+
+#define HP_VDC_WriteMark 5
+
+#define HP_VDC_SkipMarks 6
+
+#define HP_VDC_SkipBlocks 7
+
+#define HP_VDC_Load 8
+
+#define HP_VDC_GetPosition 9
+
+#define HP_VDC_SetPosition 10
+
+#define HP_VDC_Discard 11
+
+#define HP_VDC_Flush 12
+
+#define HP_VDC_Snapshot 13
+
+#define HP_VDC_MountSnapshot 14
+
+#define HP_VDC_PrepareToFreeze 15
+
+#define HP_VDC_FileInfoBegin 16
+
+#define HP_VDC_FileInfoEnd 17
+
+#define HP_VDC_GetError 18
+
+#define HP_VDC_Complete 19
+
+/*
+ From where a command goes on, by their published names and numbers.
+ */
+#define HP_VDC_Beginning 0
+
+#define HP_VDC_Current 1
+
+#define HP_VDC_End 2
+
+/*
  Bytes of the layout in hp_export.
  */
 #define HP_LAYOUT_BYTES 104
@@ -915,8 +1006,8 @@ uint32_t hp_class_available(const struct hp_class *class_, size_t *count);
 uint32_t hp_client_new(struct hp_client **client);
 
 /*
- OpenInSecondary: maps the set, or the pool, that a server has published by `name`.
- `who` says who the server may be: of this process's own user, by default. Waits for the
+ OpenInSecondary: maps the set, or the pool, that a server has published by `name` in
+ `instance` (null or empty: the default one); both as for hp_vdi_publish. `who` says who the server may be: of this process's own user, by default. Waits for the
  server, 10 s at most. Needs Linux 5.9.
 
  HP_VD_E_PROTOCOL if nobody has that name, if the client has opened something already,
@@ -925,6 +1016,7 @@ uint32_t hp_client_new(struct hp_client **client);
  HP_VD_E_BUSY if the server hung up.
  */
 uint32_t hp_client_open_in_secondary(const struct hp_client *client,
+                                     const char *instance,
                                      const char *name,
                                      const struct hp_peers *who);
 
@@ -933,6 +1025,7 @@ uint32_t hp_client_open_in_secondary(const struct hp_client *client,
  whatever the server does: then HP_VD_E_TIMEOUT.
  */
 uint32_t hp_client_open_in_secondary_timeout(const struct hp_client *client,
+                                             const char *instance,
                                              const char *name,
                                              const struct hp_peers *who,
                                              uint32_t milliseconds);
@@ -952,12 +1045,13 @@ uint32_t hp_client_get_configuration(const struct hp_client *client,
                                      struct hp_vd_config *config);
 
 /*
- GetConfiguration of the set that a server has published by `name`, once it is configured,
- for a client that has opened nothing yet: HP_VD_E_TIMEOUT if that takes longer than
+ GetConfiguration of the set that a server has published by `name` in `instance` (null or
+ empty: the default one), once it is configured, for a client that has opened nothing yet: HP_VD_E_TIMEOUT if that takes longer than
  `milliseconds` (0xffffffff: without end); HP_VD_E_PROTOCOL if nobody has that name; for the
  rest as hp_client_open_in_secondary.
  */
-uint32_t hp_get_configuration_of(const char *name,
+uint32_t hp_get_configuration_of(const char *instance,
+                                 const char *name,
                                  const struct hp_peers *who,
                                  uint32_t milliseconds,
                                  struct hp_vd_config *config);
@@ -1296,8 +1390,9 @@ bool hp_pool_is_aborted(const struct hp_pool *pool);
 uint32_t hp_pool_stats(const struct hp_pool *pool, struct hp_stats *stats);
 
 /*
- Lets clients open the set by the name `name` (UTF-8, ended by a zero byte) until
- hp_publication_release. `who` says whose clients: with null those of this process's own
+ Lets clients open the set by `name` in `instance` (null or empty: the default one) until
+ hp_publication_release. Both are UTF-8, ended by a zero byte, of any length, with any
+ characters; no two are taken for each other. `name` is not empty. `who` says whose clients: with null those of this process's own
  user alone. Before the buffers are mapped clients get HP_VD_E_PROTOCOL, after Close
  HP_VD_E_CLOSE.
  `*publication` is null if it fails: HP_VD_E_OPEN if the name is taken, HP_VD_E_INVALID if
@@ -1306,6 +1401,7 @@ uint32_t hp_pool_stats(const struct hp_pool *pool, struct hp_stats *stats);
  there are. Needs Linux 5.9. Allocates.
  */
 uint32_t hp_vdi_publish(const struct hp_vdi *set,
+                        const char *instance,
                         const char *name,
                         const struct hp_peers *who,
                         struct hp_publication **publication);
@@ -1315,6 +1411,7 @@ uint32_t hp_vdi_publish(const struct hp_vdi *set,
  one that is not. It keeps the pool's memory.
  */
 uint32_t hp_pool_publish(const struct hp_pool *pool,
+                         const char *instance,
                          const char *name,
                          const struct hp_peers *who,
                          struct hp_publication **publication);
@@ -1598,18 +1695,19 @@ uint32_t hp_vdi_request_buffers(const struct hp_vdi *set,
                                 uint32_t count);
 
 /*
- EndConfiguration: maps what was declared. On HP_VD_E_MEMORY the set can be
- configured anew, and nothing is declared.
+ EndConfiguration: maps what was declared. If it fails the set can be configured anew,
+ and nothing is declared; HP_VD_E_MEMORY says that asking for less may help.
  */
 uint32_t hp_vdi_end_configuration(const struct hp_vdi *set);
 
 /*
- OpenDevice: one more device is open; HP_VD_E_OPEN if all are.
+ OpenDevice: opens the next device; HP_VD_E_OPEN if all have been opened.
  */
 uint32_t hp_vdi_open_device(const struct hp_vdi *set);
 
 /*
- CloseDevice: one device fewer is open; the last one ends the set.
+ CloseDevice: one device fewer is open; the last one ends the set. HP_VD_E_CLOSE once all
+ are closed; HP_VD_E_ABORT, and nothing is done, after an abort.
  */
 uint32_t hp_vdi_close_device(const struct hp_vdi *set);
 
@@ -1620,8 +1718,9 @@ uint32_t hp_vdi_close_device(const struct hp_vdi *set);
 uint32_t hp_vdi_signal_abort(const struct hp_vdi *set);
 
 /*
- Close: ends the set. What is outstanding counts as freed; the memory goes with
- hp_vdi_release. A second Close is HP_VD_E_PROTOCOL.
+ Close: ends the set, whatever it returns. What is outstanding counts as freed; the
+ memory goes with hp_vdi_release. HP_VD_E_PROTOCOL if devices were open, with which it
+ also does the work of hp_vdi_signal_abort, and for a set that is closed already.
  */
 uint32_t hp_vdi_close(const struct hp_vdi *set);
 
@@ -1661,8 +1760,9 @@ uint32_t hp_vdi_allocate_buffer_timeout(const struct hp_vdi *set,
 uint32_t hp_vdi_free_buffer(const struct hp_vdi *set, void *buffer, uint32_t size);
 
 /*
- IsSharedBuffer: 1 if `address` lies in a buffer of the set, free or taken, otherwise 0.
- (Both are "success" codes.)
+ IsSharedBuffer: 1 if `address` is in a buffer that hp_vdi_allocate_buffer has made
+ available, from its start to the size that was asked for, otherwise 0: for one that is
+ free, too, and for the prefix zone. (Both are "success" codes.)
  */
 uint32_t hp_vdi_is_shared_buffer(const struct hp_vdi *set, const void *address);
 

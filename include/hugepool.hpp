@@ -151,12 +151,6 @@ inline std::string last_error() {
 
 namespace detail {
 
-/* The name by which a set of an instance (null: the default one) is published. */
-inline std::string full_name(LPCSTR instance, LPCSTR name) {
-    return instance != nullptr && *instance != '\0' ? std::string(instance) + '/' + name
-                                                    : std::string(name);
-}
-
 /* What a client wishes, of a structure that has the published fields. */
 template <class Config> VDConfig wishes(const Config &config) {
     const auto word = [](unsigned long given) { return static_cast<UINT32>(given); };
@@ -223,8 +217,8 @@ class ServerVirtualDeviceSet {
         if (hp_vdi_get_configuration(set_, &known) != HP_VD_E_PROTOCOL)
             return detail::result(hp_vdi_open(set_, &client));
         if (lpName != nullptr) {
-            const std::string name = detail::full_name(lpInstanceName, lpName);
-            const std::uint32_t code = hp_vdi_publish(set_, name.c_str(), who, &publication);
+            const std::uint32_t code =
+                hp_vdi_publish(set_, lpInstanceName, lpName, who, &publication);
             if (code != HP_NOERROR)
                 return detail::result(code);
         }
@@ -358,14 +352,13 @@ class ClientVirtualDeviceSet {
 
     /* `who` says who the server may be: this process's own user if it is null. */
     HRESULT OpenInSecondary(LPCSTR lpSetName, const hp_peers *who = nullptr) {
-        return detail::result(hp_client_open_in_secondary(client_, lpSetName, who));
+        return OpenInSecondaryEx(nullptr, lpSetName, who);
     }
 
     HRESULT OpenInSecondaryEx(LPCSTR lpInstanceName, LPCSTR lpSetName,
                               const hp_peers *who = nullptr) {
-        if (lpSetName == nullptr)
-            return OpenInSecondary(nullptr, who);
-        return OpenInSecondary(detail::full_name(lpInstanceName, lpSetName).c_str(), who);
+        return detail::result(
+            hp_client_open_in_secondary(client_, lpInstanceName, lpSetName, who));
     }
 
     /* What the set that is open is configured with. Waits up to `dwTimeOut` milliseconds
@@ -387,10 +380,8 @@ class ClientVirtualDeviceSet {
        when this returns it can be opened. */
     static HRESULT GetConfigurationOf(LPCSTR lpInstanceName, LPCSTR lpSetName, DWORD dwTimeOut,
                                       VDConfig *pCfg, const hp_peers *who = nullptr) {
-        if (lpSetName == nullptr)
-            return VD_E_INVALID;
-        const std::string name = detail::full_name(lpInstanceName, lpSetName);
-        return detail::result(hp_get_configuration_of(name.c_str(), who, dwTimeOut, pCfg));
+        return detail::result(
+            hp_get_configuration_of(lpInstanceName, lpSetName, who, dwTimeOut, pCfg));
     }
 
     /* Unmaps the set. The object can open another one. Nobody else uses it meanwhile, nor a

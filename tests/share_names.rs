@@ -3,7 +3,7 @@
 mod support;
 
 use hugepool::Pool;
-use hugepool::share::{Access, Client, Handle, Peers, Publication, ShareError};
+use hugepool::share::{Access, Client, Handle, Name, Peers, Publication, ShareError};
 use hugepool::vdi::{
     Config, Parameters, Set, VD_E_ABORT, VD_E_CLOSE, VD_E_OPEN, VD_E_PROTOCOL, VDF_READ_MEDIA,
 };
@@ -169,15 +169,49 @@ fn a_name_is_one_publications_as_long_as_that_lives() {
     assert_eq!(open(&name), Err(ShareError::NotPublished));
     let _again = pool.publish(&name, Peers::default()).unwrap();
     assert!(open(&name).is_ok());
-    for wrong in ["", &"x".repeat(92)] {
-        let refused = pool.publish(wrong, Peers::default()).unwrap_err();
-        let given = wrong.len();
-        assert_eq!(refused, ShareError::Name { given, limit: 91 });
-        assert!(Client::open(wrong, &Peers::default()).is_err());
-    }
+    let refused = pool.publish("", Peers::default()).unwrap_err();
+    assert_eq!(refused, ShareError::NoName);
+    assert!(Client::open("", &Peers::default()).is_err());
     let plain = Pool::builder().build().unwrap();
     let refused = plain.publish("plain", Peers::default()).unwrap_err();
     assert_eq!(refused, ShareError::NotShared);
+}
+
+#[test]
+fn names_of_any_length_and_character_are_different_ones() {
+    let own = name("of any length");
+    let long = "x".repeat(10_000);
+    let names: Vec<(String, String)> = [
+        ("", own.as_str()),
+        ("east", &own),
+        ("", &format!("east:{own}")),
+        ("", &format!("east/{own}")),
+        ("east:", &own),
+        ("", &format!("{own}{long}")),
+        ("", &format!("{own}{long}x")),
+        (&long, &own),
+        ("", &format!("{own} \u{e9}\u{0}\n%:#/")),
+    ]
+    .map(|(instance, set)| (instance.to_owned(), set.to_owned()))
+    .to_vec();
+    let pools: Vec<_> = names.iter().map(|_| pool(1)).collect();
+    let publications: Vec<_> = (names.iter().zip(&pools))
+        .map(|((instance, set), pool)| {
+            let name = Name::of_instance(instance, set);
+            pool.publish(name, Peers::default()).unwrap()
+        })
+        .collect();
+    for ((instance, set), pool) in names.iter().zip(&pools) {
+        let name = Name::of_instance(instance, set);
+        let client = Client::open(name, &Peers::default()).unwrap();
+        // It is that pool: its own segments are there already.
+        let again = client.attach(pool.exports().unwrap().remove(0));
+        assert!(
+            matches!(again, Err(ShareError::Slots { .. })),
+            "{name:?}: {again:?}"
+        );
+    }
+    drop(publications);
 }
 
 /// What is published may come and go; a client keeps to one pool.

@@ -6,7 +6,7 @@
 use crate::call::{Failure, done, limit, object, put, release};
 use crate::handle::{hp_view, put_view};
 use crate::heap::{SMALL, leased, unrefused};
-use crate::peers::{heap_of, hp_peers, peers, text};
+use crate::peers::{heap_of, hp_peers, name_of, peers};
 use crate::vdi::{hp_vd_config, put_config};
 use ::pool::share::{Client, Export, Handle, Layout, ShareError};
 use std::ffi::{c_char, c_int, c_void};
@@ -39,8 +39,8 @@ pub unsafe extern "C" fn hp_client_new(client: *mut *mut hp_client) -> u32 {
     }))
 }
 
-/// OpenInSecondary: maps the set, or the pool, that a server has published by `name`.
-/// `who` says who the server may be: of this process's own user, by default. Waits for the
+/// OpenInSecondary: maps the set, or the pool, that a server has published by `name` in
+/// `instance` (null or empty: the default one); both as for hp_vdi_publish. `who` says who the server may be: of this process's own user, by default. Waits for the
 /// server, 10 s at most. Needs Linux 5.9.
 ///
 /// HP_VD_E_PROTOCOL if nobody has that name, if the client has opened something already,
@@ -50,19 +50,25 @@ pub unsafe extern "C" fn hp_client_new(client: *mut *mut hp_client) -> u32 {
 ///
 /// # Safety
 ///
-/// `client` points to a client, `name` to a string, `who` to what its type says, or they
+/// `client` points to a client, `instance` and `name` to strings, `who` to what its type says, or they
 /// are null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_client_open_in_secondary(
     client: *const hp_client,
+    instance: *const c_char,
     name: *const c_char,
     who: *const hp_peers,
 ) -> u32 {
     let open = || {
         // SAFETY: the caller says so.
-        let (client, name, more) =
-            unsafe { (object(client, "client")?, text(name)?, heap_of(who)) };
-        leased(SEGMENTS + 2 * more, || {
+        let (client, (name, spelled), more) = unsafe {
+            (
+                object(client, "client")?,
+                name_of(instance, name)?,
+                heap_of(who),
+            )
+        };
+        leased(SEGMENTS + 2 * more + spelled, || {
             // SAFETY: the caller says so.
             let peers = unsafe { peers(who) }?;
             (client.0.open_in_secondary(name, &peers)).map_err(Failure::Share)
@@ -80,15 +86,21 @@ pub unsafe extern "C" fn hp_client_open_in_secondary(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_client_open_in_secondary_timeout(
     client: *const hp_client,
+    instance: *const c_char,
     name: *const c_char,
     who: *const hp_peers,
     milliseconds: u32,
 ) -> u32 {
     let open = || {
         // SAFETY: the caller says so.
-        let (client, name, more) =
-            unsafe { (object(client, "client")?, text(name)?, heap_of(who)) };
-        leased(SEGMENTS + 2 * more, || {
+        let (client, (name, spelled), more) = unsafe {
+            (
+                object(client, "client")?,
+                name_of(instance, name)?,
+                heap_of(who),
+            )
+        };
+        leased(SEGMENTS + 2 * more + spelled, || {
             // SAFETY: the caller says so.
             let peers = unsafe { peers(who) }?;
             let opened = (client.0).open_in_secondary_timeout(name, &peers, limit(milliseconds));
@@ -141,17 +153,18 @@ pub unsafe extern "C" fn hp_client_get_configuration(
     }))
 }
 
-/// GetConfiguration of the set that a server has published by `name`, once it is configured,
-/// for a client that has opened nothing yet: HP_VD_E_TIMEOUT if that takes longer than
+/// GetConfiguration of the set that a server has published by `name` in `instance` (null or
+/// empty: the default one), once it is configured, for a client that has opened nothing yet: HP_VD_E_TIMEOUT if that takes longer than
 /// `milliseconds` (0xffffffff: without end); HP_VD_E_PROTOCOL if nobody has that name; for the
 /// rest as hp_client_open_in_secondary.
 ///
 /// # Safety
 ///
-/// `name` points to a string, `who` to what its type says, `config` to a place for the
+/// `instance` and `name` point to strings, `who` to what its type says, `config` to a place for the
 /// configuration, or they are null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_get_configuration_of(
+    instance: *const c_char,
     name: *const c_char,
     who: *const hp_peers,
     milliseconds: u32,
@@ -159,8 +172,8 @@ pub unsafe extern "C" fn hp_get_configuration_of(
 ) -> u32 {
     let ask = || {
         // SAFETY: the caller says so.
-        let (name, more) = unsafe { (text(name)?, heap_of(who)) };
-        let known = leased(4 * SMALL + 2 * more, || {
+        let ((name, spelled), more) = unsafe { (name_of(instance, name)?, heap_of(who)) };
+        let known = leased(4 * SMALL + 2 * more + spelled, || {
             // SAFETY: the caller says so.
             let peers = unsafe { peers(who) }?;
             let known = Client::configuration_of(name, &peers, limit(milliseconds));

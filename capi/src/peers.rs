@@ -3,7 +3,7 @@
 //! Owns: their checks. Uses: `call`, the library. Used by: `publish`, `client`.
 
 use crate::call::{Failure, is_good, object};
-use ::pool::share::Peers;
+use ::pool::share::{Name, Peers};
 use std::ffi::{CStr, c_char};
 
 /// Who may be at the other end of a connection, besides this process's own user. All zero:
@@ -77,6 +77,27 @@ unsafe fn numbers<'a>(
     unsafe { object(start, name) }?;
     // SAFETY: the caller says so.
     Ok(unsafe { std::slice::from_raw_parts(start, count) })
+}
+
+/// The name of a set, or a pool, in an instance; and how much heap its spelling needs.
+///
+/// # Safety
+///
+/// Both are strings that end with a zero byte, or null.
+pub unsafe fn name_of<'a>(
+    instance: *const c_char,
+    name: *const c_char,
+) -> Result<(Name<'a>, usize), Failure> {
+    let instance = match instance.is_null() {
+        true => "",
+        // SAFETY: the caller says so.
+        false => unsafe { text(instance) }?,
+    };
+    // SAFETY: the caller says so.
+    let name = unsafe { text(name) }?;
+    // Each byte is three at most, and there may be a copy.
+    let heap = (instance.len().saturating_add(name.len())).saturating_mul(8);
+    Ok((Name::of_instance(instance, name), heap))
 }
 
 /// A name.

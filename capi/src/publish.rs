@@ -6,7 +6,7 @@
 
 use crate::call::{Failure, done, object, put, release};
 use crate::heap::{SMALL, leased, unrefused};
-use crate::peers::{heap_of, hp_peers, peers, text};
+use crate::peers::{heap_of, hp_peers, name_of, peers};
 use crate::pool::{hp_pool, leased_for};
 use crate::sized::{HasSize, Place};
 use crate::vdi::{hp_vdi, leased_for_set, set_of, shared_set};
@@ -61,8 +61,9 @@ const _: () = assert!(size_of::<hp_export>() == size_of::<usize>() + HP_LAYOUT_B
 /// Bytes of heap for a publication.
 const PUBLICATION: usize = 4 * SMALL;
 
-/// Lets clients open the set by the name `name` (UTF-8, ended by a zero byte) until
-/// hp_publication_release. `who` says whose clients: with null those of this process's own
+/// Lets clients open the set by `name` in `instance` (null or empty: the default one) until
+/// hp_publication_release. Both are UTF-8, ended by a zero byte, of any length, with any
+/// characters; no two are taken for each other. `name` is not empty. `who` says whose clients: with null those of this process's own
 /// user alone. Before the buffers are mapped clients get HP_VD_E_PROTOCOL, after Close
 /// HP_VD_E_CLOSE.
 /// `*publication` is null if it fails: HP_VD_E_OPEN if the name is taken, HP_VD_E_INVALID if
@@ -72,11 +73,12 @@ const PUBLICATION: usize = 4 * SMALL;
 ///
 /// # Safety
 ///
-/// `set` points to a set, `name` to a string, `who` to what its type says, `publication`
+/// `set` points to a set, `instance` and `name` to strings, `who` to what its type says, `publication`
 /// to a place for a pointer, or they are null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_publish(
     set: *const hp_vdi,
+    instance: *const c_char,
     name: *const c_char,
     who: *const hp_peers,
     publication: *mut *mut hp_publication,
@@ -85,8 +87,9 @@ pub unsafe extern "C" fn hp_vdi_publish(
         // SAFETY: the caller says so.
         unsafe { put(publication, null_mut(), "publication") }?;
         // SAFETY: the caller says so.
-        let (set, name, more) = unsafe { (shared_set(set)?, text(name)?, heap_of(who)) };
-        leased(PUBLICATION + more, || {
+        let (set, (name, spelled), more) =
+            unsafe { (shared_set(set)?, name_of(instance, name)?, heap_of(who)) };
+        leased(PUBLICATION + more + spelled, || {
             // SAFETY: the caller says so.
             let peers = unsafe { peers(who) }?;
             let published = set.publish(name, peers).map_err(Failure::Share)?;
@@ -106,6 +109,7 @@ pub unsafe extern "C" fn hp_vdi_publish(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_publish(
     pool: *const hp_pool,
+    instance: *const c_char,
     name: *const c_char,
     who: *const hp_peers,
     publication: *mut *mut hp_publication,
@@ -114,8 +118,14 @@ pub unsafe extern "C" fn hp_pool_publish(
         // SAFETY: the caller says so.
         unsafe { put(publication, null_mut(), "publication") }?;
         // SAFETY: the caller says so.
-        let (pool, name, more) = unsafe { (object(pool, "pool")?, text(name)?, heap_of(who)) };
-        leased(PUBLICATION + more, || {
+        let (pool, (name, spelled), more) = unsafe {
+            (
+                object(pool, "pool")?,
+                name_of(instance, name)?,
+                heap_of(who),
+            )
+        };
+        leased(PUBLICATION + more + spelled, || {
             // SAFETY: the caller says so.
             let peers = unsafe { peers(who) }?;
             let published = pool.0.publish(name, peers).map_err(Failure::Share)?;

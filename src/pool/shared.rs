@@ -11,8 +11,8 @@ use crate::class::Geometry;
 use crate::error::BuildError;
 use crate::record::State;
 use crate::share::{
-    Export, FIRST_SLOT, Give, Given, Handle, Handle64, Layout, Naming, Peers, Place, Publication,
-    Question, ShareError, Slots, Split, Standing, Status, View, layout_of, publish,
+    Export, FIRST_SLOT, Give, Given, Handle, Handle64, Layout, Name, Naming, Peers, Place,
+    Publication, Question, ShareError, Slots, Split, Standing, Status, View, layout_of, publish,
 };
 use crate::sync::Arc;
 use crate::sys::limits::base_page;
@@ -273,14 +273,14 @@ impl<M: Memory> Pool<M> {
 
     /// Lets clients open the pool by `name`, until what is returned is dropped:
     /// [`Client::open`](crate::share::Client::open). `peers` says who may; by default
-    /// processes of this one's user. The name is that of an abstract socket,
-    /// `hugepool/name`, of this network namespace. It is free again once the server has
+    /// processes of this one's user. The name, of any length and any characters, is that of an
+    /// abstract socket of this network namespace: `hugepool/name`, or what is spelled for it. It is free again once the server has
     /// ended, however it did. Starts two threads, which keep the pool open. Of the program's
     /// descriptors a publication takes one, however many clients there are.
     ///
     /// # Errors
     ///
-    /// [`ShareError::NotShared`]; [`ShareError::Forked`]; [`ShareError::Name`];
+    /// [`ShareError::NotShared`]; [`ShareError::Forked`]; [`ShareError::NoName`];
     /// [`ShareError::NameTaken`]; [`ShareError::System`], before Linux 5.9, too.
     ///
     /// ```
@@ -296,10 +296,14 @@ impl<M: Memory> Pool<M> {
     /// # assert!(client.map(pool.handle(start.as_ptr())?).is_ok());
     /// # Ok(()) }
     /// ```
-    pub fn publish(&self, name: &str, peers: Peers) -> Result<Publication, ShareError> {
+    pub fn publish<'a>(
+        &self,
+        name: impl Into<Name<'a>>,
+        peers: Peers,
+    ) -> Result<Publication, ShareError> {
         self.slots()?;
         let pool = self.clone();
-        publish(name, peers, move |question, give| match question {
+        publish(name.into(), peers, move |question, give| match question {
             Question::Segment { number, pool: of } => pool.give_segment(number, of, give),
             Question::Configuration | Question::Server => Err(ShareError::NoSet),
         })

@@ -1,7 +1,6 @@
 //! A client's side of a name: what it asks its server.
 //!
-//! Owns: a connection, and the thread that has it. Uses: `wire`, `peers`, `publication` for
-//! names, `layout`, `error`, `sys`. Used by: the client.
+//! Owns: a connection, and the thread that has it. Uses: `wire`, `peers`, `name`, `layout`, `error`, `sys`. Used by: the client.
 //!
 //! A server may be hostile: what it sends may take as long to close as it likes (see
 //! `sys::files`), or to be looked at. So a thread that has a table of descriptors of its
@@ -12,9 +11,9 @@
 use super::error::ShareError;
 use super::layout::{Export, Layout};
 use super::mapped::map_page;
+use super::name::Name;
 use super::peers::Peers;
 use super::places::PLACES;
-use super::publication::name_bytes;
 use super::wire::{ANSWER, Answer, CONFIGURATION, Question};
 use crate::sync::{Arc, AtomicPtr, Ordering};
 use crate::sys::bell::Bell;
@@ -69,9 +68,9 @@ impl<T> Drop for Handoff<T> {
 }
 
 impl Server {
-    pub(super) fn new(name: &str, peers: &Peers) -> Result<Self, ShareError> {
+    pub(super) fn new(name: Name<'_>, peers: &Peers) -> Result<Self, ShareError> {
         Ok(Self {
-            name: name_bytes(name)?,
+            name: name.bytes()?,
             peers: peers.clone(),
         })
     }
@@ -286,7 +285,7 @@ mod tests {
     /// A server that greets with `greeting` and answers with `answers`, each with descriptors
     /// whose last close takes a minute, and then says nothing more. Ends when its client does.
     fn hostile(name: &str, greeting: Said, answers: &[Said]) -> thread::JoinHandle<()> {
-        let listener = socket::bind(&name_bytes(name).unwrap()).unwrap();
+        let listener = socket::bind(&Name::from(name).bytes().unwrap()).unwrap();
         socket::listen(listener.as_fd()).unwrap();
         let answers = answers.to_vec();
         thread::spawn(move || {
@@ -310,7 +309,7 @@ mod tests {
     }
 
     fn opened(name: &str, limit: Duration) -> Result<(), ShareError> {
-        let server = Server::new(name, &Peers::default())?;
+        let server = Server::new(name.into(), &Peers::default())?;
         server.talk(limit, |connection| {
             connection.word()?;
             connection.segments(1, 0, |_| Ok(()))?;

@@ -8,6 +8,7 @@ use super::error::ShareError;
 use super::handle::{Handle, Handle64, Naming};
 use super::layout::{Export, Layout};
 use super::mapped::{map, map_page};
+use super::name::Name;
 use super::peers::Peers;
 use super::status::Seen;
 use super::wire::CONFIGURATION;
@@ -129,7 +130,7 @@ impl Client {
     /// # Errors
     ///
     /// As [`open_in_secondary`](Self::open_in_secondary).
-    pub fn open(name: &str, peers: &Peers) -> Result<Self, ShareError> {
+    pub fn open<'a>(name: impl Into<Name<'a>>, peers: &Peers) -> Result<Self, ShareError> {
         let client = Self::new();
         client.open_in_secondary(name, peers)?;
         Ok(client)
@@ -143,7 +144,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ShareError::Name`]; [`ShareError::NotPublished`] if nobody has that name;
+    /// [`ShareError::NoName`]; [`ShareError::NotPublished`] if nobody has that name;
     /// [`ShareError::AlreadyOpen`] if the client has opened something before;
     /// [`ShareError::NotConfigured`] if the set has no buffers yet;
     /// [`ShareError::Aborted`] if it was aborted, [`ShareError::Closed`] if it was closed;
@@ -152,7 +153,11 @@ impl Client {
     /// [`ShareError::TimedOut`], [`ShareError::HungUp`]; those of
     /// [`attach`](Self::attach) if it sends what is no segment; [`ShareError::System`],
     /// before Linux 5.9, too.
-    pub fn open_in_secondary(&self, name: &str, peers: &Peers) -> Result<(), ShareError> {
+    pub fn open_in_secondary<'a>(
+        &self,
+        name: impl Into<Name<'a>>,
+        peers: &Peers,
+    ) -> Result<(), ShareError> {
         self.open_in_secondary_timeout(name, peers, LIMIT)
     }
 
@@ -162,16 +167,16 @@ impl Client {
     /// # Errors
     ///
     /// As [`open_in_secondary`](Self::open_in_secondary).
-    pub fn open_in_secondary_timeout(
+    pub fn open_in_secondary_timeout<'a>(
         &self,
-        name: &str,
+        name: impl Into<Name<'a>>,
         peers: &Peers,
         limit: Duration,
     ) -> Result<(), ShareError> {
         if self.is_open() {
             return Err(ShareError::AlreadyOpen);
         }
-        let server = Server::new(name, peers)?;
+        let server = Server::new(name.into(), peers)?;
         let (word, segments) = server.talk(limit, |connection| {
             let word = connection.word()?;
             let mut segments: Vec<New> = Vec::new();
@@ -278,7 +283,7 @@ impl Client {
 
     /// What the set of that name is configured with, once it is.
     pub(crate) fn ask_configuration_of(
-        name: &str,
+        name: Name<'_>,
         peers: &Peers,
         limit: Duration,
     ) -> Result<[u32; CONFIGURATION], ShareError> {
@@ -312,7 +317,7 @@ impl Client {
     /// # let builder = hugepool::Pool::builder().reserve(4096, 4096, 4).shared(Access::Read);
     /// # let pool = builder.build()?;
     /// # let name = format!("example of close {}", std::process::id());
-    /// # let publication = pool.publish(&name, Peers::default())?;
+    /// # let publication = pool.publish((&name).into(), Peers::default())?;
     /// let mut client = Client::open(&name, &Peers::default())?;
     /// client.close()?;
     /// client.open_in_secondary(&name, &Peers::default())?;
@@ -554,7 +559,7 @@ mod tests {
         pools[1].request(4096, 4096, 1).unwrap();
         let name = format!("two pools {}", std::process::id());
         let sent = pools.clone();
-        let _publication = publish(&name, Peers::default(), move |question, give| {
+        let _publication = publish((&name).into(), Peers::default(), move |question, give| {
             let Question::Segment { number, pool } = question else {
                 return Err(ShareError::NoSet);
             };

@@ -109,13 +109,8 @@ pub enum ShareError {
         /// How many there were.
         given: usize,
     },
-    /// A name is empty or too long.
-    Name {
-        /// How many bytes it has.
-        given: usize,
-        /// How many it can have.
-        limit: usize,
-    },
+    /// A name is empty.
+    NoName,
     /// Who is at the other end may not be.
     Peer {
         /// Its user.
@@ -206,9 +201,7 @@ impl fmt::Display for ShareError {
             Self::Descriptors { given } => {
                 write!(f, "a segment with {given} descriptors: it must have 3")
             }
-            Self::Name { given, limit } => {
-                write!(f, "a name of {given} B: it must have 1 B to {limit} B")
-            }
+            Self::NoName => write!(f, "the name is empty"),
             Self::Peer { user, group } => {
                 write!(
                     f,

@@ -49,6 +49,8 @@ mod layout;
 #[cfg(not(hugepool_loom))]
 mod mapped;
 #[cfg(not(hugepool_loom))]
+mod name;
+#[cfg(not(hugepool_loom))]
 mod peers;
 #[cfg(not(hugepool_loom))]
 mod places;
@@ -59,10 +61,6 @@ mod ranges;
 mod serve;
 mod slots;
 #[cfg(not(hugepool_loom))]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for `publication`, which is to use it")
-)]
 mod spelling;
 #[cfg(not(hugepool_loom))]
 mod status;
@@ -86,6 +84,8 @@ pub use handle::{Naming, Split};
 pub use layout::{Export, Layout};
 #[cfg(not(hugepool_loom))]
 pub(crate) use layout::{Place, layout_of};
+#[cfg(not(hugepool_loom))]
+pub use name::Name;
 #[cfg(not(hugepool_loom))]
 pub use peers::Peers;
 #[cfg(not(hugepool_loom))]

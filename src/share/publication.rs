@@ -1,6 +1,6 @@
 //! Pools that clients open by name: the name's life.
 //!
-//! Owns: names, publications, and the two threads of each. Uses: `serve` for what one of
+//! Owns: publications, and the two threads of each. Uses: `name`, `serve` for what one of
 //! them does, `wire`, `peers`, `layout`, `error`, `sys`. Used by: `pool`, `vdi`, callers.
 //!
 //! ```text
@@ -15,6 +15,7 @@
 use super::closing::Closing;
 use super::error::ShareError;
 use super::layout::Layout;
+use super::name::Name;
 use super::peers::Peers;
 use super::serve::Service;
 use super::wire::{Answer, CONFIGURATION, QUESTION, Question};
@@ -77,22 +78,9 @@ fn end(channel: &OwnedFd, threads: impl IntoIterator<Item = Thread>) {
     threads.into_iter().for_each(Thread::join);
 }
 
-/// The bytes of a name.
-pub(super) fn name_bytes(name: &str) -> Result<Vec<u8>, ShareError> {
-    let bytes = format!("hugepool/{name}").into_bytes();
-    let limit = socket::MAX_NAME - "hugepool/".len();
-    if name.is_empty() || name.len() > limit {
-        return Err(ShareError::Name {
-            given: name.len(),
-            limit,
-        });
-    }
-    Ok(bytes)
-}
-
 /// Lets `peers` have, under `name`, what `answer` gives for their questions.
 pub(crate) fn publish(
-    name: &str,
+    name: Name<'_>,
     peers: Peers,
     answer: impl Fn(Question, Give<'_>) -> Result<(), ShareError> + Send + 'static,
 ) -> Result<Publication, ShareError> {
@@ -101,13 +89,13 @@ pub(crate) fn publish(
 
 /// As `publish`, with what makes a socket that has the name listen.
 pub(super) fn publish_by(
-    name: &str,
+    name: Name<'_>,
     peers: Peers,
     listen: fn(BorrowedFd<'_>) -> Result<Closing, ShareError>,
     answer: impl Fn(Question, Give<'_>) -> Result<(), ShareError> + Send + 'static,
 ) -> Result<Publication, ShareError> {
     fork::watch().map_err(ShareError::system("pthread_atfork"))?;
-    let name = name_bytes(name)?;
+    let name = name.bytes()?;
     let (channel, theirs) = socket::pair().map_err(ShareError::system("socketpair"))?;
     let serving = serve(name, peers, theirs, listen)?;
     let channel = Arc::new(channel);

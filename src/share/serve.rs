@@ -147,10 +147,7 @@ impl Service {
         self.closing.take(self.listener);
         self.closing.end();
         // The rest is closed by the end of this thread.
-        let _ = (
-            ManuallyDrop::new(self.channel),
-            ManuallyDrop::new(self.reserve),
-        );
+        let _ = ManuallyDrop::new(self.channel);
     }
 
     /// Waits until there is something to do, and does it. False at the end.
@@ -355,7 +352,8 @@ impl Service {
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::ask::{LIMIT, Server};
-    use super::super::publication::{Give, Given, Publication, name_bytes, publish_by};
+    use super::super::name::Name;
+    use super::super::publication::{Give, Given, Publication, publish_by};
     use super::*;
     use crate::sys::files;
     use crate::sys::socket::Deadline;
@@ -437,17 +435,17 @@ pub(super) mod tests {
             give(Given::NoMore);
             Ok(())
         };
-        publish_by(name, peers, listen, nothing).unwrap()
+        publish_by(name.into(), peers, listen, nothing).unwrap()
     }
 
     fn honest(name: &str) -> Result<(), ShareError> {
-        let server = Server::new(name, &Peers::default()).unwrap();
+        let server = Server::new(name.into(), &Peers::default()).unwrap();
         server.talk(LIMIT, |connection| connection.segments(1, 0, |_| Ok(())))
     }
 
     /// Connects, sends a lingering descriptor if that can be done, and is gone.
     fn sender(name: &str) -> bool {
-        let name = name_bytes(name).unwrap();
+        let name = Name::from(name).bytes().unwrap();
         let sender = std::thread::spawn(move || {
             // The end of this thread does not linger, and the server's descriptor is the last
             // one, unless it is gone already.

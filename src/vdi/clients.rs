@@ -8,8 +8,8 @@ use super::set::Set;
 use crate::buffer::Volatile;
 use crate::pool::Pool;
 use crate::share::{
-    CONFIGURATION, Client, Export, Give, Given, Handle, Handle64, Peers, Publication, Question,
-    ShareError, View, publish,
+    CONFIGURATION, Client, Export, Give, Given, Handle, Handle64, Name, Peers, Publication,
+    Question, ShareError, View, publish,
 };
 use crate::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,11 @@ impl Set {
     /// # Errors
     ///
     /// As [`Pool::publish`]; [`ShareError::Forked`].
-    pub fn publish(self: &Arc<Self>, name: &str, peers: Peers) -> Result<Publication, ShareError> {
+    pub fn publish<'a>(
+        self: &Arc<Self>,
+        name: impl Into<Name<'a>>,
+        peers: Peers,
+    ) -> Result<Publication, ShareError> {
         if self.is_inherited() {
             return Err(ShareError::Forked);
         }
@@ -40,7 +44,7 @@ impl Set {
             return Err(ShareError::NotShared);
         }
         let set = Arc::downgrade(self);
-        publish(name, peers, move |question, give| {
+        publish(name.into(), peers, move |question, give| {
             let set = set.upgrade().ok_or(ShareError::Closed)?;
             match question {
                 Question::Segment { number, pool } => set.give_segment(number, pool, give),
@@ -189,11 +193,11 @@ impl Client {
     /// assert_eq!((config.device_count, config.block_size), (2, 4096));
     /// # Ok(()) }
     /// ```
-    pub fn configuration_of(
-        name: &str,
+    pub fn configuration_of<'a>(
+        name: impl Into<Name<'a>>,
         peers: &Peers,
         limit: Duration,
     ) -> Result<Config, ShareError> {
-        Self::ask_configuration_of(name, peers, limit).map(Config::from_words)
+        Self::ask_configuration_of(name.into(), peers, limit).map(Config::from_words)
     }
 }

@@ -297,7 +297,7 @@ impl ShareError {
             | Self::Size { .. }
             | Self::NotSealed
             | Self::Descriptors { .. }
-            | Self::Name { .. } => VD_E_INVALID,
+            | Self::NoName => VD_E_INVALID,
         }
     }
 }

@@ -519,9 +519,9 @@ impl Set {
     }
 
     /// Close: ends the set, whatever it returns, and waits with [`Error::Aborted`]. What is
-    /// outstanding is freed when the set is dropped, since other threads may be in the middle of a call: then
-    /// its handles are stale, and the memory is given back (where clients have it mapped,
-    /// when they unmap it). A builder's [`on_leak`](Builder::on_leak) is told of it then.
+    /// outstanding is freed when the set is dropped: other threads may be in the middle of a
+    /// call. Then its memory is given back (where clients have it mapped, when they unmap it),
+    /// and a builder's [`on_leak`](Builder::on_leak) is told of it.
     ///
     /// # Errors
     ///

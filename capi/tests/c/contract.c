@@ -563,7 +563,7 @@ static void forked(int way) {
         hp_view view = {.size = sizeof view};
         EXPECT(hp_vdi_get_buffer_handle(set, start, &count), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_view(set, handle, &view), HP_VD_E_NOTOPEN);
-        EXPECT(hp_vdi_publish(set, "child", NULL, &publication), HP_VD_E_NOTOPEN);
+        EXPECT(hp_vdi_publish(set, NULL, "child", NULL, &publication), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_signal_abort(set), HP_VD_E_NOTOPEN);
         EXPECT(hp_vdi_close(set), HP_VD_E_NOTOPEN);
         CHECK(hp_vdi_is_shared_buffer(set, start) == 0);

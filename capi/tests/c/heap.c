@@ -133,9 +133,9 @@ static void data_path(bool portable) {
     OK(hp_stream_new(pool, "stream", &share, 1, &stream));
     OK(hp_class_new(pool, 4096, 4096, &class));
     snprintf(text, sizeof text, "heap %d", (int)getpid());
-    OK(hp_pool_publish(pool, text, NULL, &publication));
+    OK(hp_pool_publish(pool, NULL, text, NULL, &publication));
     OK(hp_client_new(&client));
-    OK(hp_client_open_in_secondary(client, text, NULL));
+    OK(hp_client_open_in_secondary(client, NULL, text, NULL));
 
     QUIET(hp_pool_allocate(pool, 4096, 4096, &start), HP_NOERROR);
     QUIET(hp_pool_get_buffer_handle(pool, start, &handle), HP_NOERROR);
@@ -354,7 +354,9 @@ enum { CACHED = 8 };
                     if (!refused)                                                              \
                         break;                                                                 \
                 } else {                                                                       \
-                    expect(__LINE__, #call, code, HP_VD_E_MEMORY);                             \
+                    /* What the system says of a thread that it has no memory for. */          \
+                    if (code != HP_VD_E_UNEXPECTED)                                            \
+                        expect(__LINE__, #call, code, HP_VD_E_MEMORY);                         \
                     if (live > before + DEFERRED)                                              \
                         printf("line %d: %s left %ld, refused the %ldth\n", __LINE__, #call,    \
                                live - before, nth),                                            \
@@ -454,21 +456,21 @@ static void exhausted(void) {
     SWEEP(hp_stream_wait_begin(stream, 4096, 4096, &wait), hp_wait_end(wait));
     hp_stream_release(stream);
     snprintf(name, sizeof name, "exhausted %d", (int)getpid());
-    SWEEP(hp_pool_publish(pool, name, &who, &publication), hp_publication_release(publication));
-    OK(hp_pool_publish(pool, name, NULL, &publication));
+    SWEEP(hp_pool_publish(pool, NULL, name, &who, &publication), hp_publication_release(publication));
+    OK(hp_pool_publish(pool, NULL, name, NULL, &publication));
     SWEEP(hp_client_new(&client), hp_client_release(client));
     /* The server's thread has no heap, either. */
     for (int without = 0; without < 2; without++) {
         others = without;
         OK(hp_client_new(&client));
-        SWEEP(hp_client_open_in_secondary(client, name, &who), {
+        SWEEP(hp_client_open_in_secondary(client, NULL, name, &who), {
             OK(hp_client_refresh(client));
             hp_client_release(client);
             OK(hp_client_new(&client));
         });
-        SWEEP(hp_client_open_in_secondary_timeout(client, name, NULL, 20000),
+        SWEEP(hp_client_open_in_secondary_timeout(client, NULL, name, NULL, 20000),
               OK(hp_client_close(client)));
-        OK(hp_client_open_in_secondary(client, name, NULL));
+        OK(hp_client_open_in_secondary(client, NULL, name, NULL));
         OK(hp_pool_request(pool, 4096, 4096, 1));
         SWEEP(hp_client_refresh(client), OK(hp_pool_request(pool, 4096, 4096, 1)));
         SWEEP(hp_client_refresh_timeout(client, 20000), (void)0);
@@ -516,18 +518,18 @@ static void exhausted(void) {
     });
     OK(hp_vdi_end_configuration(with));
     hp_vd_config config;
-    SWEEP(hp_vdi_get_configuration(with, &config), CHECK(config.block_size == 4096));
+    SWEEP(hp_vdi_get_configuration(with, &config), CHECK(config.blockSize == 4096));
     SWEEP(hp_vdi_request_buffers(with, SIZE, 0, 1), (void)0);
     SWEEP(hp_vdi_stats(with, &stats), (void)0);
     SWEEP(hp_vdi_handle_reuses(with, &reuses), (void)0);
     SWEEP(hp_vdi_exports(with, exports, 0, &number), (void)0);
     SWEEP(hp_vdi_outstanding(with, NULL, 0, &number), CHECK(number == 0));
     snprintf(name, sizeof name, "exhausted set %d", (int)getpid());
-    SWEEP(hp_vdi_publish(with, name, NULL, &second), hp_publication_release(second));
-    OK(hp_vdi_publish(with, name, NULL, &second));
-    SWEEP(hp_get_configuration_of(name, &who, 20000, &config), CHECK(config.block_size == 4096));
+    SWEEP(hp_vdi_publish(with, NULL, name, NULL, &second), hp_publication_release(second));
+    OK(hp_vdi_publish(with, NULL, name, NULL, &second));
+    SWEEP(hp_get_configuration_of(NULL, name, &who, 20000, &config), CHECK(config.blockSize == 4096));
     OK(hp_client_new(&client));
-    OK(hp_client_open_in_secondary(client, name, NULL));
+    OK(hp_client_open_in_secondary(client, NULL, name, NULL));
     SWEEP(hp_client_get_configuration(client, 20000, &config), (void)0);
     hp_client_release(client);
     hp_publication_release(second);
@@ -536,7 +538,9 @@ static void exhausted(void) {
     OK(hp_vdi_open_device(with));
     SWEEP(hp_vdi_close_device(with), hp_vdi_release(with); with = set_in(ACTIVE, &start));
     SWEEP(hp_vdi_signal_abort(with), (void)0);
-    SWEEP(hp_vdi_close(with), hp_vdi_release(with); with = set_in(ACTIVE, &start));
+    hp_vdi_release(with);
+    with = set_in(INITIALIZING, &start);
+    SWEEP(hp_vdi_close(with), hp_vdi_release(with); with = set_in(INITIALIZING, &start));
     hp_vdi_release(with);
 
     /* What cannot be refused is done without heap, too. */
@@ -545,9 +549,9 @@ static void exhausted(void) {
     OK(hp_class_new(another, 4096, 4096, &class));
     OK(hp_stream_new(another, "stream", shares, 2, &stream));
     OK(hp_wait_begin(another, 4096, 4096, &wait));
-    OK(hp_pool_publish(another, name, NULL, &publication));
+    OK(hp_pool_publish(another, NULL, name, NULL, &publication));
     OK(hp_client_new(&client));
-    OK(hp_client_open_in_secondary(client, name, NULL));
+    OK(hp_client_open_in_secondary(client, NULL, name, NULL));
     OK(hp_vdi_new(&set));
     OK(hp_builder_new(&other));
     others = 1;

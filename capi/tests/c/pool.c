@@ -81,7 +81,7 @@ static void forked(int way) {
                 EXPECT(hp_pool_free(pool, start, 4096), code);
                 EXPECT(hp_class_free(class, start), code ? code : HP_VD_E_INVALID);
                 if (is_shared) {
-                    EXPECT(hp_pool_publish(pool, "child", NULL, &none), HP_VD_E_NOTOPEN);
+                    EXPECT(hp_pool_publish(pool, NULL, "child", NULL, &none), HP_VD_E_NOTOPEN);
                     EXPECT(hp_pool_exports(pool, NULL, 0, &count), HP_VD_E_NOTOPEN);
                     EXPECT(hp_pool_request(pool, 4096, 4096, 1), HP_VD_E_NOTOPEN);
                 }
@@ -417,14 +417,14 @@ static void shared_pool(void) {
     OK(hp_builder_portable_caches(builder, true));
     OK(hp_builder_reserve(builder, 4096, 4096, 2));
     OK(hp_builder_build(builder, &plain));
-    EXPECT(hp_pool_publish(plain, name, NULL, &publication), HP_VD_E_PROTOCOL);
+    EXPECT(hp_pool_publish(plain, NULL, name, NULL, &publication), HP_VD_E_PROTOCOL);
     EXPECT(hp_pool_exports(plain, NULL, 0, &count), HP_VD_E_PROTOCOL);
     hp_pool_release(plain);
     OK(hp_builder_shared(builder, HP_ACCESS_READ));
     OK(hp_builder_build(builder, &pool));
-    OK(hp_pool_publish(pool, name, NULL, &publication));
+    OK(hp_pool_publish(pool, NULL, name, NULL, &publication));
     OK(hp_client_new(&client));
-    OK(hp_client_open_in_secondary(client, name, NULL));
+    OK(hp_client_open_in_secondary(client, NULL, name, NULL));
     OK(hp_pool_allocate(pool, 4000, 4096, &start));
     OK(hp_pool_get_buffer_handle(pool, start, &handle));
     OK(hp_client_view(client, handle, &view));

@@ -70,13 +70,13 @@ static void clients(void) {
     CHECK(view == NULL);
     EXPECT(hp_client_refresh(client), HP_VD_E_PROTOCOL);
     /* OpenInSecondary: nobody has the name; the set is not ready. */
-    EXPECT(hp_client_open_in_secondary(client, name, NULL), HP_VD_E_PROTOCOL);
-    OK(hp_vdi_publish(set, name, &who, &publication));
-    EXPECT(hp_client_open_in_secondary(client, name, NULL), HP_VD_E_PROTOCOL);
+    EXPECT(hp_client_open_in_secondary(client, NULL, name, NULL), HP_VD_E_PROTOCOL);
+    OK(hp_vdi_publish(set, NULL, name, &who, &publication));
+    EXPECT(hp_client_open_in_secondary(client, NULL, name, NULL), HP_VD_E_PROTOCOL);
     EXPECT(hp_vdi_get_buffer_handle(set, name, &same), HP_VD_E_PROTOCOL);
     OK(hp_vdi_end_configuration(set));
-    OK(hp_client_open_in_secondary(client, name, &who));
-    EXPECT(hp_client_open_in_secondary(client, name, NULL), HP_VD_E_PROTOCOL);
+    OK(hp_client_open_in_secondary(client, NULL, name, &who));
+    EXPECT(hp_client_open_in_secondary(client, NULL, name, NULL), HP_VD_E_PROTOCOL);
     OK(hp_vdi_allocate_buffer(set, &start, SIZE, 0));
     memset(start, 0x77, SIZE);
     OK(hp_vdi_get_buffer_handle(set, start, &handle));
@@ -122,19 +122,19 @@ static void clients(void) {
     OK(hp_client_refresh(client));
     OK(hp_client_map_buffer_handle(client, handle, &view));
     /* Arguments. */
-    EXPECT(hp_vdi_publish(set, NULL, NULL, &none), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_publish(set, NULL, NULL, NULL, &none), HP_VD_E_INVALID);
     CHECK(none == NULL);
-    EXPECT(hp_vdi_publish(set, "", NULL, &none), HP_VD_E_INVALID);
-    EXPECT(hp_vdi_publish(set, "x", &wrong, &none), HP_VD_E_INVALID);
-    EXPECT(hp_vdi_publish(set, "\xff", NULL, &none), HP_VD_E_INVALID);
-    EXPECT(hp_vdi_publish(set, "x", NULL, NULL), HP_VD_E_INVALID);
-    EXPECT(hp_vdi_publish(NULL, "x", NULL, &none), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_publish(set, NULL, "", NULL, &none), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_publish(set, NULL, "x", &wrong, &none), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_publish(set, NULL, "\xff", NULL, &none), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_publish(set, NULL, "x", NULL, NULL), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_publish(NULL, NULL, "x", NULL, &none), HP_VD_E_INVALID);
     EXPECT(hp_vdi_get_buffer_handle(set, start, NULL), HP_VD_E_INVALID);
     EXPECT(hp_client_map_buffer_handle(NULL, handle, &view), HP_VD_E_INVALID);
     EXPECT(hp_client_map_buffer_handle(client, handle, NULL), HP_VD_E_INVALID);
-    EXPECT(hp_client_open_in_secondary(client, NULL, NULL), HP_VD_E_INVALID);
+    EXPECT(hp_client_open_in_secondary(client, NULL, NULL, NULL), HP_VD_E_INVALID);
     const hp_peers many = {users, SIZE_MAX / 2, NULL, 0};
-    EXPECT(hp_vdi_publish(set, "x", &many, &none), HP_VD_E_INVALID);
+    EXPECT(hp_vdi_publish(set, NULL, "x", &many, &none), HP_VD_E_INVALID);
     EXPECT(hp_client_refresh(NULL), HP_VD_E_INVALID);
     EXPECT(hp_client_get_buffer_handle(NULL, start, &same), HP_VD_E_INVALID);
     EXPECT(hp_client_get_buffer_handle(client, start, NULL), HP_VD_E_INVALID);
@@ -143,11 +143,11 @@ static void clients(void) {
     /* The set is aborted, and then closed. */
     OK(hp_client_new(&other));
     OK(hp_vdi_signal_abort(set));
-    EXPECT(hp_client_open_in_secondary(other, name, NULL), HP_VD_E_ABORT);
+    EXPECT(hp_client_open_in_secondary(other, NULL, name, NULL), HP_VD_E_ABORT);
     OK(hp_vdi_close(set));
     /* Who is late is told why. */
-    EXPECT(hp_client_open_in_secondary(other, name, NULL), HP_VD_E_ABORT);
-    EXPECT(hp_vdi_publish(set, name, NULL, &none), HP_VD_E_OPEN);
+    EXPECT(hp_client_open_in_secondary(other, NULL, name, NULL), HP_VD_E_ABORT);
+    EXPECT(hp_vdi_publish(set, NULL, name, NULL, &none), HP_VD_E_OPEN);
     CHECK(none == NULL);
     hp_client_release(other);
     EXPECT(hp_client_map_buffer_handle(client, handle, &view), HP_VD_E_ABORT);
@@ -240,7 +240,7 @@ static int write_everywhere(const char *name, const char *handles) {
     int read;
     alarm(60);
     OK(hp_client_new(&client));
-    OK(hp_client_open_in_secondary(client, name, NULL));
+    OK(hp_client_open_in_secondary(client, NULL, name, NULL));
     for (int round = 0; failures == 0; round++) {
         const char *rest = handles;
         static void *views[64];
@@ -267,7 +267,7 @@ static void rude_clients(void) {
         OK(hp_vdi_request_buffers(set, SIZE, 0, COUNT - 2));
         OK(hp_vdi_end_configuration(set));
         snprintf(name, sizeof name, "rude %d %d", (int)getpid(), i);
-        OK(hp_vdi_publish(set, name, NULL, &publication));
+        OK(hp_vdi_publish(set, NULL, name, NULL, &publication));
         for (int k = 0; k < COUNT; k++) {
             uint32_t handle = 0;
             OK(hp_vdi_allocate_buffer(set, &held[k], SIZE, 0));
