@@ -129,7 +129,7 @@ fn a_forged_handle_is_refused() {
         let handle = Handle::from_raw(forged);
         let error = client.map(handle).unwrap_err();
         assert_eq!(error, ShareError::BadHandle { handle });
-        assert_eq!(pool.view(handle), Err(error.clone()));
+        assert_eq!(pool.view(handle), Err(error));
         assert!(error.to_string().contains(&format!("{forged:#010x}")));
     }
     free(&pool, start);
@@ -203,7 +203,7 @@ fn a_trimmed_buffers_handle_does_not_name_what_came_in_its_place() {
         }
         for &handle in &stale[..2 * turn] {
             let bad = Err(ShareError::BadHandle { handle });
-            assert_eq!((client.map(handle), pool.view(handle)), (bad.clone(), bad));
+            assert_eq!((client.map(handle), pool.view(handle)), (bad, bad));
         }
         for start in both {
             // SAFETY: allocated above, and freed once.

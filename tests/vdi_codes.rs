@@ -80,7 +80,7 @@ fn what_the_system_refuses_is_memory_only_if_less_may_be_had() {
                 reason,
             },
         ] {
-            assert_eq!(Error::Build(error.clone()).code(), code, "{error}");
+            assert_eq!(Error::Build(error).code(), code, "{error}");
         }
         // A client cannot ask for less.
         let clients = match code {
@@ -152,7 +152,7 @@ fn what_cannot_be_built_has_a_code_that_says_what_to_do() {
         (pages(1), VD_E_MEMORY),
         (pages(0), VD_E_UNEXPECTED),
     ] {
-        assert_eq!(Error::Build(error.clone()).code(), code, "{error}");
+        assert_eq!(Error::Build(error).code(), code, "{error}");
         if code != VD_E_INVALID {
             continue;
         }

@@ -37,7 +37,7 @@ impl<M: Memory> Pool<M> {
     ///
     /// # Errors
     ///
-    /// As [`Builder::build`]. Nothing has changed then.
+    /// As [`Builder::build`](crate::Builder::build). Nothing has changed then.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -374,7 +374,7 @@ mod tests {
         ];
         for (greeting, answers) in cases {
             let server = hostile(&name, greeting, answers);
-            assert_eq!(opened(&name, limit), Err(timed_out.clone()));
+            assert_eq!(opened(&name, limit), Err(timed_out));
             server.join().unwrap();
         }
     }

@@ -152,7 +152,7 @@ fn serve(
         // Both before the look at what they are about.
         let (rings, has_ended) = (started.1.rings(), Arc::strong_count(&started) == 1);
         if let Some(result) = started.0.iter().next() {
-            break result.clone();
+            break *result;
         }
         if has_ended {
             break Err(ShareError::HungUp);

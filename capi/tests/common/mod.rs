@@ -8,6 +8,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+#[allow(clippy::disallowed_types, reason = "tests may wait for each other")]
 use std::sync::Mutex;
 
 /// Variables by which the running cargo would change the child's build.
@@ -86,6 +87,7 @@ pub fn cargo_free(program: impl AsRef<std::ffi::OsStr>) -> Command {
 
 /// Runs `install.sh`, or what does, one at a time: it removes what was built before.
 pub fn install(command: &mut Command) -> String {
+    #[allow(clippy::disallowed_types, reason = "as above")]
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock();
     run(command)
