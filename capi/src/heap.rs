@@ -49,9 +49,12 @@ struct Block {
     /// Its first byte; 0: vacant; 1: it is being taken, or given back. Acquire and Release:
     /// the length goes with it.
     start: AtomicUsize,
-    /// Bytes. As large as any that there was by this number, so that two reads of `start`
-    /// with one of this between say whether they belong together.
+    /// Bytes. Acquire and Release: see `taken`.
     len: AtomicUsize,
+    /// How often it was taken, raised before `start` and `len` are written. Two reads of this
+    /// with those of both between say whether they belong together: who reads one of a later
+    /// block (Acquire) reads more here after it.
+    taken: AtomicUsize,
     /// `{used: 40, held: 24}`: bytes that were handed out, and how many allocations and calls
     /// have a part in it. Acquire and Release: what the last of them did to the memory comes
     /// before what is done with it next.
@@ -70,6 +73,7 @@ impl Block {
         Self {
             start: AtomicUsize::new(0),
             len: AtomicUsize::new(0),
+            taken: AtomicUsize::new(0),
             word: AtomicUsize::new(0),
         }
     }
@@ -127,11 +131,12 @@ impl Block {
 
     /// Whether `address` lies in it. (Not if it is another's meanwhile.)
     fn has(&self, address: usize) -> bool {
+        // Acquire: see `taken`.
+        let taken = self.taken.load(Ordering::Acquire);
         let start = self.start.load(Ordering::Acquire);
-        // Acquire: see `len`.
         let len = self.len.load(Ordering::Acquire);
         let is_in = start > 1 && address >= start && address - start < len;
-        is_in && self.start.load(Ordering::Relaxed) == start
+        is_in && self.taken.load(Ordering::Relaxed) == taken
     }
 
     /// The block that `start` lies in. `None`: it is the system's.
@@ -244,7 +249,8 @@ impl Lease {
             block.start.store(0, Ordering::Release);
             return Err(refused);
         }
-        // Release: see `len`.
+        // Relaxed, before the Release stores: see `taken`.
+        block.taken.fetch_add(1, Ordering::Relaxed);
         block.len.store(bytes, Ordering::Release);
         block.word.store(ONE_HELD, Ordering::Relaxed);
         (block.start).store(start.expose_provenance(), Ordering::Release);

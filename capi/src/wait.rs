@@ -175,8 +175,9 @@ pub unsafe extern "C" fn hp_pool_allocate_cancellable(
 pub struct hp_wait {
     pool: Pool,
     event: Arc<Event>,
-    /// The process that began it.
-    process: u32,
+    /// The process that began it, by the system's number, which a child may have in another
+    /// namespace, and by the library's.
+    process: (u32, u32),
     /// True while a thread has `state`. Acquire and Release.
     polled: AtomicBool,
     state: UnsafeCell<State>,
@@ -210,7 +211,7 @@ impl hp_wait {
         Ok(Self {
             pool: pool.clone(),
             event,
-            process: std::process::id(),
+            process: (std::process::id(), ::pool::Pool::process_number()),
             polled: AtomicBool::new(false),
             state: UnsafeCell::new(state),
         })
@@ -253,7 +254,7 @@ impl hp_wait {
     /// Whether this is a child of a fork, which has neither the wait nor, for itself, the
     /// descriptor.
     fn is_inherited(&self) -> bool {
-        self.process != std::process::id()
+        self.process != (std::process::id(), ::pool::Pool::process_number())
     }
 }
 

@@ -12,8 +12,7 @@ use crate::depot::{Depot, Shut};
 use crate::loose::LISTS;
 use crate::sync::{Ordering, fault, fence};
 use crate::word::Index;
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::collections::BTreeMap;
 
 impl<C: CpuCaches> FreeLists<C> {
     /// Adds `count` new buffers to `class`, of which `nth` names each. The
@@ -92,7 +91,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// While this runs the caller holds the free buffers of the groups, and one
     /// batch of others; the rest are where requests find them. Those whom it serves
     /// are woken at its end.
-    pub fn retire<K: Copy + Eq + Hash>(
+    pub fn retire<K: Copy + Ord>(
         &self,
         class: ClassId,
         group: impl Fn(Index) -> Option<K>,
@@ -103,7 +102,9 @@ impl<C: CpuCaches> FreeLists<C> {
         let carry = Carry::begin(self.own_ledger(class));
         // What a trim before us left there, if it never ended.
         self.bring_back(class, &mut owed);
-        let mut held: HashMap<K, Vec<Index>> = HashMap::new();
+        // Not by hashes: what seeds them is thread-local, and may ask for memory where
+        // nobody can be refused.
+        let mut held: BTreeMap<K, Vec<Index>> = BTreeMap::new();
         let mut sort = |indices: &[Index]| {
             let mut others = Vec::with_capacity(indices.len());
             for &index in indices {

@@ -329,6 +329,13 @@ impl Pool {
     pub fn builder() -> Builder {
         Builder::default()
     }
+
+    /// The number of this process among those that it comes from.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn process_number() -> u32 {
+        crate::sys::fork::forks()
+    }
 }
 
 impl<M: Memory> Pool<M> {

@@ -102,11 +102,18 @@ impl<M: Memory> Pool<M> {
     pub(crate) fn is_out(&self, address: *const u8) -> bool {
         let (shared, address) = (self.shared(), address.addr());
         let classes = shared.catalog.classes();
-        (shared.arena.place(classes, address)).is_some_and(|place| {
+        let at = || {
+            let place = shared.arena.place(classes, address)?;
+            Some((place.index, place.start))
+        };
+        at().is_some_and(|(index, start)| {
             // Two loads, of which the second is of a buffer that the first did not find
             // out: if it has come back in between, it was not out then.
-            let bytes = shared.state(place.index).bytes() as usize;
-            (address.checked_sub(place.start)).is_some_and(|within| within < bytes)
+            let bytes = shared.state(index).bytes() as usize;
+            let within = (address.checked_sub(start)).is_some_and(|within| within < bytes);
+            // If its memory was another segment's by then, so is what is there now: whoever
+            // sees that a buffer is out (Acquire) sees where it lies.
+            within && at() == Some((index, start))
         })
     }
 

@@ -335,9 +335,14 @@ impl<M: Memory> Pool<M> {
         let address = start.addr();
         let (shared, slots) = self.slots()?;
         let classes = shared.catalog.classes();
-        (shared.arena.buffer_at(classes, address))
-            .and_then(|(_, index)| slots.handle(shared.state(index)))
-            .ok_or(ShareError::NoBuffer { address })
+        let at = || Some(shared.arena.buffer_at(classes, address)?.1);
+        let made = at().and_then(|index| {
+            let made = slots.handle(shared.state(index))?;
+            // If its memory was another segment's by then, so is what is there now: whoever
+            // sees that a buffer is out (Acquire) sees where it lies.
+            (at() == Some(index)).then_some(made)
+        });
+        made.ok_or(ShareError::NoBuffer { address })
     }
 
     /// The buffer that `handle` names, which a client may have sent: in this process.

@@ -184,6 +184,7 @@ impl Client {
                 let new = Segment::map(export)?;
                 if let Some((first, _)) = segments.first() {
                     of_one_pool(&new.0.layout, &first.layout)?;
+                    splits_alike(&new.0.layout, &first.layout)?;
                 }
                 segments.push(new);
                 Ok(())
@@ -376,9 +377,7 @@ impl Client {
         let layout = segment.layout;
         self.segments.push(segment, |old| {
             of_one_pool(&layout, &old.layout)?;
-            if layout.split() != old.layout.split() {
-                return Err(ShareError::Forged { what: "handles" });
-            }
+            splits_alike(&layout, &old.layout)?;
             match old.layout.replaces(&layout) {
                 true => Err(ShareError::Slots {
                     first: layout.slots().start,
@@ -528,6 +527,14 @@ impl Segment {
             prefix: self.layout.prefix(),
             writable: self.layout.is_writable(),
         })
+    }
+}
+
+/// Refuses a segment that splits its handles in another way than one of the same pool.
+fn splits_alike(new: &Layout, old: &Layout) -> Result<(), ShareError> {
+    match new.split() == old.split() {
+        true => Ok(()),
+        false => Err(ShareError::Forged { what: "handles" }),
     }
 }
 

@@ -121,7 +121,7 @@ impl Slots {
     /// bytes it is out with. `None` if the handle is stale, or forged.
     ///
     /// `place` is asked twice: whether there is such a buffer, and then, after its state has
-    /// said that it is out (Acquire), which that is.
+    /// said that it is out (Acquire), which that is; and the state says so once more.
     pub fn find<'a, H: Naming, T>(
         &self,
         handle: H,
@@ -132,7 +132,9 @@ impl Slots {
         let index = Index::from_raw(buffer.load(Ordering::Relaxed))?;
         let (_, state) = place(index)?;
         let size = handle.size(state, self.split)?;
-        Some((place(index)?.0, size))
+        let (found, state) = place(index)?;
+        // It was out all the while, so that was its place.
+        (handle.size(state, self.split) == Some(size)).then_some((found, size))
     }
 
     /// Bytes of memory that the tables occupy, read from the kernel.

@@ -54,7 +54,7 @@ pub fn watch() -> io::Result<()> {
     // Before any child is made that would find 0 here and there.
     let _own = forks();
     // Of two threads at once both may do this: to the same effect.
-    if !wipe_on_fork() {
+    if !wipe_on_fork()? {
         // SAFETY: the handler is there as long as the program, or the shared object, whose
         // handlers go with it; it does what a handler may.
         match unsafe { libc::pthread_atfork(None, None, Some(count)) } {
@@ -66,13 +66,23 @@ pub fn watch() -> io::Result<()> {
     Ok(())
 }
 
-/// Asks the kernel to give children the page all zero.
-fn wipe_on_fork() -> bool {
+/// Asks the kernel to give children the page all zero; false if it does not know how. An
+/// error if it could not now.
+fn wipe_on_fork() -> io::Result<bool> {
     let (start, len) = ((&raw const PAGE).cast_mut().cast(), size_of::<Page>());
+    if super::limits::base_page() != len {
+        return Ok(false);
+    }
     // SAFETY: changes nothing but what children find in the page: a word for which 0 is a
-    // value, and bytes that nobody reads. Refused if it is not whole pages.
-    super::limits::base_page() == len
-        && unsafe { libc::madvise(start, len, libc::MADV_WIPEONFORK) } == 0
+    // value, and bytes that nobody reads.
+    if unsafe { libc::madvise(start, len, libc::MADV_WIPEONFORK) } == 0 {
+        return Ok(true);
+    }
+    match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        // No memory for one more mapping, say: not a reason to do without for good.
+        error => Err(error),
+    }
 }
 
 /// How many processes this one comes from, of those that asked, since somebody began to
@@ -172,7 +182,7 @@ mod tests {
     #[test]
     fn whatever_makes_a_child_it_has_a_number_of_its_own() {
         watch().unwrap();
-        if !wipe_on_fork() {
+        if !wipe_on_fork().unwrap() {
             println!("skipped: the kernel does not wipe pages for children");
             return;
         }

@@ -519,9 +519,8 @@ impl Set {
     }
 
     /// Close: ends the set, whatever it returns, and waits with [`Error::Aborted`]. What is
-    /// outstanding is freed when the set is dropped: other threads may be in the middle of a
-    /// call. Then its memory is given back (where clients have it mapped, when they unmap it),
-    /// and a builder's [`on_leak`](Builder::on_leak) is told of it.
+    /// outstanding is freed when the set is dropped (where clients have it mapped, when they
+    /// unmap it), and a builder's [`on_leak`](Builder::on_leak) is told of it.
     ///
     /// # Errors
     ///
