@@ -318,7 +318,7 @@ impl Client {
     /// # let builder = hugepool::Pool::builder().reserve(4096, 4096, 4).shared(Access::Read);
     /// # let pool = builder.build()?;
     /// # let name = format!("example of close {}", std::process::id());
-    /// # let publication = pool.publish((&name).into(), Peers::default())?;
+    /// # let publication = pool.publish(&name, Peers::default())?;
     /// let mut client = Client::open(&name, &Peers::default())?;
     /// client.close()?;
     /// client.open_in_secondary(&name, &Peers::default())?;
