@@ -1,17 +1,8 @@
 //! What the library keeps of each thread.
 //!
-//! Owns: where that lies, and the last failure. Uses: `error`. Used by: `call`, `heap`.
+//! Owns: the last failure, and the lease. Uses: `error`, the library. Used by: `call`, `heap`.
 //!
-//! # Where it lies
-//!
-//! The variables that the compiler makes thread-local are found by a call of the dynamic
-//! linker, `__tls_get_addr`. In a library that was opened by `dlopen` the first such call of
-//! a thread locks a mutex and allocates, and ends the process if there is no memory. So these
-//! are laid out by hand, in the block that the C library has ready for a thread before it
-//! starts: the relocation `GOTTPOFF` asks for that ("initial-exec" in *ELF Handling For
-//! Thread-Local Storage*). It takes some of the room that glibc keeps for libraries that are
-//! opened later; what this library has in it is a few hundred bytes. On other processors they
-//! are the compiler's.
+//! It lies where no allocation is needed to get there: see `per_thread`.
 //!
 //! # A failure, and signal handlers
 //!
@@ -28,6 +19,7 @@
 //! a thread its own stores in theirs.
 
 use crate::error::Failure;
+use ::pool::per_thread;
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
@@ -44,73 +36,17 @@ pub struct Thread {
     pub lease: Cell<*const c_void>,
 }
 
-impl Thread {
-    #[cfg_attr(
-        target_arch = "x86_64",
-        allow(dead_code, reason = "zero bytes are one")
-    )]
-    const fn new() -> Self {
-        Self {
-            last: Last {
-                word: AtomicU32::new(NOTHING),
-                failure: UnsafeCell::new(MaybeUninit::uninit()),
-            },
-            lease: Cell::new(null()),
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod place {
-    use super::Thread;
-    use std::arch::{asm, global_asm};
-
-    // Hidden: nobody else's, and no part of what the library exports.
-    global_asm!(
-        ".pushsection .tbss.hugepool_thread,\"awT\",@nobits",
-        ".globl hugepool_thread",
-        ".hidden hugepool_thread",
-        ".type hugepool_thread,@object",
-        ".size hugepool_thread, {size}",
-        ".balign {align}",
-        "hugepool_thread:",
-        ".zero {size}",
-        ".popsection",
-        size = const size_of::<Thread>(),
-        align = const align_of::<Thread>(),
-    );
-
-    /// Where the calling thread's is.
-    #[inline(always)]
-    pub fn of_this_thread() -> *const Thread {
-        let place;
-        // SAFETY: the first word that the thread pointer points to is the thread pointer
-        // itself, and the relocation gives the distance from there to the variable.
-        unsafe {
-            asm!(
-                "mov {place}, qword ptr fs:[0]",
-                "add {place}, qword ptr [rip + hugepool_thread@GOTTPOFF]",
-                place = out(reg) place,
-                options(nostack, pure, readonly)
-            );
-        }
-        place
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-mod place {
-    use super::Thread;
-
-    thread_local! {
-        static OWN: Thread = const { Thread::new() };
-    }
-
-    /// Where the calling thread's is.
-    pub fn of_this_thread() -> *const Thread {
-        // Nothing has to be done at its end, so it is there until then.
-        OWN.with(std::ptr::from_ref)
-    }
+per_thread! {
+    /// Where the calling thread's is. All zero bytes are the first value.
+    fn of_this_thread() -> Thread, symbol "hugepool_thread",
+    first Thread {
+        last: Last {
+            word: AtomicU32::new(NOTHING),
+            failure: UnsafeCell::new(MaybeUninit::uninit()),
+        },
+        lease: Cell::new(null()),
+    },
+    bytes [".byte 0"]
 }
 
 /// What is kept of the calling thread.
@@ -119,7 +55,7 @@ pub fn own<'a>() -> &'a Thread {
     // SAFETY: it is there as long as the thread is, was all zero when that started, and no
     // other thread knows of it. (The result is no thread's that it could be sent to: a
     // `Thread` is not `Sync`.)
-    unsafe { &*place::of_this_thread() }
+    unsafe { &*of_this_thread() }
 }
 
 /// There was no failure.

@@ -93,7 +93,7 @@ fn the_header_can_be_included_beside_the_published_ones_in_either_order() {
 }
 
 #[test]
-fn the_first_refusal_of_a_thread_allocates_nothing_in_a_library_that_was_opened_later() {
+fn a_threads_first_calls_allocate_nothing_in_a_library_that_was_opened_later() {
     let installed = Installed::new("opened");
     let program = installed.path("opened");
     let include = installed.path("include/hugepool");
@@ -104,8 +104,33 @@ fn the_first_refusal_of_a_thread_allocates_nothing_in_a_library_that_was_opened_
         .arg("-I")
         .arg(include)
         .arg("-pthread"));
-    let said = run(Command::new(program).arg(installed.path("lib/libhugepool.so")));
-    assert!(said.ends_with("0 failures\n"), "{said}");
+    // As many that have variables of each thread that an older thread's table of them has no
+    // room for the next.
+    let source = installed.path("module.c");
+    std::fs::write(
+        &source,
+        "__thread int own[100]; int *of(void) { return own; }\n",
+    )
+    .unwrap();
+    let modules: Vec<_> = (0..20)
+        .map(|number| {
+            let module = installed.path(&format!("module{number}.so"));
+            let mut gcc = Command::new("gcc");
+            run(gcc
+                .args(["-shared", "-fPIC", "-o"])
+                .arg(&module)
+                .arg(&source));
+            module
+        })
+        .collect();
+    // With the C library's registration for restartable sequences, and without.
+    for registers in ["1", "0"] {
+        let said = run(Command::new(&program)
+            .env("GLIBC_TUNABLES", format!("glibc.pthread.rseq={registers}"))
+            .arg(installed.path("lib/libhugepool.so"))
+            .args(&modules));
+        assert!(said.ends_with("0 failures\n"), "{registers}: {said}");
+    }
 }
 
 /// The calls that the header declares.

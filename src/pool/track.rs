@@ -17,6 +17,7 @@ use crate::lists::Given;
 use crate::outstanding::{Held, Outstanding, StreamName};
 use crate::sync::{Arc, shield};
 use crate::sys::clock;
+use crate::sys::own::per_thread;
 use crate::track::{Holding, Place, Taker};
 use crate::word::Index;
 use std::cell::Cell;
@@ -26,9 +27,19 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::time::Duration;
 
-thread_local! {
-    /// What this thread says of its takes, in the place of where they are in the code.
-    static PLACE: Cell<Option<Place>> = const { Cell::new(None) };
+per_thread! {
+    /// What this thread says of its takes, in the place of where they are in the code. All
+    /// zero bytes are `None`: a place has a pointer that is not null.
+    fn said() -> Cell<Option<Place>>, symbol "hugepool_place", first Cell::new(None),
+    bytes [".zero 16"]
+}
+
+const _: () = assert!(size_of::<Cell<Option<Place>>>() == 16);
+
+fn place<'a>() -> &'a Cell<Option<Place>> {
+    // SAFETY: it is there as long as the thread, which alone knows of it. (The result is no
+    // other thread's: a `Cell` is not `Sync`.)
+    unsafe { &*said() }
 }
 
 /// Has what the calling thread takes from now on noted as taken by line `line` of `file`;
@@ -40,33 +51,27 @@ thread_local! {
 #[doc(hidden)]
 pub unsafe fn set_place(file: Option<NonNull<c_char>>, line: u32) {
     // SAFETY: the caller says so.
-    let place = file.map(|file| unsafe { Place::from_raw(file, line) });
-    // A thread whose variables are gone takes nothing for long.
-    let _ = PLACE.try_with(|own| own.set(place));
+    place().set(file.map(|file| unsafe { Place::from_raw(file, line) }));
 }
 
 /// Makes a call for a caller in another language, which knows it by the name `call`: that
 /// is noted of what it takes, if the thread says nothing else, and the pool `tracks`.
-/// Otherwise no variable of the thread is touched: in a library that was opened by `dlopen`
-/// the first touch may allocate.
 #[doc(hidden)]
 pub fn called<R>(tracks: bool, call: &'static CStr, take: impl FnOnce() -> R) -> R {
     if !tracks {
         return take();
     }
-    let set = |place| PLACE.try_with(|own| own.replace(place)).ok().flatten();
-    let before = set(None);
-    set(before.or(Some(Place::new(call, 0))));
+    let before = place().get();
+    place().set(before.or(Some(Place::new(call, 0))));
     let taken = take();
-    set(before);
+    place().set(before);
     taken
 }
 
 /// Who the caller is, if it is at `location` in the code.
 fn taker(location: &'static Location<'static>) -> Taker {
-    let place = PLACE.try_with(Cell::get).ok().flatten();
     Taker {
-        place: place.unwrap_or_else(|| location.into()),
+        place: place().get().unwrap_or_else(|| location.into()),
         stream: 0,
     }
 }

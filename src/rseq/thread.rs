@@ -1,6 +1,6 @@
 //! Where the kernel keeps a thread's processor number and its critical section.
 //!
-//! Owns: the area of every thread, and its registration. Uses: `sync`,
+//! Owns: the area of every thread, and its registration. Uses: `sync`, `sys::own`,
 //! `sys::rseq`. Used by: the sections, `cache`.
 //!
 //! The C library registers an area for every thread if it is glibc 2.35 or
@@ -11,6 +11,7 @@
 //! `Documentation/userspace-api/rseq.rst` of the kernel, `rseq(2)`.
 
 use crate::sync::{AtomicIsize, Ordering};
+use crate::sys::own::per_thread;
 use crate::sys::rseq::{self, ThreadEnds};
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_void;
@@ -31,18 +32,25 @@ struct Area {
 /// No processor: the area is not registered.
 const UNREGISTERED: u32 = u32::MAX;
 
-thread_local! {
-    static AREA: UnsafeCell<Area> = const {
-        UnsafeCell::new(Area {
-            cpu_id_start: 0,
-            cpu_id: UNREGISTERED,
-            rseq_cs: 0,
-            flags: 0,
-            rest: [0; 3],
-        })
-    };
+const _: () = assert!(std::mem::offset_of!(Area, cpu_id) == 4 && size_of::<Area>() == 32);
+
+per_thread! {
+    /// This thread's area.
+    fn area() -> UnsafeCell<Area>, symbol "hugepool_rseq_area",
+    first UnsafeCell::new(Area {
+        cpu_id_start: 0,
+        cpu_id: UNREGISTERED,
+        rseq_cs: 0,
+        flags: 0,
+        rest: [0; 3],
+    }),
+    bytes [".long 0", ".long 0xffffffff"]
+}
+
+per_thread! {
     /// Whether this thread has tried to register its area, so that it tries once.
-    static TRIED: Cell<bool> = const { Cell::new(false) };
+    fn tried() -> Cell<bool>, symbol "hugepool_rseq_tried", first Cell::new(false),
+    bytes [".byte 0"]
 }
 
 /// What happens at the end of a thread that registered its area. Made by
@@ -53,16 +61,15 @@ static ENDS: ThreadEnds = ThreadEnds::new();
 extern "C" fn at_end(_: *mut c_void) {
     // It fails only if it was never made.
     let _ = register(true);
-    AREA.with(|area| {
-        // SAFETY: the kernel no longer writes to the area of this thread, and
-        // nobody else ever does.
-        unsafe { (*area.get()).cpu_id = UNREGISTERED };
-    });
+    let area = UnsafeCell::raw_get(area());
+    // SAFETY: the kernel no longer writes to the area of this thread, and
+    // nobody else ever does.
+    unsafe { (*area).cpu_id = UNREGISTERED };
 }
 
 /// Gives the kernel this thread's area, or takes it back.
 fn register(undo: bool) -> bool {
-    let area = AREA.with(UnsafeCell::get).cast();
+    let area = UnsafeCell::raw_get(area()).cast();
     // SAFETY: the area is this thread's, aligned to 32 bytes, 32 bytes long, and
     // stays until the thread ends, when `Registered` takes it back.
     unsafe { rseq::register(area, size_of::<Area>() as u32, SIGNATURE, undo) }.is_ok()
@@ -91,8 +98,7 @@ pub fn offset() -> isize {
 #[cold]
 #[inline(never)]
 fn own_offset() -> isize {
-    let area = AREA.with(|area| area.get().addr());
-    area.wrapping_sub(thread_pointer()) as isize
+    area().addr().wrapping_sub(thread_pointer()) as isize
 }
 
 fn thread_pointer() -> usize {
@@ -130,7 +136,9 @@ pub fn cpu() -> Option<usize> {
 /// it did so just now. May be called in a signal handler: it allocates nothing.
 #[cold]
 pub fn attend() -> bool {
-    if OFFSET.load(Ordering::Relaxed) != 0 || TRIED.replace(true) || !register(false) {
+    // SAFETY: it is there as long as the thread, which alone knows of it.
+    let tries = || !unsafe { &*tried() }.replace(true);
+    if OFFSET.load(Ordering::Relaxed) != 0 || !tries() || !register(false) {
         return false;
     }
     ENDS.announce();

@@ -34,6 +34,8 @@ pub mod memory;
 #[cfg(not(hugepool_loom))]
 pub mod numa;
 #[cfg(not(hugepool_loom))]
+pub mod own;
+#[cfg(not(hugepool_loom))]
 pub mod peer;
 #[cfg(not(hugepool_loom))]
 pub mod random;
