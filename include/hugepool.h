@@ -1844,7 +1844,8 @@ uint32_t hp_wait_poll(const struct hp_wait *wait,
                       void **buffer);
 
 /*
- Ends a wait, whatever has become of it, and closes its descriptor. A buffer that came and
+ Ends a wait, whatever has become of it, and closes its descriptor (or, if a thread is
+ raising it at that moment, the next call that begins or ends a wait does). A buffer that came and
  that hp_wait_poll has not given goes back, to the next who waits if there is one. No
  thread may poll the wait at that time, and it must not be used after this. Never blocks.
  Null is nothing; in a child of a fork, where the wait is the parent's, the call does

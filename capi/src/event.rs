@@ -1,14 +1,29 @@
 //! What an event loop can wait for.
 //!
-//! Owns: the system's calls for that. Uses: libc, `call`. Used by: `wait`.
+//! Owns: the system's calls for that, and events that somebody may still raise. Uses: libc,
+//! `call`. Used by: `wait`.
 //!
 //! Source: eventfd(2).
+//!
+//! # Who frees one
+//!
+//! A thread that gives a buffer back raises the event of who waits for it, and may be in the
+//! middle of that when the wait ends. It must not be the one who frees the event: its call
+//! allocates and frees nothing. So a wait that ends while others have its event leaves its
+//! own part in a list, and the next wait that begins or ends frees what nobody has any more.
+//!
+//! ```text
+//!   retired ──▶ node ──▶ node ──▶ null        pushed by one compare-and-swap; taken as a
+//!                                             whole by a swap, so there is no ABA
+//! ```
 
 use crate::call::Failure;
 use ::pool::OsError;
 use std::io::Error;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr::null_mut;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::task::Wake;
 
 /// A descriptor that is readable once it was raised, until it is lowered.
@@ -47,6 +62,54 @@ impl Event {
         // Refused if it was not readable.
         // SAFETY: the bytes can be written.
         unsafe { libc::read(self.number(), count.as_mut_ptr().cast(), count.len()) };
+    }
+}
+
+/// An event whose wait has ended.
+struct Retired {
+    event: Arc<Event>,
+    next: *mut Retired,
+}
+
+/// The last one. Release and Acquire: who takes the list sees what it points to.
+static RETIRED: AtomicPtr<Retired> = AtomicPtr::new(null_mut());
+
+/// Keeps `event`, the caller's, whose wait has ended, if somebody else has it.
+pub fn retire(event: &Arc<Event>) {
+    // Nobody can get it any more: if nobody has it now, nobody will.
+    if Arc::strong_count(event) > 1 {
+        push(Box::into_raw(Box::new(Retired {
+            event: Arc::clone(event),
+            next: null_mut(),
+        })));
+    }
+}
+
+fn push(node: *mut Retired) {
+    let mut next = RETIRED.load(Ordering::Relaxed);
+    loop {
+        // SAFETY: the node is the caller's alone until it is in the list.
+        unsafe { (*node).next = next };
+        let (in_list, failed) = (Ordering::Release, Ordering::Relaxed);
+        match RETIRED.compare_exchange(next, node, in_list, failed) {
+            Ok(_) => return,
+            Err(now) => next = now,
+        }
+    }
+}
+
+/// Frees those that nobody has any more.
+pub fn free_retired() {
+    let mut node = RETIRED.swap(null_mut(), Ordering::Acquire);
+    while !node.is_null() {
+        // SAFETY: it came from a box, and who has swapped the list out has it alone.
+        let (next, others) = unsafe { ((*node).next, Arc::strong_count(&(*node).event) > 1) };
+        match others {
+            true => push(node),
+            // SAFETY: as above.
+            false => drop(unsafe { Box::from_raw(node) }),
+        }
+        node = next;
     }
 }
 

@@ -21,7 +21,7 @@
 use crate::call::{
     Failure, HP_NOERROR, HP_PENDING, done, failed, is_good, limit, object, put, release,
 };
-use crate::event::Event;
+use crate::event::{Event, free_retired, retire};
 use crate::heap::{SMALL, leased, unrefused};
 use crate::kind::{Allocate, Buffer, Pool};
 use crate::pool::{here, hp_pool};
@@ -183,6 +183,15 @@ pub struct hp_wait {
     state: UnsafeCell<State>,
 }
 
+impl Drop for hp_wait {
+    fn drop(&mut self) {
+        // It leaves the line, and from then on nobody gets the event.
+        *self.state.get_mut() = State::Over;
+        free_retired();
+        retire(&self.event);
+    }
+}
+
 enum State {
     Waiting(Allocate),
     /// This came when it began.
@@ -199,6 +208,7 @@ fn poll(future: &mut Allocate, event: &Arc<Event>) -> Poll<Result<Buffer, AllocE
 impl hp_wait {
     /// Begins a wait for what `future` will give, a buffer of `pool`.
     pub fn begin(pool: &Pool, mut future: Allocate) -> Result<Self, Failure> {
+        free_retired();
         let event = Arc::new(Event::new()?);
         let state = match poll(&mut future, &event) {
             Poll::Pending => State::Waiting(future),
@@ -337,7 +347,8 @@ pub unsafe extern "C" fn hp_wait_poll(wait: *const hp_wait, buffer: *mut *mut c_
     }
 }
 
-/// Ends a wait, whatever has become of it, and closes its descriptor. A buffer that came and
+/// Ends a wait, whatever has become of it, and closes its descriptor (or, if a thread is
+/// raising it at that moment, the next call that begins or ends a wait does). A buffer that came and
 /// that hp_wait_poll has not given goes back, to the next who waits if there is one. No
 /// thread may poll the wait at that time, and it must not be used after this. Never blocks.
 /// Null is nothing; in a child of a fork, where the wait is the parent's, the call does

@@ -17,6 +17,7 @@ fn the_contract_holds_in_c() {
         "streams.c",
         "track.c",
         "heap.c",
+        "raised.c",
     ] {
         for kind in [Kind::Shared, Kind::Static] {
             let source = here().join("tests/c").join(program);
