@@ -188,6 +188,52 @@ fn a_child_with_its_parents_number_is_known_as_a_child() {
     });
 }
 
+/// A child that the C library knows nothing of is told apart by a page that the kernel
+/// clears, for which it needs a mapping more.
+#[test]
+fn want_of_memory_once_is_no_reason_to_do_without_telling_children_apart() {
+    let name = "want_of_memory_once_is_no_reason_to_do_without_telling_children_apart";
+    alone(name, &[], || {
+        let page = 4096;
+        let map = |access| {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            // SAFETY: a new mapping.
+            unsafe { libc::mmap(std::ptr::null_mut(), page, access, flags, -1, 0) }
+        };
+        let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
+        let limit: usize = limit.trim().parse().unwrap();
+        if limit > 1 << 20 {
+            return skipped("a process without mappings: it may have too many here");
+        }
+        // Neighbours that may not be merged.
+        let mut maps = Vec::with_capacity(limit + 1);
+        loop {
+            match map([libc::PROT_NONE, libc::PROT_READ][maps.len() % 2]) {
+                libc::MAP_FAILED => break,
+                mapped => maps.push(mapped),
+            }
+        }
+        // It asks for the page, which cannot be had.
+        let _ = Set::new();
+        for mapped in maps {
+            // SAFETY: mapped above.
+            unsafe { libc::munmap(mapped, page) };
+        }
+        let pool = Pool::builder().reserve(SIZE, SIZE, 1).build().unwrap();
+        let (none, flags) = (std::ptr::null::<u8>(), libc::SIGCHLD);
+        // SAFETY: the child, which has a copy of the memory and one thread, looks and ends.
+        let child = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
+        if child == 0 {
+            // SAFETY: ends this process.
+            unsafe { libc::_exit(i32::from(!pool.is_left_behind())) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child made above.
+        unsafe { libc::waitpid(child as i32, &mut status, 0) };
+        assert_eq!(status, 0, "the child takes its parent's pool for its own");
+    });
+}
+
 #[test]
 fn a_child_is_told_that_a_virtual_device_set_is_not_open_there() {
     alone(

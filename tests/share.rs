@@ -332,6 +332,23 @@ fn a_wrong_descriptor_is_refused() {
         });
         assert_eq!(error, ShareError::NotSealed);
     }
+    // The states may be read alone: others must not be able to write them, or to take their
+    // pages.
+    let states = export().states;
+    let size = File::from(states).metadata().unwrap().len();
+    // SAFETY: a new descriptor, which is nobody else's.
+    let open = unsafe {
+        let fd = libc::memfd_create(c"open".as_ptr(), libc::MFD_ALLOW_SEALING);
+        assert!(fd >= 0 && libc::ftruncate(fd, size as i64) == 0);
+        let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
+        assert_eq!(libc::fcntl(fd, libc::F_ADD_SEALS, seals), 0);
+        OwnedFd::from_raw_fd(fd)
+    };
+    let error = attach(Export {
+        states: open,
+        ..export()
+    });
+    assert_eq!(error, ShareError::NotSealed);
     // What says whether the pool is there is one page.
     let status = attach(Export {
         status: export().memory,

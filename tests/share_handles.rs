@@ -282,15 +282,25 @@ fn beside_growth_and_trims_no_stale_handle_is_believed() {
                     assert!(is_refused(&pool, handle) && pool.view64(handle64).is_err());
                 }
                 let starts = addresses.iter().map(|&at| std::ptr::without_provenance(at));
-                made.extend(starts.filter_map(|start| pool.handle64(start).ok()));
+                for start in starts {
+                    let Ok(handle) = pool.handle64(start) else {
+                        continue;
+                    };
+                    // What it names by now is what was asked about, or nothing.
+                    if let Ok(view) = pool.view64(handle) {
+                        assert_eq!(view.start.as_ptr().addr(), start.addr());
+                    }
+                    made.insert(handle);
+                }
             }
             made
         });
-        for round in 0..500 {
+        for round in 0..5000 {
             let size = 1024 << (round % 2);
-            pool.request(size, 512, 1 + round % 8).unwrap();
-            let start = allocate(&pool, size);
-            free(&pool, start, size);
+            let count = 1 + round % 8;
+            pool.request(size, 512, count).unwrap();
+            let held: Vec<_> = (0..count).map(|_| allocate(&pool, size)).collect();
+            held.into_iter().for_each(|start| free(&pool, start, size));
             assert_eq!(pool.trim().segments, 1);
         }
         done.store(true, Ordering::Relaxed);

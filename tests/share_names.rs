@@ -394,17 +394,15 @@ fn a_set_can_be_opened_by_clients_while_it_has_buffers() {
     assert_eq!(client.refresh(), Err(ShareError::Aborted));
 }
 
-/// A set of `count` buffers of 4096 B, published by `name`.
-fn published_set(name: &str, count: u32) -> (Arc<Set>, Publication) {
-    let set = set();
-    let publication = set.publish(name, Peers::default()).unwrap();
+/// Configures `set` with `count` buffers of 4096 B.
+fn configure(set: &Set, count: u32) {
     set.open(&Config {
         device_count: 3,
         ..Config::default()
     })
     .unwrap();
     set.begin_configuration(&Parameters {
-        features: 0,
+        features: VDF_READ_MEDIA,
         block_size: 512,
         alignment: 0,
         max_transfer_size: 1 << 16,
@@ -413,6 +411,13 @@ fn published_set(name: &str, count: u32) -> (Arc<Set>, Publication) {
     .unwrap();
     set.request_buffers(4096, 0, count).unwrap();
     set.end_configuration().unwrap();
+}
+
+/// A set of `count` buffers of 4096 B, published by `name`.
+fn published_set(name: &str, count: u32) -> (Arc<Set>, Publication) {
+    let set = set();
+    let publication = set.publish(name, Peers::default()).unwrap();
+    configure(&set, count);
     (set, publication)
 }
 
@@ -479,21 +484,7 @@ fn a_client_waits_until_the_set_is_configured() {
     assert_eq!(ask(soon), Err(ShareError::TimedOut { limit: 50 }));
     let config = std::thread::scope(|scope| {
         let waiting = scope.spawn(|| ask(std::time::Duration::MAX));
-        set.open(&Config {
-            device_count: 3,
-            ..Config::default()
-        })
-        .unwrap();
-        set.begin_configuration(&Parameters {
-            features: VDF_READ_MEDIA,
-            block_size: 4096,
-            alignment: 0,
-            max_transfer_size: 1 << 16,
-            time_out: 0,
-        })
-        .unwrap();
-        set.request_buffers(4096, 0, 1).unwrap();
-        set.end_configuration().unwrap();
+        configure(&set, 1);
         waiting.join().unwrap().unwrap()
     });
     assert_eq!(config, set.configuration().unwrap());

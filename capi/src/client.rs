@@ -59,22 +59,8 @@ pub unsafe extern "C" fn hp_client_open_in_secondary(
     name: *const c_char,
     who: *const hp_peers,
 ) -> u32 {
-    let open = || {
-        // SAFETY: the caller says so.
-        let (client, (name, spelled), more) = unsafe {
-            (
-                object(client, "client")?,
-                name_of(instance, name)?,
-                heap_of(who),
-            )
-        };
-        leased(SEGMENTS + 2 * more + spelled, || {
-            // SAFETY: the caller says so.
-            let peers = unsafe { peers(who) }?;
-            (client.0.open_in_secondary(name, &peers)).map_err(Failure::Share)
-        })
-    };
-    done(open())
+    // SAFETY: as there.
+    unsafe { hp_client_open_in_secondary_timeout(client, instance, name, who, 10_000) }
 }
 
 /// As hp_client_open_in_secondary, and waits `milliseconds` (0xffffffff: without end) at most,

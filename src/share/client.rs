@@ -1,27 +1,21 @@
 //! A client's mapping of a server's buffers.
 //!
-//! Owns: the mapped segments, and what is known of their server. Uses: `ask` for what a
-//! server says, `layout`, `handle`, `status`, `append`, `sys`. Used by: callers.
+//! Owns: its segments, and what is known of their server. Uses: `ask` for what a server
+//! says, `segment`, `layout`, `handle`, `status`, `append`, `sys`. Used by: callers.
 
 use super::ask::{LIMIT, Server};
 use super::error::ShareError;
 use super::handle::{Handle, Handle64, Naming};
 use super::layout::{Export, Layout};
-use super::mapped::{map, map_page};
 use super::name::Name;
 use super::peers::Peers;
+use super::segment::{MAX_SEGMENTS, New, Segment, View, new_segments, of_one_pool, splits_alike};
 use super::status::Seen;
 use super::wire::CONFIGURATION;
 use crate::append::Append;
-use crate::class::GRANULE;
-use crate::record::State;
 use crate::sync::{AtomicU64, Ordering};
-use crate::sys::limits::base_page;
-use crate::sys::map::Mapping;
 use crate::sys::robust::Watched;
 use std::fmt;
-use std::os::fd::AsFd;
-use std::ptr::NonNull;
 use std::time::Duration;
 
 /// A server's buffers, as another process sees them.
@@ -70,31 +64,6 @@ pub struct Client {
     /// The words of those who served the name, the last one first: whether they were
     /// killed.
     words: Append<Watched>,
-}
-
-struct Segment {
-    layout: Layout,
-    memory: Mapping,
-    states: Mapping,
-}
-
-/// A segment that was mapped just now, with its pool's status.
-type New = (Segment, Seen);
-
-/// A buffer in a client's address space, or, by [`Pool::view`](crate::Pool::view), in the
-/// server's. Where somebody else may write it, no reference may be made of its address:
-/// [`Client::read`] and [`Client::write`] copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct View {
-    /// Its first byte, aligned as in the server. Mapped as long as the client lives; the server may give the
-    /// buffer to somebody else once it is freed.
-    pub start: NonNull<u8>,
-    /// How many bytes it was allocated for.
-    pub size: usize,
-    /// How many bytes right before it are the client's.
-    pub prefix: usize,
-    /// Whether it, and what is before it, may be written.
-    pub writable: bool,
 }
 
 impl Default for Client {
@@ -179,17 +148,7 @@ impl Client {
         let server = Server::new(name.into(), peers)?;
         let (word, segments) = server.talk(limit, |connection| {
             let word = connection.word()?;
-            let mut segments: Vec<New> = Vec::new();
-            connection.segments(0, 0, |export| {
-                let new = Segment::map(export)?;
-                if let Some((first, _)) = segments.first() {
-                    of_one_pool(&new.0.layout, &first.layout)?;
-                    splits_alike(&new.0.layout, &first.layout)?;
-                }
-                segments.push(new);
-                Ok(())
-            })?;
-            Ok((word, segments))
+            Ok((word, new_segments(connection, 0, 0, MAX_SEGMENTS)?))
         })?;
         // One of several threads gets here. Nothing of what follows can fail but for another
         // thread that is as far.
@@ -242,14 +201,10 @@ impl Client {
             self.first_unknown(),
             first.map_or(0, |segment| segment.layout.pool()),
         );
+        let room = MAX_SEGMENTS.saturating_sub(self.segments.iter().count());
         let asked = server.talk(limit, move |connection| {
             let word = connection.word()?;
-            let mut segments = Vec::new();
-            connection.segments(number, pool, |export| {
-                segments.push(Segment::map(export)?);
-                Ok(())
-            })?;
-            Ok((word, segments))
+            Ok((word, new_segments(connection, number, pool, room)?))
         });
         let (word, segments) = asked.map_err(|error| match error {
             // A set without buffers, at a name that had some.
@@ -471,82 +426,6 @@ impl Client {
     }
 }
 
-impl Segment {
-    /// Maps what `export` says.
-    fn map(export: Export) -> Result<New, ShareError> {
-        let layout = export.layout;
-        let states = layout.state_bytes();
-        // As aligned as huge pages, and the buffers, must be.
-        let huge = match layout.bytes().is_multiple_of(1 << 30) {
-            true => 1 << 30,
-            false => GRANULE,
-        };
-        let memory = map(
-            export.memory.as_fd(),
-            layout.bytes(),
-            layout.alignment().max(huge),
-            layout.is_writable(),
-        )?;
-        let page = base_page();
-        let states = map(
-            export.states.as_fd(),
-            states.next_multiple_of(page),
-            page,
-            false,
-        )?;
-        let status = Seen::new(map_page(export.status.as_fd())?);
-        let segment = Self {
-            layout,
-            memory,
-            states,
-        };
-        Ok((segment, status))
-    }
-
-    /// The state of buffer `k`, of which there is one.
-    fn state(&self, k: usize) -> &State {
-        assert!(k < self.layout.count());
-        // SAFETY: the states of as many buffers as the layout has are mapped, aligned to
-        // a page, and made of integer atomics.
-        unsafe { self.states.base().cast::<State>().add(k).as_ref() }
-    }
-
-    /// Buffer `k`, if that is what `handle` names.
-    fn view<H: Naming>(&self, k: usize, handle: H) -> Option<View> {
-        // Nobody is believed: the server may have written anything there.
-        let size = handle.size(self.state(k), self.layout.split())? as usize;
-        if size > self.layout.size() {
-            return None;
-        }
-        // SAFETY: as many cells as the layout has are within its bytes, all of which are
-        // mapped.
-        let start = unsafe { self.memory.base().add(self.layout.offset(k)) };
-        Some(View {
-            start,
-            size,
-            prefix: self.layout.prefix(),
-            writable: self.layout.is_writable(),
-        })
-    }
-}
-
-/// Refuses a segment that splits its handles in another way than one of the same pool.
-fn splits_alike(new: &Layout, old: &Layout) -> Result<(), ShareError> {
-    match new.split() == old.split() {
-        true => Ok(()),
-        false => Err(ShareError::Forged { what: "handles" }),
-    }
-}
-
-/// Refuses a segment of another pool than one that is there.
-fn of_one_pool(new: &Layout, old: &Layout) -> Result<(), ShareError> {
-    let (given, needed) = (new.pool(), old.pool());
-    match given == needed {
-        true => Ok(()),
-        false => Err(ShareError::OtherPool { given, needed }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::publication::{Given, publish};
@@ -554,6 +433,27 @@ mod tests {
     use super::*;
     use crate::arena::Access;
     use crate::pool::Pool;
+
+    #[test]
+    fn no_more_segments_are_mapped_than_there_is_room_for() {
+        let builder = Pool::builder().reserve(4096, 4096, 1);
+        let pool = builder.shared(Access::Read).build().unwrap();
+        for _ in 0..3 {
+            pool.request(4096, 4096, 1).unwrap();
+        }
+        let name = format!("room {}", std::process::id());
+        let _publication = pool.publish(&name, Peers::default()).unwrap();
+        let server = Server::new((&name).into(), &Peers::default()).unwrap();
+        let mapped = |room| {
+            let asked = server.talk(LIMIT, move |connection| {
+                Ok(new_segments(connection, 0, 0, room)?.len())
+            });
+            asked.map_err(|error| error.to_string())
+        };
+        let limit = MAX_SEGMENTS;
+        let refused = ShareError::TooManySegments { limit }.to_string();
+        assert_eq!([mapped(3), mapped(4)], [Err(refused), Ok(4)]);
+    }
 
     #[test]
     fn a_server_of_two_pools_opens_nothing() {

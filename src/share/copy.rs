@@ -10,9 +10,10 @@
 //! A buffer that is freed may be somebody else's a moment later. So a copy is followed by
 //! a second look at the handle, as the reader of a seqlock looks at the sequence again.
 
-use super::client::{Client, View};
+use super::client::Client;
 use super::error::ShareError;
 use super::handle::Handle;
+use super::segment::View;
 use crate::error::RangeError;
 use crate::sync::{Ordering, fence};
 use crate::volatile::Bytes;

@@ -109,6 +109,11 @@ pub enum ShareError {
         /// How many there were.
         given: usize,
     },
+    /// A server has more segments than a client can map.
+    TooManySegments {
+        /// How many it can.
+        limit: usize,
+    },
     /// A name is empty.
     NoName,
     /// Who is at the other end may not be.
@@ -200,6 +205,9 @@ impl fmt::Display for ShareError {
             Self::NotSealed => write!(f, "a descriptor of memory that is not sealed"),
             Self::Descriptors { given } => {
                 write!(f, "a segment with {given} descriptors: it must have 3")
+            }
+            Self::TooManySegments { limit } => {
+                write!(f, "a server with more segments than {limit}")
             }
             Self::NoName => write!(f, "the name is empty"),
             Self::Peer { user, group } => {

@@ -58,6 +58,8 @@ mod places;
 mod publication;
 mod ranges;
 #[cfg(not(hugepool_loom))]
+mod segment;
+#[cfg(not(hugepool_loom))]
 mod serve;
 mod slots;
 #[cfg(not(hugepool_loom))]
@@ -70,7 +72,7 @@ mod wire;
 #[cfg(not(hugepool_loom))]
 pub use crate::arena::Access;
 #[cfg(not(hugepool_loom))]
-pub use client::{Client, View};
+pub use client::Client;
 #[cfg(not(hugepool_loom))]
 pub use error::ShareError;
 #[cfg(not(hugepool_loom))]
@@ -92,6 +94,8 @@ pub use peers::Peers;
 pub use publication::Publication;
 #[cfg(not(hugepool_loom))]
 pub(crate) use publication::{Give, Given, publish};
+#[cfg(not(hugepool_loom))]
+pub use segment::View;
 #[cfg(not(hugepool_loom))]
 pub(crate) use slots::Slots;
 #[cfg(hugepool_loom)]

@@ -286,6 +286,7 @@ impl ShareError {
                 _ => VD_E_UNEXPECTED,
             },
             Self::NoBuffer { .. }
+            | Self::TooManySegments { .. }
             | Self::BadHandle { .. }
             | Self::BadHandle64 { .. }
             | Self::Range(_)
