@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use support::published::name;
+use support::shared::client;
 
 /// A pool that is built with `count` buffers of 512 B.
 fn pool(count: usize) -> Pool {
@@ -27,15 +28,6 @@ fn free(pool: &Pool, start: NonNull<u8>, size: usize) {
 
 fn is_refused(pool: &Pool, handle: Handle) -> bool {
     pool.view(handle) == Err(ShareError::BadHandle { handle })
-}
-
-/// A client that has attached everything there is.
-fn client(pool: &Pool) -> Client {
-    let client = Client::new();
-    for export in pool.exports().unwrap() {
-        client.attach(export).unwrap();
-    }
-    client
 }
 
 #[test]

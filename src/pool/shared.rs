@@ -226,7 +226,8 @@ impl<M: Memory> Pool<M> {
         })
     }
 
-    /// Gives the first segment whose number is `number` or greater, if this is the pool `pool`, or that is 0.
+    /// Gives the first segment whose number is `number` or greater, if this is the pool
+    /// `pool`, or that is 0.
     pub(crate) fn give_segment(
         &self,
         number: u64,

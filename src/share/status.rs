@@ -10,7 +10,8 @@
 //!
 //! The server writes the word once, and clients can map its page to read it. What was
 //! aborted stays so when it is closed, as the server soon does: to a client that looks
-//! late, a backup that failed must not seem to have ended well. A server that is killed writes nothing: see `sys::robust` for that.
+//! late, a backup that failed must not seem to have ended well. A server that is killed
+//! writes nothing: see `sys::robust` for that.
 //!
 //! Relaxed throughout: the word says nothing about other memory. A client that has been
 //! told, by a message or by another client, of something that came after a change sees the

@@ -12,6 +12,7 @@ pub mod process;
 pub mod published;
 pub mod rival;
 pub mod sections;
+pub mod shared;
 pub mod small;
 pub mod storm;
 #[cfg(feature = "async")]
