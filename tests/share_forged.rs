@@ -61,8 +61,24 @@ fn a_wrong_descriptor_is_refused() {
         });
         assert_eq!(error, ShareError::NotSealed);
     }
+    // Who may write it may not change its size, either.
+    let writable = self::pool(Access::Write, 1);
+    let export = || writable.exports().unwrap().remove(0);
+    let size = File::from(export().memory).metadata().unwrap().len();
+    // SAFETY: a new descriptor, which is nobody else's.
+    let open = unsafe {
+        let fd = libc::memfd_create(c"open".as_ptr(), libc::MFD_ALLOW_SEALING);
+        assert!(fd >= 0 && libc::ftruncate(fd, size as i64) == 0);
+        OwnedFd::from_raw_fd(fd)
+    };
+    let error = attach(Export {
+        memory: open,
+        ..export()
+    });
+    assert_eq!(error, ShareError::NotSealed);
     // The states may be read alone: others must not be able to write them, or to take their
     // pages.
+    let export = || pool.exports().unwrap().remove(0);
     let states = export().states;
     let size = File::from(states).metadata().unwrap().len();
     // SAFETY: a new descriptor, which is nobody else's.

@@ -270,6 +270,8 @@ fn clients_that_read_nothing_do_not_use_up_the_descriptors_on_their_way() {
     const TEST: &str = "clients_that_read_nothing_do_not_use_up_the_descriptors_on_their_way";
     /// Fewer of them than descriptors that may be on their way, and enough for a server.
     const LIMIT: u64 = 300;
+    /// Each of them may leave a few unread.
+    const PROCESSES: usize = 64;
     const OTHER: u32 = 65533;
     alone(TEST, &[], || {
         // SAFETY: gives a number.
@@ -287,16 +289,24 @@ fn clients_that_read_nothing_do_not_use_up_the_descriptors_on_their_way() {
             let mut pipe = pipe;
             std::io::Write::write(&mut pipe, &[1]).is_ok()
         };
-        // SAFETY: the child changes its user, asks, and stays until it is ended.
+        // SAFETY: the child changes its user, has children that ask, and stays, as they do,
+        // until all are ended.
         let rude = unsafe { libc::fork() };
         if rude == 0 {
             // SAFETY: plain calls.
-            if !wait(&published.0) || unsafe { libc::setresuid(OTHER, OTHER, OTHER) } != 0 {
+            let other = unsafe {
+                libc::setpgid(0, 0) == 0 && wait(&published.0) && {
+                    libc::setresuid(OTHER, OTHER, OTHER) == 0
+                }
+            };
+            // SAFETY: plain calls; the first to be 0 is in a child.
+            let _ = (1..PROCESSES).all(|_| other && unsafe { libc::fork() } != 0);
+            if !other {
                 // SAFETY: ends this process.
                 unsafe { libc::_exit(1) };
             }
             let mut sockets = Vec::new();
-            for _ in 0..500 {
+            for _ in 0..8 {
                 let socket = connect(&name);
                 let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
                 let mut answer = [0u8; 4];
@@ -334,7 +344,7 @@ fn clients_that_read_nothing_do_not_use_up_the_descriptors_on_their_way() {
                 let pool = pool.build_volatile().ok()?;
                 let peers = Peers::default().user(OTHER);
                 let _publication = pool.publish(&name, peers).ok()?;
-                let all = tell(&published.1) && wait(&connected.0);
+                let all = tell(&published.1) && (0..PROCESSES).all(|_| wait(&connected.0));
                 Some(all && Client::open(&name, &Peers::default()).is_ok())
             };
             let right = changed && served() == Some(true);
@@ -345,7 +355,7 @@ fn clients_that_read_nothing_do_not_use_up_the_descriptors_on_their_way() {
         // SAFETY: waits for the children made above.
         unsafe {
             libc::waitpid(server, &mut status, 0);
-            libc::kill(rude, libc::SIGKILL);
+            libc::kill(-rude, libc::SIGKILL);
             libc::waitpid(rude, std::ptr::null_mut(), 0);
         }
         assert_eq!(status, 0, "the server could not answer any more");
