@@ -1,7 +1,7 @@
 //! What a pool has, holds and has done.
 //!
 //! Owns: the gathering and printing of statistics. Uses: `pool`'s shared part,
-//! `sys::smaps`, `sys::numa`. Used by: callers.
+//! `sys::backed`, `sys::numa`. Used by: callers.
 
 use crate::cache::CpuCaches;
 use crate::catalog::Holder;
@@ -9,7 +9,8 @@ use crate::class::{ClassId, GRANULE};
 use crate::error::Bytes;
 use crate::pages::Pages;
 use crate::pool::Shared;
-use crate::sys::{limits, numa, smaps};
+use crate::sys::backed::{Backed, Mapped, backed};
+use crate::sys::{limits, numa};
 use crate::word::Index;
 use std::fmt;
 
@@ -141,12 +142,16 @@ impl Stats {
                     })
                 })
                 .collect();
-            let ranges: Vec<(usize, usize)> = directory
+            let ranges: Vec<Mapped> = directory
                 .segments
                 .iter()
-                .map(|entry| (entry.segment.start().addr().get(), entry.segment.bytes()))
+                .map(|entry| Mapped {
+                    start: entry.segment.start().addr().get(),
+                    bytes: entry.segment.bytes(),
+                    page_size: page_size(entry.segment.pages().unwrap_or(Pages::Base)),
+                })
                 .collect();
-            let backed = smaps::backed(&ranges).unwrap_or_default();
+            let backed = backed(&ranges).unwrap_or_default();
             let segments: Vec<SegmentStats> = directory
                 .segments
                 .iter()
@@ -215,18 +220,23 @@ impl Stats {
     }
 }
 
-/// What can be said of a segment when `/proc/self/smaps` cannot be read: hugetlb
-/// pages are reserved by the mapping itself; nothing is known of others.
-fn by_mapping(pages: Pages, bytes: usize) -> smaps::Backed {
-    let (page_size, huge) = match pages {
-        Pages::Huge1G => (1 << 30, bytes),
-        Pages::Huge2M => (2 << 20, bytes),
-        Pages::Transparent | Pages::Base => (limits::base_page(), 0),
-    };
-    smaps::Backed {
-        page_size,
-        huge,
-        ..smaps::Backed::default()
+/// The page size of a mapping of `pages`, in bytes.
+fn page_size(pages: Pages) -> usize {
+    match pages {
+        Pages::Huge1G => 1 << 30,
+        Pages::Huge2M => 2 << 20,
+        Pages::Transparent | Pages::Base => limits::base_page(),
+    }
+}
+
+/// What can be said of a segment when the kernel says nothing: hugetlb pages are reserved by
+/// the mapping itself; nothing is known of others.
+fn by_mapping(pages: Pages, bytes: usize) -> Backed {
+    let is_hugetlb = matches!(pages, Pages::Huge1G | Pages::Huge2M);
+    Backed {
+        page_size: page_size(pages),
+        huge: if is_hugetlb { bytes } else { 0 },
+        ..Backed::default()
     }
 }
 

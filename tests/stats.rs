@@ -6,7 +6,8 @@ mod support;
 
 use hugepool::{Buffer, ClassStats, Pages, Pool, Rung};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use support::{cpus, on_cpu, pin, two_cpus};
+use support::process::alone;
+use support::{cpus, on_cpu, pin, skipped, two_cpus};
 
 const SIZE: usize = 4096;
 
@@ -396,4 +397,44 @@ fn the_printed_table_names_classes_segments_and_metadata() {
     let metadata = line("metadata");
     assert_eq!(metadata[1], pool.stats().metadata_bytes.to_string());
     assert!(text.contains("12352 buffers"), "{text}");
+}
+
+/// Makes neighbouring mappings that the kernel does not merge, as far as there may be any.
+fn many_mappings(count: usize) {
+    for at in 0..count {
+        let access = [libc::PROT_NONE, libc::PROT_READ][at % 2];
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a new mapping, which is left to the process's end.
+        unsafe { libc::mmap(std::ptr::null_mut(), 4096, access, flags, -1, 0) };
+    }
+}
+
+/// In a process of its own: it counts what that reads, and has many mappings.
+#[test]
+fn what_a_pool_says_of_itself_does_not_depend_on_what_else_the_process_has_mapped() {
+    const TEST: &str =
+        "what_a_pool_says_of_itself_does_not_depend_on_what_else_the_process_has_mapped";
+    alone(TEST, &[], || {
+        let read = || {
+            let io = std::fs::read_to_string("/proc/self/io").ok()?;
+            let line = io.lines().find_map(|line| line.strip_prefix("rchar: "))?;
+            line.parse::<usize>().ok()
+        };
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let mut numbers = release
+            .split(['.', '-'])
+            .map(|part| part.parse().unwrap_or(0));
+        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        if version < (6, 7) || read().is_none() {
+            return skipped("pages of a range alone: needs Linux 6.7 and /proc/self/io");
+        }
+        let pool = pool(4);
+        many_mappings(20_000);
+        let before = read().unwrap();
+        let stats = pool.stats();
+        pool.request(SIZE, SIZE, 4).unwrap();
+        let all = read().unwrap() - before;
+        assert_eq!(stats.segments.len(), 1);
+        assert!(all < 1 << 18, "{all} bytes were read");
+    });
 }

@@ -13,9 +13,10 @@ use super::os;
 use crate::class::{GRANULE, Geometry};
 use crate::error::{BuildError, OsError};
 use crate::pages::{Pages, Rung};
+use crate::sys::backed::{Mapped, backed};
 use crate::sys::map::{Advice, Backing, Mapping, is_out_of_memory};
 use crate::sys::signal::{SIDES, side_by_side};
-use crate::sys::{limits, memfd, memory, numa, smaps};
+use crate::sys::{limits, memfd, memory, numa};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -275,7 +276,7 @@ impl MemoryPolicy {
             })?;
         }
         if pages == Pages::Transparent && self.prefault {
-            let granted = granted(start.as_ptr().addr(), bytes);
+            let granted = granted(start.as_ptr().addr(), bytes, page);
             let required = self.ladder.get(pages) == Rung::Require;
             // A segment without a single huge page is one of base pages,
             // whatever was asked for. If the kernel does not say, it is
@@ -319,9 +320,13 @@ enum Failure {
 }
 
 /// Bytes of the range on huge pages; `None` if the kernel does not say.
-fn granted(start: usize, bytes: usize) -> Option<usize> {
-    let backed = smaps::backed(&[(start, bytes)]).ok()?;
-    Some(backed.first()?.huge)
+fn granted(start: usize, bytes: usize, page_size: usize) -> Option<usize> {
+    let range = Mapped {
+        start,
+        bytes,
+        page_size,
+    };
+    Some(backed(&[range]).ok()?.first()?.huge)
 }
 
 /// True if the system merges no pages at all, or none of memory that is `shared`.

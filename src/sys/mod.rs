@@ -5,6 +5,8 @@
 //! functions that return `io::Result` or `Option`, and says which manual page
 //! their contract comes from.
 
+#[cfg(not(hugepool_loom))]
+pub mod backed;
 pub mod bell;
 pub mod clock;
 pub mod cpu;
@@ -36,6 +38,8 @@ pub mod numa;
 #[cfg(not(hugepool_loom))]
 pub mod own;
 #[cfg(not(hugepool_loom))]
+mod pagemap;
+#[cfg(not(hugepool_loom))]
 pub mod peer;
 #[cfg(not(hugepool_loom))]
 pub mod random;
@@ -46,6 +50,6 @@ pub mod rseq;
 #[cfg(not(hugepool_loom))]
 pub mod signal;
 #[cfg(not(hugepool_loom))]
-pub mod smaps;
+mod smaps;
 #[cfg(not(hugepool_loom))]
 pub mod socket;

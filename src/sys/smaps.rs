@@ -1,26 +1,13 @@
-//! What the kernel really backed a range with.
+//! What is in memory of a range, read from all that the kernel says of the process.
 //!
-//! Owns: reading of `/proc/self/smaps`. Uses: `std::fs`. Used by: `arena`, for
-//! the page size that was obtained.
+//! Owns: reading of `/proc/self/smaps`. Uses: `std::fs`, `backed` for what is asked. Used
+//! by: `backed`.
 //!
 //! Source: proc_pid_smaps(5).
 
+use super::backed::Backed;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-
-/// What backs a range, as `/proc/self/smaps` says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Backed {
-    /// The page size of the range's mappings, in bytes: the smallest if they
-    /// differ, 0 if nothing is mapped there.
-    pub page_size: usize,
-    /// Bytes on huge pages: hugetlb, or transparent ones.
-    pub huge: usize,
-    /// Bytes in memory.
-    pub resident: usize,
-    /// Bytes locked into memory.
-    pub locked: usize,
-}
 
 /// Reads what backs each of `ranges` (first address, bytes), in one pass. The
 /// ranges must each consist of whole mappings.
