@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
+use crate::sys::transparent::of_size;
 use crate::sys::{limits, membarrier, rseq};
 
 /// What the machine grants to this process, as far as the kernel tells.
@@ -73,6 +74,9 @@ pub struct HugePages {
 pub struct TransparentPolicy {
     /// `always`, `madvise` or `never`.
     pub enabled: Option<String>,
+    /// What counts instead for pages of the size of a huge page, unless it is `inherit`
+    /// (Linux 6.8).
+    pub size_enabled: Option<String>,
     /// How hard a fault tries to find a huge page: `always`, `defer`, `defer+madvise`, `madvise` or `never`.
     pub defrag: Option<String>,
     /// The policy for shared memory, which a shared pool is backed by.
@@ -191,6 +195,7 @@ fn transparent(directory: &Path) -> TransparentPolicy {
     let policy = |file: &str| text(directory.join(file)).as_deref().and_then(selected);
     TransparentPolicy {
         enabled: policy("enabled"),
+        size_enabled: of_size(directory),
         defrag: policy("defrag"),
         shmem_enabled: policy("shmem_enabled"),
     }

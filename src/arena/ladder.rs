@@ -16,7 +16,7 @@ use crate::pages::{Pages, Rung};
 use crate::sys::backed::{Mapped, backed};
 use crate::sys::map::{Advice, Backing, Mapping, is_out_of_memory};
 use crate::sys::signal::{SIDES, side_by_side};
-use crate::sys::{limits, memfd, memory, numa};
+use crate::sys::{limits, memfd, memory, numa, transparent};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -183,7 +183,7 @@ impl MemoryPolicy {
             Pages::Base => (Backing::Base, limits::base_page()),
         };
         let hugetlb = matches!(backing, Backing::HugeTlb(_));
-        if pages == Pages::Transparent && never_merges(self.shared.is_some()) {
+        if pages == Pages::Transparent && !transparent::merges(self.shared.is_some()) {
             return Err(Failure::NotGranted {
                 granted: 0,
                 reason: None,
@@ -327,17 +327,6 @@ fn granted(start: usize, bytes: usize, page_size: usize) -> Option<usize> {
         page_size,
     };
     Some(backed(&[range]).ok()?.first()?.huge)
-}
-
-/// True if the system merges no pages at all, or none of memory that is `shared`.
-fn never_merges(shared: bool) -> bool {
-    let never = |name: &str| {
-        std::fs::read_to_string(format!("/sys/kernel/mm/transparent_hugepage/{name}"))
-            .map_or(true, |text| {
-                text.contains("[never]") || text.contains("[deny]")
-            })
-    };
-    never(if shared { "shmem_enabled" } else { "enabled" })
 }
 
 fn free_gigantic_pages() -> usize {

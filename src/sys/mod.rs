@@ -53,3 +53,5 @@ pub mod signal;
 mod smaps;
 #[cfg(not(hugepool_loom))]
 pub mod socket;
+#[cfg(not(hugepool_loom))]
+pub mod transparent;

@@ -21,6 +21,7 @@ pub fn report(machine: &Machine, trials: &[Trial], pool: &Result<String, String>
     let policy = &machine.transparent;
     let transparent = object(&[
         ("enabled", text(policy.enabled.as_deref())),
+        ("size_enabled", text(policy.size_enabled.as_deref())),
         ("defrag", text(policy.defrag.as_deref())),
         ("shmem_enabled", text(policy.shmem_enabled.as_deref())),
     ]);

@@ -122,18 +122,27 @@ fn reserve(page: usize) -> String {
 
 fn transparent(machine: &Machine) -> Vec<Line> {
     let policy = &machine.transparent;
-    let mut lines = vec![
-        line("enabled", known(policy.enabled.as_deref())),
-        line("defrag", known(policy.defrag.as_deref())),
-        line("shared memory", known(policy.shmem_enabled.as_deref())),
-    ];
-    match policy.enabled.as_deref() {
-        Some("never") => lines.push(line(
+    let own = policy.size_enabled.as_deref();
+    let own = own.filter(|&own| own != "inherit");
+    let mut lines = vec![line("enabled", known(policy.enabled.as_deref()))];
+    lines.extend(own.map(|own| line("for their size", own)));
+    lines.push(line("defrag", known(policy.defrag.as_deref())));
+    lines.push(line(
+        "shared memory",
+        known(policy.shmem_enabled.as_deref()),
+    ));
+    match (own, policy.enabled.as_deref()) {
+        (Some("never"), _) => lines.push(line(
+            "to allow them",
+            "as root: echo madvise > \
+             /sys/kernel/mm/transparent_hugepage/hugepages-2048kB/enabled",
+        )),
+        (None, Some("never")) => lines.push(line(
             "to allow them",
             "as root: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
         )),
-        Some(_) => lines.push(line("for the pool", "it asks for them itself (madvise)")),
-        None => {}
+        (None, None) => {}
+        _ => lines.push(line("for the pool", "it asks for them itself (madvise)")),
     }
     lines
 }

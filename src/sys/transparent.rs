@@ -1,0 +1,91 @@
+//! What the administrator says of transparent huge pages.
+//!
+//! Owns: reading of `/sys/kernel/mm/transparent_hugepage`. Uses: `std::fs`. Used by: `arena`.
+//!
+//! Source: the kernel's `Documentation/admin-guide/mm/transhuge.rst`. Since Linux 6.8 each
+//! size has a switch of its own, of which the one for all sizes is but the default
+//! (`inherit`). Memory behind a descriptor goes by the switch for shared memory alone.
+
+use std::path::Path;
+
+/// Where the switches are.
+pub const SWITCHES: &str = "/sys/kernel/mm/transparent_hugepage";
+
+/// Whether pages that ask for it are merged; of memory that is `shared`, if it says so.
+pub fn merges(shared: bool) -> bool {
+    merges_by(Path::new(SWITCHES), shared)
+}
+
+fn merges_by(switches: &Path, shared: bool) -> bool {
+    let (all, own) = match shared {
+        true => (chosen(&switches.join("shmem_enabled")), None),
+        false => (chosen(&switches.join("enabled")), of_size(switches)),
+    };
+    let chosen = own.filter(|own| own != "inherit").or(all);
+    // A kernel without such pages has no switch.
+    chosen.is_some_and(|chosen| chosen != "never" && chosen != "deny")
+}
+
+/// The word in brackets of the switch for pages of the size that a huge page has.
+pub fn of_size(switches: &Path) -> Option<String> {
+    let bytes = std::fs::read_to_string(switches.join("hpage_pmd_size")).ok()?;
+    let kib = bytes.trim().parse::<usize>().ok()? >> 10;
+    chosen(&switches.join(format!("hugepages-{kib}kB/enabled")))
+}
+
+/// The word in brackets.
+fn chosen(switch: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(switch).ok()?;
+    let (_, rest) = text.split_once('[')?;
+    Some(rest.split_once(']')?.0.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_switch_of_the_size_counts_before_the_one_for_all() {
+        let switches = std::env::temp_dir().join(format!("hugepool-thp-{}", std::process::id()));
+        let own = switches.join("hugepages-2048kB");
+        std::fs::create_dir_all(&own).unwrap();
+        let set = |file: &str, word: &str| {
+            let text = format!("some [{word}] words\n");
+            std::fs::write(switches.join(file), text).unwrap();
+        };
+        assert!(!merges_by(&switches, false), "there is no switch");
+        std::fs::write(switches.join("hpage_pmd_size"), "2097152\n").unwrap();
+        for (all, size, merges) in [
+            ("always", "never", false),
+            ("madvise", "never", false),
+            ("never", "always", true),
+            ("never", "madvise", true),
+            ("never", "inherit", false),
+            ("madvise", "inherit", true),
+        ] {
+            set("enabled", all);
+            set("hugepages-2048kB/enabled", size);
+            assert_eq!(merges_by(&switches, false), merges, "{all}, {size}");
+        }
+        // Before Linux 6.8.
+        std::fs::remove_dir_all(&own).unwrap();
+        for (all, merges) in [("always", true), ("madvise", true), ("never", false)] {
+            set("enabled", all);
+            assert_eq!(merges_by(&switches, false), merges, "{all}");
+        }
+        std::fs::write(switches.join("enabled"), "nonsense").unwrap();
+        assert!(!merges_by(&switches, false));
+        for (all, merges) in [
+            ("always", true),
+            ("advise", true),
+            ("within_size", true),
+            ("force", true),
+            ("never", false),
+            ("deny", false),
+        ] {
+            set("shmem_enabled", all);
+            assert_eq!(merges_by(&switches, true), merges, "{all}");
+        }
+        std::fs::remove_dir_all(&switches).unwrap();
+    }
+}
