@@ -24,7 +24,7 @@ impl Kind {
     /// is wanted or this machine has no others. Those of a pool that is `tracked` divert
     /// the hot path for ever; portable ones do so anyway. Fails as `mmap` does.
     pub fn new(cpus: usize, portable: bool, tracked: bool) -> io::Result<Self> {
-        rseq::locate();
+        rseq::prepare();
         let restartable = match (portable, tracked) {
             (true, _) => None,
             (false, true) => Restartable::off_the_hot_path(cpus)?,

@@ -403,9 +403,12 @@ pub fn attend() -> bool {
     thread::attend()
 }
 
-/// Finds out where the areas of threads are, if the C library registered them.
+/// Readies the process for sections, which begin on the hot path of every pool, whether or
+/// not it has slots: finds out where the areas of threads are, if the C library registered
+/// them, and has the code stay loaded that an area goes on naming.
 #[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
-pub fn locate() {
+pub fn prepare() {
+    crate::sys::loaded::stay();
     thread::locate();
 }
 
@@ -416,11 +419,7 @@ fn current() -> Option<usize> {
 
 #[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
 fn available() -> bool {
-    let available = crate::sys::membarrier::register().is_ok() && thread::available();
-    if available {
-        crate::sys::rseq::stay_loaded(section::pop as *const () as *const std::ffi::c_void);
-    }
-    available
+    crate::sys::membarrier::register().is_ok() && thread::available()
 }
 
 #[cfg(hugepool_loom)]
@@ -450,7 +449,7 @@ mod section {
         0
     }
 
-    pub fn locate() {}
+    pub fn prepare() {}
 
     pub fn attend() -> bool {
         false
@@ -465,6 +464,6 @@ mod section {
     }
 }
 #[cfg(all(not(hugepool_loom), not(target_arch = "x86_64")))]
-pub use section::{attend, locate};
+pub use section::{attend, prepare};
 #[cfg(all(not(hugepool_loom), not(target_arch = "x86_64")))]
 use section::{available, current};

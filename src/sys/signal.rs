@@ -1,13 +1,14 @@
 //! Threads of this library's own.
 //!
-//! Owns: `pthread_create`, and the signals that they block. Uses: libc. Used by: `share`,
-//! `arena`.
+//! Owns: `pthread_create`, and the signals that they block. Uses: libc, `loaded`. Used by:
+//! `share`, `arena`.
 //!
 //! Source: pthread_create(3), signal(7). A program that blocks signals to wait for them relies
 //! on every thread to do so. Those of the standard library note themselves in thread-local
 //! variables, for which the C library asks for memory, and ends the process if there is none:
 //! these do not.
 
+use super::loaded;
 use crate::sync::shield;
 use std::ffi::{CString, c_void};
 use std::io;
@@ -65,7 +66,8 @@ impl Drop for Thread {
     }
 }
 
-/// Starts a thread that blocks every signal. If it cannot be had, `run` is dropped.
+/// Starts a thread that blocks every signal. If it cannot be had, `run` is dropped. The thread
+/// may go on for longer than whoever starts it thinks of it, so its code stays loaded.
 pub fn quiet_thread<F: FnOnce() + Send + 'static>(name: &str, run: F) -> io::Result<Thread> {
     extern "C" fn start<F: FnOnce()>(argument: *mut c_void) -> *mut c_void {
         // SAFETY: it was made of a box below, for this.
@@ -77,6 +79,7 @@ pub fn quiet_thread<F: FnOnce() + Send + 'static>(name: &str, run: F) -> io::Res
         shield(run);
         null_mut()
     }
+    loaded::stay();
     let (mut all, mut before) = (
         MaybeUninit::<libc::sigset_t>::uninit(),
         MaybeUninit::<libc::sigset_t>::uninit(),
