@@ -5,7 +5,7 @@
 
 mod support;
 
-use hugepool::{AllocError, Buffer, Pool};
+use hugepool::{AllocError, Buffer, Pool, WhyPortable};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::sync::Barrier;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use support::area::{Area, SIGNATURE, of_the_c_library, pretend, take_from_the_c_library};
 use support::filter::refuse;
 use support::kind::Kind;
-use support::process::{NO_REGISTRATION, alone};
+use support::process::{NO_REGISTRATION, alone, in_fork};
 use support::storm::Storm;
 use support::timer::{SIGNAL, Timer, handle};
 use support::{Random, cpus, living_pools, on_cpu, pin, skipped, two_cpus};
@@ -299,7 +299,7 @@ fn where_rseq_is_refused_caches_are_portable() {
         }
         for error in [libc::ENOSYS, libc::EPERM] {
             if refused(name, libc::SYS_rseq, error) {
-                portable_by_itself();
+                portable_by_itself(WhyPortable::NotRegistered);
             }
         }
     });
@@ -311,17 +311,72 @@ fn where_membarrier_is_refused_caches_are_portable() {
     alone(name, &[], || {
         for error in [libc::ENOSYS, libc::EPERM] {
             if refused(name, libc::SYS_membarrier, error) {
-                portable_by_itself();
+                portable_by_itself(WhyPortable::NoBarrier);
             }
         }
     });
 }
 
-/// A pool whose kind nobody chose is portable, and exact.
-fn portable_by_itself() {
+/// Whether sequences are restarted cannot be tried then.
+#[test]
+fn where_no_thread_can_be_started_caches_are_portable_until_one_can() {
+    let name = "where_no_thread_can_be_started_caches_are_portable_until_one_can";
+    alone(name, &[], || {
+        if let Some(why) = Kind::Restartable.lacking() {
+            return skipped(&format!("{name}: {why}"));
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Where `clone3` is not known the C library calls `clone`.
+                if refused(name, libc::SYS_clone, libc::EAGAIN)
+                    && refused(name, libc::SYS_clone3, libc::ENOSYS)
+                {
+                    let builder = Pool::builder().reserve(SIZE, SIZE, 100).prefault(false);
+                    let stats = builder.build().unwrap().stats();
+                    assert_eq!(stats.cache, Kind::Portable.name());
+                    assert_eq!(stats.why_portable, Some(WhyPortable::NoThread));
+                }
+            });
+        });
+        assert_exact(&pool(Kind::Restartable, 100), 100);
+    });
+}
+
+/// A child, too, has no more than it is given, and tries for itself what its parent did not.
+#[test]
+fn the_first_pool_of_a_child_has_restartable_caches_and_the_processors_stay_as_they_are() {
+    let name =
+        "the_first_pool_of_a_child_has_restartable_caches_and_the_processors_stay_as_they_are";
+    alone(name, &[], || {
+        if let Some(why) = Kind::Restartable.lacking() {
+            return skipped(&format!("{name}: {why}"));
+        }
+        let before = cpus();
+        let builds = || {
+            pool(Kind::Restartable, 8);
+            i32::from(cpus() != before)
+        };
+        assert_eq!(in_fork(builds), 0);
+        // One processor, which is this thread's choice.
+        let last = before[before.len() - 1];
+        let on_one = || {
+            pin(last);
+            pool(Kind::Restartable, 8);
+            i32::from(cpus() != [last])
+        };
+        assert_eq!(in_fork(on_one), 0);
+        assert_eq!(builds(), 0);
+        // And where the parent has tried it.
+        assert_eq!(in_fork(builds), 0);
+    });
+}
+
+/// A pool whose kind nobody chose is portable, says why, and is exact.
+fn portable_by_itself(why: WhyPortable) {
     let builder = Pool::builder().reserve(SIZE, SIZE, 100).prefault(false);
     let pool = builder.build().unwrap();
     assert_eq!(pool.stats().cache, Kind::Portable.name());
+    assert_eq!(pool.stats().why_portable, Some(why));
     assert_exact(&pool, 100);
     std::thread::scope(|scope| {
         for _ in 0..4 {
