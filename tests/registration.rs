@@ -54,6 +54,21 @@ fn assert_exact(pool: &Pool, count: usize) {
     assert_eq!(pool.available(SIZE, SIZE), count);
 }
 
+thread_local! {
+    /// What each thread of this program has before it starts, on its stack: more than a small
+    /// stack has room for.
+    static LARGE: Cell<[u8; 256 << 10]> = const { Cell::new([0; 256 << 10]) };
+}
+
+#[test]
+fn a_program_whose_threads_have_large_variables_has_restartable_caches() {
+    let name = "a_program_whose_threads_have_large_variables_has_restartable_caches";
+    alone(name, &[], || {
+        LARGE.with(|large| std::hint::black_box(large.as_ptr()));
+        Kind::Restartable.run(|kind| drop(pool(kind, 8)));
+    });
+}
+
 /// Refuses a system call to this thread and those it starts. False, after saying
 /// so, where there are no filters.
 fn refused(name: &str, call: libc::c_long, error: libc::c_int) -> bool {
@@ -368,6 +383,39 @@ fn the_first_pool_of_a_child_has_restartable_caches_and_the_processors_stay_as_t
         assert_eq!(builds(), 0);
         // And where the parent has tried it.
         assert_eq!(in_fork(builds), 0);
+    });
+}
+
+extern "C" fn ignore(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
+
+#[test]
+fn a_process_that_gets_signals_all_the_time_has_restartable_caches() {
+    let name = "a_process_that_gets_signals_all_the_time_has_restartable_caches";
+    alone(name, &[], || {
+        if let Some(why) = Kind::Restartable.lacking() {
+            return skipped(&format!("{name}: {why}"));
+        }
+        handle(SIGNAL, ignore);
+        // Each child builds its first pool.
+        for _ in 0..20 {
+            let built = in_fork(|| {
+                let (started, ends) = (Barrier::new(2), AtomicUsize::new(0));
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        started.wait();
+                        while ends.load(Ordering::Relaxed) == 0 {
+                            // SAFETY: the signal has a handler; any thread may get it.
+                            unsafe { libc::kill(libc::getpid(), SIGNAL) };
+                        }
+                    });
+                    started.wait();
+                    pool(Kind::Restartable, 8);
+                    ends.store(1, Ordering::Relaxed);
+                });
+                0
+            });
+            assert_eq!(built, 0);
+        }
     });
 }
 

@@ -94,7 +94,13 @@ pub unsafe fn quiet_start(
     unsafe {
         libc::sigfillset(all.as_mut_ptr());
         libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
-        let thread = Thread::start(start, argument, stack);
+        let thread = match Thread::start(start, argument, stack) {
+            // Too small for what each thread of this program has on its stack.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                Thread::start(start, argument, 0)
+            }
+            started => started,
+        };
         libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), null_mut());
         thread
     }
