@@ -51,14 +51,13 @@ use crate::sys::cpu::{self, CpuSet};
 use crate::sys::{clock, files, membarrier, signal};
 use crate::table::{Table, Zeroed};
 use std::ffi::c_void;
-use std::time::Duration;
 
 /// How long it is tried, in ns.
 const LIMIT: u64 = 1_000_000_000;
 /// How long a thread that waits for the other one looks before it sleeps between two looks, in
 /// ns. (When it wakes, it may preempt the other one.)
 const SPIN: u64 = 200_000;
-const PAUSE: Duration = Duration::from_micros(50);
+const NAP: u32 = 50_000;
 /// Pauses of a section (`spin`), some 50 to 700 µs: short, so that the scheduler lets a thread
 /// run soon that has run so little.
 const PAUSES: u32 = 1 << 14;
@@ -142,7 +141,7 @@ fn wait<T>(alone: bool, deadline: u64, mut look: impl FnMut() -> Option<T>) -> O
         if now >= deadline {
             return None;
         } else if now >= sleeps_at {
-            std::thread::sleep(PAUSE);
+            clock::nap(NAP);
         } else {
             spin_loop();
         }
