@@ -97,6 +97,8 @@ pub use pool::{
     Builder, CancelToken, Class, Pool, Region, Stream, StreamBuilder, StreamError, Trimmed,
 };
 #[cfg(not(hugepool_loom))]
+pub use rseq::WhyPortable;
+#[cfg(not(hugepool_loom))]
 pub use stats::{ClassStats, SegmentStats, Stats};
 #[cfg(not(hugepool_loom))]
 pub use track::Place;

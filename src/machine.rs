@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
+use crate::rseq::{self as sequences, WhyPortable};
 use crate::sys::transparent::of_size;
 use crate::sys::{limits, membarrier, rseq};
 
@@ -50,6 +51,9 @@ pub struct Machine {
     pub rseq: Option<RseqRegistration>,
     /// Names of the supported `membarrier(2)` commands; `None` when the call itself is refused.
     pub membarrier: Option<Vec<&'static str>>,
+    /// Why a pool's caches would be portable ones; `None` if they would be restartable. Unlike the rest this was
+    /// tried, by this process: a sequence was disturbed, and the kernel restarted it.
+    pub why_portable: Option<WhyPortable>,
 }
 
 /// Reserved huge pages (hugetlb) of one size.
@@ -116,7 +120,8 @@ pub struct RseqRegistration {
 }
 
 impl Machine {
-    /// Reads everything once. Blocks for some file reads; nothing is cached.
+    /// Reads everything once. Blocks for some file reads; nothing is cached but that restartable sequences work, which
+    /// the first pool of a process, or this, tries in a thread of its own, a second at most.
     pub fn probe() -> Machine {
         let meminfo = text("/proc/meminfo");
         let meminfo = meminfo.as_deref();
@@ -141,6 +146,7 @@ impl Machine {
                 size: area.size,
             }),
             membarrier: membarrier::supported().ok().map(commands),
+            why_portable: sequences::available().err(),
         }
     }
 }

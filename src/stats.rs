@@ -9,6 +9,7 @@ use crate::class::{ClassId, GRANULE};
 use crate::error::Bytes;
 use crate::pages::Pages;
 use crate::pool::Shared;
+use crate::rseq::WhyPortable;
 use crate::sys::backed::{Backed, Mapped, backed};
 use crate::sys::{limits, numa};
 use crate::word::Index;
@@ -108,8 +109,10 @@ pub struct Stats {
     pub address_space: usize,
     /// Processors that have caches.
     pub cpus: usize,
-    /// The kind of per-CPU cache in use.
+    /// The kind of per-CPU cache in use: `restartable` or `portable`.
     pub cache: &'static str,
+    /// Why it is `portable`; `None` if it is not.
+    pub why_portable: Option<WhyPortable>,
 }
 
 impl Stats {
@@ -210,6 +213,7 @@ impl Stats {
             address_space: shared.arena().len(),
             cpus: lists.caches().cpus(),
             cache: lists.caches().name(),
+            why_portable: lists.caches().why_portable(),
         }
     }
 
@@ -303,12 +307,70 @@ impl fmt::Display for Stats {
         let buffers = self.capacity();
         write!(
             f,
-            "metadata {} B for {buffers} buffers and {} CPUs; address space {}; {} caches; {} waiting",
+            "metadata {} B for {buffers} buffers and {} CPUs; address space {}; {} caches",
             self.metadata_bytes,
             self.cpus,
             Bytes(self.address_space),
             self.cache,
-            self.waiting
-        )
+        )?;
+        if let Some(why) = self.why_portable {
+            write!(f, " ({why})")?;
+        }
+        write!(f, "; {} waiting", self.waiting)
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use crate::rseq::{WhyPortable, plant};
+    use crate::{Builder, Pool};
+
+    fn builder() -> Builder {
+        let builder = Pool::builder().reserve(4096, 4096, 8);
+        builder.address_space(64 << 20).prefault(false)
+    }
+
+    #[test]
+    fn a_pool_of_a_kernel_that_failed_the_trial_has_portable_caches_and_says_why() {
+        let failed = [
+            WhyPortable::NotRestarted,
+            WhyPortable::NoThread,
+            WhyPortable::NoTime,
+        ];
+        for why in failed {
+            for track in [false, true] {
+                let pool = plant(Err(why), || builder().track(track).build().unwrap());
+                let stats = pool.stats();
+                // Unless the kernel refused before it could be tried.
+                let why = match stats.why_portable {
+                    Some(refused @ (WhyPortable::NoBarrier | WhyPortable::NotRegistered)) => {
+                        println!("skipped: {refused}");
+                        refused
+                    }
+                    _ => why,
+                };
+                assert_eq!((stats.cache, stats.why_portable), ("portable", Some(why)));
+                let words = format!("; portable caches ({why}); ");
+                assert!(stats.to_string().contains(&words), "{stats}");
+                let all = pool.allocate_many(4096, 4096, 8).unwrap();
+                assert!(pool.allocate(4096, 4096).is_err());
+                drop(all);
+                assert_eq!(pool.available(4096, 4096), 8);
+            }
+        }
+    }
+
+    #[test]
+    fn a_pool_whose_caches_were_chosen_says_so_and_tries_nothing() {
+        let build = || builder().portable_caches(true).build().unwrap();
+        let stats = plant(Err(WhyPortable::NotRestarted), build).stats();
+        assert_eq!(stats.why_portable, Some(WhyPortable::Chosen));
+    }
+
+    #[test]
+    fn a_pool_with_restartable_caches_has_no_reason_for_others() {
+        let stats = builder().build().unwrap().stats();
+        assert_eq!(stats.cache == "portable", stats.why_portable.is_some());
+        assert!(stats.why_portable.is_some() || !stats.to_string().contains("caches ("));
     }
 }

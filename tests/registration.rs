@@ -5,7 +5,7 @@
 
 mod support;
 
-use hugepool::{AllocError, Buffer, Pool};
+use hugepool::{AllocError, Buffer, Pool, WhyPortable};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::sync::Barrier;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use support::area::{Area, SIGNATURE, of_the_c_library, pretend, take_from_the_c_library};
 use support::filter::refuse;
 use support::kind::Kind;
-use support::process::{NO_REGISTRATION, alone};
+use support::process::{NO_REGISTRATION, alone, in_fork};
 use support::storm::Storm;
 use support::timer::{SIGNAL, Timer, handle};
 use support::{Random, cpus, living_pools, on_cpu, pin, skipped, two_cpus};
@@ -52,6 +52,21 @@ fn assert_exact(pool: &Pool, count: usize) {
         drop(taken);
     }
     assert_eq!(pool.available(SIZE, SIZE), count);
+}
+
+thread_local! {
+    /// What each thread of this program has before it starts, on its stack: more than a small
+    /// stack has room for.
+    static LARGE: Cell<[u8; 256 << 10]> = const { Cell::new([0; 256 << 10]) };
+}
+
+#[test]
+fn a_program_whose_threads_have_large_variables_has_restartable_caches() {
+    let name = "a_program_whose_threads_have_large_variables_has_restartable_caches";
+    alone(name, &[], || {
+        LARGE.with(|large| std::hint::black_box(large.as_ptr()));
+        Kind::Restartable.run(|kind| drop(pool(kind, 8)));
+    });
 }
 
 /// Refuses a system call to this thread and those it starts. False, after saying
@@ -299,7 +314,7 @@ fn where_rseq_is_refused_caches_are_portable() {
         }
         for error in [libc::ENOSYS, libc::EPERM] {
             if refused(name, libc::SYS_rseq, error) {
-                portable_by_itself();
+                portable_by_itself(WhyPortable::NotRegistered);
             }
         }
     });
@@ -311,17 +326,105 @@ fn where_membarrier_is_refused_caches_are_portable() {
     alone(name, &[], || {
         for error in [libc::ENOSYS, libc::EPERM] {
             if refused(name, libc::SYS_membarrier, error) {
-                portable_by_itself();
+                portable_by_itself(WhyPortable::NoBarrier);
             }
         }
     });
 }
 
-/// A pool whose kind nobody chose is portable, and exact.
-fn portable_by_itself() {
+/// Whether sequences are restarted cannot be tried then.
+#[test]
+fn where_no_thread_can_be_started_caches_are_portable_until_one_can() {
+    let name = "where_no_thread_can_be_started_caches_are_portable_until_one_can";
+    alone(name, &[], || {
+        if let Some(why) = Kind::Restartable.lacking() {
+            return skipped(&format!("{name}: {why}"));
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Where `clone3` is not known the C library calls `clone`.
+                if refused(name, libc::SYS_clone, libc::EAGAIN)
+                    && refused(name, libc::SYS_clone3, libc::ENOSYS)
+                {
+                    let builder = Pool::builder().reserve(SIZE, SIZE, 100).prefault(false);
+                    let stats = builder.build().unwrap().stats();
+                    assert_eq!(stats.cache, Kind::Portable.name());
+                    assert_eq!(stats.why_portable, Some(WhyPortable::NoThread));
+                }
+            });
+        });
+        assert_exact(&pool(Kind::Restartable, 100), 100);
+    });
+}
+
+/// A child, too, has no more than it is given, and tries for itself what its parent did not.
+#[test]
+fn the_first_pool_of_a_child_has_restartable_caches_and_the_processors_stay_as_they_are() {
+    let name =
+        "the_first_pool_of_a_child_has_restartable_caches_and_the_processors_stay_as_they_are";
+    alone(name, &[], || {
+        if let Some(why) = Kind::Restartable.lacking() {
+            return skipped(&format!("{name}: {why}"));
+        }
+        let before = cpus();
+        let builds = || {
+            pool(Kind::Restartable, 8);
+            i32::from(cpus() != before)
+        };
+        assert_eq!(in_fork(builds), 0);
+        // One processor, which is this thread's choice.
+        let last = before[before.len() - 1];
+        let on_one = || {
+            pin(last);
+            pool(Kind::Restartable, 8);
+            i32::from(cpus() != [last])
+        };
+        assert_eq!(in_fork(on_one), 0);
+        assert_eq!(builds(), 0);
+        // And where the parent has tried it.
+        assert_eq!(in_fork(builds), 0);
+    });
+}
+
+extern "C" fn ignore(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
+
+#[test]
+fn a_process_that_gets_signals_all_the_time_has_restartable_caches() {
+    let name = "a_process_that_gets_signals_all_the_time_has_restartable_caches";
+    alone(name, &[], || {
+        if let Some(why) = Kind::Restartable.lacking() {
+            return skipped(&format!("{name}: {why}"));
+        }
+        handle(SIGNAL, ignore);
+        // Each child builds its first pool.
+        for _ in 0..20 {
+            let built = in_fork(|| {
+                let (started, ends) = (Barrier::new(2), AtomicUsize::new(0));
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        started.wait();
+                        while ends.load(Ordering::Relaxed) == 0 {
+                            // SAFETY: the signal has a handler; any thread may get it.
+                            unsafe { libc::kill(libc::getpid(), SIGNAL) };
+                        }
+                    });
+                    started.wait();
+                    pool(Kind::Restartable, 8);
+                    ends.store(1, Ordering::Relaxed);
+                });
+                0
+            });
+            assert_eq!(built, 0);
+        }
+    });
+}
+
+/// A pool whose kind nobody chose is portable, says why, and is exact.
+fn portable_by_itself(why: WhyPortable) {
     let builder = Pool::builder().reserve(SIZE, SIZE, 100).prefault(false);
     let pool = builder.build().unwrap();
     assert_eq!(pool.stats().cache, Kind::Portable.name());
+    assert_eq!(pool.stats().why_portable, Some(why));
     assert_exact(&pool, 100);
     std::thread::scope(|scope| {
         for _ in 0..4 {

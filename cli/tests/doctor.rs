@@ -58,11 +58,38 @@ fn the_json_form_is_one_object_with_every_section() {
         "memlock",
         "rseq",
         "membarrier",
+        "why_portable",
         "nodes",
         "trials",
         "default_pool",
     ] {
         assert!(names.contains(&name), "{name} missing: {names:?}");
+    }
+}
+
+/// What a pool has and what the machine was found to grant are one thing.
+#[test]
+fn why_caches_are_portable_is_said_of_the_machine_and_of_the_pool() {
+    let run = hugepool(&["doctor", "--json"]);
+    let Json::Object(fields) = parse_json(&run.stdout) else {
+        panic!("no object: {}", run.stdout)
+    };
+    let field = |wanted: &str| {
+        let found = fields.iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value)
+    };
+    let Some(Json::Text(pool)) = field("default_pool") else {
+        panic!("{:?}", field("default_pool"))
+    };
+    let text = hugepool(&["doctor"]).stdout;
+    match field("why_portable") {
+        // It may be refused where there is little memory.
+        Some(Json::Null) => {
+            assert!(!pool.contains("portable caches"), "{pool}");
+            assert!(text.contains("the kernel restarted a sequence"), "{text}");
+        }
+        Some(Json::Text(why)) => assert!(!pool.contains("restartable caches"), "{why}: {pool}"),
+        other => panic!("{other:?}"),
     }
 }
 

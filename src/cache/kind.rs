@@ -7,7 +7,7 @@ use super::restartable::Restartable;
 use super::{CpuCaches, Refilled, Refused, Robbed, Share, Tables};
 use crate::batch::Handful;
 use crate::class::{ClassId, Line};
-use crate::rseq;
+use crate::rseq::{self, WhyPortable};
 use crate::word::{Batch, Index};
 use std::io;
 
@@ -15,8 +15,8 @@ use std::io;
 pub enum Kind {
     /// On restartable sequences.
     Restartable(Restartable),
-    /// On compare-and-swap.
-    Portable(Portable),
+    /// On compare-and-swap, and why.
+    Portable(Portable, WhyPortable),
 }
 
 impl Kind {
@@ -24,16 +24,24 @@ impl Kind {
     /// is wanted or this machine has no others. Those of a pool that is `tracked` divert
     /// the hot path for ever; portable ones do so anyway. Fails as `mmap` does.
     pub fn new(cpus: usize, portable: bool, tracked: bool) -> io::Result<Self> {
-        rseq::locate();
+        rseq::prepare();
         let restartable = match (portable, tracked) {
-            (true, _) => None,
+            (true, _) => Err(WhyPortable::Chosen),
             (false, true) => Restartable::off_the_hot_path(cpus)?,
             (false, false) => Restartable::new(cpus)?,
         };
-        if let Some(restartable) = restartable {
-            return Ok(Self::Restartable(restartable));
+        match restartable {
+            Ok(caches) => Ok(Self::Restartable(caches)),
+            Err(why) => Ok(Self::Portable(Portable::new(cpus)?, why)),
         }
-        Portable::new(cpus).map(Self::Portable)
+    }
+
+    /// Why they are portable, if they are.
+    pub fn why_portable(&self) -> Option<WhyPortable> {
+        match self {
+            Self::Restartable(_) => None,
+            Self::Portable(_, why) => Some(*why),
+        }
     }
 }
 
@@ -42,7 +50,7 @@ macro_rules! either {
     ($of:expr, $call:ident($($given:expr),*)) => {
         match $of {
             Kind::Restartable(caches) => caches.$call($($given),*),
-            Kind::Portable(caches) => caches.$call($($given),*),
+            Kind::Portable(caches, _) => caches.$call($($given),*),
         }
     };
 }

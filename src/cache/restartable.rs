@@ -19,7 +19,7 @@ use crate::batch::{Handful, MAX_BATCH};
 #[cfg(not(hugepool_loom))]
 use crate::class::MAX_CLASSES;
 use crate::class::{ClassId, Line};
-use crate::rseq::{self, ENTRIES, Slots};
+use crate::rseq::{self, ENTRIES, Slots, WhyPortable};
 use crate::sys::cpu;
 use crate::table::Table;
 use crate::word::{Batch, Index};
@@ -38,20 +38,20 @@ pub struct Restartable {
 }
 
 impl Restartable {
-    /// Empty slots for `cpus` processors. `None` if this machine runs no
-    /// restartable sequences. Fails as `mmap` does.
-    pub fn new(cpus: usize) -> io::Result<Option<Self>> {
+    /// Empty slots for `cpus` processors, or why this machine has none. Fails as `mmap` does.
+    pub fn new(cpus: usize) -> io::Result<Result<Self, WhyPortable>> {
         Ok(Slots::new(cpus)?.map(|slots| Self { slots, lines: None }))
     }
 
     /// As `new`; the hot path is diverted for ever.
     #[cfg(not(hugepool_loom))]
-    pub fn off_the_hot_path(cpus: usize) -> io::Result<Option<Self>> {
-        let Some(slots) = Slots::new(cpus)? else {
-            return Ok(None);
+    pub fn off_the_hot_path(cpus: usize) -> io::Result<Result<Self, WhyPortable>> {
+        let slots = match Slots::new(cpus)? {
+            Ok(slots) => slots,
+            Err(why) => return Ok(Err(why)),
         };
         let lines = Some(Table::new(MAX_CLASSES)?);
-        Ok(Some(Self { slots, lines }))
+        Ok(Ok(Self { slots, lines }))
     }
 
     /// What the sections read of `class`.

@@ -346,6 +346,9 @@ impl Builder {
     /// Maps the memory and builds the pool. Enters the kernel; with
     /// [`prefault`](Self::prefault) it takes as long as zeroing all memory.
     ///
+    /// The first pool of a process tries whether restartable sequences work, in a thread that has
+    /// ended when this returns (a second at most): see [`WhyPortable`](crate::WhyPortable).
+    ///
     /// A pool without any `reserve` is empty and can grow.
     ///
     /// # Errors

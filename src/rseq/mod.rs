@@ -2,8 +2,8 @@
 //! read-modify-write: restartable sequences.
 //!
 //! Owns: the slots, the critical sections over them (assembly here and nowhere
-//! else), and the stopping of other processors. Uses: `sync`, `sys`, `table`,
-//! `word`, `class`. Used by: `cache`.
+//! else), the stopping of other processors, and the trial whether that works (`probe`).
+//! Uses: `sync`, `sys`, `table`, `word`, `class`. Used by: `cache`, `stats`, `machine`.
 //!
 //! ```text
 //!   slot of one processor and class: 4 cache lines
@@ -25,6 +25,9 @@
 //! the new level, as if it were alone. The last store *commits*: before it the
 //! section has changed nothing that counts (an entry above the level is no
 //! entry), after it everything is done.
+//!
+//! Not every kernel keeps this that says it does. So no slots are made before it was tried
+//! (`probe`).
 //!
 //! # Taking from another processor's slot
 //!
@@ -64,9 +67,17 @@
 #[cfg(hugepool_loom)]
 mod model;
 #[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
+mod probe;
+#[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
 mod section;
 #[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
 mod thread;
+mod why;
+
+pub use why::WhyPortable;
+
+#[cfg(all(test, not(hugepool_loom), target_arch = "x86_64"))]
+pub use probe::plant::plant;
 
 #[cfg(hugepool_loom)]
 use model::{self as section, Entry};
@@ -143,13 +154,13 @@ pub use section::{pop, pop_some, push, push_all};
 pub struct Barred;
 
 impl Slots {
-    /// Empty slots of `cpus` processors, all shut. `None` if this machine runs
-    /// no restartable sequences. Fails as `mmap` does.
-    pub fn new(cpus: usize) -> io::Result<Option<Self>> {
-        if !available() {
-            return Ok(None);
+    /// Empty slots of `cpus` processors, all shut, or why this machine has none. Fails as
+    /// `mmap` does.
+    pub fn new(cpus: usize) -> io::Result<Result<Self, WhyPortable>> {
+        if let Err(why) = available() {
+            return Ok(Err(why));
         }
-        Ok(Some(Self {
+        Ok(Ok(Self {
             slots: Box::new(Table::new(cpus * MAX_CLASSES)?),
             cpus,
             _shared: UnsafeCell::new(()),
@@ -403,9 +414,12 @@ pub fn attend() -> bool {
     thread::attend()
 }
 
-/// Finds out where the areas of threads are, if the C library registered them.
+/// Readies the process for sections, which begin on the hot path of every pool, whether or
+/// not it has slots: finds out where the areas of threads are, if the C library registered
+/// them, and has the code stay loaded that an area goes on naming.
 #[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
-pub fn locate() {
+pub fn prepare() {
+    crate::sys::loaded::stay();
     thread::locate();
 }
 
@@ -414,13 +428,17 @@ fn current() -> Option<usize> {
     thread::cpu()
 }
 
+/// Whether sections can be relied on: all calls are granted, and do what they say. Starts a
+/// thread if that was not tried before, and waits for it a second at most.
 #[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
-fn available() -> bool {
-    let available = crate::sys::membarrier::register().is_ok() && thread::available();
-    if available {
-        crate::sys::rseq::stay_loaded(section::pop as *const () as *const std::ffi::c_void);
+pub fn available() -> Result<(), WhyPortable> {
+    prepare();
+    let registered = crate::sys::membarrier::register();
+    registered.map_err(|_| WhyPortable::NoBarrier)?;
+    match thread::available() {
+        true => probe::tried(),
+        false => Err(WhyPortable::NotRegistered),
     }
-    available
 }
 
 #[cfg(hugepool_loom)]
@@ -450,7 +468,7 @@ mod section {
         0
     }
 
-    pub fn locate() {}
+    pub fn prepare() {}
 
     pub fn attend() -> bool {
         false
@@ -460,11 +478,11 @@ mod section {
         None
     }
 
-    pub fn available() -> bool {
-        false
+    pub fn available() -> Result<(), super::WhyPortable> {
+        Err(super::WhyPortable::NoSequences)
     }
 }
 #[cfg(all(not(hugepool_loom), not(target_arch = "x86_64")))]
-pub use section::{attend, locate};
+use section::current;
 #[cfg(all(not(hugepool_loom), not(target_arch = "x86_64")))]
-use section::{available, current};
+pub use section::{attend, available, prepare};

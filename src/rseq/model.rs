@@ -205,8 +205,8 @@ pub fn attend() -> bool {
     false
 }
 
-pub fn available() -> bool {
-    true
+pub fn available() -> Result<(), super::WhyPortable> {
+    Ok(())
 }
 
 pub fn current() -> Option<usize> {

@@ -18,6 +18,7 @@
 use super::Slot;
 use super::thread::{SIGNATURE, offset};
 use crate::class::{Line, MAX_CLASSES};
+use crate::sync::{AtomicU32, AtomicU64};
 use crate::word::{Index, Level};
 use std::arch::asm;
 
@@ -265,4 +266,74 @@ pub fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
         );
     }
     taken
+}
+
+/// How `spin` ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Spin {
+    /// It was told to.
+    Told,
+    /// It was told to, and had begun on another processor: it was not aborted, and should have
+    /// been.
+    Moved,
+    /// By itself.
+    Expired,
+    /// The kernel aborted it.
+    Aborted,
+}
+
+/// A section that takes a long time and changes nothing: says by `inside` that it has begun,
+/// as `{round: 32, processor: 32}`, and ends when `told` is `round`, or after so many `pauses`
+/// of some 3 to 45 ns each. `area` is where the thread tells the kernel of its sections, from
+/// its thread pointer.
+#[inline(never)]
+pub fn spin(area: isize, inside: &AtomicU64, told: &AtomicU32, round: u32, pauses: u32) -> Spin {
+    const TOLD: u32 = 0;
+    const MOVED: u32 = 1;
+    const EXPIRED: u32 = 2;
+    const ABORTED: u32 = 3;
+    let end: u32;
+    // SAFETY: the section writes the thread's own area, in which the second and third words
+    // are there even if it is not registered, and `inside`; it reads `told`. Both are atomics.
+    unsafe {
+        asm!(
+            begin!(),
+            "mov {cpu:e}, dword ptr fs:[{off} + 4]",
+            "mov {t:e}, {round:e}",
+            "shl {t}, 32",
+            "or {t}, {cpu}",
+            "mov qword ptr [{inside}], {t}",
+            "8: pause",
+            "cmp dword ptr [{told}], {round:e}",
+            "je 9f",
+            "dec {left:e}",
+            "jnz 8b",
+            "mov {end:e}, {EXPIRED}",
+            "jmp 4f",
+            "9: xor {end:e}, {end:e}",
+            "cmp {cpu:e}, dword ptr fs:[{off} + 4]",
+            "setne {end:l}",
+            "4:",
+            "7:",
+            aborted!("mov {end:e}, {ABORTED}", "jmp 7b"),
+            off = in(reg) area,
+            inside = in(reg) inside,
+            told = in(reg) told,
+            round = in(reg) round,
+            t = out(reg) _,
+            cpu = out(reg) _,
+            left = inout(reg) pauses.max(1) => _,
+            end = out(reg) end,
+            EXPIRED = const EXPIRED,
+            ABORTED = const ABORTED,
+            signature = const SIGNATURE,
+            options(nostack),
+        );
+    }
+    match end {
+        TOLD => Spin::Told,
+        MOVED => Spin::Moved,
+        EXPIRED => Spin::Expired,
+        _ => Spin::Aborted,
+    }
 }

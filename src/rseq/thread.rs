@@ -98,7 +98,12 @@ pub fn offset() -> isize {
 #[cold]
 #[inline(never)]
 fn own_offset() -> isize {
-    area().addr().wrapping_sub(thread_pointer()) as isize
+    offset_of(area().addr())
+}
+
+/// Bytes from the thread pointer to an address.
+pub fn offset_of(address: usize) -> isize {
+    address.wrapping_sub(thread_pointer()) as isize
 }
 
 fn thread_pointer() -> usize {

@@ -1,7 +1,7 @@
 //! What time it is: `clock_gettime(2)`, from the page that the kernel shares with
 //! every process; enters no kernel where there is one.
 //!
-//! Owns: the two clocks. Uses: libc. Used by: `wait`, `lists`.
+//! Owns: the two clocks, and a sleep. Uses: libc. Used by: `rseq`, `wait`, `lists`.
 
 /// Nanoseconds of the monotonic clock.
 #[cfg(not(hugepool_loom))]
@@ -26,6 +26,20 @@ fn read(clock: libc::clockid_t) -> u64 {
     // on any Linux.
     unsafe { libc::clock_gettime(clock, &mut time) };
     (time.tv_sec as u64).wrapping_mul(1_000_000_000) + time.tv_nsec as u64
+}
+
+/// Sleeps for some nanoseconds, or until a signal was handled. (The standard library's sleep
+/// goes on after each signal, by what the kernel says is left; that may be more than before, and
+/// with a signal every few µs it never ends.)
+#[cfg(not(hugepool_loom))]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+pub fn nap(nanoseconds: u32) {
+    let time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: nanoseconds.into(),
+    };
+    // SAFETY: reads a variable of ours. What is left is not asked for.
+    unsafe { libc::nanosleep(&raw const time, std::ptr::null_mut()) };
 }
 
 /// Time stands still in a model.

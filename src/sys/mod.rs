@@ -26,6 +26,8 @@ pub mod files;
 #[cfg(not(hugepool_loom))]
 pub mod limits;
 #[cfg(not(hugepool_loom))]
+pub mod loaded;
+#[cfg(not(hugepool_loom))]
 pub mod map;
 #[cfg(not(hugepool_loom))]
 pub mod membarrier;

@@ -9,7 +9,6 @@
 use crate::sync::{AtomicU32, Ordering};
 use std::ffi::{CStr, c_void};
 use std::io;
-use std::mem::MaybeUninit;
 
 /// What the C library says about its registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,24 +59,6 @@ pub unsafe fn register(
     }
 }
 
-/// Keeps the shared object that the code at `code` belongs to loaded for good, if it belongs to one.
-///
-/// A thread's area goes on naming the last critical section that it ran, and the kernel reads that when it next
-/// preempts the thread; so the section must not be unmapped by `dlclose`.
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
-pub fn stay_loaded(code: *const c_void) {
-    let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
-    // SAFETY: the call looks the address up and fills `info` in; all-zero bytes are a value of it too.
-    let (found, info) = unsafe { (libc::dladdr(code, info.as_mut_ptr()), info.assume_init()) };
-    if found == 0 || info.dli_fname.is_null() {
-        return;
-    }
-    let flags = libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
-    // SAFETY: the name is the loader's own; nothing is loaded, so no initializer runs. It fails for the program
-    // itself, which is never unloaded.
-    let _ = unsafe { libc::dlopen(info.dli_fname, flags) };
-}
-
 /// A call at the end of threads, for which a thread can ask in a signal handler. (A thread-local's destructor could
 /// not be registered there: that allocates.)
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
@@ -106,7 +87,7 @@ impl ThreadEnds {
         }
         let mut key = 0;
         // SAFETY: `key` is writable; the function stays as long as the program, or as the shared object, which is
-        // never unloaded (`stay_loaded`).
+        // never unloaded (`loaded::stay`).
         if unsafe { libc::pthread_key_create(&mut key, Some(call)) } != 0 {
             return;
         }

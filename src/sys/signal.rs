@@ -1,15 +1,16 @@
 //! Threads of this library's own.
 //!
-//! Owns: `pthread_create`, and the signals that they block. Uses: libc. Used by: `share`,
-//! `arena`.
+//! Owns: `pthread_create`, and the signals that they block. Uses: libc, `loaded`. Used by:
+//! `share`, `arena`, `rseq`.
 //!
 //! Source: pthread_create(3), signal(7). A program that blocks signals to wait for them relies
 //! on every thread to do so. Those of the standard library note themselves in thread-local
 //! variables, for which the C library asks for memory, and ends the process if there is none:
 //! these do not.
 
+use super::loaded;
 use crate::sync::shield;
-use std::ffi::{CString, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::null_mut;
@@ -23,12 +24,12 @@ type Start = extern "C" fn(*mut c_void) -> *mut c_void;
 pub struct Thread(libc::pthread_t);
 
 impl Thread {
-    /// Starts one that calls `start` with `argument`.
+    /// Starts one that calls `start` with `argument`, on a stack of `stack` bytes.
     ///
     /// # Safety
     ///
     /// What `start` does with the argument can be done in another thread.
-    unsafe fn start(start: Start, argument: *mut c_void) -> io::Result<Self> {
+    unsafe fn start(start: Start, argument: *mut c_void, stack: usize) -> io::Result<Self> {
         let mut thread = MaybeUninit::uninit();
         let mut attributes = MaybeUninit::uninit();
         let attributes = attributes.as_mut_ptr();
@@ -37,7 +38,7 @@ impl Thread {
         let error = unsafe {
             libc::pthread_attr_init(attributes);
             // If it is refused, the stack is as large as any.
-            libc::pthread_attr_setstacksize(attributes, STACK);
+            libc::pthread_attr_setstacksize(attributes, stack);
             let error = libc::pthread_create(thread.as_mut_ptr(), attributes, start, argument);
             libc::pthread_attr_destroy(attributes);
             error
@@ -65,33 +66,87 @@ impl Drop for Thread {
     }
 }
 
+/// Names the calling thread. The name is cut off at 15 bytes.
+pub fn name_thread(name: &CStr) {
+    // SAFETY: the name is a string.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Starts a thread that blocks every signal and calls `start` with `argument`, on a stack of
+/// `stack` bytes. Allocates nothing itself. The thread may go on for longer than whoever starts
+/// it thinks of it, so its code stays loaded.
+///
+/// # Safety
+///
+/// What `start` does with the argument can be done in another thread.
+pub unsafe fn quiet_start(
+    start: extern "C" fn(*mut c_void) -> *mut c_void,
+    argument: *mut c_void,
+    stack: usize,
+) -> io::Result<Thread> {
+    loaded::stay();
+    let (mut all, mut before) = (
+        MaybeUninit::<libc::sigset_t>::uninit(),
+        MaybeUninit::<libc::sigset_t>::uninit(),
+    );
+    // SAFETY: the first call makes the set that the second reads; that writes the other. A
+    // thread inherits what the one that starts it has. The rest is the caller's promise.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+        let thread = match Thread::start(start, argument, stack) {
+            // Too small for what each thread of this program has on its stack.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                Thread::start(start, argument, 0)
+            }
+            started => started,
+        };
+        libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), null_mut());
+        thread
+    }
+}
+
+/// Runs `run` with all signals blocked, those of the C library included. (Another thread's
+/// `setuid` waits for this one meanwhile.)
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+pub fn with_all_blocked<R>(run: impl FnOnce() -> R) -> R {
+    let set = |new: u64| {
+        let mut old = 0u64;
+        let how = libc::SIG_SETMASK;
+        // SAFETY: both sets are the kernel's, of 64 signals, as the last argument says. The C
+        // library's own call would leave out two.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigprocmask,
+                how,
+                &raw const new,
+                &raw mut old,
+                size_of::<u64>(),
+            )
+        };
+        old
+    };
+    let before = set(u64::MAX);
+    let result = run();
+    set(before);
+    result
+}
+
 /// Starts a thread that blocks every signal. If it cannot be had, `run` is dropped.
 pub fn quiet_thread<F: FnOnce() + Send + 'static>(name: &str, run: F) -> io::Result<Thread> {
     extern "C" fn start<F: FnOnce()>(argument: *mut c_void) -> *mut c_void {
         // SAFETY: it was made of a box below, for this.
         let both = unsafe { Box::from_raw(argument.cast::<(CString, F)>()) };
         let (name, run) = *both;
-        // SAFETY: the name is a string. It is cut off at 15 bytes.
-        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+        name_thread(&name);
         drop(name);
         shield(run);
         null_mut()
     }
-    let (mut all, mut before) = (
-        MaybeUninit::<libc::sigset_t>::uninit(),
-        MaybeUninit::<libc::sigset_t>::uninit(),
-    );
     let name = CString::new(name).unwrap_or_default();
     let argument = Box::into_raw(Box::new((name, run)));
-    // SAFETY: the first call makes the set that the second reads; that writes the other. A
-    // thread inherits what the one that starts it has. What it is given is `Send`.
-    let thread = unsafe {
-        libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
-        let thread = Thread::start(start::<F>, argument.cast());
-        libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), null_mut());
-        thread
-    };
+    // SAFETY: what it is given is `Send`.
+    let thread = unsafe { quiet_start(start::<F>, argument.cast(), STACK) };
     if thread.is_err() {
         // SAFETY: no thread has it.
         drop(unsafe { Box::from_raw(argument) });
@@ -126,7 +181,7 @@ pub fn side_by_side<T: Send, F: Fn(&mut T) + Sync>(parts: &mut [T], run: &F) {
     for (thread, job) in all {
         let argument = std::ptr::from_mut(job).cast();
         // SAFETY: a part may be sent to another thread, and `run` called by several.
-        match unsafe { Thread::start(start::<T, F>, argument) } {
+        match unsafe { Thread::start(start::<T, F>, argument, STACK) } {
             Ok(started) => *thread = Some(started),
             Err(_) => run(job.0),
         }
@@ -151,6 +206,22 @@ mod tests {
             });
             assert_eq!(parts, vec![1; count]);
         }
+    }
+
+    fn blocked() -> u64 {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let blocked = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigBlk:\t"));
+        u64::from_str_radix(blocked.unwrap(), 16).unwrap()
+    }
+
+    #[test]
+    fn all_signals_that_can_be_are_blocked_for_a_while() {
+        let before = blocked();
+        let all = with_all_blocked(blocked);
+        assert_eq!(all.count_ones(), 62, "but SIGKILL and SIGSTOP: {all:x}");
+        assert_eq!(blocked(), before);
     }
 
     #[test]

@@ -36,6 +36,7 @@ void *aligned_alloc(size_t alignment, size_t size) {
 
 static uint32_t (*new)(hp_builder **);
 static uint32_t (*track)(hp_builder *, bool);
+static uint32_t (*portable)(hp_builder *, bool);
 static uint32_t (*reserve)(hp_builder *, size_t, size_t, size_t);
 static uint32_t (*build)(const hp_builder *, hp_pool **);
 static uint32_t (*allocate)(const hp_pool *, size_t, size_t, void **);
@@ -74,25 +75,33 @@ static void served(void *pool) {
 }
 
 static pthread_barrier_t ready;
-static hp_pool *dry, *tracked, *tracked_dry;
+static hp_pool *dry, *tracked, *tracked_dry, *swapping;
+
+/* In a thread that has called nothing before. */
+static void *first_served(void *pool) {
+    served(pool);
+    return NULL;
+}
 
 static void *older(void *nothing) {
     /* It is there, and then the library is. */
     pthread_barrier_wait(&ready);
     pthread_barrier_wait(&ready);
+    served(swapping);
     served(tracked);
     refused(dry);
     refused(tracked_dry);
     return nothing;
 }
 
-static hp_pool *made(bool tracks, bool dry) {
+static hp_pool *made(bool tracks, bool swaps, bool dry) {
     hp_builder *builder;
     hp_pool *pool;
     void *both[2];
     OK(new(&builder));
     OK(reserve(builder, 4096, 4096, 2));
     OK(track(builder, tracks));
+    OK(portable(builder, swaps));
     OK(build(builder, &pool));
     if (dry)
         OK(many(pool, 4096, 4096, 2, both));
@@ -114,16 +123,20 @@ int main(int count, char **arguments) {
     *(void **)&new = dlsym(library, "hp_builder_new");
     *(void **)&reserve = dlsym(library, "hp_builder_reserve");
     *(void **)&track = dlsym(library, "hp_builder_track");
+    *(void **)&portable = dlsym(library, "hp_builder_portable_caches");
     *(void **)&build = dlsym(library, "hp_builder_build");
     *(void **)&allocate = dlsym(library, "hp_pool_allocate");
     *(void **)&many = dlsym(library, "hp_pool_allocate_many");
     *(void **)&give = dlsym(library, "hp_pool_free");
     *(void **)&last = dlsym(library, "hp_last_error");
-    dry = made(false, true);
-    tracked = made(true, false);
-    tracked_dry = made(true, true);
+    dry = made(false, false, true);
+    tracked = made(true, false, false);
+    tracked_dry = made(true, false, true);
+    swapping = made(false, true, false);
     for (int i = 0; i < 3; i++) {
         CHECK(pthread_create(&thread, NULL, refused, dry) == 0);
+        pthread_join(thread, NULL);
+        CHECK(pthread_create(&thread, NULL, first_served, swapping) == 0);
         pthread_join(thread, NULL);
     }
     pthread_barrier_wait(&ready);

@@ -66,6 +66,10 @@ pub fn report(machine: &Machine, trials: &[Trial], pool: &Result<String, String>
         ("memlock", value(memlock)),
         ("rseq", value(rseq)),
         ("membarrier", value(membarrier)),
+        (
+            "why_portable",
+            text(machine.why_portable.map(|why| why.to_string()).as_deref()),
+        ),
         ("nodes", array(nodes)),
         ("trials", array(trials)),
         ("default_pool", either(pool)),

@@ -179,25 +179,30 @@ fn locked(out: &mut String, machine: &Machine) {
 }
 
 fn rseq(machine: &Machine) -> Vec<Line> {
-    let (state, meaning) = match machine.rseq {
-        Some(area) if area.size > 0 => (
-            format!(
-                "registered by the C library: {} bytes, {} from the thread pointer",
-                area.size, area.offset
-            ),
-            "per-CPU caches use them, and need no locked instruction (with membarrier, below)",
+    let state = match machine.rseq {
+        Some(area) if area.size > 0 => format!(
+            "registered by the C library: {} bytes, {} from the thread pointer",
+            area.size, area.offset
         ),
-        Some(_) => (
-            "known to the C library, but not registered (GLIBC_TUNABLES=glibc.pthread.rseq=0, or an old kernel)"
-                .to_owned(),
-            "the pool registers its threads itself if the kernel lets it; otherwise caches work by compare-and-swap",
-        ),
-        None => (
-            "not known to the C library (glibc has them from 2.35 on)".to_owned(),
-            "the pool registers its threads itself if the kernel lets it; otherwise caches work by compare-and-swap",
-        ),
+        Some(_) => "known to the C library, but not registered (GLIBC_TUNABLES=glibc.pthread.rseq=0, or an old kernel): \
+                    the pool registers its threads itself if the kernel lets it"
+            .to_owned(),
+        None => "not known to the C library (glibc has them from 2.35 on): \
+                 the pool registers its threads itself if the kernel lets it"
+            .to_owned(),
     };
-    vec![line("state", state), line("for the pool", meaning)]
+    let (tried, meaning) = match machine.why_portable {
+        None => (
+            "the kernel restarted a sequence each time that it had to".to_owned(),
+            "per-CPU caches use them, and need no locked instruction",
+        ),
+        Some(why) => (why.to_string(), "per-CPU caches work by compare-and-swap"),
+    };
+    vec![
+        line("state", state),
+        line("tried", tried),
+        line("for the pool", meaning),
+    ]
 }
 
 fn membarrier(machine: &Machine) -> Vec<Line> {
