@@ -185,7 +185,7 @@ impl Stats {
                         + size_of::<crate::arena::Segment>());
             let used = directory.segments.iter().map(|entry| {
                 let segment = &entry.segment;
-                segment.first() + segment.bytes() / GRANULE
+                segment.first() + segment.room() / GRANULE
             });
             (classes, segments, used.max().unwrap_or(0), directory_bytes)
         });

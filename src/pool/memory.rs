@@ -82,7 +82,7 @@ impl<M: Memory> Pool<M> {
         catalog.read(|directory| {
             for entry in &gone {
                 let geometry = &directory.classes[entry.class.index()];
-                self.shared().unshare(geometry, &entry.segment);
+                self.shared().unshare(geometry, &entry.segment, false);
             }
         });
         let trimmed = Trimmed {
