@@ -185,7 +185,11 @@ mod native {
                 return Ok(());
             }
             let (_, bytes) = self.pages(&(0..count.min(self.len)));
-            let bytes = bytes.next_multiple_of(STEP).min(self.memory.len());
+            let mut bytes = bytes.next_multiple_of(STEP);
+            if bytes.saturating_add(STEP) > self.memory.len() {
+                // Less than a step would be left.
+                bytes = self.memory.len();
+            }
             self.memory.open(0, bytes)?;
             let ready = ((bytes - self.lead()) / size_of::<T>()).min(self.len);
             // Release: see `ready`.

@@ -125,11 +125,14 @@ impl Arena {
         const GIB: usize = 1 << 30;
         let alignment = if len >= GIB { GIB } else { MAX_ALIGNMENT };
         fork::watch()?;
-        Ok(Self {
+        let arena = Self {
             memory: ManuallyDrop::new(Mapping::reserve(len, alignment)?),
             origin: Origin::here(),
             granules: Table::readable(len / GRANULE)?,
-        })
+        };
+        // The first ones will be claimed.
+        arena.granules.open_to(1)?;
+        Ok(arena)
     }
 
     /// The first address of the range.

@@ -190,9 +190,7 @@ impl Mapping {
     pub unsafe fn close(&self, offset: usize, len: usize) -> io::Result<()> {
         // Not `mprotect`: what is mapped anew counts no more.
         // SAFETY: the caller says so.
-        unsafe { self.decommit(offset, len) }?;
-        let _ = self.advise(offset, len, Advice::NoHuge);
-        Ok(())
+        unsafe { self.decommit(offset, len) }
     }
 
     /// Zeroed memory that a child of a fork shares.
@@ -246,7 +244,11 @@ impl Mapping {
         unmap(start, lead);
         // SAFETY: `lead + len <= padded`: one past the kept range at most.
         unmap(unsafe { base.add(len) }, alignment - lead);
-        Ok(Self { base, len })
+        let mapping = Self { base, len };
+        // So that it is one mapping with tables next to it that are closed. What is committed
+        // does not inherit it.
+        let _ = mapping.advise(0, len, Advice::NoHuge);
+        Ok(mapping)
     }
 
     /// The first byte.
@@ -361,7 +363,10 @@ impl Mapping {
     /// Nobody may hold a reference into the range.
     pub unsafe fn decommit(&self, offset: usize, len: usize) -> io::Result<()> {
         let flags = libc::MAP_NORESERVE | libc::MAP_FIXED;
-        map(self.at(offset, len), len, libc::PROT_NONE, flags).map(drop)
+        map(self.at(offset, len), len, libc::PROT_NONE, flags)?;
+        // As in `reserve` and `closed`.
+        let _ = self.advise(offset, len, Advice::NoHuge);
+        Ok(())
     }
 
     /// `madvise` on a range.

@@ -265,31 +265,31 @@ pub struct Quotas {
     quotas: Table<Quota>,
     /// A bit each, set while it is in use. Set with Acquire, cleared with Release: what
     /// was done with it comes before what its next owner does.
-    used: Table<AtomicU64>,
+    used: [AtomicU64; MAX_QUOTAS.div_ceil(64)],
     /// The largest number that ever was. Grown, with Release, when the memory of all up to
     /// that is open, and read with Acquire by who looks at them.
     highest: AtomicU32,
     /// How many buffers of each class are the own ones of streams, or are about to be.
-    promised: Table<AtomicU64>,
+    promised: [AtomicU64; MAX_CLASSES],
     /// How many of these are.
-    aside: Table<AtomicU64>,
+    aside: [AtomicU64; MAX_CLASSES],
 }
 
 impl Quotas {
     /// None in use. Fails as `mmap` does.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
-            used: Table::new(MAX_QUOTAS.div_ceil(64))?,
-            highest: AtomicU32::new(0),
-            promised: Table::new(MAX_CLASSES)?,
-            aside: Table::new(MAX_CLASSES)?,
             quotas: Table::closed(MAX_QUOTAS)?,
+            used: std::array::from_fn(|_| AtomicU64::new(0)),
+            highest: AtomicU32::new(0),
+            promised: std::array::from_fn(|_| AtomicU64::new(0)),
+            aside: std::array::from_fn(|_| AtomicU64::new(0)),
         })
     }
 
     /// How many buffers of `class` are the own ones of streams, or are about to be.
     pub fn promised(&self, class: ClassId) -> &AtomicU64 {
-        self.promised.get(class.index())
+        &self.promised[class.index()]
     }
 
     /// Whether there was never any: then nothing of it is touched.
@@ -307,7 +307,7 @@ impl Quotas {
 
     /// How many buffers of `class` have been set aside for streams.
     pub fn aside(&self, class: ClassId) -> &AtomicU64 {
-        self.aside.get(class.index())
+        &self.aside[class.index()]
     }
 
     /// How many there can be: `MAX_QUOTAS`, unless the system has no memory for more. Told
@@ -325,8 +325,7 @@ impl Quotas {
     /// stream `name`. None of its own buffers are there yet. `None`: each was in use at a
     /// moment of its own, or the system has no memory for more of them.
     pub fn take(&self, line: &Line, limits: Limits, name: &str) -> Option<u32> {
-        let number = (0..MAX_QUOTAS.div_ceil(64)).find_map(|at| {
-            let word = self.used.get(at);
+        let number = self.used.iter().enumerate().find_map(|(at, word)| {
             let mut bits = word.load(Ordering::Relaxed);
             while bits != u64::MAX {
                 let bit = bits.trailing_ones();
@@ -385,15 +384,12 @@ impl Quotas {
     /// Puts back quota `number`, all of whose buffers have come home.
     pub fn vacate(&self, number: u32) {
         let at = number.wrapping_sub(1) as usize;
-        let word = self.used.get(at / 64);
+        let word = &self.used[at / 64];
         word.fetch_and(!(1 << (at % 64)), Ordering::Release);
     }
 
     /// Bytes of memory the quotas occupy, read from the kernel.
     pub fn resident(&self) -> io::Result<usize> {
-        Ok(self.quotas.resident(usize::MAX)?
-            + self.used.resident(usize::MAX)?
-            + self.promised.resident(usize::MAX)?
-            + self.aside.resident(usize::MAX)?)
+        self.quotas.resident(usize::MAX)
     }
 }
