@@ -6,7 +6,7 @@
 mod support;
 
 use hugepool::share::Access;
-use hugepool::{BuildError, Builder, Pages, Pool, Rung};
+use hugepool::{AllocError, BuildError, Builder, Pages, Pool, Rung, StreamError};
 use std::time::Duration;
 use support::process::{alone, in_fork};
 use support::{maps, skipped, smaps};
@@ -73,7 +73,9 @@ fn use_all(pool: &Pool) {
     let stream = pool.stream("one").minimum(4096, 4096, 1).build().unwrap();
     drop(stream.allocate(4096, 4096).unwrap());
     drop(stream);
-    let raw: Vec<_> = (0..4).map(|_| pool.allocate_raw(4096, 4096).unwrap()).collect();
+    let raw: Vec<_> = (0..4)
+        .map(|_| pool.allocate_raw(4096, 4096).unwrap())
+        .collect();
     for start in raw {
         // SAFETY: taken above with this size.
         unsafe { pool.free_raw(start.as_ptr(), 4096) }.unwrap();
@@ -93,8 +95,14 @@ fn what_is_reserved_and_not_used_is_no_data() {
             ("64 GiB", four.clone().address_space(64 * GIB)),
             ("1 TiB", four.clone().address_space(1024 * GIB)),
             ("tracked", four.clone().address_space(64 * GIB).track(true)),
-            ("shared", four.clone().address_space(64 * GIB).shared(Access::Read)),
-            ("portable", four.clone().address_space(64 * GIB).portable_caches(true)),
+            (
+                "shared",
+                four.clone().address_space(64 * GIB).shared(Access::Read),
+            ),
+            (
+                "portable",
+                four.clone().address_space(64 * GIB).portable_caches(true),
+            ),
         ] {
             let before = data();
             let pool = builder.build().unwrap();
@@ -103,28 +111,45 @@ fn what_is_reserved_and_not_used_is_no_data() {
             let used = data() - before;
             drop(pool);
             assert!(built <= SLACK, "{what}: {} KiB of data", built >> 10);
-            assert!(used <= SLACK, "{what}: {} KiB of data when used", used >> 10);
-            println!("{what}: {} KiB of data, {} when used", built >> 10, used >> 10);
+            assert!(
+                used <= SLACK,
+                "{what}: {} KiB of data when used",
+                used >> 10
+            );
+            println!(
+                "{what}: {} KiB of data, {} when used",
+                built >> 10,
+                used >> 10
+            );
         }
     });
 }
 
 #[test]
 fn the_tables_of_many_buffers_are_no_more_data_than_they_use() {
-    alone("the_tables_of_many_buffers_are_no_more_data_than_they_use", &[], || {
-        // Chunks of 4096 buffers that lie side by side, and far apart.
-        for (size, count) in [(512, 200_000), (4096, 100_000), (65536, 10_000)] {
-            let builder = plain().address_space(64 * GIB).pages(Pages::Huge1G, Rung::Never);
-            let builder = builder.pages(Pages::Huge2M, Rung::Never);
-            let before = data();
-            let pool = builder.reserve(size, 512, count).build().unwrap();
-            let taken = data() - before;
-            let memory: usize = pool.regions().iter().map(|region| region.bytes).sum();
-            // A record, a state, and the batches that it could be in.
-            let used = memory + count * (32 + 64 + 13);
-            assert!(taken <= used + SLACK, "{size}: {taken} bytes, of which {used} are used");
-        }
-    });
+    alone(
+        "the_tables_of_many_buffers_are_no_more_data_than_they_use",
+        &[],
+        || {
+            // Chunks of 4096 buffers that lie side by side, and far apart.
+            for (size, count) in [(512, 200_000), (4096, 100_000), (65536, 10_000)] {
+                let builder = plain()
+                    .address_space(64 * GIB)
+                    .pages(Pages::Huge1G, Rung::Never);
+                let builder = builder.pages(Pages::Huge2M, Rung::Never);
+                let before = data();
+                let pool = builder.reserve(size, 512, count).build().unwrap();
+                let taken = data() - before;
+                let memory: usize = pool.regions().iter().map(|region| region.bytes).sum();
+                // A record, a state, and the batches that it could be in.
+                let used = memory + count * (32 + 64 + 13);
+                assert!(
+                    taken <= used + SLACK,
+                    "{size}: {taken} bytes, of which {used} are used"
+                );
+            }
+        },
+    );
 }
 
 #[test]
@@ -166,7 +191,10 @@ fn a_pool_works_where_data_are_limited_and_one_too_large_changes_nothing() {
                         refusals[usize::from(buffers)] += 1;
                         assert_eq!(mapped(), before, "{error}");
                         let now = pool.stats();
-                        assert_eq!((now.classes, now.segments), (stats.classes.clone(), stats.segments.clone()));
+                        assert_eq!(
+                            (now.classes, now.segments),
+                            (stats.classes.clone(), stats.segments.clone())
+                        );
                     }
                     Err(error) => panic!("{error:?}"),
                 }
@@ -178,6 +206,28 @@ fn a_pool_works_where_data_are_limited_and_one_too_large_changes_nothing() {
             use_all(&pool);
         },
     );
+}
+
+#[test]
+fn a_wait_or_a_stream_for_which_there_is_no_memory_is_refused_and_may_come_again() {
+    let name = "a_wait_or_a_stream_for_which_there_is_no_memory_is_refused_and_may_come_again";
+    alone(name, &[], || {
+        let pool = plain().reserve(4096, 4096, 4).build().unwrap();
+        let held = pool.allocate_many(4096, 4096, 4).unwrap();
+        let free = plain().reserve(4096, 4096, 4).build().unwrap();
+        limit(libc::RLIMIT_DATA, data());
+        let wait = pool.allocate_timeout(4096, 4096, Duration::from_secs(60));
+        let stream = free.stream("one").minimum(4096, 4096, 1).build();
+        limit(libc::RLIMIT_DATA, libc::RLIM_INFINITY as usize);
+        let refused = AllocError::TooManyWaiters { limit: 0 };
+        assert_eq!(wait.map(drop).unwrap_err(), refused);
+        let refused = StreamError::TooManyShares { limit: 0 };
+        assert_eq!(stream.map(drop).unwrap_err(), refused);
+        assert_eq!((pool.stats().waiting, free.available(4096, 4096)), (0, 4));
+        drop(held);
+        use_all(&pool);
+        use_all(&free);
+    });
 }
 
 #[test]
@@ -236,7 +286,9 @@ fn a_class_has_no_more_memory_than_its_buffers_reach() {
     let without_hugetlb = Pool::builder()
         .pages(Pages::Huge1G, Rung::Never)
         .pages(Pages::Huge2M, Rung::Never);
-    let base = without_hugetlb.clone().pages(Pages::Transparent, Rung::Never);
+    let base = without_hugetlb
+        .clone()
+        .pages(Pages::Transparent, Rung::Never);
     let pages = |bytes: usize| bytes.next_multiple_of(4096);
     for (size, count) in [(512, 8), (4096, 4), (700, 100), (3 * MIB, 3), (512, 5000)] {
         let used = size.next_multiple_of(512) * count;
@@ -251,7 +303,10 @@ fn a_class_has_no_more_memory_than_its_buffers_reach() {
                     } else {
                         pages(used)
                     };
-                    assert!(segment.bytes >= used && segment.bytes <= most, "{segment:?}");
+                    assert!(
+                        segment.bytes >= used && segment.bytes <= most,
+                        "{segment:?}"
+                    );
                     assert!(segment.resident_bytes >= used, "{segment:?}");
                     assert!(segment.resident_bytes <= most, "{segment:?}");
                 }
@@ -264,24 +319,32 @@ fn a_class_has_no_more_memory_than_its_buffers_reach() {
 
 #[test]
 fn thousands_of_pools_leave_most_addresses_to_others() {
-    alone("thousands_of_pools_leave_most_addresses_to_others", &[], || {
-        const POOLS: usize = 2_000;
-        let builder = plain().reserve(4096, 4096, 4);
-        let mut pools = Vec::with_capacity(POOLS);
-        for at in 0..POOLS {
-            match builder.build() {
-                Ok(pool) => pools.push(pool),
-                Err(error) => panic!("pool {at}: {error}"),
+    alone(
+        "thousands_of_pools_leave_most_addresses_to_others",
+        &[],
+        || {
+            const POOLS: usize = 2_000;
+            let builder = plain().reserve(4096, 4096, 4);
+            let mut pools = Vec::with_capacity(POOLS);
+            for at in 0..POOLS {
+                match builder.build() {
+                    Ok(pool) => pools.push(pool),
+                    Err(error) => panic!("pool {at}: {error}"),
+                }
             }
-        }
-        for pool in pools.iter().step_by(100) {
-            // Room to grow is left to each.
-            pool.request(4096, 4096, 64).unwrap();
-        }
-        assert!(can_map(1024 * GIB), "{} KiB mapped", status("VmSize") >> 10);
-        let each = status("VmSize") / POOLS;
-        println!("{} MiB of addresses a pool, {} mappings", each >> 20, maps().len() / POOLS);
-    });
+            for pool in pools.iter().step_by(100) {
+                // Room to grow is left to each.
+                pool.request(4096, 4096, 64).unwrap();
+            }
+            assert!(can_map(1024 * GIB), "{} KiB mapped", status("VmSize") >> 10);
+            let each = status("VmSize") / POOLS;
+            println!(
+                "{} MiB of addresses a pool, {} mappings",
+                each >> 20,
+                maps().len() / POOLS
+            );
+        },
+    );
 }
 
 #[test]

@@ -133,8 +133,8 @@ impl MemoryPolicy {
     fn reach(&self, pages: Pages, cells: usize, bytes: usize) -> usize {
         let whole = cells.next_multiple_of(GRANULE);
         let reach = cells.next_multiple_of(limits::base_page());
-        let only = self.ladder.get(pages) == Rung::Require
-            || self.ladder.get(Pages::Base) == Rung::Never;
+        let only =
+            self.ladder.get(pages) == Rung::Require || self.ladder.get(Pages::Base) == Rung::Never;
         match pages {
             Pages::Huge1G => bytes,
             Pages::Huge2M => whole,

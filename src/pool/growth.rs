@@ -36,7 +36,11 @@ fn pieces(geometry: &Geometry, first: usize, count: usize) -> impl Iterator<Item
     let (geometry, per_chunk) = (*geometry, Index::PER_CHUNK as usize);
     let chunks = count.div_ceil(per_chunk);
     let apart = geometry.chunk_granules() > 1;
-    let together = if apart { chunks.div_ceil(PIECES) } else { chunks };
+    let together = if apart {
+        chunks.div_ceil(PIECES)
+    } else {
+        chunks
+    };
     let pieces = (0..chunks).step_by(together.max(1));
     pieces.filter_map(move |chunk| {
         let last = chunks.min(chunk + together) - 1;
@@ -174,7 +178,10 @@ mod tests {
             assert!(pieces.len() <= PIECES && pieces.is_sorted_by(|a, b| a.end <= b.start));
             for k in (0..count).step_by(509).chain([count - 1]) {
                 let index = geometry.nth(7, k).unwrap().raw() as usize;
-                assert!(pieces.iter().any(|piece| piece.contains(&index)), "{size} {k}");
+                assert!(
+                    pieces.iter().any(|piece| piece.contains(&index)),
+                    "{size} {k}"
+                );
             }
             let held: usize = pieces.iter().map(Range::len).sum();
             assert!(held == count || pieces.len() > PIECES / 2, "{size} {count}");

@@ -79,11 +79,7 @@ impl Occupied {
         None
     }
 
-    fn take_from(
-        &self,
-        group: usize,
-        ready: impl Fn(u32) -> bool,
-    ) -> Result<Option<u32>, Unready> {
+    fn take_from(&self, group: usize, ready: impl Fn(u32) -> bool) -> Result<Option<u32>, Unready> {
         for at in group * WORDS..(group + 1) * WORDS {
             let word = self.words.get(at);
             let mut bits = word.load(Ordering::Relaxed);
