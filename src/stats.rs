@@ -55,7 +55,8 @@ pub struct ClassStats {
 pub struct SegmentStats {
     /// The first address.
     pub address: usize,
-    /// Bytes.
+    /// Bytes: as far as its buffers reach, in whole pages. See
+    /// [`Builder::reserve`](crate::Builder::reserve).
     pub bytes: usize,
     /// Buffers in it.
     pub buffers: usize,

@@ -19,17 +19,20 @@
 //! stays open as long as the table, for a stale index may always be looked at. Who opens
 //! elements of which table:
 //!
-//! | table | who | published by |
-//! | --- | --- | --- |
-//! | records, states, tracks | the thread that grows the pool, those of its segment | the depot's head, the granule's chunk |
-//! | batches | the same, as many as the classes then need | the stack of spare ones |
-//! | granules, which may be read from the start | the thread that claims some | its own compare-and-swap, which is the first write |
-//! | places of the line, and their chains | the first who waits there | the bit of the place |
-//! | quotas | who makes a stream | the highest number |
-//! | slots of a shared pool, which may be read from the start | the thread that grows it | the buffer's state |
+//! - Records, states and tracks: the thread that grows the pool, those of its new segment.
+//!   The depot's head and the granule's chunk publish them.
+//! - Batches: the same thread, as many as the classes then need. The stack of spare ones
+//!   publishes them.
+//! - Granules: the thread that claims some. Any address may be looked up, so all can be read
+//!   from the start; the claim is the first write.
+//! - Places of the line, and their chains: the first who waits there. The place's bit
+//!   publishes them.
+//! - Quotas: who makes a stream. The highest number publishes them.
+//! - Slots of a shared pool: the thread that grows it. Any handle may be asked for, so what
+//!   says which buffer has a slot can be read from the start.
 //!
-//! All but the first three lines' tables are opened from the front, in steps (`open_to`), so that there
-//! are few mappings.
+//! All but those of the first line are opened from the front, in steps (`open_to`), so that
+//! there are few mappings.
 //!
 //! Under loom, whose atomics must be built one by one, elements come into being
 //! when they are first touched.
@@ -204,8 +207,8 @@ mod native {
         }
 
         /// Puts `bytes` of what is behind `fd`, from byte `from` on, in the place of the
-        /// elements from `at` on of a table that is paged, and opens them. Children of a fork do not
-        /// have them.
+        /// elements from `at` on of a table that is paged, and opens them. Children of a fork
+        /// do not have them.
         ///
         /// # Safety
         ///

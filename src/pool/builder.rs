@@ -137,6 +137,18 @@ impl Builder {
     /// Sizes are 1 B to 1 GiB, alignments powers of two up to 64 MiB. Every
     /// buffer is aligned to 512 at least. A pool can have 128 different classes
     /// over its life.
+    ///
+    /// Each call, and each [`request`](Pool::request), makes a segment, which costs:
+    ///
+    /// - address space: whole multiples of 2 MiB, and 2 MiB behind it;
+    /// - memory: on base pages what the buffers reach, in whole pages. On transparent huge
+    ///   pages the last one is whole if the buffers fill half of it or more; otherwise the
+    ///   rest is on base pages, and so is all of a segment of less than 1 MiB. On pages of
+    ///   the hugetlb pool, or if transparent ones are required, whole ones of 2 MiB or 1 GiB:
+    ///   few small buffers that are not to take one exclude them ([`pages`](Self::pages));
+    /// - bookkeeping: about 110 bytes a buffer that count against the limits of the process
+    ///   (`RLIMIT_DATA`, and the commit limit of `vm.overcommit_memory=2`), of which 64 are
+    ///   in memory only when raw pointers are used; and some pages for a new class.
     pub fn reserve(mut self, size: usize, alignment: usize, count: usize) -> Self {
         self.requests.push((size, alignment, count));
         self
