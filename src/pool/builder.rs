@@ -163,7 +163,8 @@ impl Builder {
 
     /// Reserves `bytes` of address space: the most that the pool may ever grow
     /// to by [`Pool::request`], up to 1 TiB. It costs no memory, and counts against no limit
-    /// but that on addresses (`RLIMIT_AS`), with a quarter more for bookkeeping.
+    /// but that on addresses (`RLIMIT_AS`), to which bookkeeping adds a quarter, or a third in a
+    /// pool that [tracks](Self::track).
     ///
     /// By default it is sixteen times what is declared and at least 8 GiB more than that, but
     /// what is more than declared is no more than a sixteenth of the addresses that the process
