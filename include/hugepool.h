@@ -858,8 +858,9 @@ uint32_t hp_builder_prefix_zone(struct hp_builder *builder,
 
 /*
  Reserves `bytes` of address space, at most 1 TiB: the most that the pool may ever grow to
- by hp_pool_request. It costs no memory. By default it is four times what is declared, at
- least 64 GiB more than that, and less where the system does not allow so much.
+ by hp_pool_request. It costs no memory. By default it is sixteen times what is declared and
+ at least 8 GiB more than that, but what is more than declared is no more than a sixteenth of
+ the addresses that the process has left.
  */
 uint32_t hp_builder_address_space(struct hp_builder *builder, size_t bytes);
 

@@ -110,12 +110,12 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// None yet; there can be one for every eight `buffers`. Fails as `mmap`
-    /// does.
+    /// None yet; there can be one for every eight `buffers`. `open` and `grow` make some.
+    /// Fails as `mmap` does.
     pub fn new(buffers: usize) -> io::Result<Self> {
         let most = (buffers / 8).clamp(4, Batch::MAX_ID as usize);
         Ok(Self {
-            arrays: Table::new(most + 1)?,
+            arrays: Table::closed(most + 1)?,
             spare: CachePadded::new(AtomicU64::new(0)),
             made: AtomicU64::new(0),
             meant: AtomicU64::new(0),
@@ -128,9 +128,15 @@ impl Batches {
         buffers.div_ceil(batch.max(1)) + buffers / 16 + cpus + 2
     }
 
-    /// Makes batches until there are `count`.
+    /// Has memory ready for `count` batches, or as many as there can be. Fails, with
+    /// nothing changed, if the system has none.
+    pub fn open(&self, count: usize) -> io::Result<()> {
+        self.arrays.open_to(count.saturating_add(1))
+    }
+
+    /// Makes batches until there are `count`, or as many as there is memory ready for.
     pub fn grow(&self, count: usize) {
-        let most = self.arrays.len() as u64 - 1;
+        let most = (self.arrays.ready() as u64).saturating_sub(1);
         let target = (count as u64).min(most);
         // Relaxed: the numbers are handed out once by the read-modify-write,
         // and the arrays are published by `put`.

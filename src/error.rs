@@ -99,8 +99,9 @@ pub enum BuildError {
         /// That class's count.
         count: usize,
     },
-    /// The pool may not grow that far: more address space than it reserved, or
-    /// than a pool can have.
+    /// The pool may not grow that far: more address space than it reserved
+    /// ([`address_space`](crate::Builder::address_space) says how much), or than a pool can
+    /// have.
     AddressSpace {
         /// Bytes of address space that are needed in one piece.
         needed: usize,
@@ -181,6 +182,19 @@ pub enum BuildError {
     System(OsError),
 }
 
+impl BuildError {
+    /// That `error` was met when the bookkeeping of new buffers was to have `needed` bytes.
+    pub(crate) fn no_memory_for(needed: usize) -> impl FnOnce(std::io::Error) -> Self {
+        move |error| match error.kind() {
+            std::io::ErrorKind::OutOfMemory => Self::OutOfMemory {
+                needed,
+                available: None,
+            },
+            _ => Self::System(OsError::new("mprotect", &error)),
+        }
+    }
+}
+
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -219,7 +233,8 @@ impl fmt::Display for BuildError {
             ),
             Self::AddressSpace { needed, limit } => write!(
                 f,
-                "{} of address space needed in one piece, {} reserved in all",
+                "{} of address space needed in one piece, of {} that the pool reserved in all \
+                 (address_space sets that, up to 1 TiB)",
                 Bytes(needed),
                 Bytes(limit)
             ),
@@ -385,7 +400,7 @@ pub enum AllocError {
     },
     /// There is no place left in the line.
     TooManyWaiters {
-        /// How many that is.
+        /// How many it has: 65536, or fewer if the system has no memory for more.
         limit: usize,
     },
 }

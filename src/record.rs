@@ -74,7 +74,8 @@ impl Record {
     }
 }
 
-/// The records of every buffer the pool could ever have, by index.
+/// The records of every buffer the pool could ever have, by index. Those of buffers that it
+/// has, or had, are open.
 pub type Records = Table<Record>;
 
 /// What is known of a buffer as a raw pointer.
@@ -153,5 +154,5 @@ impl State {
     }
 }
 
-/// The states of every buffer the pool could ever have, by index.
+/// The states of every buffer the pool could ever have, by index. As with the records.
 pub type States = Table<State>;

@@ -57,7 +57,8 @@ pub struct ClassStats {
 pub struct SegmentStats {
     /// The first address.
     pub address: usize,
-    /// Bytes.
+    /// Bytes: as far as its buffers reach, in whole pages. See
+    /// [`Builder::reserve`](crate::Builder::reserve).
     pub bytes: usize,
     /// Buffers in it.
     pub buffers: usize,
@@ -193,7 +194,7 @@ impl Stats {
                         + size_of::<crate::arena::Segment>());
             let used = directory.segments.iter().map(|entry| {
                 let segment = &entry.segment;
-                segment.first() + segment.bytes() / GRANULE
+                segment.first() + segment.room() / GRANULE
             });
             (classes, segments, used.max().unwrap_or(0), directory_bytes)
         });

@@ -105,12 +105,15 @@ fn addresses_of_the_range_that_hold_no_buffer_are_foreign(kind: Kind) {
     with_a_raw_buffer(kind, |pool, _| {
         let range = pool.stats().address_space;
         for region in pool.regions() {
-            let end = region.start.wrapping_add(region.bytes).cast_mut();
+            // Of the last granule, which has memory as far as the buffers reach.
+            let bytes = region.bytes.next_multiple_of(2 << 20);
+            let end = region.start.wrapping_add(bytes).cast_mut();
             for start in [
                 // before the first segment: the unused granule
                 pool.regions()[0].start.wrapping_sub(1).cast_mut(),
                 pool.regions()[0].start.wrapping_sub(2 << 20).cast_mut(),
-                // the tail behind the last buffer, and the guard behind that
+                // the tail behind the last buffer, with and without memory, and the guard
+                // behind that
                 end.wrapping_sub(1),
                 end.wrapping_sub(PREFIX),
                 end,

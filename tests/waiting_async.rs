@@ -321,7 +321,7 @@ fn a_waker_that_panics_costs_nobody_a_buffer() {
     alone(name, &[], || {
         let pools = living_pools();
         for portable in [false, true] {
-            let pool = builder(2).address_space(64 << 30);
+            let pool = builder(2).address_space(16 << 30);
             let pool = &pool.portable_caches(portable).build().unwrap();
             assert_eq!(living_pools(), pools + 1);
             let (first, second) = (take(pool), take(pool));

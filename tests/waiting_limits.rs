@@ -270,7 +270,7 @@ mod tasks {
             let before = living_pools();
             for kind in Kind::ALL {
                 kind.run(|kind| {
-                    let pool = kind.build(builder(1).address_space(64 << 30));
+                    let pool = kind.build(builder(1).address_space(16 << 30));
                     let buffer = take(&pool);
                     let mut future = Box::pin(pool.allocate_async(SIZE, ALIGNMENT));
                     assert!(poll(&mut future).is_pending());

@@ -177,8 +177,9 @@ pub unsafe extern "C" fn hp_builder_prefix_zone(builder: *mut hp_builder, bytes:
 }
 
 /// Reserves `bytes` of address space, at most 1 TiB: the most that the pool may ever grow to
-/// by hp_pool_request. It costs no memory. By default it is four times what is declared, at
-/// least 64 GiB more than that, and less where the system does not allow so much.
+/// by hp_pool_request. It costs no memory. By default it is sixteen times what is declared and
+/// at least 8 GiB more than that, but what is more than declared is no more than a sixteenth of
+/// the addresses that the process has left.
 ///
 /// # Safety
 ///

@@ -8,6 +8,12 @@
 //! is not granted gives everything back and the next one is tried, unless it was
 //! required. A refusal that no smaller page would mend (not enough memory, a
 //! lock limit, a NUMA node) ends the attempt.
+//!
+//! Memory is mapped as far as the buffers reach, rounded up to a page of the kind that is
+//! tried. Transparent huge pages come where the mapping has room for a whole one, so the
+//! mapping decides: its last granule is whole if the buffers fill half of it or more, and
+//! otherwise ends where they do, on base pages. A segment that fills less than half of a
+//! granule is not tried on them, unless nothing else will do.
 
 use super::os;
 use crate::class::{GRANULE, Geometry};
@@ -99,10 +105,11 @@ pub struct Plan {
 }
 
 impl MemoryPolicy {
-    /// The address space for a segment of `bytes`. It is made fit for 1 GiB
-    /// pages if they are required, or if the system has some free and rounding
-    /// up wastes no more than an eighth.
-    pub fn plan(&self, bytes: usize, geometry: &Geometry) -> Plan {
+    /// The address space for a segment whose buffers take `cells` bytes; `None` if that
+    /// overflows. It is made fit for 1 GiB pages if they are required, or if the system has
+    /// some free and rounding up wastes no more than an eighth.
+    pub fn plan(&self, cells: usize, geometry: &Geometry) -> Option<Plan> {
+        let bytes = cells.checked_next_multiple_of(GRANULE)?;
         let mut plan = Plan {
             bytes,
             granule_alignment: geometry.granule_alignment(),
@@ -119,28 +126,51 @@ impl MemoryPolicy {
                 plan.granule_alignment = plan.granule_alignment.max(GIB / GRANULE);
             }
         }
-        plan
+        Some(plan)
     }
 
-    /// Backs a range of `arena` that nobody refers to. Gives the kind of pages
-    /// it got, and their descriptor if they are shared; if it fails, the range has no
-    /// memory.
+    /// How many of the `bytes` of a segment, of which its buffers take the first `cells`, are
+    /// to have memory if it is on `pages`; 0 if these are not for so little.
+    fn reach(&self, pages: Pages, cells: usize, bytes: usize) -> usize {
+        let whole = cells.next_multiple_of(GRANULE);
+        let reach = cells.next_multiple_of(limits::base_page());
+        let only =
+            self.ladder.get(pages) == Rung::Require || self.ladder.get(Pages::Base) == Rung::Never;
+        match pages {
+            Pages::Huge1G => bytes,
+            Pages::Huge2M => whole,
+            Pages::Transparent if only || whole - cells <= GRANULE / 2 => whole,
+            Pages::Transparent if reach < GRANULE => 0,
+            Pages::Transparent | Pages::Base => reach,
+        }
+    }
+
+    /// Backs a range of `bytes` bytes of `arena` that nobody refers to, as far as buffers
+    /// that take the first `cells` of them reach. If it fails, the range has no memory.
     pub(super) fn back(
         &self,
         arena: &Mapping,
         offset: usize,
         bytes: usize,
-    ) -> Result<(Pages, Option<OwnedFd>), BuildError> {
+        cells: usize,
+    ) -> Result<Backed, BuildError> {
         // What the system said of the last kind of pages of which it said anything.
         let mut said = None;
         for pages in Pages::ALL {
             let rung = self.ladder.get(pages);
             let fits = pages != Pages::Huge1G || (offset | bytes).is_multiple_of(GIB);
-            if rung == Rung::Never || !fits {
+            let reach = self.reach(pages, cells, bytes);
+            if rung == Rung::Never || !fits || reach == 0 {
                 continue;
             }
-            match self.attempt(arena, offset, bytes, pages) {
-                Ok(descriptor) => return Ok((pages, descriptor)),
+            match self.attempt(arena, offset, bytes, reach, pages) {
+                Ok(descriptor) => {
+                    return Ok(Backed {
+                        pages,
+                        bytes: reach,
+                        descriptor,
+                    });
+                }
                 Err(failure) => {
                     // SAFETY: the caller says that nobody refers to the range.
                     unsafe { arena.decommit(offset, bytes) }.map_err(os("mmap"))?;
@@ -149,7 +179,7 @@ impl MemoryPolicy {
                         Failure::NotGranted { granted, reason } if rung == Rung::Require => {
                             return Err(BuildError::PagesNotGranted {
                                 required: pages,
-                                bytes,
+                                bytes: reach,
                                 granted,
                                 reason,
                             });
@@ -169,10 +199,12 @@ impl MemoryPolicy {
         })
     }
 
+    /// Backs the first `bytes` of a range of `room`.
     fn attempt(
         &self,
         arena: &Mapping,
         offset: usize,
+        room: usize,
         bytes: usize,
         pages: Pages,
     ) -> Result<Option<OwnedFd>, Failure> {
@@ -224,8 +256,8 @@ impl MemoryPolicy {
                     Backing::Transparent | Backing::Base => memfd::Kind::Base,
                 };
                 let fd =
-                    memfd::create(c"hugepool", bytes, kind).map_err(
-                        |error| match file_too_large(bytes, &error) {
+                    memfd::create(c"hugepool", room, kind).map_err(
+                        |error| match file_too_large(room, &error) {
                             Some(error) => Failure::Final(error),
                             None => refused("memfd_create")(error),
                         },
@@ -306,6 +338,16 @@ pub fn file_too_large(bytes: usize, error: &io::Error) -> Option<BuildError> {
         needed: bytes,
         limit,
     })
+}
+
+/// What a segment was backed with.
+pub(super) struct Backed {
+    /// The kind of pages.
+    pub(super) pages: Pages,
+    /// Bytes that have memory.
+    pub(super) bytes: usize,
+    /// Behind which it is, if it is shared. Its size is that of the segment.
+    pub(super) descriptor: Option<OwnedFd>,
 }
 
 /// Why a rung did not back the segment.

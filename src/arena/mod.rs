@@ -45,12 +45,17 @@ pub const MAX_ADDRESS_SPACE: usize = 1 << 40;
 struct Granule {
     /// The `Reciprocal` of its buffers' stride. Written before `chunk`, Relaxed.
     reciprocal: AtomicU64,
-    /// A `Chunk`. Claimed by compare-and-swap from `FREE` (AcqRel: the claimer sees
-    /// that the memory was given back). The claimer alone changes it after that,
+    /// A `Chunk`, and `USED`. Claimed by compare-and-swap from `FREE` (AcqRel: the claimer
+    /// sees that the memory was given back). The claimer alone changes it after that,
     /// and stores `FREE` at the end (Release). A look-up that reads a count above
     /// zero with Acquire sees the rest.
     chunk: AtomicU64,
 }
+
+/// In a granule's word: it once belonged to a chunk, whose buffers somebody may still look
+/// up. Set by the claimer, and never cleared.
+const USED: u64 = 1 << 62;
+const _: () = assert!(USED & Chunk::CLAIMED.word() == 0);
 
 // SAFETY: integer atomics alone; all-zero bytes are a free granule.
 unsafe impl Zeroed for Granule {}
@@ -61,8 +66,35 @@ impl Granule {
         Chunk::from_word(self.chunk.load(Ordering::Acquire))
     }
 
+    /// Says what it belongs to, or that it is free. The caller claimed it.
     fn set(&self, chunk: Chunk) {
-        self.chunk.store(chunk.word(), Ordering::Release);
+        // Relaxed: the caller alone changes it.
+        let used = self.chunk.load(Ordering::Relaxed) & USED;
+        let used = used | if chunk.count() > 0 { USED } else { 0 };
+        self.chunk.store(chunk.word() | used, Ordering::Release);
+    }
+
+    fn was_used(&self) -> bool {
+        // Relaxed: set by whoever claimed it before; the claim acquired that.
+        self.chunk.load(Ordering::Relaxed) & USED != 0
+    }
+
+    fn is_free(&self) -> bool {
+        // Relaxed: a hint.
+        self.chunk.load(Ordering::Relaxed) & !USED == Chunk::FREE.word()
+    }
+
+    /// Makes it the caller's, if it is free.
+    fn claim(&self) -> bool {
+        let used = self.chunk.load(Ordering::Relaxed) & USED;
+        // AcqRel: see `Granule`.
+        let claimed = self.chunk.compare_exchange(
+            Chunk::FREE.word() | used,
+            Chunk::CLAIMED.word() | used,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        claimed.is_ok()
     }
 }
 
@@ -82,6 +114,8 @@ pub struct Arena {
     /// tables but not the segments: where those were its range has holes, which
     /// its next mapping may fill. So nothing is unmapped there.
     origin: Origin,
+    /// Any address may be looked up, so all can be read. Those that were ever claimed are
+    /// open.
     granules: Table<Granule>,
 }
 
@@ -91,11 +125,14 @@ impl Arena {
         const GIB: usize = 1 << 30;
         let alignment = if len >= GIB { GIB } else { MAX_ALIGNMENT };
         fork::watch()?;
-        Ok(Self {
+        let arena = Self {
             memory: ManuallyDrop::new(Mapping::reserve(len, alignment)?),
             origin: Origin::here(),
-            granules: Table::new(len / GRANULE)?,
-        })
+            granules: Table::readable(len / GRANULE)?,
+        };
+        // The first ones will be claimed.
+        arena.granules.open_to(1)?;
+        Ok(arena)
     }
 
     /// The first address of the range.
@@ -146,8 +183,8 @@ impl Arena {
             size: geometry.size(),
             count,
         };
-        let bytes = geometry.bytes(count).ok_or(overflow)?;
-        let plan = memory.plan(bytes, geometry);
+        let cells = geometry.cells(count).ok_or(overflow)?;
+        let plan = memory.plan(cells, geometry).ok_or(overflow)?;
         if plan.bytes >= self.len() {
             return Err(BuildError::AddressSpace {
                 needed: plan.bytes,
@@ -157,7 +194,7 @@ impl Arena {
         let first = self.claim(plan.bytes / GRANULE, plan.granule_alignment)?;
         // From here on dropping the segment gives everything back.
         let mut segment = Segment::new(Arc::clone(self), first, plan.bytes, count);
-        segment.back(memory)?;
+        segment.back(memory, cells)?;
         Ok(segment)
     }
 
@@ -170,11 +207,12 @@ impl Arena {
         let mut first = alignment.max(1);
         let mut met = false;
         while needed <= end.saturating_sub(first) {
-            // Relaxed: a hint; the claim below is what counts.
-            let taken = (first..first + needed).rev().find(|&at| {
-                self.granules.get(at).chunk.load(Ordering::Relaxed) != Chunk::FREE.word()
-            });
+            // A hint; the claim below is what counts.
+            let mut granules = (first..first + needed).rev();
+            let taken = granules.find(|&at| !self.granules.get(at).is_free());
             let Some(at) = taken else {
+                let opened = self.granules.open_to(first + needed);
+                opened.map_err(BuildError::no_memory_for(needed * size_of::<Granule>()))?;
                 match self.try_claim(first, count) {
                     Ok(()) => return Ok(first),
                     Err(_) => met = true,
@@ -194,17 +232,10 @@ impl Arena {
     }
 
     /// Claims granules `first..first + count` and the next as a guard, or none;
-    /// `Err` names the one that was taken.
+    /// `Err` names the one that was taken. They are open.
     fn try_claim(&self, first: usize, count: usize) -> Result<(), usize> {
         for at in first..=first + count {
-            // AcqRel: see `Granule`.
-            let claimed = self.granules.get(at).chunk.compare_exchange(
-                Chunk::FREE.word(),
-                Chunk::CLAIMED.word(),
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            );
-            if claimed.is_err() {
+            if !self.granules.get(at).claim() {
                 self.set(first..at, Chunk::FREE);
                 return Err(at);
             }
@@ -294,7 +325,7 @@ impl Drop for Arena {
 pub fn layout_bytes(requests: &[(Geometry, usize)], memory: &MemoryPolicy) -> Option<usize> {
     let mut granules = 1usize;
     for (geometry, count) in requests {
-        let plan = memory.plan(geometry.bytes(*count)?, geometry);
+        let plan = memory.plan(geometry.cells(*count)?, geometry)?;
         granules = granules
             .checked_next_multiple_of(plan.granule_alignment)?
             .checked_add(plan.bytes / GRANULE + 1)?;

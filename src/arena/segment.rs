@@ -22,7 +22,12 @@ use std::ptr::NonNull;
 pub struct Segment {
     arena: Arc<Arena>,
     first: usize,
+    /// Bytes of its granules.
+    room: usize,
+    /// Bytes of them that have memory.
     bytes: usize,
+    /// Nobody ever had buffers of these granules, or of those next to them.
+    fresh: bool,
     count: usize,
     pages: Option<Pages>,
     /// Behind which its memory is, if other processes may map it.
@@ -42,11 +47,16 @@ pub struct States {
 
 impl Segment {
     /// Takes over granules that were claimed, and the guard behind them.
-    pub(super) fn new(arena: Arc<Arena>, first: usize, bytes: usize, count: usize) -> Self {
+    pub(super) fn new(arena: Arc<Arena>, first: usize, room: usize, count: usize) -> Self {
+        // While these are claimed the one before is free, or a guard.
+        let mut around = first - 1..=first + room / GRANULE;
+        let fresh = !around.any(|at| arena.granules.get(at).was_used());
         Self {
             arena,
             first,
-            bytes,
+            room,
+            bytes: 0,
+            fresh,
             count,
             pages: None,
             descriptor: None,
@@ -54,12 +64,19 @@ impl Segment {
         }
     }
 
-    /// Obtains the memory.
-    pub(super) fn back(&mut self, memory: &MemoryPolicy) -> Result<(), BuildError> {
-        let (pages, descriptor) = memory.back(&self.arena.memory, self.offset(), self.bytes)?;
-        self.pages = Some(pages);
-        self.descriptor = descriptor;
+    /// Obtains the memory, for buffers that take `cells` bytes.
+    pub(super) fn back(&mut self, memory: &MemoryPolicy, cells: usize) -> Result<(), BuildError> {
+        let backed = memory.back(&self.arena.memory, self.offset(), self.room, cells)?;
+        self.pages = Some(backed.pages);
+        self.bytes = backed.bytes;
+        self.descriptor = backed.descriptor;
         Ok(())
+    }
+
+    /// Whether nobody ever had an index that its buffers have, or that is in a page of a
+    /// table with theirs: nor has anybody as long as it is not admitted.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
     }
 
     /// Says where the states of its buffers are.
@@ -74,7 +91,7 @@ impl Segment {
 
     /// Those that are its memory.
     fn granules(&self) -> Range<usize> {
-        self.first..self.first + self.bytes / GRANULE
+        self.first..self.first + self.room / GRANULE
     }
 
     fn offset(&self) -> usize {
@@ -86,9 +103,14 @@ impl Segment {
         self.arena.at(self.offset())
     }
 
-    /// Bytes of memory.
+    /// Bytes of memory: as far as its buffers reach, in whole pages.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes of its granules, and of what its descriptor is of.
+    pub fn room(&self) -> usize {
+        self.room
     }
 
     /// The kind of pages that the segment was mapped with.
@@ -134,7 +156,7 @@ impl Drop for Segment {
         if self.pages.is_some() {
             // SAFETY: all buffers of the segment are out of circulation, and no
             // directory that names it can be read any more.
-            let given = unsafe { self.arena.memory.decommit(self.offset(), self.bytes) };
+            let given = unsafe { self.arena.memory.decommit(self.offset(), self.room) };
             if given.is_err() {
                 // The system has no room for the mapping that would replace it.
                 // Its pages can still be given back; the granules stay claimed

@@ -41,11 +41,11 @@ pub struct Tables {
 
 impl Tables {
     /// Tables for buffers of `classes` whose index is below `indices`, at most
-    /// `buffers` of them. Fails as `mmap` does.
+    /// `buffers` of them. Neither records nor batches are open. Fails as `mmap` does.
     pub fn new(classes: Classes, indices: usize, buffers: usize) -> io::Result<Self> {
         Ok(Self {
             classes,
-            records: Records::new(indices)?,
+            records: Records::closed(indices)?,
             batches: Batches::new(buffers)?,
         })
     }

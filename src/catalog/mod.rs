@@ -7,7 +7,9 @@
 //! # Growing and shrinking
 //!
 //! ```text
-//!   admit:  1. directory names the segment   (and the class, if it is new)
+//!   admit:  0. memory for batches            (all that can fail, but for the number
+//!                                             of classes)
+//!           1. directory names the segment   (and the class, if it is new)
 //!           2. the class's constants          a request can be measured
 //!           3. the look-up table              a request can find the class
 //!           4. buffers into the depot         a request can take one
@@ -157,8 +159,8 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     }
 
     /// Makes the buffers of `segment` available as a class of `geometry`. See
-    /// the module for the order. Fails, with nothing changed, if there are too
-    /// many classes.
+    /// the module for the order. What is kept by their numbers is open. Fails, with nothing
+    /// changed, if there are too many classes, or no memory for batches.
     pub fn admit(
         &self,
         geometry: &Geometry,
@@ -169,6 +171,18 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         if fault!(StockFirst, true, false) {
             self.lists.stock(ClassId::FIRST, segment.count(), nth);
         }
+        let known = self.read(|directory| {
+            let known = directory.class_of(geometry);
+            let limit = MAX_CLASSES;
+            match known.is_none() && directory.classes.len() >= limit {
+                true => Err(BuildError::TooManyClasses { limit }),
+                false => Ok(known),
+            }
+        })?;
+        let (count, stride) = (segment.count(), geometry.stride());
+        let opened = (self.lists).open_batches(&self.class_ids(), known, count, stride);
+        // Some 13 bytes a buffer.
+        opened.map_err(BuildError::no_memory_for(16 * count))?;
         let class = self.directory.replace(|directory| {
             let mut classes = directory.classes.clone();
             let class = match directory.class_of(geometry) {

@@ -8,7 +8,7 @@ use crate::cache::CpuCaches;
 use crate::class::{ClassId, Ladder, Line};
 use crate::error::AllocError;
 use crate::lists::{Exhausted, Several, Wait};
-use crate::wait::{MAX_WAITERS, Request};
+use crate::wait::Request;
 use crate::word::Index;
 
 impl<S: Holder, C: CpuCaches> Catalog<S, C> {
@@ -87,7 +87,12 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
             ..Request::default()
         };
         let wait = self.lists.begin_wait(request, task);
-        wait.ok_or(AllocError::TooManyWaiters { limit: MAX_WAITERS })
+        wait.ok_or_else(|| self.too_many_waiters())
+    }
+
+    fn too_many_waiters(&self) -> AllocError {
+        let limit = self.lists.line().limit();
+        AllocError::TooManyWaiters { limit }
     }
 
     /// As `begin_wait`, for the stream of quota `number`.
@@ -98,7 +103,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         task: bool,
     ) -> Result<Wait, AllocError> {
         let wait = self.lists.begin_wait_of(number, wanted, task);
-        wait.ok_or(AllocError::TooManyWaiters { limit: MAX_WAITERS })
+        wait.ok_or_else(|| self.too_many_waiters())
     }
 
     /// Looks for a buffer for whoever waits, and sees to it that it is called for those

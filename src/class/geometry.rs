@@ -93,12 +93,14 @@ impl Geometry {
         self.stride
     }
 
-    /// Bytes that `count` buffers take, a whole number of granules; `None` if
-    /// that overflows.
+    /// Bytes that the cells of `count` buffers take; `None` if that overflows.
+    pub fn cells(&self, count: usize) -> Option<usize> {
+        self.stride.checked_mul(count)
+    }
+
+    /// As `cells`, in whole granules.
     pub fn bytes(&self, count: usize) -> Option<usize> {
-        self.stride
-            .checked_mul(count)?
-            .checked_next_multiple_of(GRANULE)
+        self.cells(count)?.checked_next_multiple_of(GRANULE)
     }
 
     /// The granule alignment of a segment's start.

@@ -40,11 +40,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Sets what the caches of a class may hold at most that has, or will have,
     /// `buffers` buffers every `stride` bytes; and opens them, if they are new.
     pub fn share_out(&self, class: ClassId, buffers: usize, stride: usize) {
-        let share = buffers / (2 * self.caches.cpus().max(1));
-        let affordable = self.budget / stride.max(1);
-        let most = share
-            .min(affordable)
-            .clamp(LEAST.into(), self.caches.most().into()) as u8;
+        let most = self.most_for(buffers, stride);
         // Relaxed: see `Totals`.
         let totals = self.totals(class);
         totals.stride.store(stride as u64, Ordering::Relaxed);
@@ -60,6 +56,15 @@ impl<C: CpuCaches> FreeLists<C> {
             }
         }
         self.put_in_use(class);
+    }
+
+    /// What one cache of a class of `buffers` buffers every `stride` bytes may hold.
+    pub(super) fn most_for(&self, buffers: usize, stride: usize) -> u8 {
+        let share = buffers / (2 * self.caches.cpus().max(1));
+        let affordable = self.budget / stride.max(1);
+        share
+            .min(affordable)
+            .clamp(LEAST.into(), self.caches.most().into()) as u8
     }
 
     /// Sets what each cache of a class may hold, for good. (For models.)

@@ -76,7 +76,7 @@ mod watch;
 pub use ledger::Counts;
 pub use linked::Several;
 pub use search::Exhausted;
-pub use streams::{Denied, Found, Limits, MAX_NAME, MAX_QUOTAS};
+pub use streams::{Denied, Found, Limits, MAX_NAME};
 pub use waiting::Wait;
 
 use crate::cache::{CpuCaches, Tables};
@@ -84,6 +84,8 @@ use crate::class::{ClassId, Classes, Line, MAX_CLASSES};
 use crate::depot::Depot;
 use crate::home::Home;
 use crate::loose::Loose;
+#[cfg(not(hugepool_loom))]
+use crate::record::Records;
 use crate::sync::{AtomicU64, Ordering, fault, touch};
 use crate::table::{Table, Zeroed};
 use crate::wait::Line as WaitLine;
@@ -198,6 +200,12 @@ impl<C: CpuCaches> FreeLists<C> {
     /// How long the pool lives.
     pub fn home(&self) -> &Home {
         &self.home
+    }
+
+    /// What is kept of each buffer by index, to be opened for new ones.
+    #[cfg(not(hugepool_loom))]
+    pub fn records(&self) -> &Records {
+        &self.tables.records
     }
 
     fn depot(&self, class: ClassId) -> &Depot {

@@ -13,6 +13,7 @@ use crate::loose::LISTS;
 use crate::sync::{Ordering, fault, fence};
 use crate::word::Index;
 use std::collections::BTreeMap;
+use std::io;
 
 impl<C: CpuCaches> FreeLists<C> {
     /// Adds `count` new buffers to `class`, of which `nth` names each. The
@@ -56,7 +57,11 @@ impl<C: CpuCaches> FreeLists<C> {
     /// cache may hold, and no fewer than there are spare batches for.
     fn stock_batch(&self, class: ClassId) -> usize {
         // Relaxed: any value it ever had will do.
-        let most = self.totals(class).most.load(Ordering::Relaxed) as usize;
+        Self::batch_for(self.totals(class).most.load(Ordering::Relaxed) as usize)
+    }
+
+    /// As above, of a class of which a cache may hold `most`.
+    fn batch_for(most: usize) -> usize {
         (most / 2).clamp(MAX_BATCH.min(8), MAX_BATCH)
     }
 
@@ -177,6 +182,30 @@ impl<C: CpuCaches> FreeLists<C> {
         while let Ok((batch, _)) = self.aside(class).pop_batch(&self.tables.batches) {
             self.put_batch(class, batch, owed);
         }
+    }
+
+    /// Has memory ready for the batches that `prepare` will make once there are `more`
+    /// buffers, every `stride` bytes, of `class`, or of a new one, besides those of
+    /// `classes`. Fails, with nothing changed, if the system has none. (If others grow the
+    /// pool meanwhile there may be fewer batches than would be best.)
+    pub fn open_batches(
+        &self,
+        classes: &[ClassId],
+        class: Option<ClassId>,
+        more: usize,
+        stride: usize,
+    ) -> io::Result<()> {
+        let cpus = self.caches.cpus();
+        let buffers = |class| self.capacity(class) as usize;
+        let others = classes.iter().filter(|&&other| Some(other) != class);
+        let needed = others.map(|&other| {
+            let batch = self.stock_batch(other);
+            Batches::needed(buffers(other), batch, cpus)
+        });
+        let own = class.map_or(0, buffers) + more;
+        let batch = Self::batch_for(self.most_for(own, stride).into());
+        let needed = needed.sum::<usize>() + Batches::needed(own, batch, cpus);
+        self.tables.batches.open(needed)
     }
 
     /// Makes batches for classes that have as many buffers as `classes` says.

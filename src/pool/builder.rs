@@ -17,15 +17,20 @@ use crate::outstanding::Outstanding;
 use crate::pages::{Pages, Rung};
 use crate::record::States;
 use crate::sync::Arc;
-use crate::sys::cpu;
+use crate::sys::{cpu, memory};
 use crate::track::Tracks;
 use crate::word::Index;
 use std::io;
 use std::mem::ManuallyDrop;
 
-/// Room to grow that a pool reserves by default, in bytes of address space. It
-/// costs no memory.
-const ROOM: usize = 64 << 30;
+/// How many times what is declared a pool reserves by default.
+const FACTOR: usize = 16;
+
+/// How much room to grow it reserves at least, in bytes of address space.
+const ROOM: usize = 8 << 30;
+
+/// Of what is left of the process's addresses, the room to grow is no more than this part.
+const SHARE: usize = 16;
 
 /// What the caches of a processor may hold by default, in bytes.
 const CACHE_BYTES: usize = 32 << 20;
@@ -132,6 +137,18 @@ impl Builder {
     /// Sizes are 1 B to 1 GiB, alignments powers of two up to 64 MiB. Every
     /// buffer is aligned to 512 at least. A pool can have 128 different classes
     /// over its life.
+    ///
+    /// Each call, and each [`request`](Pool::request), makes a segment, which costs:
+    ///
+    /// - address space: whole multiples of 2 MiB, and 2 MiB behind it;
+    /// - memory: on base pages what the buffers reach, in whole pages. On transparent huge
+    ///   pages the last one is whole if the buffers fill half of it or more; otherwise the
+    ///   rest is on base pages, and so is all of a segment of less than 1 MiB. On pages of
+    ///   the hugetlb pool, or if transparent ones are required, whole ones of 2 MiB or 1 GiB:
+    ///   few small buffers that are not to take one exclude them ([`pages`](Self::pages));
+    /// - bookkeeping: about 110 bytes a buffer that count against the limits of the process
+    ///   (`RLIMIT_DATA`, and the commit limit of `vm.overcommit_memory=2`), of which 64 are
+    ///   in memory only when raw pointers are used; and some pages for a new class.
     pub fn reserve(mut self, size: usize, alignment: usize, count: usize) -> Self {
         self.requests.push((size, alignment, count));
         self
@@ -145,9 +162,14 @@ impl Builder {
     }
 
     /// Reserves `bytes` of address space: the most that the pool may ever grow
-    /// to by [`Pool::request`], up to 1 TiB. It costs no memory. By default it
-    /// is four times what is declared, at least 64 GiB more than that, and less
-    /// where the system does not allow so much.
+    /// to by [`Pool::request`], up to 1 TiB. It costs no memory, and counts against no limit
+    /// but that on addresses (`RLIMIT_AS`), to which bookkeeping adds a quarter, or a third in a
+    /// pool that [tracks](Self::track).
+    ///
+    /// By default it is sixteen times what is declared and at least 8 GiB more than that, but
+    /// what is more than declared is no more than a sixteenth of the addresses that the process
+    /// has left. [`Stats::address_space`](crate::Stats::address_space) says how much it is.
+    /// [`Pool::request`] beyond that is refused: [`BuildError::AddressSpace`].
     pub fn address_space(mut self, bytes: usize) -> Self {
         self.address_space = Some(bytes);
         self
@@ -453,9 +475,9 @@ impl Builder {
                     self.cache_bytes,
                     self.strict_order,
                 )?,
-                states: States::paged(indices)?,
+                states: States::closed_paged(indices)?,
                 tracks: match self.track {
-                    true => Some(Tracks::new(indices)?),
+                    true => Some(Tracks::closed(indices)?),
                     false => None,
                 },
             })
@@ -468,15 +490,15 @@ impl Builder {
             if needed > most {
                 return Err(BuildError::AddressSpace { needed, limit });
             }
-            let mut len = needed
-                .saturating_mul(4)
-                .max(needed.saturating_add(ROOM))
-                .min(most);
+            let room = needed.saturating_mul(FACTOR - 1).max(ROOM);
+            let left = memory::addresses_left().unwrap_or(usize::MAX);
+            let share = left.saturating_sub(needed) / SHARE / GRANULE * GRANULE;
+            let mut len = needed.saturating_add(room.min(share)).min(most);
             loop {
                 match reserve(len) {
                     Ok(reserved) => return Ok(reserved),
                     Err(error) if len <= needed => return Err(system(error)),
-                    // A limit on address space: less room to grow.
+                    // None so large in one piece: less room to grow.
                     Err(_) => len = (len / 2).next_multiple_of(GRANULE).max(needed),
                 }
             }

@@ -13,7 +13,7 @@ use crate::error::BuildError;
 pub struct Region {
     /// The first byte.
     pub start: *const u8,
-    /// Bytes.
+    /// Bytes: as far as the buffers reach, in whole pages.
     pub bytes: usize,
     /// The kind of pages it was mapped with.
     pub pages: Pages,
@@ -38,6 +38,10 @@ impl<M: Memory> Pool<M> {
     /// # Errors
     ///
     /// As [`Builder::build`](crate::Builder::build). Nothing has changed then.
+    /// [`BuildError::AddressSpace`] if the pool has no more room, of which
+    /// [`Builder::address_space`](crate::Builder::address_space) says how much there is;
+    /// [`BuildError::OutOfMemory`], too, if the system has no memory for the bookkeeping of
+    /// the new buffers. [`Builder::reserve`](crate::Builder::reserve) says what they cost.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -82,7 +86,7 @@ impl<M: Memory> Pool<M> {
         catalog.read(|directory| {
             for entry in &gone {
                 let geometry = &directory.classes[entry.class.index()];
-                self.shared().unshare(geometry, &entry.segment);
+                self.shared().unshare(geometry, &entry.segment, false);
             }
         });
         let trimmed = Trimmed {

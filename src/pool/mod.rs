@@ -16,6 +16,7 @@
 mod builder;
 mod cancel;
 mod class;
+mod growth;
 mod many;
 mod memory;
 mod plain;
@@ -46,14 +47,13 @@ use crate::arena::{Arena, MemoryPolicy, Segment};
 use crate::buffer::{Buffer, Memory, Owned, Plain};
 use crate::cache::Kind;
 use crate::catalog::{Catalog, Holder};
-use crate::class::Geometry;
 use crate::counters::{ClassCounters, Counters};
-use crate::error::{AllocError, BuildError};
+use crate::error::AllocError;
 use crate::lists::Given;
 use crate::record::{State, States};
 use crate::share::Slots;
 use crate::stats::Stats;
-use crate::sync::{Arc, Ordering};
+use crate::sync::Arc;
 use crate::track::Tracks;
 use crate::word::Index;
 use shared::Sharing;
@@ -69,12 +69,12 @@ use track::OnLeak;
 pub(crate) struct Shared {
     catalog: Catalog<Segment, Kind>,
     arena: Arc<Arena>,
-    /// As long as the lists' records. Not unmapped in a child of a fork, which does not
-    /// inherit what was placed there.
+    /// As long as the lists' records, and open as they are. Not unmapped in a child of a
+    /// fork, which does not inherit what was placed there.
     states: ManuallyDrop<States>,
     /// Whether to touch the states of new buffers.
     raw_pointers: bool,
-    /// As long as the states; `None`: nobody asks who has what.
+    /// As the states; `None`: nobody asks who has what.
     tracks: Option<Tracks>,
     on_leak: Option<OnLeak>,
     /// What it has for clients, if it is shared with any.
@@ -113,62 +113,6 @@ impl Shared {
         let tracks = self.tracks.as_ref();
         let tracks = tracks.map_or(Ok(0), |tracks| tracks.resident(indices))?;
         Ok(self.states.resident(indices)? + tracks + sharing)
-    }
-
-    /// Adds `count` buffers of `geometry`.
-    fn grow(&self, geometry: &Geometry, count: usize, grown: bool) -> Result<(), BuildError> {
-        let Some(sharing) = &self.sharing else {
-            let segment = self.arena.segment(geometry, count, &self.memory)?;
-            return self.admit(geometry, &Arc::new(segment), grown);
-        };
-        if self.arena.is_inherited() {
-            return Err(BuildError::Forked);
-        }
-        let slots = sharing.take_slots(count)?;
-        let segment = self
-            .shared_segment(geometry, count, slots.start)
-            .inspect_err(|_| sharing.slots().give_back(&slots))?;
-        (sharing.slots()).assign(slots, self.buffers_of(geometry, &segment));
-        let segment = Arc::new(segment);
-        // While the segment has its granules, nobody else's states are there.
-        self.admit(geometry, &segment, grown)
-            .inspect_err(|_| self.unshare(geometry, &segment))
-    }
-
-    /// Memory for new buffers, and their states, that other processes can map.
-    fn shared_segment(
-        &self,
-        geometry: &Geometry,
-        count: usize,
-        first_slot: u32,
-    ) -> Result<Segment, BuildError> {
-        let mut segment = self.arena.segment(geometry, count, &self.memory)?;
-        let states = self.share_states(segment.first(), geometry, count, first_slot)?;
-        segment.publish(states);
-        Ok(segment)
-    }
-
-    /// Makes the buffers of a new segment available.
-    fn admit(
-        &self,
-        geometry: &Geometry,
-        segment: &Arc<Segment>,
-        grown: bool,
-    ) -> Result<(), BuildError> {
-        if self.raw_pointers {
-            (0..segment.count())
-                .filter_map(|k| geometry.nth(segment.first(), k))
-                // Relaxed: nobody has them yet. It is 0 already.
-                .for_each(|index| self.state(index).size.store(0, Ordering::Relaxed));
-        }
-        if let Some(tracks) = &self.tracks {
-            (0..segment.count())
-                .filter_map(|k| geometry.nth(segment.first(), k))
-                .for_each(|index| tracks.get(index.raw() as usize).touch());
-        }
-        self.catalog
-            .admit(geometry, Arc::clone(segment), grown)
-            .map(drop)
     }
 
     /// Counts the buffers that are out as raw pointers, none of which will come home: the

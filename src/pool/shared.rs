@@ -54,19 +54,26 @@ impl Sharing {
     /// Takes slots for `count` new buffers.
     pub(super) fn take_slots(&self, count: usize) -> Result<Range<u32>, BuildError> {
         let limit = Slots::COUNT;
-        (self.slots.take(count)).ok_or(BuildError::TooManySlots { limit })
+        let slots = (self.slots.take(count)).ok_or(BuildError::TooManySlots { limit })?;
+        let opened = self.slots.open(&slots);
+        opened.map_err(|error| {
+            self.slots.give_back(&slots);
+            // 12 bytes a slot.
+            BuildError::no_memory_for(12 * count)(error)
+        })?;
+        Ok(slots)
     }
 }
 
 impl Shared {
-    /// Makes states of `count` new buffers that others can read.
+    /// Makes states of the buffers of a new `segment` that others can read.
     pub(super) fn share_states(
         &self,
-        first: usize,
+        segment: &Segment,
         geometry: &Geometry,
-        count: usize,
         first_slot: u32,
     ) -> Result<States, BuildError> {
+        let (first, count) = (segment.first(), segment.count());
         let bytes = (count * size_of::<State>()).next_multiple_of(base_page());
         let fd = memfd::create(c"hugepool-states", bytes, memfd::Kind::Base);
         let fd = fd.map_err(|error| {
@@ -82,7 +89,7 @@ impl Shared {
         let mut placed = Vec::new();
         let shared = self.place_states(first, geometry, count, bytes, fd.as_fd(), &mut placed);
         let sealed = shared.and_then(|()| memfd::seal(fd.as_fd(), true).map_err(os("fcntl")));
-        sealed.inspect_err(|_| self.displace_states(&placed))?;
+        sealed.inspect_err(|_| self.displace_states(&placed, segment.is_fresh()))?;
         Ok(States {
             descriptor: fd,
             first_slot,
@@ -131,21 +138,29 @@ impl Shared {
     }
 
     /// Takes back the states and the slots of a segment of `geometry` whose buffers are
-    /// nobody's, for good, if they were shared. It still has its granules.
-    pub(super) fn unshare(&self, geometry: &Geometry, segment: &Segment) {
+    /// nobody's, for good, if they were shared. It still has its granules. `unseen`: nobody
+    /// was ever given an index that is in their pages.
+    pub(super) fn unshare(&self, geometry: &Geometry, segment: &Segment, unseen: bool) {
         if let Some(((_, states), sharing)) = segment.shared().zip(self.sharing.as_ref()) {
             let slots = states.first_slot..states.first_slot + segment.count() as u32;
             let own = self.buffers_of(geometry, segment).map(|(_, state)| state);
             sharing.slots.retire(slots, own);
-            self.displace_states(&states.placed);
+            self.displace_states(&states.placed, unseen);
         }
     }
 
-    fn displace_states(&self, placed: &[(usize, usize)]) {
+    /// Takes back the states of buffers that nobody has. Unless they are `unseen`, somebody
+    /// may still look at them, and zeroed ones come in their place.
+    fn displace_states(&self, placed: &[(usize, usize)], unseen: bool) {
         for &(at, bytes) in placed {
             // SAFETY: nobody has the buffers. What cannot be replaced stays, which does
             // no harm.
-            let _ = unsafe { self.states.displace(at, bytes) };
+            unsafe {
+                match unseen {
+                    true => self.states.close(&(at..at + bytes / size_of::<State>())),
+                    false => _ = self.states.displace(at, bytes),
+                }
+            }
         }
     }
 }
@@ -206,7 +221,7 @@ impl<M: Memory> Pool<M> {
                         geometry,
                         shared.prefix(),
                         entry.segment.count(),
-                        entry.segment.bytes(),
+                        entry.segment.room(),
                         Place {
                             number: entry.number,
                             first_slot: states.first_slot,

@@ -42,10 +42,11 @@ pub struct Slots {
     split: Split,
     free: Ranges,
     /// The buffer that has a slot, or had it last; 0 for none. Written by whoever has taken
-    /// the slot, before anybody has the buffer. Relaxed: see the module.
+    /// the slot, before anybody has the buffer. Relaxed: see the module. Any slot may be asked
+    /// for, so all can be read; those that were ever taken are open.
     buffers: Table<AtomicU32>,
     /// The generation that the next buffer of a slot begins with. Written before the slot
-    /// is given back, read after it was taken. Relaxed: that orders them.
+    /// is given back, read after it was taken. Relaxed: that orders them. As far open.
     generations: Table<AtomicU64>,
 }
 
@@ -58,8 +59,8 @@ impl Slots {
         Ok(Self {
             split,
             free: Ranges::new(FIRST_SLOT..Lease::SLOTS),
-            buffers: Table::new(Lease::SLOTS as usize)?,
-            generations: Table::new(Lease::SLOTS as usize)?,
+            buffers: Table::readable(Lease::SLOTS as usize)?,
+            generations: Table::closed(Lease::SLOTS as usize)?,
         })
     }
 
@@ -71,6 +72,14 @@ impl Slots {
     /// Takes slots for `count` new buffers. `None`: there is no such row. Lock-free.
     pub fn take(&self, count: usize) -> Option<Range<u32>> {
         self.free.take(u32::try_from(count).ok()?)
+    }
+
+    /// Has memory ready for what is noted of `slots`, which the caller has taken. Fails, with
+    /// nothing changed, if the system has none.
+    #[cfg_attr(hugepool_loom, allow(dead_code))]
+    pub fn open(&self, slots: &Range<u32>) -> io::Result<()> {
+        self.buffers.open_to(slots.end as usize)?;
+        self.generations.open_to(slots.end as usize)
     }
 
     /// Gives back slots that no buffer has been given since they were taken.

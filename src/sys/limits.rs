@@ -1,7 +1,7 @@
-//! Limits and constants the process was given: the page size, how much it may lock, and how
-//! large a file may be.
+//! Limits and constants the process was given: the page size, how much it may lock, how
+//! large a file may be, and how many addresses there are.
 //!
-//! Owns the `sysconf` and `getrlimit` calls; uses libc only. [`Machine`](crate::Machine) reads it.
+//! Owns the `sysconf`, `getauxval` and `getrlimit` calls; uses libc only. [`Machine`](crate::Machine) reads it.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -21,6 +21,20 @@ pub(crate) fn memlock() -> io::Result<Limit> {
 /// Bytes that a file may have to which this process gives a size (`RLIMIT_FSIZE`).
 pub(crate) fn file_size() -> io::Result<Limit> {
     read(libc::RLIMIT_FSIZE)
+}
+
+/// Bytes of address space that this process may map in all: what there is, or its limit
+/// (`RLIMIT_AS`) if that is less. `None` if the system does not say.
+pub(crate) fn address_space() -> Option<usize> {
+    // SAFETY: it has no precondition.
+    let high = unsafe { libc::getauxval(libc::AT_RANDOM) };
+    // The kernel puts that onto the first stack, which is at the end of what there is: 2^47
+    // on x86-64 (with five levels of page tables, too, for who does not ask for more), and a
+    // power of two elsewhere.
+    let all = usize::try_from(high).ok()?.checked_next_power_of_two()?;
+    let limit = read(libc::RLIMIT_AS).ok().and_then(|limit| limit.soft);
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok());
+    (high != 0).then(|| limit.map_or(all, |limit| limit.min(all)))
 }
 
 fn read(which: libc::__rlimit_resource_t) -> io::Result<Limit> {

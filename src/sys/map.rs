@@ -1,9 +1,16 @@
 //! Mappings: reserve, commit, advise, populate.
 //!
-//! Owns: every `mmap`, `munmap`, `madvise`, `mlock` and `mincore`. Uses: libc.
+//! Owns: every `mmap`, `munmap`, `mprotect`, `madvise`, `mlock` and `mincore`. Uses: libc.
 //! Used by: `table`, `arena`.
 //!
-//! Source of the contracts: mmap(2), madvise(2), mlock(2), mincore(2).
+//! Private memory that may be written counts against the commit limit
+//! (`vm.overcommit_memory=2`, which ignores `MAP_NORESERVE`) and `RLIMIT_DATA` whether it
+//! was ever touched or not, and all of it is faulted in where `mlockall(MCL_FUTURE)` locks
+//! what is mapped. Memory that may not be written does none of this. So what is only
+//! reserved is mapped without access, and `open` gives it access when it comes into use.
+//!
+//! Source of the contracts: mmap(2), mprotect(2), madvise(2), mlock(2), mincore(2),
+//! getrlimit(2), and the kernel's page on overcommit accounting.
 
 use super::limits::base_page;
 use std::io;
@@ -151,6 +158,41 @@ impl Mapping {
         Ok(mapping)
     }
 
+    /// As `metadata`, but nobody may write it, nor read it unless it is `readable`, before
+    /// it is opened.
+    pub fn closed(len: usize, readable: bool) -> io::Result<Self> {
+        let len = len.max(1).next_multiple_of(base_page());
+        let access = if readable {
+            libc::PROT_READ
+        } else {
+            libc::PROT_NONE
+        };
+        let base = map(std::ptr::null_mut(), len, access, libc::MAP_NORESERVE)?;
+        let mapping = Self { base, len };
+        // As above. What is opened inherits it.
+        let _ = mapping.advise(0, len, Advice::NoHuge);
+        Ok(mapping)
+    }
+
+    /// Lets everybody read and write a range of whole pages, wherever that was not so. What
+    /// is there stays. Fails, with nothing changed, if the system has no memory for it.
+    pub fn open(&self, offset: usize, len: usize) -> io::Result<()> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: the range belongs to this mapping, whose memory may always be written.
+        check(unsafe { libc::mprotect(self.at(offset, len), len, access) })
+    }
+
+    /// Takes a range back that was opened, with what it holds.
+    ///
+    /// # Safety
+    ///
+    /// Nobody may hold a reference into the range, nor get one before it is opened again.
+    pub unsafe fn close(&self, offset: usize, len: usize) -> io::Result<()> {
+        // Not `mprotect`: what is mapped anew counts no more.
+        // SAFETY: the caller says so.
+        unsafe { self.decommit(offset, len) }
+    }
+
     /// Zeroed memory that a child of a fork shares.
     pub fn shared(len: usize) -> io::Result<Self> {
         let access = libc::PROT_READ | libc::PROT_WRITE;
@@ -202,7 +244,11 @@ impl Mapping {
         unmap(start, lead);
         // SAFETY: `lead + len <= padded`: one past the kept range at most.
         unmap(unsafe { base.add(len) }, alignment - lead);
-        Ok(Self { base, len })
+        let mapping = Self { base, len };
+        // So that it is one mapping with tables next to it that are closed. What is committed
+        // does not inherit it.
+        let _ = mapping.advise(0, len, Advice::NoHuge);
+        Ok(mapping)
     }
 
     /// The first byte.
@@ -317,7 +363,10 @@ impl Mapping {
     /// Nobody may hold a reference into the range.
     pub unsafe fn decommit(&self, offset: usize, len: usize) -> io::Result<()> {
         let flags = libc::MAP_NORESERVE | libc::MAP_FIXED;
-        map(self.at(offset, len), len, libc::PROT_NONE, flags).map(drop)
+        map(self.at(offset, len), len, libc::PROT_NONE, flags)?;
+        // As in `reserve` and `closed`.
+        let _ = self.advise(offset, len, Advice::NoHuge);
+        Ok(())
     }
 
     /// `madvise` on a range.

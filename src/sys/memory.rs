@@ -1,11 +1,13 @@
-//! How much memory there is for the taking.
+//! How much memory there is for the taking, and how many addresses.
 //!
-//! Owns: reading of `/proc/meminfo` and the control group's limit. Uses:
-//! `std::fs`. Used by: `arena`, before it faults pages in.
+//! Owns: reading of `/proc/meminfo`, `/proc/self/statm` and the control group's limit. Uses:
+//! `limits`, `std::fs`. Used by: `arena`, before it faults pages in; `pool`, before it
+//! reserves addresses.
 //!
-//! Source: proc_meminfo(5), the kernel's cgroup-v2 page. Faulting in more than
+//! Source: proc_meminfo(5), proc_pid_statm(5), the kernel's cgroup-v2 page. Faulting in more than
 //! there is would not fail: it would wake the out-of-memory killer.
 
+use super::limits;
 use std::fs;
 
 /// Bytes that could be faulted in now without swapping: the system's
@@ -19,6 +21,15 @@ pub fn available() -> Option<usize> {
         (Some(system), Some(group)) => Some(system.min(group)),
         (one, other) => one.or(other),
     }
+}
+
+/// Bytes of address space that this process could still map, if not in one piece. `None` if
+/// the kernel does not say.
+pub fn addresses_left() -> Option<usize> {
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: usize = statm.split_whitespace().next()?.parse().ok()?;
+    let mapped = pages.checked_mul(limits::base_page())?;
+    Some(limits::address_space()?.saturating_sub(mapped))
 }
 
 fn field(meminfo: &str, name: &str) -> Option<usize> {
@@ -60,6 +71,15 @@ mod tests {
         assert_eq!(field(text, "MemAvailable:"), Some(1 << 20));
         assert_eq!(field(text, "SwapFree:"), None);
         assert_eq!(field("MemAvailable: many kB\n", "MemAvailable:"), None);
+    }
+
+    #[test]
+    fn this_process_has_addresses_left_and_fewer_than_there_are() {
+        let Some(left) = addresses_left() else {
+            println!("skipped: no /proc/self/statm here");
+            return;
+        };
+        assert!(limits::address_space().is_some_and(|all| left < all));
     }
 
     #[test]

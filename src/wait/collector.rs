@@ -125,9 +125,20 @@ impl Collecting {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             word: CachePadded::new(Collects::default()),
-            kept: Table::new(super::MAX_WAITERS)?,
-            own: Table::new(super::MAX_WAITERS)?,
+            kept: Table::closed(super::MAX_WAITERS)?,
+            own: Table::closed(super::MAX_WAITERS)?,
         })
+    }
+
+    /// Has memory ready for the chains of the first `count` places. As `Table::open_to`.
+    pub(super) fn open_to(&self, count: usize) -> io::Result<()> {
+        self.kept.open_to(count)?;
+        self.own.open_to(count)
+    }
+
+    /// Of how many places it is ready.
+    pub(super) fn ready(&self) -> usize {
+        self.kept.ready().min(self.own.ready())
     }
 
     fn chain(&self, place: u32) -> &Chain {

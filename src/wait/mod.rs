@@ -113,10 +113,10 @@ impl Line {
     /// Nobody in it; `strict`: first come, first served. Fails as `mmap` does.
     pub fn new(strict: bool) -> io::Result<Self> {
         Ok(Self {
-            places: Table::new(MAX_WAITERS)?,
             occupied: Occupied::new()?,
             services: Table::new(MAX_CLASSES)?,
             tallies: Tallies::new()?,
+            places: Table::closed(MAX_WAITERS)?,
             collecting: Collecting::new()?,
             tickets: CachePadded::new(AtomicU64::new(0)),
             aborted: AtomicU64::new(0),
@@ -165,11 +165,25 @@ impl Line {
         ticket & Standing::MAX_TICKET
     }
 
+    /// How many can wait at once: `MAX_WAITERS`, unless the system has no memory for the
+    /// places of more. Told after a wait was refused.
+    pub fn limit(&self) -> usize {
+        self.places.ready().min(self.collecting.ready())
+    }
+
+    /// Has memory ready for whoever stands at `place`; false: the system has none. Enters
+    /// the kernel once for a thousand places.
+    fn open(&self, place: u32) -> bool {
+        let count = place as usize + 1;
+        let opened = self.places.open_to(count);
+        opened.and_then(|()| self.collecting.open_to(count)).is_ok()
+    }
+
     /// Stands in line for what `request` asks for; a `task` is woken by its waker,
-    /// a thread by its bell. `None` if `MAX_WAITERS` wait already. The caller
+    /// a thread by its bell. `None` if `limit` wait already. The caller
     /// holds a handle until it leaves.
     pub fn stand(&self, request: Request, task: bool) -> Option<Seat> {
-        let id = self.occupied.take()?;
+        let id = self.occupied.take(|place| self.open(place))?;
         let place = self.place(id);
         place.ask_for(request);
         if request.is_for_several() {

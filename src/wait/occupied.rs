@@ -22,6 +22,9 @@ const GROUP: usize = MAX_WAITERS / GROUPS;
 /// Words of a group.
 const WORDS: usize = GROUP.div_ceil(64);
 
+/// A place cannot be used.
+struct Unready;
+
 /// The places somebody stands at.
 pub struct Occupied {
     /// Changed by read-modify-writes alone. Shrunk with Release and grown with
@@ -48,8 +51,9 @@ impl Occupied {
     }
 
     /// A vacant place, one of the first; the caller's until it puts it back.
-    /// `None`: each group was full at a moment of its own.
-    pub fn take(&self) -> Option<u32> {
+    /// `None`: each group was full at a moment of its own, or `ready` said of a place that
+    /// it cannot be used. That is asked before anybody can find the place.
+    pub fn take(&self, ready: impl Fn(u32) -> bool) -> Option<u32> {
         for (at, count) in self.groups.iter().enumerate() {
             let more = |count| (count < GROUP as u64).then_some(count + 1);
             if count
@@ -61,15 +65,21 @@ impl Occupied {
             // There is one for each that was counted. Another thread may take the
             // one that we see, but then it leaves another.
             loop {
-                if let Some(place) = self.take_from(at) {
-                    return Some(place);
+                match self.take_from(at, &ready) {
+                    Ok(Some(place)) => return Some(place),
+                    Ok(None) => {}
+                    Err(Unready) => {
+                        // Release: as in `put`. No bit was set.
+                        count.fetch_sub(1, Ordering::Release);
+                        return None;
+                    }
                 }
             }
         }
         None
     }
 
-    fn take_from(&self, group: usize) -> Option<u32> {
+    fn take_from(&self, group: usize, ready: impl Fn(u32) -> bool) -> Result<Option<u32>, Unready> {
         for at in group * WORDS..(group + 1) * WORDS {
             let word = self.words.get(at);
             let mut bits = word.load(Ordering::Relaxed);
@@ -79,16 +89,19 @@ impl Occupied {
                 if place >= MAX_WAITERS {
                     break;
                 }
+                if !ready(place as u32) {
+                    return Err(Unready);
+                }
                 if place as u64 > self.highest.load(Ordering::Relaxed) {
                     self.highest.fetch_max(place as u64, Ordering::Relaxed);
                 }
                 bits = word.fetch_or(1 << bit, Ordering::Acquire);
                 if bits >> bit & 1 == 0 {
-                    return Some(place as u32);
+                    return Ok(Some(place as u32));
                 }
             }
         }
-        None
+        Ok(None)
     }
 
     /// Puts back a place.
@@ -187,29 +200,41 @@ mod tests {
     fn every_place_is_taken_once_and_the_first_ones_first() {
         let occupied = Occupied::new().unwrap();
         for place in 0..MAX_WAITERS as u32 {
-            assert_eq!(occupied.take(), Some(place));
+            assert_eq!(occupied.take(|_| true), Some(place));
         }
-        assert_eq!(occupied.take(), None);
+        assert_eq!(occupied.take(|_| true), None);
         assert_eq!(occupied.iter_from(0).count(), MAX_WAITERS);
         for place in [65_535, 8_191, 64, 63, 0] {
             occupied.put(place);
         }
         for place in [0, 63, 64, 8_191, 65_535] {
-            assert_eq!(occupied.take(), Some(place));
+            assert_eq!(occupied.take(|_| true), Some(place));
         }
         for place in 0..MAX_WAITERS as u32 {
             occupied.put(place);
         }
         assert_eq!(occupied.iter_from(0).next(), None);
-        assert_eq!(occupied.take(), Some(0));
+        assert_eq!(occupied.take(|_| true), Some(0));
         assert!(occupied.iter_from(0).eq([0]));
+    }
+
+    #[test]
+    fn a_place_that_is_not_ready_is_found_by_nobody_and_can_be_taken_later() {
+        let occupied = Occupied::new().unwrap();
+        let ready = |place| place < 2;
+        assert_eq!(occupied.take(ready), Some(0));
+        assert_eq!(occupied.take(ready), Some(1));
+        assert_eq!(occupied.take(ready), None);
+        assert!(occupied.iter_from(0).eq([0, 1]));
+        assert_eq!(occupied.count(), 2);
+        assert_eq!(occupied.take(|_| true), Some(2));
     }
 
     #[test]
     fn the_places_come_round_from_any_of_them_each_once() {
         let occupied = Occupied::new().unwrap();
         for _ in 0..9000 {
-            occupied.take();
+            occupied.take(|_| true);
         }
         let kept = [3, 64, 70, 5000, 8191, 8192, 8999];
         (0..9000)

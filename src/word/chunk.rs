@@ -35,7 +35,7 @@ impl Chunk {
 
     /// The word.
     #[inline]
-    pub fn word(self) -> u64 {
+    pub const fn word(self) -> u64 {
         self.0
     }
 

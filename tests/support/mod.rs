@@ -154,10 +154,12 @@ pub fn within(maps: &[Map], start: usize, bytes: usize) -> Vec<&Map> {
         .collect()
 }
 
-/// Pools whose address range is mapped in this process: each reserves 64 GiB and
-/// more by default, which nothing else here does.
+/// Pools whose address range is mapped in this process: each reserves 8 GiB and
+/// more by default, and nothing else here is as large and without access.
 pub fn living_pools() -> usize {
-    maps().iter().filter(|map| map.bytes() >= 32 << 30).count()
+    let maps = maps();
+    let reserved = maps.iter().filter(|map| map.access == "---p");
+    reserved.filter(|map| map.bytes() >= 7 << 30).count()
 }
 
 /// A number of the kernel's, from a file.

@@ -64,7 +64,7 @@ fn this_machine(machine: &Machine) -> Vec<Line> {
     let overcommit = match machine.overcommit {
         Some(0) => "0: by estimate",
         Some(1) => "1: always granted",
-        Some(2) => "2: never beyond the limit; a pool's whole address space counts",
+        Some(2) => "2: never beyond the limit; what a pool uses counts, not its address space",
         _ => UNKNOWN,
     };
     vec![

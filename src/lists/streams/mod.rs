@@ -67,7 +67,7 @@ mod give;
 mod quota;
 mod wait;
 
-pub use quota::{Limits, MAX_NAME, MAX_QUOTAS, Quotas};
+pub use quota::{Limits, MAX_NAME, Quotas};
 pub use wait::Ended;
 
 use super::linked::{Linked, Several};
@@ -97,6 +97,12 @@ impl<C: CpuCaches> FreeLists<C> {
     pub fn begin_quota(&self, limits: Limits, name: &str) -> Option<u32> {
         self.quotas
             .take(self.classes().line(limits.class), limits, name)
+    }
+
+    /// How many quotas there can be. Told after one was refused.
+    #[cfg_attr(hugepool_loom, allow(dead_code))]
+    pub fn quota_limit(&self) -> usize {
+        self.quotas.limit()
     }
 
     /// Makes `indices`, which the caller holds, the own buffers of quota `number`, which

@@ -31,7 +31,7 @@ use crate::word::Extra;
 use std::io;
 
 /// Shares that a pool's streams can have at once, one a stream and class.
-pub const MAX_QUOTAS: usize = if cfg!(hugepool_loom) { 2 } else { 1 << 12 };
+const MAX_QUOTAS: usize = if cfg!(hugepool_loom) { 2 } else { 1 << 12 };
 
 /// Bytes of a stream's name.
 pub const MAX_NAME: usize = 64;
@@ -265,30 +265,31 @@ pub struct Quotas {
     quotas: Table<Quota>,
     /// A bit each, set while it is in use. Set with Acquire, cleared with Release: what
     /// was done with it comes before what its next owner does.
-    used: Table<AtomicU64>,
-    /// The largest number that ever was. Relaxed: statistics.
+    used: [AtomicU64; MAX_QUOTAS.div_ceil(64)],
+    /// The largest number that ever was. Grown, with Release, when the memory of all up to
+    /// that is open, and read with Acquire by who looks at them.
     highest: AtomicU32,
     /// How many buffers of each class are the own ones of streams, or are about to be.
-    promised: Table<AtomicU64>,
+    promised: [AtomicU64; MAX_CLASSES],
     /// How many of these are.
-    aside: Table<AtomicU64>,
+    aside: [AtomicU64; MAX_CLASSES],
 }
 
 impl Quotas {
     /// None in use. Fails as `mmap` does.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
-            quotas: Table::new(MAX_QUOTAS)?,
-            used: Table::new(MAX_QUOTAS.div_ceil(64))?,
+            quotas: Table::closed(MAX_QUOTAS)?,
+            used: std::array::from_fn(|_| AtomicU64::new(0)),
             highest: AtomicU32::new(0),
-            promised: Table::new(MAX_CLASSES)?,
-            aside: Table::new(MAX_CLASSES)?,
+            promised: std::array::from_fn(|_| AtomicU64::new(0)),
+            aside: std::array::from_fn(|_| AtomicU64::new(0)),
         })
     }
 
     /// How many buffers of `class` are the own ones of streams, or are about to be.
     pub fn promised(&self, class: ClassId) -> &AtomicU64 {
-        self.promised.get(class.index())
+        &self.promised[class.index()]
     }
 
     /// Whether there was never any: then nothing of it is touched.
@@ -298,14 +299,21 @@ impl Quotas {
 
     /// Those that are, or were last, of `class`.
     pub fn of_class(&self, class: ClassId) -> impl Iterator<Item = &Quota> {
-        let highest = self.highest.load(Ordering::Relaxed);
+        // Acquire: see `highest`.
+        let highest = self.highest.load(Ordering::Acquire);
         let quotas = (1..=highest).map(|number| self.get(number));
         quotas.filter(move |quota| quota.class() == class)
     }
 
     /// How many buffers of `class` have been set aside for streams.
     pub fn aside(&self, class: ClassId) -> &AtomicU64 {
-        self.aside.get(class.index())
+        &self.aside[class.index()]
+    }
+
+    /// How many there can be: `MAX_QUOTAS`, unless the system has no memory for more. Told
+    /// after one was refused.
+    pub fn limit(&self) -> usize {
+        self.quotas.ready()
     }
 
     /// The quota numbered `number`, counted from 1.
@@ -315,10 +323,9 @@ impl Quotas {
 
     /// A quota that is in nobody's use, for buffers of the class of `line`, for the
     /// stream `name`. None of its own buffers are there yet. `None`: each was in use at a
-    /// moment of its own.
+    /// moment of its own, or the system has no memory for more of them.
     pub fn take(&self, line: &Line, limits: Limits, name: &str) -> Option<u32> {
-        let number = (0..MAX_QUOTAS.div_ceil(64)).find_map(|at| {
-            let word = self.used.get(at);
+        let number = self.used.iter().enumerate().find_map(|(at, word)| {
             let mut bits = word.load(Ordering::Relaxed);
             while bits != u64::MAX {
                 let bit = bits.trailing_ones();
@@ -332,7 +339,13 @@ impl Quotas {
             }
             None
         })?;
-        self.highest.fetch_max(number, Ordering::Relaxed);
+        // Before it is among those that others look at.
+        if self.quotas.open_to(number as usize).is_err() {
+            self.vacate(number);
+            return None;
+        }
+        // Release: see `highest`.
+        self.highest.fetch_max(number, Ordering::Release);
         let quota = self.get(number);
         for own in [true, false] {
             let stream = OfStream { quota: number, own };
@@ -371,15 +384,12 @@ impl Quotas {
     /// Puts back quota `number`, all of whose buffers have come home.
     pub fn vacate(&self, number: u32) {
         let at = number.wrapping_sub(1) as usize;
-        let word = self.used.get(at / 64);
+        let word = &self.used[at / 64];
         word.fetch_and(!(1 << (at % 64)), Ordering::Release);
     }
 
     /// Bytes of memory the quotas occupy, read from the kernel.
     pub fn resident(&self) -> io::Result<usize> {
-        Ok(self.quotas.resident(usize::MAX)?
-            + self.used.resident(usize::MAX)?
-            + self.promised.resident(usize::MAX)?
-            + self.aside.resident(usize::MAX)?)
+        self.quotas.resident(usize::MAX)
     }
 }

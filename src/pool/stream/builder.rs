@@ -6,7 +6,7 @@
 use super::{Inner, Share, Stream, StreamError};
 use crate::buffer::{Memory, Plain};
 use crate::class::{ClassId, Rung};
-use crate::lists::{Limits, MAX_NAME, MAX_QUOTAS, Several};
+use crate::lists::{Limits, MAX_NAME, Several};
 use crate::pool::{Handle, Pool};
 use crate::sync::Arc;
 use std::fmt;
@@ -287,7 +287,7 @@ impl Share {
         let Some(number) = lists.begin_quota(limits, name) else {
             // We hold a handle.
             own.for_each(|(line, index)| _ = lists.give(line, index));
-            let limit = MAX_QUOTAS;
+            let limit = lists.quota_limit();
             return Err(refused(StreamError::TooManyShares { limit }));
         };
         lists.endow(number, own.by_ref().map(|(_, index)| index));

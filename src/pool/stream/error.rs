@@ -70,7 +70,8 @@ pub enum StreamError {
     },
     /// There are too many streams.
     TooManyShares {
-        /// How many shares of classes all streams of a pool can have.
+        /// How many shares of classes all streams of a pool can have: 4096, or fewer if the
+        /// system has no memory for more.
         limit: usize,
     },
 }
