@@ -56,7 +56,8 @@ impl Segment {
 
     /// Obtains the memory.
     pub(super) fn back(&mut self, memory: &MemoryPolicy) -> Result<(), BuildError> {
-        let (pages, descriptor) = memory.back(&self.arena.memory, self.offset(), self.bytes)?;
+        let (pages, descriptor) =
+            memory.back(&self.arena.memory, self.offset(), self.bytes, self.count)?;
         self.pages = Some(pages);
         self.descriptor = descriptor;
         Ok(())

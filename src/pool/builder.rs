@@ -15,10 +15,10 @@ use crate::error::{BuildError, OsError};
 use crate::lists::FreeLists;
 use crate::outstanding::Outstanding;
 use crate::pages::{Pages, Rung};
-use crate::record::States;
+use crate::record::{Record, State, States};
 use crate::sync::Arc;
 use crate::sys::cpu;
-use crate::track::Tracks;
+use crate::track::{Track, Tracks};
 use crate::word::Index;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -338,6 +338,14 @@ impl Builder {
         self.requests.len()
     }
 
+    /// Bytes of bookkeeping a buffer that are touched while building and growing.
+    fn bookkeeping(&self) -> usize {
+        let states = self.raw_pointers || self.is_shared();
+        size_of::<Record>()
+            + usize::from(states) * size_of::<State>()
+            + usize::from(self.track) * size_of::<Track>()
+    }
+
     /// Whether other processes can map the pool.
     pub(crate) fn is_shared(&self) -> bool {
         self.memory.shared.is_some()
@@ -420,7 +428,10 @@ impl Builder {
             tracks: reserved.tracks,
             on_leak: self.on_leak.clone(),
             sharing,
-            memory: self.memory.clone(),
+            memory: MemoryPolicy {
+                bookkeeping: self.bookkeeping(),
+                ..self.memory.clone()
+            },
         });
         for (geometry, count) in &requests {
             handle.shared().grow(geometry, *count, false)?;

@@ -22,6 +22,8 @@ pub mod fork {
 #[cfg(not(hugepool_loom))]
 pub mod files;
 #[cfg(not(hugepool_loom))]
+pub mod groups;
+#[cfg(not(hugepool_loom))]
 pub mod limits;
 #[cfg(not(hugepool_loom))]
 pub mod map;
@@ -37,6 +39,8 @@ pub mod numa;
 pub mod own;
 #[cfg(not(hugepool_loom))]
 pub mod peer;
+#[cfg(not(hugepool_loom))]
+pub mod quota;
 #[cfg(not(hugepool_loom))]
 pub mod random;
 #[cfg(not(hugepool_loom))]
