@@ -298,7 +298,13 @@ impl Builder {
     }
 
     /// Whether to fault in all memory while building and growing (default
-    /// true), so that no later access faults a page.
+    /// true), so that no later access faults a page. Before that it is looked whether there is
+    /// as much ([`BuildError::OutOfMemory`], [`BuildError::GroupLimit`]).
+    ///
+    /// False leaves it to the first access, but for two kinds of memory whose first access
+    /// could be refused by a signal, which are had at once all the same: pages from the hugetlb
+    /// pool in a control group that limits them, and a shared pool's where the system promises
+    /// no more than it has (`vm.overcommit_memory` is 2).
     pub fn prefault(mut self, prefault: bool) -> Self {
         self.memory.prefault = prefault;
         self
@@ -321,6 +327,12 @@ impl Builder {
     /// default there is no memory at a buffer's address in a child, and the
     /// child's own next mapping may be put there: a child must not touch
     /// buffers. It may drop them and the pool, which unmaps nothing there.
+    ///
+    /// A pool that children inherit leaves out pages from the hugetlb pool, unless they are
+    /// required ([`pages`](Self::pages)): whoever writes to one after a fork needs another for
+    /// the copy. If none is free, the parent gets the child's, and the child is sent `SIGBUS`
+    /// when it touches that page next; so it is when it writes itself. Who requires them should
+    /// have as many free as the pool has for every child, or children that only exec.
     pub fn fork(mut self, fork: bool) -> Self {
         self.memory.fork = fork;
         self
