@@ -866,7 +866,9 @@ uint32_t hp_builder_address_space(struct hp_builder *builder, size_t bytes);
 
 /*
  Says whether all memory is faulted in by hp_builder_build and hp_pool_request (by default
- it is), so that no later access faults a page.
+ it is), so that no later access faults a page. If it is not, it is all the same where the
+ first access could end in a signal: huge pages in a control group that limits them, and
+ shared buffers where vm.overcommit_memory is 2.
  */
 uint32_t hp_builder_prefault(struct hp_builder *builder, bool prefault);
 
@@ -883,7 +885,9 @@ uint32_t hp_builder_dump(struct hp_builder *builder, bool dump);
 
 /*
  Says whether children of a fork inherit the buffers (by default they do not, and buffers
- that are shared never do).
+ that are shared never do). Such a pool has reserved huge pages only if they are required:
+ what is written after a fork needs another one, and if none is free, a child that touches
+ what it has lost is sent SIGBUS.
  */
 uint32_t hp_builder_fork(struct hp_builder *builder, bool fork);
 

@@ -136,6 +136,17 @@ pub enum BuildError {
         /// Bytes that were available, if the system says.
         available: Option<usize>,
     },
+    /// More memory, or more on huge pages, than a control group of the process allows.
+    GroupLimit {
+        /// The group's file with the limit, such as `memory.max`.
+        file: &'static str,
+        /// Bytes that were needed.
+        needed: usize,
+        /// The limit in bytes.
+        limit: usize,
+        /// Bytes that it left.
+        available: usize,
+    },
     /// A page size that was required was not granted.
     PagesNotGranted {
         /// What was required.
@@ -256,6 +267,18 @@ impl fmt::Display for BuildError {
                     None => write!(f, ", which the system refused"),
                 }
             }
+            Self::GroupLimit {
+                file,
+                needed,
+                limit,
+                available,
+            } => write!(
+                f,
+                "{} of memory needed, {} left of the {} that the control group allows ({file})",
+                Bytes(needed),
+                Bytes(available),
+                Bytes(limit)
+            ),
             Self::PagesNotGranted {
                 required,
                 bytes,

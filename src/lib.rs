@@ -85,7 +85,8 @@ pub use counters::{ClassCounters, Counters, Refusals};
 pub use error::{AllocError, BuildError, FreeError, OsError, RangeError};
 #[cfg(not(hugepool_loom))]
 pub use machine::{
-    HugePages, Machine, MemlockLimit, NumaNode, RseqRegistration, TransparentPolicy,
+    ControlGroup, GroupLimit, HugePages, Machine, MemlockLimit, NumaNode, RseqRegistration,
+    TransparentPolicy,
 };
 #[cfg(not(hugepool_loom))]
 pub use outstanding::{Held, HeldByPlace, Outstanding, StreamName};

@@ -9,6 +9,8 @@ use std::path::Path;
 use std::str::FromStr;
 
 use crate::rseq::{self as sequences, WhyPortable};
+use crate::sys::groups::{Controller, Groups, Seen};
+use crate::sys::quota::{self, Kind};
 use crate::sys::transparent::of_size;
 use crate::sys::{limits, membarrier, rseq};
 
@@ -43,6 +45,8 @@ pub struct Machine {
     pub memory_total: Option<u64>,
     /// Bytes of memory the kernel estimates to be available without swapping.
     pub memory_available: Option<u64>,
+    /// The control groups that limit this process's memory, as far as they can be seen.
+    pub control_groups: Vec<ControlGroup>,
     /// `vm.overcommit_memory`: 0 heuristic, 1 always, 2 never.
     pub overcommit: Option<u8>,
     /// NUMA nodes in ascending order; empty when the kernel was built without NUMA.
@@ -70,6 +74,36 @@ pub struct HugePages {
     pub reserved: u64,
     /// Pages above the configured number, given back when freed.
     pub surplus: u64,
+}
+
+/// The control group of this process in which one controller keeps its limits. Those of the groups above it hold as well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ControlGroup {
+    /// `memory`, or `hugetlb` for reserved huge pages.
+    pub controller: &'static str,
+    /// The version of the hierarchy, 1 or 2. A hybrid machine has both.
+    pub version: u8,
+    /// The group, as `/proc/self/cgroup` names it; `None` when that is not to be had.
+    pub group: Option<String>,
+    /// The folder of the lowest group whose files can be found.
+    pub folder: String,
+    /// Every limit that can be read, the own group's first; a group without one has no entry.
+    pub limits: Vec<GroupLimit>,
+}
+
+/// A limit of a control group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupLimit {
+    /// The file that says it.
+    pub file: String,
+    /// The limit in bytes.
+    pub limit: u64,
+    /// Bytes that the group uses. Huge pages that were mapped and not yet touched count.
+    pub used: u64,
+    /// Bytes among these that the kernel would give up first: pages of files above all.
+    pub reclaimable: u64,
 }
 
 /// Policy for transparent huge pages: the word the kernel shows in brackets.
@@ -139,6 +173,7 @@ impl Machine {
             }),
             memory_total: meminfo.and_then(|text| kilobytes(text, "MemTotal:")),
             memory_available: meminfo.and_then(|text| kilobytes(text, "MemAvailable:")),
+            control_groups: control_groups(Path::new("/")),
             overcommit: number("/proc/sys/vm/overcommit_memory"),
             nodes: nodes(Path::new("/sys/devices/system/node")),
             rseq: rseq::registration().map(|area| RseqRegistration {
@@ -225,6 +260,41 @@ fn nodes(directory: &Path) -> Vec<NumaNode> {
         .collect();
     nodes.sort_by_key(|node| node.id);
     nodes
+}
+
+fn control_groups(root: &Path) -> Vec<ControlGroup> {
+    let seen = Seen::below(root);
+    [Controller::Memory, Controller::HugeTlb]
+        .into_iter()
+        .filter_map(|controller| Some(control_group(controller, &seen.groups(controller)?)))
+        .collect()
+}
+
+fn control_group(controller: Controller, groups: &Groups) -> ControlGroup {
+    let kinds: &[Kind] = match controller {
+        Controller::Memory => &[Kind::Memory],
+        Controller::HugeTlb => &[Kind::Huge2M, Kind::Huge1G],
+    };
+    let limits = kinds.iter().flat_map(|&kind| quota::limits(groups, kind));
+    let limits = limits.map(|mut limit| {
+        if controller == Controller::Memory {
+            quota::ask_reclaimable(&mut limit, groups.version);
+        }
+        GroupLimit {
+            file: limit.folder.join(limit.file).display().to_string(),
+            limit: limit.limit,
+            used: limit.used,
+            reclaimable: limit.reclaimable,
+        }
+    });
+    let group = groups.group.display().to_string();
+    ControlGroup {
+        controller: controller.name(),
+        version: groups.version,
+        group: (!group.is_empty()).then_some(group),
+        folder: groups.folder.display().to_string(),
+        limits: limits.collect(),
+    }
 }
 
 /// The bytes behind `key` in a `meminfo` file, the machine's or one node's.
@@ -366,6 +436,34 @@ mod tests {
         assert!(huge_pages(nowhere).is_empty());
         assert!(nodes(nowhere).is_empty());
         assert_eq!(transparent(nowhere), TransparentPolicy::default());
+    }
+
+    #[test]
+    fn control_groups_are_shown_with_their_limits() {
+        use crate::sys::groups::tests::{Planted, UNIFIED};
+        let planted = Planted::new("0::/a\n", &[UNIFIED]);
+        let files = [
+            ("memory.high", "100"),
+            ("memory.current", "60"),
+            ("memory.stat", "inactive_file 20\n"),
+            ("hugetlb.1GB.max", "0"),
+        ];
+        planted.group("sys/fs/cgroup/a", &files);
+        let groups = control_groups(planted.root());
+        let folder = planted.root().join("sys/fs/cgroup/a").display().to_string();
+        assert_eq!(groups.len(), 2);
+        assert_eq!(groups[0].group.as_deref(), Some("/a"));
+        assert_eq!(groups[0].folder, folder);
+        let limit = |file, limit, used, reclaimable| GroupLimit {
+            file: format!("{folder}/{file}"),
+            limit,
+            used,
+            reclaimable,
+        };
+        assert_eq!(groups[0].limits, [limit("memory.high", 100, 60, 20)]);
+        assert_eq!((groups[1].controller, groups[1].version), ("hugetlb", 2));
+        assert_eq!(groups[1].limits, [limit("hugetlb.1GB.max", 0, 0, 0)]);
+        assert!(control_groups(Path::new("/nonexistent")).is_empty());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod support;
 
 use hugepool::{BuildError, Builder, Pages, Pool, Rung};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use support::reserved::Reserved;
 use support::{faults, number, skipped, smaps, within};
 
 const MIB: usize = 1 << 20;
@@ -63,41 +64,6 @@ fn assert_truthful(pool: &Pool) {
     for (region, segment) in regions.iter().zip(&stats.segments) {
         assert_eq!(region.start.addr(), segment.address);
         assert_eq!((region.bytes, region.pages), (segment.bytes, segment.pages));
-    }
-}
-
-/// Reserves huge pages while it lives, and puts the old number back.
-struct Reserved(usize);
-
-impl Reserved {
-    const FILE: &str = "/proc/sys/vm/nr_hugepages";
-
-    /// So that `pages` are free; `None`, after saying so, if that cannot be.
-    fn free(pages: usize) -> Option<Self> {
-        let sysfs = "/sys/kernel/mm/hugepages/hugepages-2048kB";
-        let read = |file: &str| number(&format!("{sysfs}/{file}")).unwrap_or(0);
-        let (Some(old), 0) = (number(Self::FILE), read("nr_overcommit_hugepages")) else {
-            skipped("2 MiB huge pages: none can be reserved, or any number is to be had");
-            return None;
-        };
-        let unused = || read("free_hugepages").saturating_sub(read("resv_hugepages"));
-        let wanted = old + pages - unused().min(pages);
-        if unused() > pages || std::fs::write(Self::FILE, wanted.to_string()).is_err() {
-            skipped("2 MiB huge pages: reserving them needs root, and none must be free before");
-            return None;
-        }
-        let reserved = Self(old);
-        if unused() != pages {
-            skipped("2 MiB huge pages: the system has no contiguous memory for them");
-            return None;
-        }
-        Some(reserved)
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        let _ = std::fs::write(Self::FILE, self.0.to_string());
     }
 }
 

@@ -191,7 +191,9 @@ pub unsafe extern "C" fn hp_builder_address_space(builder: *mut hp_builder, byte
 }
 
 /// Says whether all memory is faulted in by hp_builder_build and hp_pool_request (by default
-/// it is), so that no later access faults a page.
+/// it is), so that no later access faults a page. If it is not, it is all the same where the
+/// first access could end in a signal: huge pages in a control group that limits them, and
+/// shared buffers where vm.overcommit_memory is 2.
 ///
 /// # Safety
 ///
@@ -226,7 +228,9 @@ pub unsafe extern "C" fn hp_builder_dump(builder: *mut hp_builder, dump: bool) -
 }
 
 /// Says whether children of a fork inherit the buffers (by default they do not, and buffers
-/// that are shared never do).
+/// that are shared never do). Such a pool has reserved huge pages only if they are required:
+/// what is written after a fork needs another one, and if none is free, a child that touches
+/// what it has lost is sent SIGBUS.
 ///
 /// # Safety
 ///

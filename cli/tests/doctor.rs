@@ -10,6 +10,7 @@ fn every_section_is_printed() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     for section in [
         "\nMachine\n",
+        "\nControl groups\n",
         "\nReserved huge pages\n",
         "\nTransparent huge pages\n",
         "\nLocked memory\n",
@@ -53,6 +54,7 @@ fn the_json_form_is_one_object_with_every_section() {
     let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
     for name in [
         "kernel",
+        "control_groups",
         "huge_pages",
         "transparent",
         "memlock",

@@ -1,11 +1,11 @@
 //! The page ladder: which pages back a segment, and how they are obtained.
 //!
-//! Owns: the order of attempts and what makes one fail. Uses: `sys`. Used by:
+//! Owns: the order of attempts and what makes one fail. Uses: `sys`, `refusal`. Used by:
 //! `segment`.
 //!
-//! Each rung that is not `Never` is tried in turn: map, bind, advise, fault in,
-//! lock, and where the outcome shows only afterwards, read it back. A rung that
-//! is not granted gives everything back and the next one is tried, unless it was
+//! Each rung that is not `Never` is tried in turn: ask whether there is so much, map, bind,
+//! advise, fault in, lock, and where the outcome shows only afterwards, read it back. A rung
+//! that is not granted gives everything back and the next one is tried, unless it was
 //! required. A refusal that no smaller page would mend (not enough memory, a
 //! lock limit, a NUMA node) ends the attempt.
 //!
@@ -14,22 +14,37 @@
 //! mapping decides: its last granule is whole if the buffers fill half of it or more, and
 //! otherwise ends where they do, on base pages. A segment that fills less than half of a
 //! granule is not tried on them, unless nothing else will do.
+//!
+//! Three kinds of memory are mapped and then end whoever touches them; none is mapped here:
+//!
+//! - More than there is: so all that is faulted in is asked for first.
+//! - Pages from the hugetlb pool in a control group that limits them, which counts them when
+//!   they are touched: so they are asked for, and faulted in at once.
+//! - Memory with a descriptor where the system promises no more than it has
+//!   (`vm.overcommit_memory` is 2): it promises that of private memory when it is mapped, and
+//!   that of a file's pages one by one. So those are taken at once.
 
 use super::os;
+use super::refusal::{Failure, Reason, beyond, check, file_too_large, out_of_memory};
 use crate::class::{GRANULE, Geometry};
 use crate::error::{BuildError, OsError};
 use crate::pages::{Pages, Rung};
 use crate::sys::backed::{Mapped, backed};
 use crate::sys::map::{Advice, Backing, Mapping, is_out_of_memory};
+use crate::sys::quota::Kind;
 use crate::sys::signal::{SIDES, side_by_side};
 use crate::sys::{limits, memfd, memory, numa, transparent};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const GIB: usize = 1 << 30;
 
 /// Faulting in less than this is not worth a second thread.
 const PARALLEL_FROM: usize = 256 << 20;
+
+/// How much is faulted in before somebody asks again whether there is enough for the rest:
+/// limits are lowered meanwhile, and others take memory, too.
+const UNASKED: usize = 256 << 20;
 
 /// Which pages may be used.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +85,8 @@ pub struct MemoryPolicy {
     pub node: Option<u32>,
     /// What other processes may do with it, if it is to be shared with any.
     pub shared: Option<Access>,
+    /// Bytes of bookkeeping that are touched for each buffer.
+    pub bookkeeping: usize,
 }
 
 /// What other processes may do with a pool's buffers.
@@ -91,6 +108,7 @@ impl Default for MemoryPolicy {
             fork: false,
             node: None,
             shared: None,
+            bookkeeping: 0,
         }
     }
 }
@@ -117,7 +135,7 @@ impl MemoryPolicy {
         let gigantic = match self.ladder.get(Pages::Huge1G) {
             Rung::Never => false,
             Rung::Require => true,
-            Rung::Prefer => bytes >= GIB && free_gigantic_pages() > 0,
+            Rung::Prefer => !self.is_inherited() && bytes >= GIB && free_gigantic_pages() > 0,
         };
         if gigantic && let Some(rounded) = bytes.checked_next_multiple_of(GIB) {
             let tolerable = rounded - bytes <= bytes / 8;
@@ -145,25 +163,36 @@ impl MemoryPolicy {
         }
     }
 
-    /// Backs a range of `bytes` bytes of `arena` that nobody refers to, as far as buffers
-    /// that take the first `cells` of them reach. If it fails, the range has no memory.
+    /// Whether children of a fork inherit the memory. Not if it is shared: two processes would
+    /// hand out the same buffers.
+    fn is_inherited(&self) -> bool {
+        self.fork && self.shared.is_none()
+    }
+
+    /// Backs a range of `bytes` bytes of `arena` that nobody refers to, as far as its `count`
+    /// buffers reach, which take the first `cells` of them. If it fails, the range has no
+    /// memory.
     pub(super) fn back(
         &self,
         arena: &Mapping,
         offset: usize,
         bytes: usize,
         cells: usize,
+        count: usize,
     ) -> Result<Backed, BuildError> {
-        // What the system said of the last kind of pages of which it said anything.
+        // What was said of the last kind of pages of which anything was said.
         let mut said = None;
         for pages in Pages::ALL {
             let rung = self.ladder.get(pages);
             let fits = pages != Pages::Huge1G || (offset | bytes).is_multiple_of(GIB);
             let reach = self.reach(pages, cells, bytes);
-            if rung == Rung::Never || !fits || reach == 0 {
+            // To copy what a process writes after a fork takes another huge page, and if there
+            // is none, the child loses its own: its next touch is its end.
+            let safe = !self.is_inherited() || !is_hugetlb(pages) || rung == Rung::Require;
+            if rung == Rung::Never || !fits || !safe || reach == 0 {
                 continue;
             }
-            match self.attempt(arena, offset, bytes, reach, pages) {
+            match self.attempt(arena, offset, bytes, reach, count, pages) {
                 Ok(descriptor) => {
                     return Ok(Backed {
                         pages,
@@ -176,16 +205,20 @@ impl MemoryPolicy {
                     unsafe { arena.decommit(offset, bytes) }.map_err(os("mmap"))?;
                     match failure {
                         Failure::Final(error) => return Err(error),
+                        Failure::NotGranted {
+                            reason: Some(Reason::Group(limit)),
+                            ..
+                        } if rung == Rung::Require => return Err(beyond(&limit, bytes)),
                         Failure::NotGranted { granted, reason } if rung == Rung::Require => {
                             return Err(BuildError::PagesNotGranted {
                                 required: pages,
                                 bytes: reach,
                                 granted,
-                                reason,
+                                reason: reason.and_then(Reason::system),
                             });
                         }
                         Failure::NotGranted {
-                            reason: Some(reason),
+                            reason: Some(Reason::System(reason)),
                             ..
                         } if pages == Pages::Base => return Err(BuildError::System(reason)),
                         Failure::NotGranted { reason, .. } => said = reason.or(said),
@@ -193,9 +226,12 @@ impl MemoryPolicy {
                 }
             }
         }
-        Err(BuildError::NoPages {
-            bytes,
-            reason: said,
+        Err(match said {
+            Some(Reason::Group(limit)) => beyond(&limit, bytes),
+            said => BuildError::NoPages {
+                bytes,
+                reason: said.and_then(Reason::system),
+            },
         })
     }
 
@@ -206,6 +242,7 @@ impl MemoryPolicy {
         offset: usize,
         room: usize,
         bytes: usize,
+        count: usize,
         pages: Pages,
     ) -> Result<Option<OwnedFd>, Failure> {
         let (backing, page) = match pages {
@@ -214,34 +251,30 @@ impl MemoryPolicy {
             Pages::Transparent => (Backing::Transparent, limits::base_page()),
             Pages::Base => (Backing::Base, limits::base_page()),
         };
-        let hugetlb = matches!(backing, Backing::HugeTlb(_));
+        let hugetlb = is_hugetlb(pages);
         if pages == Pages::Transparent && !transparent::merges(self.shared.is_some()) {
             return Err(Failure::NotGranted {
                 granted: 0,
                 reason: None,
             });
         }
-        if self.prefault && !hugetlb {
-            let available = memory::available();
-            if available.is_some_and(|available| available < bytes) {
-                return Err(Failure::Final(BuildError::OutOfMemory {
-                    needed: bytes,
-                    available,
-                }));
-            }
+        let strict = self.shared.is_some() && !hugetlb && memory::is_strict();
+        let limited = match pages {
+            Pages::Huge1G => memory::check_huge(bytes, Kind::Huge1G).map_err(Failure::group)?,
+            Pages::Huge2M => memory::check_huge(bytes, Kind::Huge2M).map_err(Failure::group)?,
+            Pages::Transparent | Pages::Base => false,
+        };
+        let prefault = self.prefault || limited;
+        if !hugetlb && (prefault || self.lock || strict) {
+            let tables = count.saturating_mul(self.bookkeeping);
+            check(bytes, bytes, tables)?;
         }
         let refused = |call| {
             move |error: io::Error| {
                 if !hugetlb && is_out_of_memory(&error) {
-                    return Failure::Final(BuildError::OutOfMemory {
-                        needed: bytes,
-                        available: None,
-                    });
+                    return Failure::Final(out_of_memory(bytes));
                 }
-                Failure::NotGranted {
-                    granted: 0,
-                    reason: Some(OsError::new(call, &error)),
-                }
+                Failure::system(OsError::new(call, &error))
             }
         };
         let descriptor = match self.shared {
@@ -283,8 +316,13 @@ impl MemoryPolicy {
                 })
             })?;
         }
-        // Two processes would hand out the same buffers.
-        let inherited = self.fork && self.shared.is_none();
+        if let Some(fd) = &descriptor
+            && strict
+        {
+            promise(fd.as_fd(), bytes, pages == Pages::Transparent && prefault)
+                .map_err(refused("fallocate"))?;
+        }
+        let inherited = self.is_inherited();
         let kept = [(self.dump, Advice::DontDump), (inherited, Advice::DontFork)];
         for (kept, advice) in kept {
             if !kept {
@@ -293,9 +331,16 @@ impl MemoryPolicy {
                     .map_err(|error| Failure::Final(os("madvise")(error)))?;
             }
         }
-        if self.prefault {
-            populate(arena, offset, bytes, page)
-                .map_err(refused("madvise(MADV_POPULATE_WRITE)"))?;
+        if prefault {
+            let piece = UNASKED.max(page);
+            for done in (0..bytes).step_by(piece) {
+                let rest = bytes - done;
+                if done > 0 && !hugetlb {
+                    check(bytes, rest, 0)?;
+                }
+                populate(arena, offset + done, rest.min(piece), page)
+                    .map_err(refused("madvise(MADV_POPULATE_WRITE)"))?;
+            }
         }
         if self.lock {
             arena.lock(offset, bytes).map_err(|error| {
@@ -329,15 +374,8 @@ impl MemoryPolicy {
     }
 }
 
-/// What a caller is told if `error`, with which memory of `bytes` was refused, means that it
-/// would be too large a file.
-pub fn file_too_large(bytes: usize, error: &io::Error) -> Option<BuildError> {
-    let limit = limits::file_size().ok()?.soft?;
-    let limit = usize::try_from(limit).ok()?;
-    (error.raw_os_error() == Some(libc::EFBIG)).then_some(BuildError::FileSize {
-        needed: bytes,
-        limit,
-    })
+fn is_hugetlb(pages: Pages) -> bool {
+    matches!(pages, Pages::Huge1G | Pages::Huge2M)
 }
 
 /// What a segment was backed with.
@@ -350,15 +388,13 @@ pub(super) struct Backed {
     pub(super) descriptor: Option<OwnedFd>,
 }
 
-/// Why a rung did not back the segment.
-enum Failure {
-    /// The next rung may.
-    NotGranted {
-        granted: usize,
-        reason: Option<OsError>,
-    },
-    /// No rung would.
-    Final(BuildError),
+/// Has a system that promises no more than it has promise `bytes` behind `fd`. If they are
+/// to be `merged`, which only a fault does, it is asked whether it would.
+fn promise(fd: BorrowedFd<'_>, bytes: usize, merged: bool) -> io::Result<()> {
+    if merged {
+        return Mapping::would_commit(bytes);
+    }
+    memfd::populate(fd, bytes)
 }
 
 /// Bytes of the range on huge pages; `None` if the kernel does not say.

@@ -16,10 +16,12 @@
 //! Granule 0 stays unused so that no buffer has the number zero.
 
 mod ladder;
+mod refusal;
 mod segment;
 
 pub use crate::pages::Pages;
-pub use ladder::{Access, MemoryPolicy, file_too_large};
+pub use ladder::{Access, MemoryPolicy};
+pub use refusal::file_too_large;
 pub use segment::{Segment, States};
 
 use crate::class::{Classes, GRANULE, Geometry, Line, MAX_ALIGNMENT, Reciprocal};

@@ -66,7 +66,8 @@ impl Segment {
 
     /// Obtains the memory, for buffers that take `cells` bytes.
     pub(super) fn back(&mut self, memory: &MemoryPolicy, cells: usize) -> Result<(), BuildError> {
-        let backed = memory.back(&self.arena.memory, self.offset(), self.room, cells)?;
+        let arena = &self.arena.memory;
+        let backed = memory.back(arena, self.offset(), self.room, cells, self.count)?;
         self.pages = Some(backed.pages);
         self.bytes = backed.bytes;
         self.descriptor = backed.descriptor;

@@ -15,10 +15,10 @@ use crate::error::{BuildError, OsError};
 use crate::lists::FreeLists;
 use crate::outstanding::Outstanding;
 use crate::pages::{Pages, Rung};
-use crate::record::States;
+use crate::record::{Record, State, States};
 use crate::sync::Arc;
 use crate::sys::{cpu, memory};
-use crate::track::Tracks;
+use crate::track::{Track, Tracks};
 use crate::word::Index;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -320,7 +320,13 @@ impl Builder {
     }
 
     /// Whether to fault in all memory while building and growing (default
-    /// true), so that no later access faults a page.
+    /// true), so that no later access faults a page. Before that it is looked whether there is
+    /// as much ([`BuildError::OutOfMemory`], [`BuildError::GroupLimit`]).
+    ///
+    /// False leaves it to the first access, but for two kinds of memory whose first access
+    /// could be refused by a signal, which are had at once all the same: pages from the hugetlb
+    /// pool in a control group that limits them, and a shared pool's where the system promises
+    /// no more than it has (`vm.overcommit_memory` is 2).
     pub fn prefault(mut self, prefault: bool) -> Self {
         self.memory.prefault = prefault;
         self
@@ -343,6 +349,12 @@ impl Builder {
     /// default there is no memory at a buffer's address in a child, and the
     /// child's own next mapping may be put there: a child must not touch
     /// buffers. It may drop them and the pool, which unmaps nothing there.
+    ///
+    /// A pool that children inherit leaves out pages from the hugetlb pool, unless they are
+    /// required ([`pages`](Self::pages)): whoever writes to one after a fork needs another for
+    /// the copy. If none is free, the parent gets the child's, and the child is sent `SIGBUS`
+    /// when it touches that page next; so it is when it writes itself. Who requires them should
+    /// have as many free as the pool has for every child, or children that only exec.
     pub fn fork(mut self, fork: bool) -> Self {
         self.memory.fork = fork;
         self
@@ -358,6 +370,14 @@ impl Builder {
     /// How often buffers were declared.
     pub(crate) fn declared(&self) -> usize {
         self.requests.len()
+    }
+
+    /// Bytes of bookkeeping a buffer that are touched while building and growing.
+    fn bookkeeping(&self) -> usize {
+        let states = self.raw_pointers || self.is_shared();
+        size_of::<Record>()
+            + usize::from(states) * size_of::<State>()
+            + usize::from(self.track) * size_of::<Track>()
     }
 
     /// Whether other processes can map the pool.
@@ -445,7 +465,10 @@ impl Builder {
             tracks: reserved.tracks,
             on_leak: self.on_leak.clone(),
             sharing,
-            memory: self.memory.clone(),
+            memory: MemoryPolicy {
+                bookkeeping: self.bookkeeping(),
+                ..self.memory.clone()
+            },
         });
         for (geometry, count) in &requests {
             handle.shared().grow(geometry, *count, false)?;

@@ -112,7 +112,11 @@ impl Advice {
 
 /// True if `error` means that memory could not be had.
 pub fn is_out_of_memory(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::EFAULT))
+    // What lacks is space, to who asks for that of a file.
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENOMEM | libc::EFAULT | libc::ENOSPC)
+    )
 }
 
 /// Whether a mapping at a fixed place that fails, for lack of huge pages, say, has unmapped
@@ -288,6 +292,14 @@ impl Mapping {
         }
         map(self.at(offset, len), len, access, flags | libc::MAP_FIXED)?;
         self.advise_backing(offset, len, backing)
+    }
+
+    /// Asks whether the system would promise `len` bytes of memory. They are not taken.
+    pub fn would_commit(len: usize) -> io::Result<()> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let base = map(std::ptr::null_mut(), len, access, 0)?;
+        drop(Self { base, len });
+        Ok(())
     }
 
     /// Tells the kernel whether to merge the pages of a range.

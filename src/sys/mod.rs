@@ -24,6 +24,8 @@ pub mod fork {
 #[cfg(not(hugepool_loom))]
 pub mod files;
 #[cfg(not(hugepool_loom))]
+pub mod groups;
+#[cfg(not(hugepool_loom))]
 pub mod limits;
 #[cfg(not(hugepool_loom))]
 pub mod loaded;
@@ -43,6 +45,8 @@ pub mod own;
 mod pagemap;
 #[cfg(not(hugepool_loom))]
 pub mod peer;
+#[cfg(not(hugepool_loom))]
+pub mod quota;
 #[cfg(not(hugepool_loom))]
 pub mod random;
 #[cfg(not(hugepool_loom))]

@@ -224,6 +224,7 @@ fn build_code(error: &BuildError) -> u32 {
         | BuildError::AddressSpace { .. }
         | BuildError::TooManySlots { .. }
         | BuildError::FileSize { .. }
+        | BuildError::GroupLimit { .. }
         | BuildError::OutOfMemory { .. } => VD_E_MEMORY,
         BuildError::PagesNotGranted {
             reason: None,

@@ -18,6 +18,23 @@ pub fn report(machine: &Machine, trials: &[Trial], pool: &Result<String, String>
             ("surplus", pages.surplus.to_string()),
         ])
     });
+    let groups = machine.control_groups.iter().map(|group| {
+        let limits = group.limits.iter().map(|limit| {
+            object(&[
+                ("file", json_string(&limit.file)),
+                ("limit", limit.limit.to_string()),
+                ("used", limit.used.to_string()),
+                ("reclaimable", limit.reclaimable.to_string()),
+            ])
+        });
+        object(&[
+            ("controller", json_string(group.controller)),
+            ("version", group.version.to_string()),
+            ("group", text(group.group.as_deref())),
+            ("folder", json_string(&group.folder)),
+            ("limits", array(limits)),
+        ])
+    });
     let policy = &machine.transparent;
     let transparent = object(&[
         ("enabled", text(policy.enabled.as_deref())),
@@ -59,6 +76,7 @@ pub fn report(machine: &Machine, trials: &[Trial], pool: &Result<String, String>
         ("online_cpus", value(machine.online_cpus)),
         ("memory_total", value(machine.memory_total)),
         ("memory_available", value(machine.memory_available)),
+        ("control_groups", array(groups)),
         ("overcommit", value(machine.overcommit)),
         ("base_page", machine.base_page.to_string()),
         ("huge_pages", array(huge_pages)),

@@ -14,6 +14,7 @@ const UNKNOWN: &str = "unknown";
 pub fn report(machine: &Machine, trials: &[Trial], pool: &Result<String, String>) -> String {
     let mut out = String::from("hugepool doctor\n");
     section(&mut out, "Machine", &this_machine(machine));
+    section(&mut out, "Control groups", &control_groups(machine));
     huge_pages(&mut out, machine);
     section(&mut out, "Transparent huge pages", &transparent(machine));
     locked(&mut out, machine);
@@ -75,6 +76,39 @@ fn this_machine(machine: &Machine) -> Vec<Line> {
         line("overcommit", overcommit),
         line("base page", units::bytes(machine.base_page)),
     ]
+}
+
+fn control_groups(machine: &Machine) -> Vec<Line> {
+    if machine.control_groups.is_empty() {
+        let none = "none can be seen: only what the machine has limits a pool";
+        return vec![line("limits", none)];
+    }
+    let mut lines = Vec::new();
+    for group in &machine.control_groups {
+        let name = group.group.as_deref().unwrap_or(UNKNOWN);
+        let place = format!("{name}, version {}, in {}", group.version, group.folder);
+        lines.push(line(group.controller, place));
+        if group.limits.is_empty() {
+            lines.push(line(
+                "",
+                "no limit that can be read, neither of it nor of those above",
+            ));
+        }
+        for limit in &group.limits {
+            let mut words = format!(
+                "{}: {}, {} used",
+                limit.file,
+                units::bytes64(limit.limit),
+                units::bytes64(limit.used)
+            );
+            if limit.reclaimable > 0 {
+                let most = units::bytes64(limit.reclaimable);
+                words.push_str(&format!(", {most} of it given up on demand"));
+            }
+            lines.push(line("", words));
+        }
+    }
+    lines
 }
 
 fn huge_pages(out: &mut String, machine: &Machine) {
