@@ -29,7 +29,7 @@ tracked_too! {
 
 const THREADS: usize = 64;
 /// So many buffers are taken at least, however long that takes.
-const ENOUGH: u64 = 100;
+const ENOUGH: u64 = 20;
 const LINE: usize = 64;
 
 /// Who holds the bytes.
