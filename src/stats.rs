@@ -96,7 +96,7 @@ pub struct Stats {
     /// Requests that wait for a buffer.
     pub waiting: u64,
     /// Bytes of memory that the bookkeeping occupies, read from the kernel. At most 64
-    /// a buffer and 64 KiB a processor, and on top of that
+    /// a buffer and 64 KiB a processor (128 KiB where there is one), and on top of that
     /// - 64 for each buffer that was out as a raw pointer, in whole pages, or for all
     ///   of them ([`Builder::raw_pointers`](crate::Builder::raw_pointers));
     /// - 16 for every 2 MiB of memory, which counts where buffers are larger than that;

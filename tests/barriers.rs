@@ -8,16 +8,14 @@ mod support;
 use hugepool::{Buffer, Pool};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use support::calls::{Stop, Watch};
 use support::filter::refuse;
 use support::kind::Kind;
 use support::process::alone;
 use support::small::{SIZE, builder, take, until_cached};
-use support::{on_cpu, pin, skipped, two_cpus};
+use support::{LONG, on_cpu, pin, skipped, two_cpus};
 
-/// Longer than any wait here.
-const LONG: Duration = Duration::from_secs(60);
 const ROUNDS: usize = 100_000;
 
 /// Runs `work` on two threads, on a processor each, and fails if they call `membarrier`

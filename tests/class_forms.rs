@@ -5,12 +5,10 @@ mod support;
 use hugepool::{AllocError, Buffer, Class, FreeError, Pool};
 use std::thread;
 use std::time::{Duration, Instant};
+use support::LONG;
 use support::small::{SIZE, take, until_waiting, with_both_kinds};
 
 const ALIGNMENT: usize = SIZE;
-/// Longer than any wait here that should be served.
-const LONG: Duration = Duration::from_secs(60);
-
 /// Runs `test` with a class, and a request for its size by its pool.
 fn with_classes(count: usize, test: impl Fn(&Pool, &Class)) {
     with_both_kinds(count, |pool| {

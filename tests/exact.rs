@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use support::kind::{Kind, both_kinds, tracked_too};
 use support::small::until_cached;
-use support::{Random, cpus, on_cpu, two_cpus};
+use support::{LONG, Random, cpus, on_cpu, two_cpus};
 
 both_kinds! {
     a_pool_of_n_hands_out_exactly_n,
@@ -259,9 +259,11 @@ fn refusals(kind: Kind, n: usize, threads: usize, time: Duration) -> (u64, u64) 
                 let mut held = Vec::new();
                 let until = Instant::now() + time;
                 let mut count = 0;
-                while Instant::now() < until {
+                // A slow machine takes longer for so many.
+                let is_over = |count| count >= 100 && Instant::now() >= until;
+                while !is_over(count) {
                     // Up to the share, then down again by a random number.
-                    while held.len() < n / threads && Instant::now() < until {
+                    while held.len() < n / threads && !is_over(count) {
                         match pool.allocate(SIZE, SIZE) {
                             Ok(buffer) => held.push(buffer),
                             Err(_) => {
@@ -284,7 +286,6 @@ fn refusals(kind: Kind, n: usize, threads: usize, time: Duration) -> (u64, u64) 
 fn nobody_is_refused_while_a_buffer_is_free(kind: Kind) {
     for (n, threads) in [(2, 2), (8, 8), (32, 8), (256, 8), (4096, 8)] {
         let (refused, taken) = refusals(kind, n, threads, Duration::from_millis(400));
-        assert!(taken > 100);
         assert_eq!(refused, 0, "of {taken} requests, pool of {n}");
     }
 }
@@ -296,10 +297,12 @@ fn nobody_is_refused_while_a_buffer_is_free(kind: Kind) {
 fn assert_hardly_refused_while(pool: &Pool, meanwhile: impl Fn() + Sync) {
     let (refused, tried) = (AtomicU64::new(0), AtomicU64::new(0));
     let until = Instant::now() + Duration::from_millis(600);
+    // What is rare shows only among so many.
+    let is_over = || tried.load(Ordering::Relaxed) >= 100_000 && Instant::now() >= until;
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while Instant::now() < until {
+                while !is_over() {
                     let taken = pool.allocate(SIZE, SIZE);
                     refused.fetch_add(u64::from(taken.is_err()), Ordering::Relaxed);
                     tried.fetch_add(1, Ordering::Relaxed);
@@ -307,7 +310,7 @@ fn assert_hardly_refused_while(pool: &Pool, meanwhile: impl Fn() + Sync) {
             });
         }
         scope.spawn(|| {
-            while Instant::now() < until {
+            while !is_over() {
                 meanwhile();
             }
         });
@@ -429,7 +432,7 @@ fn of_two_gatherers_that_need_more_than_half_each_gets_its_turn(kind: Kind) {
         let pool = pool(kind, n);
         let rounds = 60;
         let barrier = Barrier::new(2);
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + LONG;
         let first_tries = AtomicU64::new(0);
         std::thread::scope(|scope| {
             for _ in 0..2 {

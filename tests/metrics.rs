@@ -8,11 +8,10 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
+use support::LONG;
 use support::small::{SIZE, builder, take, until_waiting};
 
 const SHORT: Duration = Duration::from_millis(1);
-const LONG: Duration = Duration::from_secs(60);
-
 /// Labels and their values.
 type Labels = BTreeMap<String, String>;
 

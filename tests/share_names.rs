@@ -69,8 +69,7 @@ fn a_client_that_is_killed_or_stopped_while_it_writes_everywhere_costs_no_buffer
     const HANDLES: &str = "HUGEPOOL_TEST_HANDLES";
     const COUNT: usize = 16;
     if let (Ok(name), Ok(handles)) = (std::env::var(NAME), std::env::var(HANDLES)) {
-        // SAFETY: ends this process if it is forgotten.
-        unsafe { libc::alarm(60) };
+        support::end_if_forgotten();
         let client = Client::open(&name, &Peers::default()).unwrap();
         let views: Vec<_> = (handles.split(','))
             .map(|handle| {
@@ -526,8 +525,7 @@ fn a_client_whose_server_was_killed_and_started_again_never_maps_the_old_memory(
         "a_client_whose_server_was_killed_and_started_again_never_maps_the_old_memory";
     const NAME: &str = "HUGEPOOL_TEST_SERVER";
     if let Ok(name) = std::env::var(NAME) {
-        // SAFETY: ends this process if it is forgotten.
-        unsafe { libc::alarm(600) };
+        support::end_if_forgotten();
         serve_until_killed(&name);
     }
     let name = name("killed");

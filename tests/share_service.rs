@@ -63,9 +63,9 @@ fn a_child_of_a_fork_can_drop_a_publication_and_the_name_goes_with_the_parents()
         // SAFETY: the child drops what it has, looks, and stays until it is ended.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            // SAFETY: ends this process if it is forgotten, and otherwise at the end.
+            support::end_if_forgotten();
+            // SAFETY: ends this process at the end.
             unsafe {
-                libc::alarm(20);
                 drop(publication);
                 let forked = set.publish("of a child", Peers::default());
                 if forked.is_err_and(|error| error == ShareError::Forked) {

@@ -7,10 +7,10 @@ use hugepool::{AllocError, Buffer, Pool, Stream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::Random;
 use support::small::{
     SIZE, are_apart, builder, take, until_waiting, with_both_kinds, with_both_kinds_of,
 };
+use support::{LONG, Random};
 
 const FOR_EVER: Duration = Duration::MAX;
 const SHORT: Duration = Duration::from_millis(1);
@@ -52,7 +52,7 @@ fn what_is_free_is_taken_at_once_all_or_none() {
     with_both_kinds(4, |pool| {
         for minimum in 0..=3 {
             let stream = stream(pool, minimum, 3);
-            let far = Instant::now() + Duration::from_secs(60);
+            let far = Instant::now() + LONG;
             let token = pool.cancel_token();
             for count in 0..=3 {
                 let taken: [&dyn Fn() -> Many; 3] = [

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
-use support::faults;
 use support::kind::{Kind, both_kinds};
 use support::process::alone;
 use support::small::{SIZE, builder, until_cached, until_waiting};
+use support::{LONG, faults};
 
 both_kinds! {
     each_buffer_is_listed_with_the_place_that_took_it,
@@ -25,8 +25,6 @@ both_kinds! {
     a_pool_that_tracks_faults_no_page_later,
     a_child_of_a_fork_lists_what_it_takes_itself,
 }
-
-const LONG: Duration = Duration::from_secs(3600);
 
 fn pool(kind: Kind, count: usize) -> Pool {
     kind.build(builder(count).track(true))

@@ -11,12 +11,9 @@ use support::small::{
     SIZE, builder, in_strict_order, take, until_cached, until_waiting, with_both_kinds,
     with_both_kinds_of,
 };
-use support::{Random, cpus, on_cpu, pin};
+use support::{LONG, Random, cpus, on_cpu, pin};
 
 const ALIGNMENT: usize = SIZE;
-/// Longer than any wait here that should be served.
-const LONG: Duration = Duration::from_secs(60);
-
 fn wait(pool: &Pool) -> Result<Buffer, AllocError> {
     pool.allocate_timeout(SIZE, ALIGNMENT, LONG)
 }

@@ -11,13 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Duration;
 use support::process::alone;
 use support::small::{
     SIZE, builder, in_strict_order, take, until_cached, until_waiting, with_both_kinds,
 };
 use support::task::{Task, Wakes};
-use support::{Random, living_pools};
+use support::{LONG, Random, living_pools};
 
 const ALIGNMENT: usize = SIZE;
 
@@ -397,10 +396,7 @@ fn threads_and_tasks_stand_in_one_line() {
         let buffer = take(pool);
         let first = Task::waiting(pool);
         thread::scope(|scope| {
-            let second = scope.spawn(|| {
-                let limit = Duration::from_secs(60);
-                pool.allocate_timeout(SIZE, ALIGNMENT, limit).map(drop)
-            });
+            let second = scope.spawn(|| pool.allocate_timeout(SIZE, ALIGNMENT, LONG).map(drop));
             until_waiting(pool, 2);
             drop(buffer);
             // Whoever is served gives it back, to the other.
@@ -416,10 +412,7 @@ fn in_strict_order_a_thread_does_not_overtake_a_task() {
         let buffer = take(pool);
         let mut first = Task::waiting(pool);
         thread::scope(|scope| {
-            let second = scope.spawn(|| {
-                let limit = Duration::from_secs(60);
-                pool.allocate_timeout(SIZE, ALIGNMENT, limit).map(drop)
-            });
+            let second = scope.spawn(|| pool.allocate_timeout(SIZE, ALIGNMENT, LONG).map(drop));
             until_waiting(pool, 2);
             drop(buffer);
             assert_eq!(pool.stats().waiting, 1);

@@ -10,7 +10,7 @@ use support::filter::refuse;
 use support::kind::{Kind, both_kinds};
 use support::process::alone;
 use support::small::{SIZE, until_cached, until_waiting};
-use support::{on_cpu, pin, skipped, two_cpus};
+use support::{LONG, on_cpu, pin, skipped, two_cpus};
 
 both_kinds![
     a_new_class_serves_those_who_wait,
@@ -22,9 +22,6 @@ both_kinds![
 ];
 
 const ALIGNMENT: usize = SIZE;
-/// Longer than any wait here that should end by itself.
-const LONG: Duration = Duration::from_secs(60);
-
 fn builder() -> Builder {
     Pool::builder().address_space(8 << 30).prefault(false)
 }

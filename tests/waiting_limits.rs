@@ -12,9 +12,9 @@ use std::time::Duration;
 use support::filter::refuse;
 use support::kind::{Kind, both_kinds};
 use support::process::alone;
-use support::skipped;
 use support::small::{SIZE, builder, take, until_cached, until_waiting};
 use support::timer::{SIGNAL, Timer, handle};
+use support::{LONG, skipped};
 
 both_kinds![
     no_time_at_all_is_a_refusal_like_any_other,
@@ -82,7 +82,7 @@ fn a_waiter_may_hold_the_last_handle_but_one_of_a_pool(kind: Kind) {
             let waiting = pool.clone();
             drop(pool);
             start.wait();
-            let served = waiting.allocate_timeout(SIZE, ALIGNMENT, Duration::from_secs(60));
+            let served = waiting.allocate_timeout(SIZE, ALIGNMENT, LONG);
             drop(waiting);
             // Now it is the pool's last buffer, and nobody has a handle.
             assert_eq!(served.unwrap().len(), SIZE);
@@ -120,7 +120,7 @@ fn a_signal_handler_may_serve_the_thread_that_it_interrupts(kind: Kind) {
             let mut random = support::Random::new(7);
             for _ in 0..ROUNDS {
                 let buffer = pool
-                    .allocate_timeout(SIZE, ALIGNMENT, Duration::from_secs(60))
+                    .allocate_timeout(SIZE, ALIGNMENT, LONG)
                     .expect("the handler gives it back");
                 let raw = pool.into_raw(buffer).unwrap().as_ptr();
                 OUT.with(|out| out.store(raw, Ordering::Relaxed));
@@ -162,8 +162,7 @@ fn where_membarrier_is_refused_later_a_waiter_looks_for_itself() {
                         return skipped(&format!("{REFUSED}: there are no filters here"));
                     }
                     for _ in 0..200 {
-                        let waited =
-                            pool.allocate_timeout(SIZE, ALIGNMENT, Duration::from_secs(20));
+                        let waited = pool.allocate_timeout(SIZE, ALIGNMENT, LONG);
                         drop(waited.expect("it comes back again and again"));
                         served.fetch_add(1, Ordering::Relaxed);
                     }
@@ -213,7 +212,7 @@ mod tasks {
                     assert!(poll(future).is_pending());
                 }
                 let expected = AllocError::TooManyWaiters { limit: LIMIT };
-                let refused = pool.allocate_timeout(SIZE, ALIGNMENT, Duration::from_secs(60));
+                let refused = pool.allocate_timeout(SIZE, ALIGNMENT, LONG);
                 assert_eq!(refused.unwrap_err(), expected);
                 let mut late = Box::pin(pool.allocate_async(SIZE, ALIGNMENT));
                 assert!(matches!(poll(&mut late), Poll::Ready(Err(error)) if error == expected));

@@ -13,7 +13,7 @@ use support::kind::{Kind, both_kinds};
 use support::process::alone;
 use support::small::{SIZE, builder, take, until_cached, until_waiting};
 use support::task::Task;
-use support::{on_cpu, pin, skipped, two_cpus};
+use support::{LONG, on_cpu, pin, skipped, two_cpus};
 
 both_kinds![
     what_growth_gave_to_a_future_that_is_dropped_goes_to_the_next,
@@ -21,9 +21,6 @@ both_kinds![
     after_a_refusal_the_caches_are_in_use_again,
     when_the_last_waiter_is_served_the_caches_are_in_use_again,
 ];
-
-/// Longer than any wait here.
-const LONG: Duration = Duration::from_secs(40);
 
 /// Growth serves one of two, which never looks at the new class.
 fn what_growth_gave_to_a_future_that_is_dropped_goes_to_the_next(kind: Kind) {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
+use support::LONG;
 use support::small::{
     SIZE, are_apart, builder, in_strict_order, take, until_waiting, with_both_kinds,
     with_both_kinds_of,
@@ -46,7 +47,7 @@ fn all_are_home(pool: &Pool, count: usize) {
 fn what_is_free_is_taken_at_once_all_or_none() {
     with_both_kinds(4, |pool| {
         let class = pool.class(SIZE, SIZE).unwrap();
-        let far = Instant::now() + Duration::from_secs(60);
+        let far = Instant::now() + LONG;
         let token = pool.cancel_token();
         for count in 0..=4 {
             let taken: [&dyn Fn() -> Many; 6] = [

@@ -273,10 +273,10 @@ fn word(descriptor: &Strange) -> Result<Watched, ShareError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::serve::tests::lingering;
+    use super::super::serve::tests::{lingering, unread};
     use super::super::wire::QUESTION;
     use super::*;
-    use std::os::fd::BorrowedFd;
+    use std::os::fd::AsRawFd;
     use std::thread;
 
     /// What a server says to its one client, with how many descriptors.
@@ -287,15 +287,19 @@ mod tests {
     fn hostile(name: &str, greeting: Said, answers: &[Said]) -> thread::JoinHandle<()> {
         let listener = socket::bind(&Name::from(name).bytes().unwrap()).unwrap();
         socket::listen(listener.as_fd()).unwrap();
-        let answers = answers.to_vec();
+        let (answers, unread) = (answers.to_vec(), unread());
         thread::spawn(move || {
             let client = socket::accept_waiting(listener.as_fd()).unwrap();
+            let number = client.as_raw_fd();
             let say = |(answer, count): Said| {
-                let streams: Vec<_> = (0..count).map(|_| lingering()).collect();
-                let descriptors: Vec<BorrowedFd<'_>> = streams.iter().map(AsFd::as_fd).collect();
-                let sent = socket::send(client.as_fd(), &answer.to_bytes(), &descriptors);
-                // The last ones are the client's to close.
-                sent.is_ok()
+                // The last ones are the client's to close, or of this thread, which ends.
+                let sayer = thread::spawn(move || {
+                    let client = ManuallyDrop::new(files::take_table_with(number).unwrap());
+                    let streams: Vec<_> = (0..count).map(|_| lingering(unread)).collect();
+                    let descriptors: Vec<_> = streams.iter().map(|stream| stream.as_fd()).collect();
+                    socket::send(client.as_fd(), &answer.to_bytes(), &descriptors).is_ok()
+                });
+                sayer.join().unwrap()
             };
             let mut question = [0; QUESTION];
             let mut asked = || socket::receive(client.as_fd(), &mut question);
@@ -347,10 +351,10 @@ mod tests {
         ];
         for (at, (greeting, answers, error)) in cases.into_iter().enumerate() {
             let name = format!("hostile {at} {}", std::process::id());
-            // If its descriptors turn out to be the last ones, it takes long itself: it is
-            // left behind. A client that waited for them would be out of time.
-            let _server = hostile(&name, greeting, answers);
+            // A client that waited for its descriptors would be out of time.
+            let server = hostile(&name, greeting, answers);
             assert_eq!(opened(&name, LIMIT), Err(error));
+            server.join().unwrap();
         }
     }
 

@@ -401,7 +401,7 @@ pub(super) mod tests {
     use crate::sys::files;
     use crate::sys::socket::Deadline;
     use std::io::Write;
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::os::fd::AsRawFd;
 
     fn asker(user: u32, process: i32) -> Asker {
@@ -431,15 +431,21 @@ pub(super) mod tests {
         assert_eq!(which(&[(0, 1), (7, 2), (7, 3), (7, 3)]), 2);
     }
 
-    /// A connection whose last close takes a minute, unless who closes it is ending.
-    pub fn lingering() -> TcpStream {
+    /// Where nobody ever reads what comes.
+    pub fn unread() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (reader, _) = listener.accept().unwrap();
+        let address = listener.local_addr().unwrap();
+        std::mem::forget(listener);
+        address
+    }
+
+    /// A connection to what is `unread` whose last close takes a minute, unless who closes it
+    /// is ending. So the caller has a table of its own and ends without closing it: the table
+    /// that all share is copied by closers, of which one could be the last, too.
+    pub fn lingering(unread: SocketAddr) -> ManuallyDrop<TcpStream> {
+        let mut stream = TcpStream::connect(unread).unwrap();
         stream.set_nonblocking(true).unwrap();
         while stream.write(&[0; 1 << 16]).is_ok() {}
-        // Nobody reads what is on its way.
-        std::mem::forget((reader, listener));
         stream.set_nonblocking(false).unwrap();
         let linger = libc::linger {
             l_onoff: 1,
@@ -456,7 +462,7 @@ pub(super) mod tests {
             )
         };
         assert_eq!(set, 0);
-        stream
+        ManuallyDrop::new(stream)
     }
 
     /// As before Linux 6.16.
@@ -487,7 +493,7 @@ pub(super) mod tests {
     }
 
     /// Connects, sends a lingering descriptor if that can be done, and is gone.
-    fn sender(name: &str) -> bool {
+    fn sender(name: &str, unread: SocketAddr) -> bool {
         let name = Name::from(name).bytes().unwrap();
         let sender = std::thread::spawn(move || {
             // The end of this thread does not linger, and the server's descriptor is the last
@@ -495,7 +501,7 @@ pub(super) mod tests {
             files::take_empty_table().unwrap();
             let within = Deadline::within(Duration::from_secs(10));
             let sender = ManuallyDrop::new(socket::connect(&name, within).unwrap());
-            let stream = ManuallyDrop::new(lingering());
+            let stream = lingering(unread);
             socket::send(sender.as_fd(), &[0; QUESTION], &[stream.as_fd()]).is_ok()
         });
         sender.join().unwrap()
@@ -505,9 +511,9 @@ pub(super) mod tests {
         let name = format!("{name} {}", std::process::id());
         let is_stranger = peers != Peers::default();
         let publication = published(&name, peers, anybody);
-        let mut all = 0;
+        let (mut all, unread) = (0, unread());
         for _ in 0..100 {
-            let sent = sender(&name);
+            let sent = sender(&name, unread);
             if sent && !anybody {
                 println!("skipped: descriptors cannot be refused here");
                 return;
@@ -547,8 +553,9 @@ pub(super) mod tests {
     fn the_end_does_not_wait_for_what_was_sent_before_anybody_was_accepted() {
         let name = format!("not accepted {}", std::process::id());
         let publication = published(&name, Peers::default(), true);
+        let unread = unread();
         for _ in 0..10 {
-            sender(&name);
+            sender(&name, unread);
         }
         // Each would take a minute.
         drop(publication);

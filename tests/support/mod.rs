@@ -22,6 +22,17 @@ pub mod task;
 pub mod timer;
 
 use std::io::Write;
+use std::time::Duration;
+
+/// How long waits that must be served, and processes that must end, may take: as good as for
+/// ever, for a machine may be slow. What takes longer hangs.
+pub const LONG: Duration = Duration::from_secs(3600);
+
+/// Ends this process if nothing else does, because it hangs or nobody waits for it any more.
+pub fn end_if_forgotten() {
+    // SAFETY: sets a timer of this process, which ends it.
+    unsafe { libc::alarm(LONG.as_secs() as libc::c_uint) };
+}
 
 /// Says that something was not tested, and why. Written past the harness, which
 /// shows the output of failed tests only.
@@ -29,8 +40,28 @@ pub fn skipped(what: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }
 
-/// The processors this thread may run on.
+/// Processors that go off and on line while tests run, as `first-last`: they are no place for
+/// a thread that must stay where it is.
+const PASSING: &str = "HUGEPOOL_TEST_PASSING_CPUS";
+
+/// Whether the processor may go off line.
+fn is_passing(cpu: usize) -> bool {
+    let Ok(range) = std::env::var(PASSING) else {
+        return false;
+    };
+    let (first, last) = range.split_once('-').expect("first-last");
+    (first.parse().unwrap()..=last.parse().unwrap()).contains(&cpu)
+}
+
+/// The processors this thread may run on, and stay on.
 pub fn cpus() -> Vec<usize> {
+    let mut cpus = every_cpu();
+    cpus.retain(|&cpu| !is_passing(cpu));
+    cpus
+}
+
+/// The processors this thread may run on now.
+pub fn every_cpu() -> Vec<usize> {
     // SAFETY: all-zero bytes are an empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: `set` is writable and as large as we say.
@@ -180,6 +211,17 @@ pub fn meminfo(field: &str) -> Option<usize> {
         .parse()
         .ok()?;
     Some(kib * 1024)
+}
+
+/// How many of `count` things of `bytes` each this machine has memory for, with as much left
+/// for all else. Says so if that is fewer: memory that is promised and never touched counts.
+pub fn that_fit(what: &str, count: usize, bytes: usize) -> usize {
+    let total = meminfo("MemTotal").unwrap_or(usize::MAX);
+    let fit = count.min(total / 2 / bytes);
+    if fit < count {
+        skipped(&format!("{what}: this machine has memory for {fit}"));
+    }
+    fit
 }
 
 /// Small random numbers (xorshift64*), the same for the same seed.

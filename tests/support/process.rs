@@ -1,15 +1,13 @@
 //! Tests in a process of their own: the test program runs itself again, with one
 //! test alone and another environment.
 
-use super::skipped;
+use super::{end_if_forgotten, skipped};
 use std::process::Command;
 
 /// Set in such a process, to the name of its test.
 const ALONE: &str = "HUGEPOOL_TEST_ALONE";
 /// Printed when the body of the test came to its end.
 const DONE: &str = "the test in its own process is done";
-/// Seconds after which such a process is killed: it hangs.
-const LIMIT: libc::c_uint = 60;
 
 /// Switches the C library's own registration for restartable sequences off.
 pub const NO_REGISTRATION: (&str, &str) = ("GLIBC_TUNABLES", "glibc.pthread.rseq=0");
@@ -19,8 +17,7 @@ pub const NO_REGISTRATION: (&str, &str) = ("GLIBC_TUNABLES", "glibc.pthread.rseq
 #[track_caller]
 pub fn alone(name: &str, environment: &[(&str, &str)], body: impl FnOnce()) {
     if std::env::var(ALONE).is_ok_and(|own| own == name) {
-        // SAFETY: sets a timer of this process, which ends it.
-        unsafe { libc::alarm(LIMIT) };
+        end_if_forgotten();
         body();
         println!("{DONE}");
         std::process::exit(0);
@@ -53,8 +50,8 @@ pub fn in_fork(work: impl FnOnce() -> i32) -> i32 {
     let process = unsafe { libc::fork() };
     assert!(process >= 0, "fork");
     if process == 0 {
-        // SAFETY: as in `alone`, whose timer it does not have. Who waits for it ends with it.
-        unsafe { libc::alarm(LIMIT) };
+        // It does not have the timer of `alone`. Who waits for it ends with it.
+        end_if_forgotten();
         // A panic that left this thread would end the child well: it has no other.
         let work = std::panic::AssertUnwindSafe(work);
         let code = std::panic::catch_unwind(work).unwrap_or(101);

@@ -7,7 +7,7 @@ use super::kind::Kind;
 use super::owners::{Owners, Wrong};
 use super::sections;
 use super::timer::{SIGNAL, Timer, handle};
-use super::{Random, cpus, on_cpu, skipped};
+use super::{Random, cpus, every_cpu, on_cpu, skipped};
 use hugepool::{AllocError, Buffer, BuildError, Class, Pool};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -258,7 +258,7 @@ impl Storm {
         if self.signals {
             handle(SIGNAL, on_signal);
         }
-        let cpus = cpus();
+        let cpus = if self.wander { every_cpu() } else { cpus() };
         let counts = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..self.threads)
                 .map(|at| {
@@ -362,7 +362,8 @@ fn worker(field: &Field<'_>, at: usize, cpus: &[usize]) -> Counts {
     let other: *mut Hand<'_> = Box::into_raw(Box::new(Hand::new(field, who + 1)));
     HAND.set(other.cast());
     let timer = storm.signals.then(Timer::new);
-    while !field.all_ended.load(Ordering::Acquire) {
+    // Once at least, even if it comes when the storm is over.
+    loop {
         if let Some(timer) = &timer {
             timer.set(1 + hand.random.below(50_000) as i64);
         }
@@ -371,6 +372,9 @@ fn worker(field: &Field<'_>, at: usize, cpus: &[usize]) -> Counts {
         }
         for _ in 0..1 + hand.random.below(1000) {
             hand.step(storm.quota);
+        }
+        if field.all_ended.load(Ordering::Acquire) {
+            break;
         }
     }
     if let Some(timer) = &timer {

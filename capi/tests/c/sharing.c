@@ -238,7 +238,8 @@ static int write_everywhere(const char *name, const char *handles) {
     hp_client *client;
     uint32_t handle;
     int read;
-    alarm(60);
+    /* If it is forgotten. */
+    alarm(3600);
     OK(hp_client_new(&client));
     OK(hp_client_open_in_secondary(client, NULL, name, NULL));
     for (int round = 0; failures == 0; round++) {
