@@ -11,13 +11,15 @@
 //! server may keep it from. So such threads are so many at most, whoever asks.
 
 use crate::sync::{AtomicU32, Ordering};
+use crate::sys::clock;
 use crate::sys::files;
 use crate::sys::socket::Deadline;
-use std::thread;
 use std::time::Duration;
 
 const FREE: u32 = 0;
 const TAKEN: u32 = u32::MAX;
+/// How long it is until who waits looks again.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A row of places. Relaxed throughout: a place says nothing about other memory.
 pub(super) struct Places<const N: usize>([AtomicU32; N]);
@@ -44,7 +46,8 @@ impl<const N: usize> Places<N> {
             if deadline.left().is_zero() {
                 return None;
             }
-            thread::sleep(deadline.left().min(Duration::from_millis(1)));
+            // Not the standard library's sleep, which signals can keep from its end.
+            clock::nap(deadline.left().min(PAUSE).subsec_nanos());
         }
     }
 }
@@ -70,6 +73,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::thread;
 
     #[test]
     fn a_place_is_free_again_when_its_thread_has_ended() {

@@ -32,7 +32,6 @@ fn read(clock: libc::clockid_t) -> u64 {
 /// goes on after each signal, by what the kernel says is left; that may be more than before, and
 /// with a signal every few µs it never ends.)
 #[cfg(not(hugepool_loom))]
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub fn nap(nanoseconds: u32) {
     let time = libc::timespec {
         tv_sec: 0,
