@@ -9,7 +9,7 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use support::process::alone;
 
 use support::shared::{PREFIX, SIZE, allocate, client, free, handle, pool, sent};
@@ -467,6 +467,56 @@ fn a_clients_write_is_refused_once_the_buffer_was_freed() {
     let buffer = pool.allocate(SIZE, 4096).unwrap();
     buffer.read_at(0, &mut now).unwrap();
     assert_eq!(now, [1], "the refused write changed nothing");
+}
+
+/// A write by the handle of a buffer that was freed meanwhile, and is another owner's by now,
+/// does not succeed: whoever is told that it did has written nothing to that owner's.
+#[test]
+fn a_write_that_succeeds_has_written_nothing_to_a_later_owner() {
+    const ROUNDS: usize = 200;
+    const LARGE: usize = 8 << 20;
+    const LAST: usize = 4096;
+    let builder = Pool::builder().reserve(LARGE, 4096, 1);
+    let pool = builder.shared(Access::Write).build_volatile().unwrap();
+    let client = client(&pool);
+    let allocate = || pool.allocate_raw(LARGE, 4096).unwrap();
+    // SAFETY: allocated by `allocate`, and freed once.
+    let free = |start: NonNull<u8>| unsafe { pool.free_raw(start.as_ptr(), LARGE) }.unwrap();
+    let from = vec![1; LARGE];
+    let (mut done, mut refused) = (0, 0);
+    for round in 0..ROUNDS {
+        let start = allocate();
+        let handle = handle(&pool, start);
+        // SAFETY: of this owner's buffer; nobody refers to it.
+        let first = unsafe { &*start.as_ptr().cast::<AtomicU8>() };
+        first.store(0, Ordering::Relaxed);
+        let (written, start) = std::thread::scope(|scope| {
+            let written = scope.spawn(|| client.write(handle, 0, &from));
+            // Freed in the middle, at the start, or when all is done.
+            while round % 8 != 0 && first.load(Ordering::Relaxed) == 0 {
+                std::hint::spin_loop();
+            }
+            free(start);
+            let start = allocate();
+            // SAFETY: allocated just now with this size.
+            unsafe { start.as_ptr().add(LARGE - LAST).write_bytes(2, LAST) };
+            (written.join().unwrap(), start)
+        });
+        match written {
+            Ok(()) => {
+                // SAFETY: as above, and nobody writes it.
+                let last = (LARGE - LAST..LARGE).map(|at| unsafe { start.add(at).read() });
+                assert!(last.eq([2; LAST]), "in round {round}");
+                done += 1;
+            }
+            Err(error) => {
+                assert_eq!(error, ShareError::BadHandle { handle });
+                refused += 1;
+            }
+        }
+        free(start);
+    }
+    println!("{done} done, {refused} refused");
 }
 
 /// A `Pool` gives references to such memory: whoever has the descriptor may not change a

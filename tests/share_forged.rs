@@ -5,7 +5,8 @@ mod support;
 use hugepool::share::{Access, Client, Export, Handle, Layout, ShareError};
 use proptest::prelude::*;
 use std::fs::File;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use support::shared::{SIZE, allocate, client, free, handle, pool};
 
 #[test]
@@ -61,8 +62,24 @@ fn a_wrong_descriptor_is_refused() {
         });
         assert_eq!(error, ShareError::NotSealed);
     }
+    // Who may write it may not change its size, either.
+    let writable = self::pool(Access::Write, 1);
+    let export = || writable.exports().unwrap().remove(0);
+    let size = File::from(export().memory).metadata().unwrap().len();
+    // SAFETY: a new descriptor, which is nobody else's.
+    let open = unsafe {
+        let fd = libc::memfd_create(c"open".as_ptr(), libc::MFD_ALLOW_SEALING);
+        assert!(fd >= 0 && libc::ftruncate(fd, size as i64) == 0);
+        OwnedFd::from_raw_fd(fd)
+    };
+    let error = attach(Export {
+        memory: open,
+        ..export()
+    });
+    assert_eq!(error, ShareError::NotSealed);
     // The states may be read alone: others must not be able to write them, or to take their
     // pages.
+    let export = || pool.exports().unwrap().remove(0);
     let states = export().states;
     let size = File::from(states).metadata().unwrap().len();
     // SAFETY: a new descriptor, which is nobody else's.
@@ -142,6 +159,80 @@ fn a_forged_layout_says_what_is_wrong_with_it() {
             assert_eq!(refused, Err(ShareError::Forged { what }), "{at}: {word}");
         }
     }
+}
+
+/// All segments of a pool split their handles alike: a handle is looked up in all by one rule.
+#[test]
+fn a_segment_whose_handles_are_split_otherwise_than_the_first_ones_is_refused() {
+    /// The word of a layout that says it.
+    const SPLIT: usize = 12 * 8;
+    let pool = pool(Access::Read, 3);
+    pool.request(SIZE, 4096, 3).unwrap();
+    let exports = || pool.exports().unwrap();
+    let client = Client::new();
+    client.attach(exports().remove(0)).unwrap();
+    let mut bytes = exports()[1].layout.to_bytes();
+    let right = bytes[SPLIT];
+    let mut others = 0;
+    for other in (0..64).filter(|&other| other != right) {
+        bytes[SPLIT] = other;
+        // Of numbers that are no split at all, the layout is refused by itself.
+        let Ok(layout) = Layout::from_bytes(&bytes) else {
+            continue;
+        };
+        let refused = client.attach(Export {
+            layout,
+            ..exports().remove(1)
+        });
+        assert_eq!(refused, Err(ShareError::Forged { what: "handles" }));
+        others += 1;
+    }
+    assert!(others > 0);
+    client.attach(exports().remove(1)).unwrap();
+}
+
+/// What the server writes of its buffers is not believed, either.
+#[test]
+fn a_buffer_that_is_out_for_more_than_there_is_has_no_view() {
+    let pool = pool(Access::Read, 1);
+    let start = allocate(&pool);
+    let name = handle(&pool, start);
+    let export = || pool.exports().unwrap().remove(0);
+    let states = File::from(export().states);
+    let size = states.metadata().unwrap().len();
+    let mut state = [0; 64];
+    states.read_exact_at(&mut state, 0).unwrap();
+    let (mut named, mut refused) = (0, 0);
+    for bit in 0..64 * 8 {
+        let mut forged = state;
+        forged[bit / 8] ^= 1 << (bit % 8);
+        // SAFETY: a new descriptor, which is nobody else's.
+        let states = unsafe {
+            let fd = libc::memfd_create(c"forged".as_ptr(), libc::MFD_ALLOW_SEALING);
+            assert!(fd >= 0 && libc::ftruncate(fd, size as i64) == 0);
+            OwnedFd::from_raw_fd(fd)
+        };
+        let file = File::from(states.try_clone().unwrap());
+        file.write_all_at(&forged, 0).unwrap();
+        let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+        // SAFETY: a plain call.
+        let sealed = unsafe { libc::fcntl(states.as_raw_fd(), libc::F_ADD_SEALS, seals) };
+        assert_eq!(sealed, 0);
+        let client = Client::new();
+        client.attach(Export { states, ..export() }).unwrap();
+        match client.map(name) {
+            Ok(view) => {
+                assert!(view.size <= SIZE.next_multiple_of(4096), "bit {bit}");
+                named += 1;
+            }
+            Err(error) => {
+                assert_eq!(error, ShareError::BadHandle { handle: name });
+                refused += 1;
+            }
+        }
+    }
+    assert!(named > 0 && refused > 0, "{named} named, {refused} refused");
+    free(&pool, start);
 }
 
 proptest! {

@@ -451,6 +451,13 @@ fn after_close_and_a_new_set_of_that_name_a_client_is_told_so() {
     let start = second.allocate_buffer(4096, 0).unwrap();
     let new = second.handle(start.as_ptr()).unwrap();
     assert_eq!(client.map(new), Err(ShareError::Closed));
+    // How the new one ends is nothing to a client of the first.
+    second.signal_abort().unwrap();
+    let other = client.refresh();
+    assert!(
+        matches!(other, Err(ShareError::OtherPool { .. })),
+        "{other:?}"
+    );
 }
 
 #[test]

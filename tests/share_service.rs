@@ -9,7 +9,7 @@ use hugepool::vdi::Set;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use support::process::alone;
-use support::published::{QUESTION, SIZE, connect, name, open, pool};
+use support::published::{SIZE, ask, connect, name, open, pool, receive};
 use support::skipped;
 
 /// A user that is nobody here.
@@ -37,24 +37,11 @@ fn clients_that_keep_to_no_rule_are_cut_off_and_harm_nobody() {
     // One that asks and never reads is never waited for, and cut off: its answers would be
     // descriptors on their way that count against the server.
     let deaf = connect(&name);
-    let ask = || {
-        // SAFETY: as above.
-        let sent = unsafe {
-            let question = QUESTION.as_ptr().cast();
-            libc::send(deaf.as_raw_fd(), question, 16, libc::MSG_NOSIGNAL)
-        };
-        sent == 16
-    };
-    while ask() {}
+    assert_eq!(receive(&deaf, 64, 0), 4, "it is greeted");
+    while ask(&deaf) {}
     // What is there to be read, besides that the connection is gone.
-    // SAFETY: as above.
-    let receive = || unsafe { libc::recv(deaf.as_raw_fd(), [0u8; 4].as_mut_ptr().cast(), 4, 0) };
-    let first = receive();
-    let answers = usize::from(first > 0) + (0..).take_while(|_| receive() > 0).count();
-    assert!(
-        (1..=2).contains(&answers),
-        "{answers} answers were on their way"
-    );
+    let answers = (0..).take_while(|_| receive(&deaf, 64, 0) > 4).count();
+    assert_eq!(answers, 1, "more are on their way");
     assert_eq!(polite.refresh(), Ok(0));
     // A flood, whose last ones are kept, but not for long.
     let flood: Vec<_> = (0..300).map(|_| connect(&name)).collect();
@@ -270,6 +257,8 @@ fn clients_that_read_nothing_do_not_use_up_the_descriptors_on_their_way() {
     const TEST: &str = "clients_that_read_nothing_do_not_use_up_the_descriptors_on_their_way";
     /// Fewer of them than descriptors that may be on their way, and enough for a server.
     const LIMIT: u64 = 300;
+    /// Each of them may leave a few unread.
+    const PROCESSES: usize = 128;
     const OTHER: u32 = 65533;
     alone(TEST, &[], || {
         // SAFETY: gives a number.
@@ -279,39 +268,42 @@ fn clients_that_read_nothing_do_not_use_up_the_descriptors_on_their_way() {
         }
         let name = name("unread");
         let (published, connected) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
-        let wait = |pipe: &std::io::PipeReader| {
-            let mut pipe = pipe;
-            std::io::Read::read(&mut pipe, &mut [0]).is_ok_and(|read| read == 1)
+        let wait = |mut pipe: &std::io::PipeReader| {
+            let mut told = [0];
+            let read = std::io::Read::read(&mut pipe, &mut told);
+            read.ok().filter(|&read| read == 1).map(|_| told[0] == 1)
         };
-        let tell = |pipe: &std::io::PipeWriter| {
-            let mut pipe = pipe;
-            std::io::Write::write(&mut pipe, &[1]).is_ok()
+        let tell = |mut pipe: &std::io::PipeWriter, what: bool| {
+            std::io::Write::write(&mut pipe, &[what.into()]).is_ok()
         };
-        // SAFETY: the child changes its user, asks, and stays until it is ended.
+        // SAFETY: the child changes its user, has children that ask, and stays, as they do,
+        // until all are ended.
         let rude = unsafe { libc::fork() };
         if rude == 0 {
             // SAFETY: plain calls.
-            if !wait(&published.0) || unsafe { libc::setresuid(OTHER, OTHER, OTHER) } != 0 {
+            let other = unsafe {
+                libc::setpgid(0, 0) == 0 && wait(&published.0) == Some(true) && {
+                    libc::setresuid(OTHER, OTHER, OTHER) == 0
+                }
+            };
+            // SAFETY: plain calls; the first to be 0 is in a child.
+            let _ = (1..PROCESSES).all(|_| other && unsafe { libc::fork() } != 0);
+            if !other {
                 // SAFETY: ends this process.
                 unsafe { libc::_exit(1) };
             }
-            let mut sockets = Vec::new();
-            for _ in 0..500 {
+            let (mut sockets, mut answered) = (Vec::new(), false);
+            for number in 0..8 {
                 let socket = connect(&name);
-                let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
-                let mut answer = [0u8; 4];
-                // SAFETY: the buffers are as long as they say. The answer is seen, and
-                // stays where it is.
-                unsafe {
-                    let answer = answer.as_mut_ptr().cast();
-                    if libc::recv(fd, answer, 4, 0) == 4 {
-                        libc::send(fd, QUESTION.as_ptr().cast(), 16, libc::MSG_NOSIGNAL);
-                        libc::recv(fd, answer, 4, libc::MSG_PEEK);
-                    }
+                if receive(&socket, 4, 0) == 4 && ask(&socket) {
+                    // The first one's answer is seen, and stays where it is.
+                    answered |= number == 0 && receive(&socket, 64, libc::MSG_PEEK) > 4;
+                    // It is cut off, or waits for those before it to be read.
+                    ask(&socket);
                 }
                 sockets.push(socket);
             }
-            tell(&connected.1);
+            tell(&connected.1, answered);
             loop {
                 // SAFETY: waits for the end.
                 unsafe { libc::pause() };
@@ -334,8 +326,11 @@ fn clients_that_read_nothing_do_not_use_up_the_descriptors_on_their_way() {
                 let pool = pool.build_volatile().ok()?;
                 let peers = Peers::default().user(OTHER);
                 let _publication = pool.publish(&name, peers).ok()?;
-                let all = tell(&published.1) && wait(&connected.0);
-                Some(all && Client::open(&name, &Peers::default()).is_ok())
+                tell(&published.1, true);
+                let answered = (0..PROCESSES).map(|_| wait(&connected.0));
+                let answered: Vec<_> = answered.collect::<Option<_>>()?;
+                let some = answered.contains(&true);
+                Some(some && Client::open(&name, &Peers::default()).is_ok())
             };
             let right = changed && served() == Some(true);
             // SAFETY: ends this process.
@@ -345,11 +340,74 @@ fn clients_that_read_nothing_do_not_use_up_the_descriptors_on_their_way() {
         // SAFETY: waits for the children made above.
         unsafe {
             libc::waitpid(server, &mut status, 0);
-            libc::kill(rude, libc::SIGKILL);
+            libc::kill(-rude, libc::SIGKILL);
             libc::waitpid(rude, std::ptr::null_mut(), 0);
         }
         assert_eq!(status, 0, "the server could not answer any more");
     });
+}
+
+/// In a process of its own, since it forks.
+#[test]
+fn a_process_that_reads_nothing_leaves_the_others_of_its_user_their_share() {
+    const TEST: &str = "a_process_that_reads_nothing_leaves_the_others_of_its_user_their_share";
+    alone(TEST, &[], || {
+        let pool = pool(1);
+        let name = name("greedy");
+        let _publication = pool.publish(&name, Peers::default()).unwrap();
+        let (answered, told) = std::io::pipe().unwrap();
+        // SAFETY: the child asks, says that there is an answer which it has not read, and stays
+        // until it is ended.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let sockets: Vec<_> = (0..64).map(|_| connect(&name)).collect();
+            let greeted = |socket: &&_| receive(socket, 4, 0) == 4 && ask(socket);
+            let mut asked: Vec<_> = sockets.iter().filter(greeted).collect();
+            // The first one's answer is seen, and stays where it is: it is cut off.
+            let first = asked
+                .first()
+                .map(|first| receive(first, 64, libc::MSG_PEEK));
+            asked.retain(|socket| ask(socket));
+            // Who comes after those that were cut off is told so, and does not wait for them.
+            let late = connect(&name);
+            let over = receive(&late, 4, 0) == 4 && ask(&late) && receive(&late, 64, 0) == 0;
+            let unread = u8::from(first > Some(4) && over);
+            let _ = std::io::Write::write(&mut &told, &[unread]);
+            loop {
+                // SAFETY: waits for the end.
+                unsafe { libc::pause() };
+            }
+        }
+        drop(told);
+        let mut unread = [0];
+        let read = std::io::Read::read(&mut &answered, &mut unread);
+        let opened = open(&name);
+        // SAFETY: ends the child made above.
+        unsafe {
+            libc::kill(child, libc::SIGKILL);
+            libc::waitpid(child, std::ptr::null_mut(), 0);
+        }
+        assert!(read.is_ok_and(|read| read == 1) && unread[0] > 0);
+        assert_eq!(opened, Ok(()));
+    });
+}
+
+#[test]
+fn a_process_that_asks_for_much_at_once_is_answered_as_it_reads() {
+    let pool = pool(1);
+    let name = name("many at once");
+    let _publication = pool.publish(&name, Peers::default()).unwrap();
+    let asked = (0..16).map(|_| connect(&name)).collect::<Vec<_>>();
+    for socket in &asked {
+        assert_eq!(receive(socket, 64, 0), 4, "it is greeted");
+        assert!(ask(socket));
+    }
+    // So that the server most likely has nothing more to do, and waits.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    // From the first on: later ones wait until these are read, of which nobody tells it.
+    for socket in &asked {
+        assert!(receive(socket, 64, 0) > 4);
+    }
 }
 
 #[test]

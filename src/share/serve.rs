@@ -13,7 +13,8 @@
 //! many at once, one of the user, and of the process, that has the most. An answer that is
 //! not read keeps descriptors on their way, which count against this process's user,
 //! although the connection is over: each user may have so many of those, and is not
-//! accepted beyond that.
+//! accepted beyond that. Of one process fewer are on their way at once: who asks beside them
+//! has his turn when they are read, or is cut off if they never will be.
 //!
 //! The thread has a table of descriptors of its own. So its clients' sockets are none of
 //! those that the program may have; no child of a fork has them, nor the name; and the
@@ -36,8 +37,9 @@ use std::time::Duration;
 const MAX_ASKERS: usize = 64;
 /// How many of a user may have been cut off with an answer unread.
 const MAX_DEPARTED: usize = 16;
-/// How many of a process: so one that reads nothing leaves its user's others some.
-const MAX_DEPARTED_OF_PROCESS: usize = 4;
+/// How many answers of a process may be unread, cut off or not: so one that reads nothing
+/// leaves its user's others some.
+const MAX_UNREAD_OF_PROCESS: usize = 4;
 /// How many descriptors one answer needs at once.
 const RESERVE: usize = MAX_DESCRIPTORS + 1;
 /// How long those are left alone who cannot be accepted now.
@@ -49,6 +51,22 @@ struct Asker {
     peer: Peer,
     /// Whether it was sent descriptors.
     answered: bool,
+}
+
+impl Asker {
+    /// Whether descriptors are on their way to it.
+    fn is_unread(&self) -> bool {
+        self.answered && socket::is_unread(self.socket.as_fd()).unwrap_or(false)
+    }
+}
+
+/// Those of `askers` that are of a process.
+fn of_process<'a>(
+    askers: impl IntoIterator<Item = &'a Asker>,
+    process: i32,
+) -> impl Iterator<Item = &'a Asker> {
+    let askers = askers.into_iter();
+    askers.filter(move |asker| asker.peer.process == process)
 }
 
 /// Which of `askers`, which are too many, is to go: the first of the process that has the
@@ -87,6 +105,16 @@ pub(super) struct Service {
 
 /// The channel has ended.
 struct Ended;
+
+/// What becomes of one who asks.
+#[derive(PartialEq, Eq)]
+enum Turn {
+    Answer,
+    /// Its question stays where it is for now.
+    Wait,
+    /// It is cut off.
+    Over,
+}
 
 impl Service {
     /// Lets nobody send descriptors to `listener`, which does not listen yet, if that can be
@@ -156,10 +184,14 @@ impl Service {
         self.closing.run();
         self.fill_reserve();
         let accepts = !self.closing.is_busy();
+        let asking = 0..self.askers.len();
+        let asking: Vec<usize> = asking
+            .filter(|&at| self.turn_of(at) != Turn::Wait)
+            .collect();
         let mut sockets: Vec<BorrowedFd<'_>> = vec![self.channel.as_fd()];
-        sockets.extend(self.askers.iter().map(|asker| asker.socket.as_fd()));
+        sockets.extend(asking.iter().map(|&at| self.askers[at].socket.as_fd()));
         sockets.extend(accepts.then_some(self.listener.as_fd()));
-        let in_time = accepts && !self.closing.has_some();
+        let in_time = accepts && !self.closing.has_some() && asking.len() == self.askers.len();
         let limit = if in_time { None } else { Some(PAUSE) };
         let Ok(ready) = socket::wait(&sockets, limit) else {
             // No memory, or too many sockets: with fewer it may.
@@ -172,28 +204,26 @@ impl Service {
             return false;
         }
         // Those who are ready and not answered are cut off.
-        let mut kept = Vec::with_capacity(self.askers.len());
-        let mut ended = false;
-        for (mut asker, &asks) in std::mem::take(&mut self.askers)
-            .into_iter()
-            .zip(&ready[1..])
-        {
-            let answered = (asks && !ended).then(|| {
-                self.reserve.clear();
-                self.answer(&mut asker)
-            });
-            match answered {
-                None | Some(Ok(Ok(()))) => kept.push(asker),
-                Some(Ok(Err(_))) => self.cut_off(asker),
-                Some(Err(Ended)) => {
-                    ended = true;
-                    kept.push(asker);
+        let mut gone = Vec::new();
+        for (&at, _) in asking.iter().zip(&ready[1..]).filter(|ready| *ready.1) {
+            let answered = match self.turn_of(at) {
+                Turn::Wait => continue,
+                Turn::Over => Ok(Err(ShareError::HungUp)),
+                Turn::Answer => {
+                    self.reserve.clear();
+                    self.answer(self.askers[at].socket.as_fd())
                 }
+            };
+            match answered {
+                Ok(Ok(descriptors)) => self.askers[at].answered |= descriptors,
+                Ok(Err(_)) => gone.push(at),
+                Err(Ended) => return false,
             }
         }
-        self.askers = kept;
-        if ended {
-            return false;
+        // From the last on, so that the others keep their places.
+        for at in gone.into_iter().rev() {
+            let asker = self.askers.remove(at);
+            self.cut_off(asker);
         }
         if accepts && ready.last() == Some(&true) {
             match socket::accept(self.listener.as_fd()) {
@@ -205,6 +235,25 @@ impl Service {
             }
         }
         true
+    }
+
+    /// Whether the asker at `at` is answered if it asks: not while others of its process have
+    /// answers that they have not read. Most are about to; those that were cut off are not.
+    fn turn_of(&self, at: usize) -> Turn {
+        let process = self.askers[at].peer.process;
+        // Those of namespaces that are not to be seen have the number 0.
+        if process == 0 {
+            return Turn::Answer;
+        }
+        let departed = of_process(&self.departed, process).count();
+        let others = self.askers.iter().enumerate();
+        let others = others.filter_map(|(other, asker)| (other != at).then_some(asker));
+        let unread = of_process(others, process).filter(|other| other.is_unread());
+        match MAX_UNREAD_OF_PROCESS {
+            most if departed >= most => Turn::Over,
+            most if departed + unread.count() >= most => Turn::Wait,
+            _ => Turn::Answer,
+        }
     }
 
     /// Takes the descriptors that are kept: copies of one that is there, so that closing them
@@ -247,12 +296,9 @@ impl Service {
         let may = self.peers.check(client);
         let answer = match &may {
             Ok(peer) => {
-                let departed = || self.departed.iter().map(|other| &other.peer);
-                let of_user = departed().filter(|other| other.user == peer.user);
-                let of_process = departed().filter(|other| other.process == peer.process);
-                if of_user.count() >= MAX_DEPARTED
-                    || of_process.count() >= MAX_DEPARTED_OF_PROCESS && peer.process != 0
-                {
+                let departed = self.departed.iter();
+                let of_user = departed.filter(|other| other.peer.user == peer.user);
+                if of_user.count() >= MAX_DEPARTED {
                     return Err(ShareError::HungUp);
                 }
                 Answer::Welcome
@@ -272,12 +318,9 @@ impl Service {
 
     /// Forgets those who have read all, or have closed their end.
     fn forget_departed(&mut self) {
-        let unread = |asker: &Asker| {
-            asker.answered && socket::is_unread(asker.socket.as_fd()).unwrap_or(false)
-        };
         let (kept, gone) = std::mem::take(&mut self.departed)
             .into_iter()
-            .partition(unread);
+            .partition(Asker::is_unread);
         self.departed = kept;
         let gone: Vec<Asker> = gone;
         gone.into_iter().for_each(|asker| self.close(asker.socket));
@@ -289,17 +332,17 @@ impl Service {
         self.closing.take(socket);
     }
 
-    /// Answers one question. The inner error ends the connection.
-    fn answer(&self, asker: &mut Asker) -> Result<Result<(), ShareError>, Ended> {
-        let client = asker.socket.as_fd();
+    /// Answers one question, and says whether descriptors went with it. The inner error ends
+    /// the connection.
+    fn answer(&self, client: BorrowedFd<'_>) -> Result<Result<bool, ShareError>, Ended> {
         let question = match self.question(client) {
             Ok(question) => question,
             Err(error) => return Ok(Err(error)),
         };
         if question == Question::Server {
             let word = self.held.as_ref().map(Held::descriptor);
-            asker.answered |= word.is_some();
             let sent = socket::send(client, &Answer::Server.to_bytes(), word.as_slice());
+            let sent = sent.map(|()| word.is_some());
             return Ok(sent.map_err(ShareError::system("sendmsg")));
         }
         let channel = self.channel.as_fd();
@@ -324,8 +367,8 @@ impl Service {
         // They are this process's own.
         let given: Vec<OwnedFd> = given.into_iter().map(ManuallyDrop::into_inner).collect();
         let descriptors: Vec<BorrowedFd<'_>> = given.iter().map(AsFd::as_fd).collect();
-        asker.answered |= !descriptors.is_empty();
         let sent = socket::send(client, &answer[..len], &descriptors);
+        let sent = sent.map(|()| !descriptors.is_empty());
         Ok(sent.map_err(ShareError::system("sendmsg")))
     }
 

@@ -18,7 +18,8 @@ use super::layout::Layout;
 /// What a client asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
-    /// The first segment whose number is `number` or greater, of the pool `pool`, or, if that is 0, of whichever.
+    /// The first segment whose number is `number` or greater, of the pool `pool`, or, if that
+    /// is 0, of whichever.
     Segment { number: u64, pool: u64 },
     /// What the set is configured with.
     Configuration,

@@ -2,7 +2,7 @@
 
 use hugepool::share::{Access, Client, Peers, ShareError};
 use hugepool::{Pool, Volatile};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
 use std::ptr::NonNull;
@@ -62,4 +62,24 @@ pub fn connect(name: &str) -> OwnedFd {
 }
 
 /// A question for the first segment of whichever pool there is.
-pub const QUESTION: [u8; 16] = [1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const QUESTION: [u8; 20] = [1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// Asks, over a connection to a server; false if that is over.
+pub fn ask(socket: &OwnedFd) -> bool {
+    let question = QUESTION.as_ptr().cast();
+    // SAFETY: the question is as long as it says.
+    let sent = unsafe {
+        let flags = libc::MSG_NOSIGNAL;
+        libc::send(socket.as_raw_fd(), question, QUESTION.len(), flags)
+    };
+    sent == QUESTION.len() as isize
+}
+
+/// Receives up to `len` bytes of one message, and gives how many; 0 if the connection is
+/// over.
+pub fn receive(socket: &OwnedFd, len: usize, flags: i32) -> usize {
+    let mut bytes = vec![0u8; len];
+    // SAFETY: the bytes are there to be written.
+    let received = unsafe { libc::recv(socket.as_raw_fd(), bytes.as_mut_ptr().cast(), len, flags) };
+    received.max(0) as usize
+}

@@ -427,6 +427,52 @@ static void forked(bool portable) {
     hp_pool_release(pool);
 }
 
+/* As forked(), where the child has its parent's number: each is the first of a namespace. */
+static void same_number(void) {
+    int status = 1;
+    fflush(stdout);
+    const pid_t first = fork();
+    if (first == 0) {
+        failures = 0;
+        if (unshare(CLONE_NEWPID) != 0) {
+            printf("skipped: this process may make no namespace of processes\n");
+            fflush(stdout);
+            _exit(0);
+        }
+        const pid_t parent = fork();
+        if (parent == 0) {
+            hp_pool *pool = pool_of(1, false);
+            hp_wait *wait;
+            void *buffer, *none = &none;
+            OK(hp_pool_allocate(pool, 4096, 4096, &buffer));
+            OK(hp_wait_begin(pool, 4096, 4096, &wait));
+            CHECK(getpid() == 1 && unshare(CLONE_NEWPID) == 0);
+            fflush(stdout);
+            const pid_t child = fork();
+            if (child == 0) {
+                failures = 0;
+                CHECK(getpid() == 1);
+                EXPECT(hp_wait_poll(wait, &none), HP_VD_E_NOTOPEN);
+                CHECK(none == NULL);
+                EXPECT(hp_pool_allocate(pool, 4096, 4096, &none), HP_VD_E_NOTOPEN);
+                hp_wait_end(wait);
+                fflush(stdout);
+                _exit(failures != 0);
+            }
+            CHECK(waitpid(child, &status, 0) == child && status == 0);
+            OK(hp_pool_free(pool, buffer, 4096));
+            OK(hp_wait_poll(wait, &buffer));
+            hp_wait_end(wait);
+            fflush(stdout);
+            _exit(failures != 0);
+        }
+        CHECK(waitpid(parent, &status, 0) == parent && status == 0);
+        fflush(stdout);
+        _exit(failures != 0);
+    }
+    CHECK(waitpid(first, &status, 0) == first && status == 0);
+}
+
 /* No descriptor is left. */
 static void no_descriptor(bool portable) {
     hp_pool *pool = pool_of(1, portable);
@@ -504,6 +550,7 @@ static void nothing(void) {
 
 int main(void) {
     nothing();
+    same_number();
     for (int portable = 0; portable < 2; portable++) {
         deadlines(portable);
         many(portable);
