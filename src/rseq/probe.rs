@@ -79,8 +79,8 @@ struct Words {
     go: AtomicU32,
     /// The round whose section may end. By the prober.
     told: AtomicU32,
-    /// `{round: 32, processor: 32}` of the section that has begun. By the section: a plain
-    /// store, which is a Release on x86-64.
+    /// `{round: 32, processor: 32}` of the section that has begun. By the section, whose
+    /// assembly has the same order.
     inside: AtomicU64,
     /// `{round: 32, End: 32}`. By the spinner.
     ended: AtomicU64,

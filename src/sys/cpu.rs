@@ -42,12 +42,18 @@ pub fn current(cpus: usize) -> usize {
 
 /// Some processors: a bit each, as in the C library's `cpu_set_t`.
 #[cfg(not(hugepool_loom))]
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code)
+)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CpuSet([u64; libc::CPU_SETSIZE as usize / 64]);
 
 #[cfg(not(hugepool_loom))]
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code)
+)]
 impl CpuSet {
     /// Those that the calling thread may run on. `None` on a machine that could have more than
     /// 1024, or where it is refused. Contract: sched_setaffinity(2).
@@ -86,7 +92,10 @@ impl CpuSet {
 /// How often the calling thread was taken off its processor. `None` if it is not counted.
 /// Contract: getrusage(2).
 #[cfg(not(hugepool_loom))]
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code)
+)]
 pub fn switches() -> Option<u64> {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: the place is writable; all-zero bytes are a value of it.

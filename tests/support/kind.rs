@@ -105,8 +105,8 @@ impl Kind {
     pub fn lacking(self) -> Option<&'static str> {
         if self == Self::Portable {
             None
-        } else if !cfg!(target_arch = "x86_64") {
-            Some("this is no x86-64")
+        } else if !cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
+            Some("this is neither x86-64 nor aarch64")
         } else if !membarrier_restarts() {
             Some("membarrier(2) restarts no sequences here")
         } else if !sequences_restart() {
