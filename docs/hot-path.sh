@@ -25,7 +25,7 @@ for tool in cargo objdump readelf nm addr2line python3; do
     command -v "$tool" >/dev/null || { echo "$tool is not installed" >&2; exit 2; }
 done
 [ "$(rustc -vV | sed -n 's/^host: \([^-]*\).*/\1/p')" = x86_64 ] || {
-    echo "restartable sequences are in x86-64 assembly: nothing to follow here" >&2
+    echo "what is followed here is x86-64 machine code" >&2
     exit 2
 }
 

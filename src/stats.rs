@@ -321,7 +321,7 @@ impl fmt::Display for Stats {
     }
 }
 
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(all(test, any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod tests {
     use crate::rseq::{WhyPortable, plant};
     use crate::{Builder, Pool};

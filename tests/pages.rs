@@ -36,6 +36,12 @@ fn only(kinds: &[Pages], rung: Rung) -> Builder {
     builder
 }
 
+/// Bytes of a base page.
+fn base_page() -> usize {
+    // SAFETY: takes a number only.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
 /// Compares every number of every segment with `/proc/self/smaps`.
 fn assert_truthful(pool: &Pool) {
     let stats = pool.stats();
@@ -54,7 +60,7 @@ fn assert_truthful(pool: &Pool) {
         assert_eq!(sum(|map| map.rss + map.hugetlb), segment.resident_bytes);
         assert!(parts.iter().all(|map| map.access == "rw-p"));
         let hugetlb = matches!(segment.pages, Pages::Huge1G | Pages::Huge2M);
-        assert_eq!(hugetlb, segment.page_size > 4096);
+        assert_eq!(hugetlb, segment.page_size > base_page());
         if segment.resident_bytes == 0 {
             assert_eq!(segment.node, None, "the node of a page that is not there");
         }
@@ -110,7 +116,7 @@ fn base_pages_alone_are_never_merged() {
     assert_eq!((segment.pages, segment.huge_bytes), (Pages::Base, 0));
     assert_eq!(
         (segment.page_size, segment.resident_bytes),
-        (4096, 16 * MIB)
+        (base_page(), 16 * MIB)
     );
     let maps = smaps();
     for map in within(&maps, segment.address, segment.bytes) {

@@ -225,14 +225,18 @@ fn renew(field: &mut Field) {
     }
 }
 
-/// Interrupts `section` at every byte, of which some begin an instruction, while
-/// `round` runs, and gives at how many it was.
+/// Interrupts `section` wherever an instruction may begin, while `round` runs, and gives at
+/// how many it was.
 fn dissect(field: &mut Field, section: &Section, round: Round) -> usize {
     let mut instructions = 0;
     let mut held = Vec::with_capacity(field.count);
-    for at in 0..=section.bytes {
+    for at in (0..=section.bytes).step_by(Breakpoint::INSTRUCTION) {
         for meanwhile in Meanwhile::ALL {
             if meanwhile.moves() && field.here == field.there {
+                continue;
+            }
+            // Behind its last instruction, the thread goes on where it was interrupted.
+            if meanwhile == Meanwhile::Again && at == section.bytes && !Breakpoint::IS_PASSED {
                 continue;
             }
             let address = section.start + at;

@@ -10,7 +10,7 @@
 //!
 //! | kind | a pop or push is | needs |
 //! | --- | --- | --- |
-//! | `restartable` | a restartable sequence: plain loads and stores | x86-64, Linux, `rseq` and `membarrier` |
+//! | `restartable` | a restartable sequence: loads and stores, no read-modify-write | x86-64 or aarch64, Linux, `rseq` and `membarrier` |
 //! | `portable` | one compare-and-swap | nothing |
 
 #[cfg(not(hugepool_loom))]

@@ -44,10 +44,10 @@
 //! compare-and-swap; a thief that never leaves keeps the processor away from
 //! this slot, and nobody away from its buffers.
 //!
-//! The section reads *limit and gate before the level*, and processors of this
-//! kind keep loads in order. If it read the level first, it could read it while
-//! a thief is at work, find the gate open again, and commit over what the thief
-//! took: it began after the thief's `restart`, so nothing would abort it.
+//! The section reads *limit and gate before the level*. If it read the level first, it could
+//! read it while a thief is at work, find the gate open again, and commit over what the thief
+//! took: it began after the thief's `restart`, so nothing would abort it. x86-64 keeps loads in
+//! order; on aarch64 these are instructions that do (`section`).
 //!
 //! # Shutting a class
 //!
@@ -66,17 +66,30 @@
 
 #[cfg(hugepool_loom)]
 mod model;
-#[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
+#[cfg(all(
+    not(hugepool_loom),
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 mod probe;
-#[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
+#[cfg(all(
+    not(hugepool_loom),
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 mod section;
-#[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
+#[cfg(all(
+    not(hugepool_loom),
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 mod thread;
 mod why;
 
 pub use why::WhyPortable;
 
-#[cfg(all(test, not(hugepool_loom), target_arch = "x86_64"))]
+#[cfg(all(
+    test,
+    not(hugepool_loom),
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 pub use probe::plant::plant;
 
 #[cfg(hugepool_loom)]
@@ -99,8 +112,8 @@ pub const ENTRIES: usize = if cfg!(hugepool_loom) { 4 } else { 60 };
 pub struct Slot {
     /// A `Level`. While the gate is open: read and stored by the sections of
     /// this processor alone. While it is shut, after a `restart`: changed by
-    /// compare-and-swap. Loads are Acquire and changes Release, which the
-    /// sections' plain loads and stores are on x86-64.
+    /// compare-and-swap. Loads are Acquire and changes Release, those of the
+    /// sections included.
     level: AtomicU64,
     /// A `Gate`. Changed by compare-and-swap (AcqRel: a thief that leaves
     /// releases its change of the level, and the section that finds the gate
@@ -179,7 +192,9 @@ impl Slots {
 
     /// Whether the caller runs on `cpu` at one moment within the call. Then no section
     /// that began there before the call commits after it: whoever was inside one was
-    /// preempted, and is aborted when it goes on.
+    /// preempted, and is aborted when it goes on. (What it stored is visible, and a section
+    /// that begins later finds what the caller stored: the processor is the same, or the
+    /// kernel has moved the caller here, which is a full barrier.)
     #[cfg(not(hugepool_loom))]
     fn is_here(&self, cpu: usize) -> bool {
         self.current() == Some(cpu)
@@ -409,7 +424,10 @@ impl Slots {
 }
 
 /// Registers the calling thread if it needs that. True if it did so just now.
-#[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
+#[cfg(all(
+    not(hugepool_loom),
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 pub fn attend() -> bool {
     thread::attend()
 }
@@ -417,20 +435,29 @@ pub fn attend() -> bool {
 /// Readies the process for sections, which begin on the hot path of every pool, whether or
 /// not it has slots: finds out where the areas of threads are, if the C library registered
 /// them, and has the code stay loaded that an area goes on naming.
-#[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
+#[cfg(all(
+    not(hugepool_loom),
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 pub fn prepare() {
     crate::sys::loaded::stay();
     thread::locate();
 }
 
-#[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
+#[cfg(all(
+    not(hugepool_loom),
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 fn current() -> Option<usize> {
     thread::cpu()
 }
 
 /// Whether sections can be relied on: all calls are granted, and do what they say. Starts a
 /// thread if that was not tried before, and waits for it a second at most.
-#[cfg(all(not(hugepool_loom), target_arch = "x86_64"))]
+#[cfg(all(
+    not(hugepool_loom),
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 pub fn available() -> Result<(), WhyPortable> {
     prepare();
     let registered = crate::sys::membarrier::register();
@@ -447,7 +474,10 @@ pub use model::attend;
 use model::{available, current};
 
 /// Other processors have no sections, so no slots are ever made.
-#[cfg(all(not(hugepool_loom), not(target_arch = "x86_64")))]
+#[cfg(all(
+    not(hugepool_loom),
+    not(any(target_arch = "x86_64", target_arch = "aarch64"))
+))]
 mod section {
     #![allow(missing_docs)]
     use super::{Index, Line};
@@ -482,7 +512,13 @@ mod section {
         Err(super::WhyPortable::NoSequences)
     }
 }
-#[cfg(all(not(hugepool_loom), not(target_arch = "x86_64")))]
+#[cfg(all(
+    not(hugepool_loom),
+    not(any(target_arch = "x86_64", target_arch = "aarch64"))
+))]
 use section::current;
-#[cfg(all(not(hugepool_loom), not(target_arch = "x86_64")))]
+#[cfg(all(
+    not(hugepool_loom),
+    not(any(target_arch = "x86_64", target_arch = "aarch64"))
+))]
 pub use section::{attend, available, prepare};

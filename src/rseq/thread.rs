@@ -17,7 +17,11 @@ use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_void;
 
 /// The number that marks the start of an abort handler, as glibc registers it.
+#[cfg(target_arch = "x86_64")]
 pub const SIGNATURE: u32 = 0x5305_3053;
+/// The same: an instruction that traps, `brk 0x45e0`. (Instructions are little-endian.)
+#[cfg(target_arch = "aarch64")]
+pub const SIGNATURE: u32 = 0xd428_bc00_u32.to_le();
 
 /// The part of the kernel's `struct rseq` that every version has.
 #[repr(C, align(32))]
@@ -106,6 +110,7 @@ pub fn offset_of(address: usize) -> isize {
     address.wrapping_sub(thread_pointer()) as isize
 }
 
+#[cfg(target_arch = "x86_64")]
 fn thread_pointer() -> usize {
     let pointer: usize;
     // SAFETY: on x86-64 the first word that the thread pointer points to is the
@@ -120,12 +125,37 @@ fn thread_pointer() -> usize {
     pointer
 }
 
+#[cfg(target_arch = "aarch64")]
+fn thread_pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: reads a register.
+    unsafe {
+        std::arch::asm!(
+            "mrs {}, tpidr_el0",
+            out(reg) pointer,
+            options(nomem, nostack, preserves_flags)
+        );
+    }
+    pointer
+}
+
 /// The processor that the calling thread runs on, if its area is registered.
 pub fn cpu() -> Option<usize> {
     let cpu: u32;
     // SAFETY: the area belongs to this thread and is readable; the kernel writes
     // it only while the thread does not run.
     unsafe {
+        #[cfg(target_arch = "aarch64")]
+        std::arch::asm!(
+            "mrs {t}, tpidr_el0",
+            "add {t}, {t}, {area}",
+            "ldr {cpu:w}, [{t}, 4]",
+            t = out(reg) _,
+            cpu = out(reg) cpu,
+            area = in(reg) offset(),
+            options(nostack, readonly, preserves_flags)
+        );
+        #[cfg(target_arch = "x86_64")]
         std::arch::asm!(
             "mov {cpu:e}, dword ptr fs:[{area} + 4]",
             cpu = out(reg) cpu,

@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_types)]
 
 pub use core::hint::spin_loop;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub use core::sync::atomic::AtomicIsize;
 pub use core::sync::atomic::{
     AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,

@@ -6,10 +6,10 @@
 //! linker, `__tls_get_addr`. In a library that was opened by `dlopen` the first such call of
 //! a thread locks a mutex and allocates, and ends the process if there is no memory. So these
 //! are laid out by hand, in the block that the C library has ready for a thread before it
-//! starts: the relocation `GOTTPOFF` asks for that ("initial-exec" in *ELF Handling For
-//! Thread-Local Storage*). They take some of the room that glibc keeps for libraries that are
-//! opened later; what this library has in it is a few hundred bytes. On other processors they
-//! are the compiler's.
+//! starts: the relocation `GOTTPOFF` asks for that, on aarch64 `gottprel` ("initial-exec" in
+//! *ELF Handling For Thread-Local Storage*). They take some of the room that glibc keeps for
+//! libraries that are opened later; what this library has in it is a few hundred bytes. On
+//! other processors they are the compiler's.
 
 /// Declares a function that gives where the calling thread's variable of a type lies.
 /// `symbol` names it to the linker, and `bytes` are the assembler's directives for its first
@@ -22,7 +22,7 @@ macro_rules! per_thread {
         fn $name:ident() -> $type:ty, symbol $symbol:literal, first $first:expr,
         bytes [$($bytes:literal),+]
     ) => {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         // Hidden: nobody else's, and no part of what a library exports.
         ::std::arch::global_asm!(
             concat!(".pushsection .tdata.", $symbol, ",\"awT\",@progbits"),
@@ -62,7 +62,28 @@ macro_rules! per_thread {
         }
 
         $(#[$about])*
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
+        #[inline(always)]
+        fn $name() -> *const $type {
+            let place: *const $type;
+            // SAFETY: the relocations give where the distance from the thread pointer to the
+            // variable is.
+            unsafe {
+                ::std::arch::asm!(
+                    concat!("adrp {distance}, :gottprel:", $symbol),
+                    concat!("ldr {distance}, [{distance}, :gottprel_lo12:", $symbol, "]"),
+                    "mrs {place}, tpidr_el0",
+                    "add {place}, {place}, {distance}",
+                    distance = out(reg) _,
+                    place = out(reg) place,
+                    options(nostack, pure, readonly, preserves_flags)
+                );
+            }
+            place
+        }
+
+        $(#[$about])*
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         fn $name() -> *const $type {
             thread_local! {
                 static OWN: $type = const { $first };

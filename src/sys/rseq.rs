@@ -41,7 +41,10 @@ fn symbol(name: &CStr) -> Option<*const c_void> {
 /// # Safety
 ///
 /// The area is aligned to 32 bytes and stays the thread's, for the kernel to write to, until it is taken back.
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code)
+)]
 pub unsafe fn register(
     area: *mut c_void,
     bytes: u32,
@@ -61,14 +64,20 @@ pub unsafe fn register(
 
 /// A call at the end of threads, for which a thread can ask in a signal handler. (A thread-local's destructor could
 /// not be registered there: that allocates.)
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code)
+)]
 pub struct ThreadEnds {
     /// The key of the C library's thread-specific data, plus one; 0 before there is one. Written once, by
     /// compare-and-swap with Release, and read with Acquire.
     key: AtomicU32,
 }
 
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code)
+)]
 impl ThreadEnds {
     /// Keys below this are kept in the thread's own block, by every C library; glibc allocates for others.
     const DIRECT: libc::pthread_key_t = 32;

@@ -108,7 +108,10 @@ pub unsafe fn quiet_start(
 
 /// Runs `run` with all signals blocked, those of the C library included. (Another thread's
 /// `setuid` waits for this one meanwhile.)
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code)
+)]
 pub fn with_all_blocked<R>(run: impl FnOnce() -> R) -> R {
     let set = |new: u64| {
         let mut old = 0u64;

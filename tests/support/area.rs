@@ -4,7 +4,11 @@
 use std::ffi::CStr;
 
 /// What marks the start of an abort handler, as the C library registers it.
-pub const SIGNATURE: u32 = 0x5305_3053;
+pub const SIGNATURE: u32 = if cfg!(target_arch = "aarch64") {
+    0xd428_bc00
+} else {
+    0x5305_3053
+};
 
 const UNREGISTER: libc::c_int = 1;
 
@@ -112,7 +116,15 @@ fn thread_pointer() -> usize {
     pointer
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+fn thread_pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: reads a register.
+    unsafe { std::arch::asm!("mrs {}, tpidr_el0", out(reg) pointer) };
+    pointer
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn thread_pointer() -> usize {
     0
 }

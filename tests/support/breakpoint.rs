@@ -37,6 +37,12 @@ const DISABLE: libc::c_ulong = 0x2401;
 pub struct Breakpoint(libc::c_int);
 
 impl Breakpoint {
+    /// An instruction begins at a multiple of so many bytes.
+    pub const INSTRUCTION: usize = if cfg!(target_arch = "aarch64") { 4 } else { 1 };
+
+    /// Whether a thread whose handler has switched it on again gets past the instruction.
+    pub const IS_PASSED: bool = cfg!(target_arch = "x86_64");
+
     /// At the instruction that begins at `address`; never hit if none does.
     pub fn new(address: usize) -> io::Result<Self> {
         let attributes = Attributes {

@@ -8,7 +8,7 @@ const SYSFS: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB";
 pub struct Reserved(usize);
 
 impl Reserved {
-    const FILE: &str = "/proc/sys/vm/nr_hugepages";
+    const FILE: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
 
     /// So that `pages` are free; `None`, after saying so, if that cannot be.
     pub fn free(pages: usize) -> Option<Self> {

@@ -16,7 +16,7 @@ pub struct Section {
 }
 
 /// Every section of this program; none where there are no such sequences.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub fn all() -> &'static [Section] {
     unsafe extern "C" {
         // Made by the linker, because the name is one of C's.
@@ -33,7 +33,7 @@ pub fn all() -> &'static [Section] {
 }
 
 /// Every section of this program; none where there are no such sequences.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub fn all() -> &'static [Section] {
     &[]
 }
@@ -45,13 +45,13 @@ pub fn all() -> &'static [Section] {
 ///
 /// `context` is the third argument of a handler that is running.
 pub unsafe fn was_aborted(context: *mut libc::c_void) -> bool {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     {
         // SAFETY: the caller's.
         let address = unsafe { super::timer::interrupted_at(context) };
         all().iter().any(|section| section.aborted == address)
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     {
         let _ = context;
         false

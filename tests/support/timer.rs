@@ -30,6 +30,18 @@ pub unsafe fn interrupted_at(context: *mut libc::c_void) -> usize {
     unsafe { (*context).uc_mcontext.gregs[libc::REG_RIP as usize] as usize }
 }
 
+/// The instruction at which the thread will go on when its handler returns.
+///
+/// # Safety
+///
+/// `context` is the third argument of a handler that is running.
+#[cfg(target_arch = "aarch64")]
+pub unsafe fn interrupted_at(context: *mut libc::c_void) -> usize {
+    let context: *const libc::ucontext_t = context.cast_const().cast();
+    // SAFETY: the caller's.
+    unsafe { (*context).uc_mcontext.pc as usize }
+}
+
 /// A timer of the thread that made it.
 pub struct Timer(libc::c_int);
 

@@ -1,51 +1,25 @@
-//! The critical sections, in x86-64 assembly. See the parent module for the
-//! protocol; each section is
+//! The critical sections in x86-64 assembly. These processors keep loads in order, and stores:
+//! every load is an Acquire and every store a Release.
 //!
-//! ```text
-//!   area.rseq_cs = descriptor        ── begins
-//!   cpu = area.cpu_id; limit? gate?  ── diverts without a trace
-//!   level, entries                   ── reads, and writes above the level
-//!   slot.level = new                 ── the commit, its last instruction
-//! ```
-//!
-//! The kernel finds the section by its descriptor, in `__rseq_cs`. The abort
-//! handler, out of line behind the signature that the kernel demands, merely
-//! goes where a diverted section goes: the caller tries again, or takes another
-//! way, so no thread is caught in a section that is always aborted (by a
-//! debugger's single steps, say). The descriptor stays named in the thread's
-//! area after the section; the code must therefore stay mapped.
+//! Owns: the instructions. Uses: the parent module's layouts. Used by: the parent module.
 
-use super::Slot;
-use super::thread::{SIGNATURE, offset};
-use crate::class::{Line, MAX_CLASSES};
+use super::super::thread::{SIGNATURE, offset};
+use super::{ABORTED, CHANGE, ENTRIES, EXPIRED, GATE, LIMIT, ROW_SHIFT, SLOTS};
+use crate::class::Line;
 use crate::sync::{AtomicU32, AtomicU64};
-use crate::word::{Index, Level};
+use crate::word::Index;
 use std::arch::asm;
 
-/// Bytes from one processor's row of slots to the next, as a shift.
-const ROW_SHIFT: u32 = (MAX_CLASSES * size_of::<Slot>()).trailing_zeros();
-const LIMIT: usize = std::mem::offset_of!(Line, limit);
-const SLOTS: usize = std::mem::offset_of!(Line, slots);
-const ROOM: usize = std::mem::offset_of!(Slot, gate);
-const OPEN: usize = ROOM + 1;
-const ENTRIES: usize = std::mem::offset_of!(Slot, entries);
-const CHANGE: u64 = Level::CHANGE;
-
-// What the assembly takes for granted.
-const _: () = assert!((MAX_CLASSES * size_of::<Slot>()).is_power_of_two());
-const _: () = assert!(std::mem::offset_of!(Slot, level) == 0);
-const _: () = assert!(size_of::<Index>() == 4);
+/// The first two bytes of a gate.
+const ROOM: usize = GATE;
+const OPEN: usize = GATE + 1;
 
 /// Begins a section: `{t}` is a scratch register, `{off}` the area. Labels: 2
 /// begin, 3 descriptor, 4 end, 5 diverted, 6 aborted.
 macro_rules! begin {
     () => {
         concat!(
-            ".pushsection __rseq_cs, \"aw\"\n",
-            ".balign 32\n",
-            "3: .long 0, 0\n",
-            ".quad 2f, (4f - 2f), 6f\n",
-            ".popsection\n",
+            descriptor!(),
             "lea {t}, [rip + 3b]\n",
             "mov qword ptr fs:[{off} + 8], {t}\n",
             "2:\n",
@@ -81,7 +55,7 @@ macro_rules! aborted {
     };
 }
 
-/// See the parent module.
+/// See `rseq`.
 #[inline(always)]
 pub fn pop(line: &Line) -> Option<Index> {
     let found: u32;
@@ -124,7 +98,7 @@ pub fn pop(line: &Line) -> Option<Index> {
     Index::from_raw(found)
 }
 
-/// See the parent module.
+/// See `rseq`.
 #[inline(always)]
 pub fn push(line: &Line, index: Index) -> bool {
     // SAFETY: as in `pop`; the entry that is written is above the level and, with
@@ -163,11 +137,12 @@ pub fn push(line: &Line, index: Index) -> bool {
     true
 }
 
-/// See the parent module.
-pub fn push_all(line: &Line, buffers: &[Index]) -> bool {
-    if buffers.is_empty() || buffers.len() > super::ENTRIES {
-        return false;
-    }
+/// See `rseq`.
+///
+/// # Safety
+///
+/// `buffers` are one at least, and not more than a slot has entries.
+pub unsafe fn push_all(line: &Line, buffers: &[Index]) -> bool {
     // SAFETY: as in `push`, for `buffers.len()` entries.
     unsafe {
         asm!(
@@ -213,11 +188,12 @@ pub fn push_all(line: &Line, buffers: &[Index]) -> bool {
     true
 }
 
-/// See the parent module.
-pub fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
-    if count == 0 || count as usize > into.len() {
-        return 0;
-    }
+/// See `rseq`.
+///
+/// # Safety
+///
+/// `count` is not 0, and `into` has room for as many.
+pub unsafe fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
     let taken: usize;
     // SAFETY: as in `pop`, for up to `count` entries, which `into` has room for.
     unsafe {
@@ -268,30 +244,8 @@ pub fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
     taken
 }
 
-/// How `spin` ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Spin {
-    /// It was told to.
-    Told,
-    /// It was told to, and had begun on another processor: it was not aborted, and should have
-    /// been.
-    Moved,
-    /// By itself.
-    Expired,
-    /// The kernel aborted it.
-    Aborted,
-}
-
-/// A section that takes a long time and changes nothing: says by `inside` that it has begun,
-/// as `{round: 32, processor: 32}`, and ends when `told` is `round`, or after so many `pauses`
-/// of some 3 to 45 ns each. `area` is where the thread tells the kernel of its sections, from
-/// its thread pointer.
-#[inline(never)]
-pub fn spin(area: isize, inside: &AtomicU64, told: &AtomicU32, round: u32, pauses: u32) -> Spin {
-    const TOLD: u32 = 0;
-    const MOVED: u32 = 1;
-    const EXPIRED: u32 = 2;
-    const ABORTED: u32 = 3;
+/// See the parent module. `pauses` is not 0.
+pub fn spin(area: isize, inside: &AtomicU64, told: &AtomicU32, round: u32, pauses: u32) -> u32 {
     let end: u32;
     // SAFETY: the section writes the thread's own area, in which the second and third words
     // are there even if it is not registered, and `inside`; it reads `told`. Both are atomics.
@@ -322,7 +276,7 @@ pub fn spin(area: isize, inside: &AtomicU64, told: &AtomicU32, round: u32, pause
             round = in(reg) round,
             t = out(reg) _,
             cpu = out(reg) _,
-            left = inout(reg) pauses.max(1) => _,
+            left = inout(reg) pauses => _,
             end = out(reg) end,
             EXPIRED = const EXPIRED,
             ABORTED = const ABORTED,
@@ -330,10 +284,5 @@ pub fn spin(area: isize, inside: &AtomicU64, told: &AtomicU32, round: u32, pause
             options(nostack),
         );
     }
-    match end {
-        TOLD => Spin::Told,
-        MOVED => Spin::Moved,
-        EXPIRED => Spin::Expired,
-        _ => Spin::Aborted,
-    }
+    end
 }
