@@ -361,7 +361,6 @@ mod tests {
     #[test]
     fn a_client_waits_no_longer_than_it_said_whatever_the_server_does() {
         let limit = Duration::from_millis(200);
-        let name = format!("silent {}", std::process::id());
         let timed_out = ShareError::TimedOut { limit: 200 };
         let cases: [(Said, &[Said]); 3] = [
             ((Answer::Welcome, 0), &[]),
@@ -376,7 +375,10 @@ mod tests {
                 ],
             ),
         ];
-        for (greeting, answers) in cases {
+        for (at, (greeting, answers)) in cases.into_iter().enumerate() {
+            // A name each: a thread of another test may hold the last one's socket while it
+            // takes a table of its own.
+            let name = format!("silent {at} {}", std::process::id());
             let server = hostile(&name, greeting, answers);
             assert_eq!(opened(&name, limit), Err(timed_out));
             server.join().unwrap();
