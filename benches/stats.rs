@@ -66,8 +66,8 @@ fn crowded(criterion: &mut Criterion) {
     }
     let bytes = fill();
     measure(&format!(
-        "{MAPPINGS} mappings and {} MiB beside it",
-        bytes >> 20
+        "{MAPPINGS} mappings and {} beside it",
+        label(bytes)
     ));
     group.finish();
 }

@@ -862,7 +862,8 @@ uint32_t hp_builder_prefix_zone(struct hp_builder *builder,
  at least 8 GiB more than that, but what is more than declared is no more than a sixteenth of
  the addresses that the process has left.
  */
-uint32_t hp_builder_address_space(struct hp_builder *builder, size_t bytes);
+uint32_t hp_builder_address_space(struct hp_builder *builder,
+                                  size_t bytes);
 
 /*
  Says whether all memory is faulted in by hp_builder_build and hp_pool_request (by default

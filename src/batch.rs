@@ -138,14 +138,15 @@ impl Batches {
     pub fn grow(&self, count: usize) {
         let most = (self.arrays.ready() as u64).saturating_sub(1);
         let target = (count as u64).min(most);
-        // Relaxed: the numbers are handed out once by the read-modify-write,
-        // and the arrays are published by `put`.
+        // Relaxed: it says who makes how many, and together that is `meant`.
         let before = self.meant.fetch_max(target, Ordering::Relaxed);
         for _ in before..target {
-            let id = self.made.fetch_add(1, Ordering::Relaxed) + 1;
-            if id <= most {
-                self.put(id as u32);
-            }
+            // Threads that make some at once take numbers from here, each once. Whoever gets
+            // one beyond its own target comes after some by a thread that found it ready, for
+            // those with lower targets make fewer. AcqRel: so it finds it ready, too. The
+            // array is published by `put`.
+            let id = self.made.fetch_add(1, Ordering::AcqRel) + 1;
+            self.put(id as u32);
         }
     }
 

@@ -228,7 +228,7 @@ mod native {
         }
 
         /// Puts zeroed memory of the table's own back in the place of what was placed
-        /// from element `at` on. It is open.
+        /// from element `at` on. It may be read.
         ///
         /// # Safety
         ///

@@ -441,3 +441,39 @@ fn what_a_pool_says_of_itself_does_not_depend_on_what_else_the_process_has_mappe
         assert!(all < 1 << 18, "{all} bytes were read");
     });
 }
+
+/// The first thread of a process, which `/proc/self` is, may end before the others.
+#[test]
+fn what_the_kernel_says_is_read_though_the_first_thread_has_ended() {
+    const TEST: &str = "what_the_kernel_says_is_read_though_the_first_thread_has_ended";
+    alone(TEST, &[], || {
+        let groups = hugepool::Machine::probe().control_groups.len();
+        // SAFETY: the child starts a thread, and ends by `_exit`, whatever that finds.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let first = std::process::id();
+            std::thread::spawn(move || {
+                let state = || std::fs::read_to_string(format!("/proc/{first}/stat"));
+                while !state().is_ok_and(|state| state.contains(") Z ")) {
+                    std::thread::yield_now();
+                }
+                let builder = Pool::builder().reserve(SIZE, SIZE, 64);
+                let builder = builder.pages(Pages::Huge2M, Rung::Never);
+                let stats = builder.build().unwrap().stats();
+                let segment = &stats.segments[0];
+                let whole = segment.resident_bytes == segment.bytes && segment.page_size > 0;
+                let seen = hugepool::Machine::probe().control_groups.len();
+                let code = i32::from(!whole) + 2 * i32::from(seen != groups);
+                // SAFETY: ends the process.
+                unsafe { libc::_exit(code) };
+            });
+            // SAFETY: ends this thread alone, and runs nothing of what it has on its stack.
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child made above.
+        unsafe { libc::waitpid(child, &mut status, 0) };
+        assert_eq!(status >> 8, 0, "1: its pages; 2: its groups ({status:#x})");
+        assert_eq!(status, 0);
+    });
+}

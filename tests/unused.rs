@@ -185,8 +185,10 @@ fn a_pool_works_where_data_are_limited_and_one_too_large_changes_nothing() {
                 unlimited();
                 requested
             };
-            // What the first refusal leaves in the heap, the others find there.
-            assert!(request(MIB).is_err());
+            // What the first refusal of a kind leaves in the heap, the others find there.
+            for more in [MIB, size * count + MIB] {
+                assert!(request(more).is_err());
+            }
             let (stats, before) = (pool.stats(), mapped());
             let mut refusals = [0; 2];
             for more in (1..).map(|halves| halves * MIB / 2) {

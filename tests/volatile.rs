@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 use hugepool::share::{Access, Client, Peers, ShareError};
-use hugepool::{AllocError, Buffer, BuildError, Builder, Memory, Pool, RangeError, Volatile};
+use hugepool::{
+    AllocError, Buffer, BuildError, Builder, Memory, Pages, Pool, RangeError, Rung, Volatile,
+};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
@@ -23,6 +25,9 @@ fn described(access: Access, count: usize) -> Builder {
         .reserve(SIZE, 4096, count)
         .prefix_zone(PREFIX)
         .shared(access)
+        // Files of those can be mapped, and not written otherwise.
+        .pages(Pages::Huge1G, Rung::Never)
+        .pages(Pages::Huge2M, Rung::Never)
         .prefault(false)
         .address_space(1 << 30)
 }

@@ -208,7 +208,7 @@ impl MemoryPolicy {
                         Failure::NotGranted {
                             reason: Some(Reason::Group(limit)),
                             ..
-                        } if rung == Rung::Require => return Err(beyond(&limit, bytes)),
+                        } if rung == Rung::Require => return Err(beyond(&limit, reach)),
                         Failure::NotGranted { granted, reason } if rung == Rung::Require => {
                             return Err(BuildError::PagesNotGranted {
                                 required: pages,

@@ -28,8 +28,8 @@ use crate::word::Index;
 use std::ops::Range;
 
 /// In how many pieces a table is opened for one segment at most: the process may have 65,530
-/// mappings, unless `vm.max_map_count` was changed. 2,097,152 buffers are so many chunks.
-const PIECES: usize = 512;
+/// mappings, unless `vm.max_map_count` was changed. 16,777,216 buffers are so many chunks.
+const PIECES: usize = 4096;
 
 /// The indices of a segment's buffers, in pieces that hold some chunks each.
 fn pieces(geometry: &Geometry, first: usize, count: usize) -> impl Iterator<Item = Range<usize>> {

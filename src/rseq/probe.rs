@@ -26,9 +26,11 @@
 //! - *Aborted, and the thread was not switched from the processor meanwhile*, by the kernel's
 //!   count, nor had a signal, since it blocks all, those of the C library included: that was a
 //!   `membarrier`. This proves that `membarrier` restarts sequences.
-//! - *Aborted, and it was switched*: that may have been the switch. It counts if the process may
-//!   run on one processor only, where whoever calls `membarrier` has preempted all others. It
-//!   counts for a move. Otherwise the round is run again, with the spinner elsewhere.
+//! - *Aborted, and it was switched*: that may have been the switch. It counts if there is one
+//!   processor only for the whole process, where whoever calls `membarrier` has preempted all
+//!   others; it is not remembered then, unless the machine has no other. (A thread that is kept
+//!   on one processor proves nothing for others: so the spinner runs wherever it may.) It counts
+//!   for a move. Otherwise the round is run again, with the spinner elsewhere.
 //! - *Expired.* The section ended by itself, before the prober saw it. The round is run again.
 //!
 //! So no end depends on who is scheduled how soon; only how many rounds it takes does. One
@@ -40,8 +42,7 @@
 //! again. What was proved holds for the process and its children: they have the same kernel.
 //! `examples/first_build.rs` says what it costs.
 //!
-//! The processors that the prober may run on are read and never changed; the spinner is kept
-//! within them.
+//! The processors that the prober may run on are never changed.
 
 use super::section::{self, Spin};
 use super::thread;
@@ -50,6 +51,7 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering, spin_loop};
 use crate::sys::cpu::{self, CpuSet};
 use crate::sys::{clock, files, membarrier, signal};
 use crate::table::{Table, Zeroed};
+use std::cell::Cell;
 use std::ffi::c_void;
 
 /// How long it is tried, in ns.
@@ -83,6 +85,9 @@ struct Words {
     inside: AtomicU64,
     /// `{round: 32, End: 32}`. By the spinner.
     ended: AtomicU64,
+    /// 1 if the spinner may run wherever the process may, as far as it knows. By the spinner,
+    /// before `thread`. (Relaxed.)
+    anywhere: AtomicU32,
     /// The spinner's number, once it runs. By the spinner.
     thread: AtomicU32,
     /// 1 if the spinner will look at this no more. By the spinner.
@@ -167,11 +172,14 @@ extern "C" fn spinner<A: Area>(argument: *mut c_void) -> *mut c_void {
     // SAFETY: the prober's words, which are there until this has left.
     let words = unsafe { &*argument.cast_const().cast::<Words>() };
     signal::name_thread(c"hugepool-probe");
+    let number = files::thread_number() as u32;
+    clock::wake_on_time();
+    let anywhere = CpuSet::all().keep(number);
     let alone = CpuSet::allowed().is_some_and(|allowed| allowed.count() == 1);
     let pauses = if alone { PAUSES_ALONE } else { PAUSES };
     // Even if the prober, and the threads beside it, ended in the middle.
     let deadline = clock::now() + 2 * LIMIT;
-    let number = files::thread_number() as u32;
+    (words.anywhere).store(anywhere.into(), Ordering::Relaxed);
     words.thread.store(number, Ordering::Release);
     let area = A::offset();
     let mut last = 0;
@@ -215,22 +223,31 @@ enum Disturbance {
 struct Prober<'a> {
     words: &'a Words,
     deadline: u64,
-    /// Where both may run; `None` on a machine that has more processors than can be said.
+    /// The spinner's number; 0: it does not run yet.
+    thread: u32,
+    /// Where it may run; `None` on a machine that has more processors than can be said.
     allowed: Option<CpuSet>,
+    /// Whether there is one processor for the whole process.
+    alone: bool,
     round: u32,
     /// Whether the spinner may have been moved to where this thread runs.
     has_moved: bool,
 }
 
 impl Prober<'_> {
-    fn is_alone(&self) -> bool {
-        self.allowed
-            .as_ref()
-            .is_some_and(|allowed| allowed.count() == 1)
+    /// Finds out where the spinner may run, once it does.
+    fn meet(&mut self) -> Result<(), WhyPortable> {
+        let number = || Some(self.words.thread.load(Ordering::Acquire));
+        self.thread = self.wait(|| number().filter(|&number| number != 0))?;
+        self.allowed = CpuSet::allowed_to(self.thread);
+        let one = self.allowed.is_some_and(|allowed| allowed.count() == 1);
+        let anywhere = self.words.anywhere.load(Ordering::Relaxed) == 1;
+        self.alone = one && (anywhere || cpu::possible() == 1);
+        Ok(())
     }
 
     fn wait<T>(&self, look: impl FnMut() -> Option<T>) -> Result<T, WhyPortable> {
-        let alone = self.has_moved || self.is_alone();
+        let alone = self.has_moved || self.alone;
         wait(alone, self.deadline, look).ok_or(WhyPortable::NoTime)
     }
 
@@ -242,9 +259,8 @@ impl Prober<'_> {
 
     /// Keeps the spinner away from a processor. False if there is no other, or it is refused.
     fn move_from(&self, cpu: usize) -> bool {
-        let thread = self.words.thread.load(Ordering::Acquire);
         let others = self.allowed.and_then(|all| all.without(cpu));
-        others.is_some_and(|others| others.keep(thread))
+        others.is_some_and(|others| others.keep(self.thread))
     }
 
     /// One round; `None` if the spinner could not be disturbed.
@@ -283,7 +299,7 @@ impl Prober<'_> {
                 Some(End::Moved) => return Err(WhyPortable::NotRestarted),
                 Some(End::Told) if !is_move => return Err(WhyPortable::NotRestarted),
                 None | Some(End::Told | End::AbortedRunning) => break,
-                Some(End::Aborted) if is_move || self.is_alone() => break,
+                Some(End::Aborted) if is_move || self.alone => break,
                 Some(End::Expired) if is_move && times == MOVES => break,
                 Some(End::Expired) if is_move => {}
                 // On one processor the two do not run at the same time.
@@ -300,7 +316,13 @@ impl Prober<'_> {
     }
 }
 
-fn probe<A: Area>() -> Result<(), WhyPortable> {
+/// What the trial says of now, and whether it holds for good.
+struct Found {
+    now: Result<(), WhyPortable>,
+    lasts: bool,
+}
+
+fn probe<A: Area>() -> Result<Found, WhyPortable> {
     // In memory of its own: the spinner may outlast the trial.
     let table = Table::<Words>::new(1).map_err(|_| WhyPortable::NoThread)?;
     let words = table.get(0);
@@ -311,23 +333,39 @@ fn probe<A: Area>() -> Result<(), WhyPortable> {
     let mut prober = Prober {
         words,
         deadline: clock::now() + LIMIT,
-        allowed: CpuSet::allowed(),
+        thread: 0,
+        allowed: None,
+        alone: false,
         round: 0,
         has_moved: false,
     };
-    let found = prober
-        .passes(Disturbance::BarrierThere)
+    let slack = clock::wake_on_time();
+    let now = prober
+        .meet()
+        .and_then(|()| prober.passes(Disturbance::BarrierThere))
         .and_then(|()| prober.passes(Disturbance::BarrierEverywhere))
         .and_then(|()| prober.passes(Disturbance::Move));
     words.go.store(OVER, Ordering::Release);
     let left = prober.wait(|| (words.left.load(Ordering::Acquire) == 1).then_some(()));
+    let alone = prober.alone;
     match left {
-        // All that it still does is to end.
-        Ok(()) => thread.join(),
+        // All that it still does is to end, which a program's own hooks may keep it from. It is
+        // waited for, since some calls are refused to a process that has several threads.
+        Ok(()) => {
+            drop(thread);
+            let number = prober.thread as i32;
+            let _ = prober.wait(|| (!files::is_thread(number)).then_some(()));
+        }
         // It leaves when it runs again, and finds the words.
         Err(_) => std::mem::forget(table),
     }
-    found
+    clock::wake_within(slack);
+    // A wrong kernel stays one. A right one may have been so by its one processor alone.
+    let lasts = match now {
+        Ok(()) => !alone || cpu::possible() == 1,
+        Err(why) => why == WhyPortable::NotRestarted,
+    };
+    Ok(Found { now, lasts })
 }
 
 /// What was proved in this process: nothing yet, or this. Relaxed: the number is all there is.
@@ -337,7 +375,7 @@ const RESTARTED: u32 = 1;
 const NOT_RESTARTED: u32 = 2;
 
 /// Whether the kernel restarts sequences: tried when this is first called, and known from then
-/// on. Starts a thread, which has ended when this returns, unless it did not get to run.
+/// on. Starts a thread, which has ended when this returns, unless it was kept from it.
 pub fn tried() -> Result<(), WhyPortable> {
     #[cfg(test)]
     if let Some(planted) = plant::planted() {
@@ -348,14 +386,28 @@ pub fn tried() -> Result<(), WhyPortable> {
         NOT_RESTARTED => return Err(WhyPortable::NotRestarted),
         _ => {}
     }
+    // A program's hook for new threads may build a pool itself.
+    if TRIES.replace(true) {
+        return Err(WhyPortable::NoThread);
+    }
     let found = probe::<Registered>();
+    TRIES.set(false);
     let proved = match found {
-        Ok(()) => RESTARTED,
-        Err(WhyPortable::NotRestarted) => NOT_RESTARTED,
-        Err(_) => return found,
+        Ok(Found { now: Ok(()), lasts }) => u32::from(lasts) * RESTARTED,
+        Ok(Found { lasts: true, .. }) => NOT_RESTARTED,
+        _ => 0,
     };
-    PROVED.fetch_max(proved, Ordering::Relaxed);
-    found
+    // What another thread found out meanwhile counts, too.
+    match PROVED.fetch_max(proved, Ordering::Relaxed).max(proved) {
+        NOT_RESTARTED => Err(WhyPortable::NotRestarted),
+        RESTARTED => Ok(()),
+        _ => found?.now,
+    }
+}
+
+thread_local! {
+    /// Whether this thread is in the middle of a trial.
+    static TRIES: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What tests say that came of it.
@@ -407,6 +459,10 @@ mod tests {
         }
     }
 
+    fn now<A: Area>() -> Result<(), WhyPortable> {
+        probe::<A>()?.now
+    }
+
     fn has_barriers() -> bool {
         let has = membarrier::register().is_ok();
         if !has {
@@ -435,7 +491,7 @@ mod tests {
         };
         let before = CpuSet::allowed();
         for _ in 0..100 {
-            match probe::<Registered>() {
+            match now::<Registered>() {
                 Err(WhyPortable::NoTime) => println!("not tried: the machine is busy"),
                 found => assert_eq!(found, right),
             }
@@ -449,7 +505,7 @@ mod tests {
             return;
         }
         for _ in 0..100 {
-            match probe::<Unregistered>() {
+            match now::<Unregistered>() {
                 Err(WhyPortable::NoTime) => println!("not tried: the machine is busy"),
                 found => assert_eq!(found, Err(WhyPortable::NotRestarted)),
             }
@@ -459,7 +515,7 @@ mod tests {
     #[test]
     fn a_thread_without_an_area_proves_nothing() {
         if has_barriers() {
-            let found = probe::<Missing>();
+            let found = now::<Missing>();
             assert!(
                 matches!(found, Err(WhyPortable::NotRegistered | WhyPortable::NoTime)),
                 "{found:?}"

@@ -41,6 +41,27 @@ pub fn nap(nanoseconds: u32) {
     unsafe { libc::nanosleep(&raw const time, std::ptr::null_mut()) };
 }
 
+/// Has sleeps of the calling thread end on time, and gives by how much they might have been
+/// late before, in ns. Contract: `PR_SET_TIMERSLACK` of prctl(2).
+#[cfg(not(hugepool_loom))]
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code)
+)]
+pub fn wake_on_time() -> u64 {
+    // SAFETY: gives a number.
+    let before = unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) };
+    wake_within(1);
+    u64::try_from(before).unwrap_or(0)
+}
+
+/// Lets sleeps of the calling thread be late by so many ns; by 0: by the process's own number.
+#[cfg(not(hugepool_loom))]
+pub fn wake_within(nanoseconds: u64) {
+    // SAFETY: takes a number. If it is refused, sleeps are as late as before.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanoseconds as libc::c_ulong) };
+}
+
 /// Time stands still in a model.
 #[cfg(hugepool_loom)]
 pub fn now() -> u64 {

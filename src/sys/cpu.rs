@@ -58,11 +58,22 @@ impl CpuSet {
     /// Those that the calling thread may run on. `None` on a machine that could have more than
     /// 1024, or where it is refused. Contract: sched_setaffinity(2).
     pub fn allowed() -> Option<Self> {
+        Self::allowed_to(0)
+    }
+
+    /// Those that the thread of this number may run on.
+    pub fn allowed_to(thread: u32) -> Option<Self> {
         let mut set = Self([0; _]);
         let place = set.0.as_mut_ptr().cast::<libc::cpu_set_t>();
         // SAFETY: the set is writable and as large as we say.
-        let got = unsafe { libc::sched_getaffinity(0, size_of::<Self>(), place) };
+        let got =
+            unsafe { libc::sched_getaffinity(thread as libc::pid_t, size_of::<Self>(), place) };
         (got == 0).then_some(set)
+    }
+
+    /// All that there can be. To keep a thread on these lets it run wherever the process may.
+    pub fn all() -> Self {
+        Self([u64::MAX; _])
     }
 
     /// How many they are.

@@ -77,11 +77,18 @@ pub struct Seen<'a> {
 impl<'a> Seen<'a> {
     /// Reads them. What cannot be read is empty.
     pub fn below(root: &'a Path) -> Self {
-        let read = |name| fs::read(root.join(name)).unwrap_or_default();
+        // Of the calling thread, as all others are; but the first one, which `self` is, may
+        // have ended, and is in no group then.
+        let read = |name: &str| {
+            let by = |whose: &str| fs::read(root.join("proc").join(whose).join(name));
+            by("thread-self")
+                .or_else(|_| by("self"))
+                .unwrap_or_default()
+        };
         Self {
             root,
-            own: read("proc/self/cgroup"),
-            mounts: read("proc/self/mountinfo"),
+            own: read("cgroup"),
+            mounts: read("mountinfo"),
         }
     }
 

@@ -211,15 +211,14 @@ impl Mapping {
         Ok(Self { base, len })
     }
 
-    /// Makes a range such memory again.
+    /// Makes a range zeroed memory that can be read. It counts against no limit.
     ///
     /// # Safety
     ///
     /// Nobody may hold a reference into the range.
     pub unsafe fn renew_metadata(&self, offset: usize, len: usize) -> io::Result<()> {
-        let access = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_NORESERVE | libc::MAP_FIXED;
-        map(self.at(offset, len), len, access, flags)?;
+        map(self.at(offset, len), len, libc::PROT_READ, flags)?;
         let _ = self.advise(offset, len, Advice::NoHuge);
         Ok(())
     }
@@ -283,7 +282,7 @@ impl Mapping {
             Backing::Transparent | Backing::Base => 0,
         };
         let access = libc::PROT_READ | libc::PROT_WRITE;
-        if matches!(backing, Backing::HugeTlb(_)) && leaves_holes() {
+        if leaves_holes() {
             // First where it does no harm.
             drop(Self {
                 base: map(std::ptr::null_mut(), len, access, flags)?,

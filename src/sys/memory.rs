@@ -1,6 +1,6 @@
 //! How much memory there is for the taking, and how many addresses.
 //!
-//! Owns: reading of `/proc/meminfo` and `/proc/self/statm`. Uses: `groups` and `quota` for the
+//! Owns: reading of `/proc/meminfo` and `/proc/thread-self/statm`. Uses: `groups` and `quota` for the
 //! limits of control groups, `limits`, `std::fs`, libc. Used by: `arena`, before it faults
 //! pages in; `pool`, before it reserves addresses; the doctor.
 //!
@@ -33,7 +33,9 @@ pub enum Shortage {
 /// Bytes of address space that this process could still map, if not in one piece. `None` if
 /// the kernel does not say.
 pub fn addresses_left() -> Option<usize> {
-    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    let statm = fs::read_to_string("/proc/thread-self/statm");
+    let statm = statm.or_else(|_| fs::read_to_string("/proc/self/statm"));
+    let statm = statm.ok()?;
     let pages: usize = statm.split_whitespace().next()?.parse().ok()?;
     let mapped = pages.checked_mul(limits::base_page())?;
     Some(limits::address_space()?.saturating_sub(mapped))

@@ -50,9 +50,14 @@ const PAGEMAP_SCAN: u64 = 3 << 30 | (size_of::<Scan>() as u64) << 16 | (b'f' as 
 const REGIONS: usize = 128;
 
 /// What backs each of `ranges`. Fails where the kernel knows no such question, or `/proc` is
-/// not there.
+/// not there; or if some of it is locked, of which nothing says how much.
 pub fn backed(ranges: &[Mapped]) -> io::Result<Vec<Backed>> {
-    let pages = File::open("/proc/self/pagemap")?;
+    // The calling thread's: the first thread, which `/proc/self` is, may have ended, and has no
+    // memory then (a case that kernels did not all foresee).
+    let pages = File::open("/proc/thread-self/pagemap")?;
+    if ranges.iter().any(is_locked) {
+        return Err(io::Error::from(io::ErrorKind::Unsupported));
+    }
     ranges.iter().map(|range| scan(&pages, range)).collect()
 }
 
@@ -94,9 +99,6 @@ fn scan(pages: &File, range: &Mapped) -> io::Result<Backed> {
             return Err(io::Error::from(io::ErrorKind::InvalidData));
         }
         start = asked.walk_end;
-    }
-    if is_locked(range) {
-        found.locked = found.resident;
     }
     Ok(found)
 }

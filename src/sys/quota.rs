@@ -184,27 +184,20 @@ pub fn ask_reclaimable(limit: &mut Limit, version: u8) {
 /// Bytes that the kernel would give up before it kills anybody, by a `memory.stat`.
 ///
 /// As `MemAvailable` does, that counts pages of files whether they were read once
-/// (`inactive_file`) or oftener (`active_file`): a fault takes both. Not those that must be
-/// written first: that takes as long as the device likes. Of the kernel's own caches half,
-/// since a page of one goes only with everything in it. Nothing that would have to be
-/// swapped out.
+/// (`inactive_file`) or oftener (`active_file`): a fault takes both, and waits for those that
+/// must be written first, which are what a program that writes much has most of. Of the
+/// kernel's own caches half, since a page of one goes only with everything in it. Nothing that
+/// would have to be swapped out.
 fn reclaimable(stat: &[u8], version: u8) -> u64 {
     // In version 1 those with this prefix count the groups below, as its usage does.
     let prefix = if version == 1 { "total_" } else { "" };
-    let dirty = if version == 1 { "dirty" } else { "file_dirty" };
-    let writeback = if version == 1 {
-        "writeback"
-    } else {
-        "file_writeback"
-    };
     let bytes = |name: &str| {
         let named = stat.split(|&byte| byte == b'\n');
         let mut named = named.filter_map(|line| line.strip_prefix(prefix.as_bytes()));
         named.find_map(|line| value(line, name)).unwrap_or(0)
     };
     let files = bytes("inactive_file").saturating_add(bytes("active_file"));
-    let unwritten = bytes(dirty).saturating_add(bytes(writeback));
-    (files.saturating_sub(unwritten)).saturating_add(bytes("slab_reclaimable") / 2)
+    files.saturating_add(bytes("slab_reclaimable") / 2)
 }
 
 /// A line `name number`.
@@ -383,13 +376,13 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_files_are_had_back_unless_they_must_be_written() {
+    fn pages_of_files_are_had_back_those_that_must_be_written_too() {
         let stat = b"anon 9000\nfile 800\nshmem 50\ninactive_file 500\nactive_file 250\n\
             file_dirty 100\nfile_writeback 10\nslab_reclaimable 41\nunevictable 7\n";
-        assert_eq!(reclaimable(stat, 2), 500 + 250 - 100 - 10 + 20);
+        assert_eq!(reclaimable(stat, 2), 500 + 250 + 20);
         let stat = b"inactive_file 1\nactive_file 2\ntotal_inactive_file 500\n\
             total_active_file 250\ntotal_dirty 100\ntotal_writeback 10\n";
-        assert_eq!(reclaimable(stat, 1), 500 + 250 - 100 - 10);
+        assert_eq!(reclaimable(stat, 1), 500 + 250);
         assert_eq!(reclaimable(b"file_dirty 5\nslab_reclaimable 8\n", 2), 4);
         let full = u64::MAX.to_string();
         let stat = format!("inactive_file {full}\nactive_file {full}\nslab_reclaimable {full}\n");

@@ -1,6 +1,6 @@
 //! What is in memory of a range, read from all that the kernel says of the process.
 //!
-//! Owns: reading of `/proc/self/smaps`. Uses: `std::fs`, `backed` for what is asked. Used
+//! Owns: reading of `/proc/thread-self/smaps`. Uses: `std::fs`, `backed` for what is asked. Used
 //! by: `backed`.
 //!
 //! Source: proc_pid_smaps(5).
@@ -12,7 +12,10 @@ use std::io::{self, BufRead, BufReader};
 /// Reads what backs each of `ranges` (first address, bytes), in one pass. The
 /// ranges must each consist of whole mappings.
 pub fn backed(ranges: &[(usize, usize)]) -> io::Result<Vec<Backed>> {
-    read(BufReader::new(File::open("/proc/self/smaps")?), ranges)
+    // Not `/proc/self`: the first thread may have ended, and then it has no memory.
+    let own = File::open("/proc/thread-self/smaps");
+    let own = own.or_else(|_| File::open("/proc/self/smaps"))?;
+    read(BufReader::new(own), ranges)
 }
 
 fn read(text: impl BufRead, ranges: &[(usize, usize)]) -> io::Result<Vec<Backed>> {

@@ -1,10 +1,20 @@
 //! A filter that refuses a system call to the calling thread and to the threads
-//! that it starts from now on. It cannot be taken back.
+//! that it starts from now on, or answers it with a signal. It cannot be taken back.
 
 use std::io;
 
-/// Makes the system call `number` fail with `error`, if the kernel lets us.
+/// Makes the system call `number` fail with `error`, if the kernel lets us; or succeed, and do
+/// nothing, if that is 0.
 pub fn refuse(number: libc::c_long, error: libc::c_int) -> io::Result<()> {
+    answer(number, libc::SECCOMP_RET_ERRNO | error as u32)
+}
+
+/// Has whoever makes the system call `number` be sent `SIGSYS`, if the kernel lets us.
+pub fn trap(number: libc::c_long) -> io::Result<()> {
+    answer(number, libc::SECCOMP_RET_TRAP)
+}
+
+fn answer(number: libc::c_long, refusal: u32) -> io::Result<()> {
     let statement = |code: u32, k: u32| libc::sock_filter {
         code: code as u16,
         jt: 0,
@@ -21,7 +31,7 @@ pub fn refuse(number: libc::c_long, error: libc::c_int) -> io::Result<()> {
     let mut filter = [
         load,
         compare,
-        answer(libc::SECCOMP_RET_ERRNO | error as u32),
+        answer(refusal),
         answer(libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog {

@@ -167,7 +167,9 @@ static void classes(void) {
     OK(hp_pool_request(pool, 4096, 4096, 5));
     OK(hp_pool_request(pool, 4096, 4096, 5));
     OK(hp_pool_trim(pool, &gone));
-    CHECK(gone.segments == 2 && gone.bytes == 4u << 20);
+    /* As far as the buffers reach: five pages each, or a huge page. */
+    CHECK(gone.segments == 2);
+    CHECK(gone.bytes == 2 * 5 * 4096 || gone.bytes == 4u << 20);
     gone.size = 1;
     EXPECT(hp_pool_trim(pool, &gone), HP_VD_E_INVALID);
     hp_class_release(small);

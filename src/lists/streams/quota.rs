@@ -28,6 +28,7 @@ use crate::sys::fork;
 use crate::table::{Table, Zeroed};
 use crate::wait::{Collects, Service, Those};
 use crate::word::Extra;
+use crossbeam_utils::CachePadded;
 use std::io;
 
 /// Shares that a pool's streams can have at once, one a stream and class.
@@ -268,7 +269,7 @@ pub struct Quotas {
     used: [AtomicU64; MAX_QUOTAS.div_ceil(64)],
     /// The largest number that ever was. Grown, with Release, when the memory of all up to
     /// that is open, and read with Acquire by who looks at them.
-    highest: AtomicU32,
+    highest: CachePadded<AtomicU32>,
     /// How many buffers of each class are the own ones of streams, or are about to be.
     promised: [AtomicU64; MAX_CLASSES],
     /// How many of these are.
@@ -281,7 +282,7 @@ impl Quotas {
         Ok(Self {
             quotas: Table::closed(MAX_QUOTAS)?,
             used: std::array::from_fn(|_| AtomicU64::new(0)),
-            highest: AtomicU32::new(0),
+            highest: CachePadded::new(AtomicU32::new(0)),
             promised: std::array::from_fn(|_| AtomicU64::new(0)),
             aside: std::array::from_fn(|_| AtomicU64::new(0)),
         })
