@@ -271,7 +271,9 @@ fn beside_growth_and_trims_no_stale_handle_is_believed() {
             let mut made: HashSet<Handle64> = HashSet::new();
             while !done.load(Ordering::Relaxed) {
                 for &(handle, handle64) in &stale {
-                    assert!(is_refused(&pool, handle) && pool.view64(handle64).is_err());
+                    assert_eq!(pool.view(handle), Err(ShareError::BadHandle { handle }));
+                    let refused = ShareError::BadHandle64 { handle: handle64 };
+                    assert_eq!(pool.view64(handle64), Err(refused));
                 }
                 let starts = addresses.iter().map(|&at| std::ptr::without_provenance(at));
                 for start in starts {
@@ -287,7 +289,11 @@ fn beside_growth_and_trims_no_stale_handle_is_believed() {
             }
             made
         });
-        for round in 0..5000 {
+        // The last of eight slots have the long form of a handle. Two rounds of eight bring them
+        // back, by a return and by a trim: fewer times than such handles are told apart.
+        let rounds = 3000;
+        assert!((rounds / 8 * 4) < pool.handle_reuses().unwrap() as usize);
+        for round in 0..rounds {
             let size = 1024 << (round % 2);
             let count = 1 + round % 8;
             pool.request(size, 512, count).unwrap();

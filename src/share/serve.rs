@@ -60,15 +60,6 @@ impl Asker {
     }
 }
 
-/// Those of `askers` that are of a process.
-fn of_process<'a>(
-    askers: impl IntoIterator<Item = &'a Asker>,
-    process: i32,
-) -> impl Iterator<Item = &'a Asker> {
-    let askers = askers.into_iter();
-    askers.filter(move |asker| asker.peer.process == process)
-}
-
 /// Which of `askers`, which are too many, is to go: the first of the process that has the
 /// most, of the user that has.
 fn one_too_many(askers: &[Asker]) -> usize {
@@ -184,10 +175,10 @@ impl Service {
         self.closing.run();
         self.fill_reserve();
         let accepts = !self.closing.is_busy();
+        let unread = self.unread();
         let asking = 0..self.askers.len();
-        let asking: Vec<usize> = asking
-            .filter(|&at| self.turn_of(at) != Turn::Wait)
-            .collect();
+        let waits = |at: usize| self.turn_of(at, &unread) == Turn::Wait;
+        let asking: Vec<usize> = asking.filter(|&at| !waits(at)).collect();
         let mut sockets: Vec<BorrowedFd<'_>> = vec![self.channel.as_fd()];
         sockets.extend(asking.iter().map(|&at| self.askers[at].socket.as_fd()));
         sockets.extend(accepts.then_some(self.listener.as_fd()));
@@ -205,8 +196,9 @@ impl Service {
         }
         // Those who are ready and not answered are cut off.
         let mut gone = Vec::new();
+        let mut unread = self.unread();
         for (&at, _) in asking.iter().zip(&ready[1..]).filter(|ready| *ready.1) {
-            let answered = match self.turn_of(at) {
+            let answered = match self.turn_of(at, &unread) {
                 Turn::Wait => continue,
                 Turn::Over => Ok(Err(ShareError::HungUp)),
                 Turn::Answer => {
@@ -215,7 +207,10 @@ impl Service {
                 }
             };
             match answered {
-                Ok(Ok(descriptors)) => self.askers[at].answered |= descriptors,
+                Ok(Ok(descriptors)) => {
+                    self.askers[at].answered |= descriptors;
+                    unread[at] |= descriptors;
+                }
                 Ok(Err(_)) => gone.push(at),
                 Err(Ended) => return false,
             }
@@ -237,23 +232,33 @@ impl Service {
         true
     }
 
-    /// Whether the asker at `at` is answered if it asks: not while others of its process have
+    /// Whether the asker at `at` is answered if it asks, where `unread` says which of them have
+    /// not read what they were sent: not while others of its process have
     /// answers that they have not read. Most are about to; those that were cut off are not.
-    fn turn_of(&self, at: usize) -> Turn {
+    fn turn_of(&self, at: usize, unread: &[bool]) -> Turn {
         let process = self.askers[at].peer.process;
         // Those of namespaces that are not to be seen have the number 0.
         if process == 0 {
             return Turn::Answer;
         }
-        let departed = of_process(&self.departed, process).count();
-        let others = self.askers.iter().enumerate();
-        let others = others.filter_map(|(other, asker)| (other != at).then_some(asker));
-        let unread = of_process(others, process).filter(|other| other.is_unread());
+        let departed = self.departed.iter();
+        let departed = departed
+            .filter(|other| other.peer.process == process)
+            .count();
+        let others = self.askers.iter().zip(unread).enumerate();
+        let unread = others.filter(|&(other, (asker, &unread))| {
+            other != at && unread && asker.peer.process == process
+        });
         match MAX_UNREAD_OF_PROCESS {
             most if departed >= most => Turn::Over,
             most if departed + unread.count() >= most => Turn::Wait,
             _ => Turn::Answer,
         }
+    }
+
+    /// Which of the askers have not read what they were sent.
+    fn unread(&self) -> Vec<bool> {
+        self.askers.iter().map(Asker::is_unread).collect()
     }
 
     /// Takes the descriptors that are kept: copies of one that is there, so that closing them
