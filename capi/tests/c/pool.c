@@ -35,7 +35,9 @@ static void plain_pool(void) {
     CHECK(count == 4);
     OK(hp_pool_trim(pool, NULL));
     OK(hp_pool_stats(pool, &stats));
-    CHECK(stats.capacity == 2 && stats.in_use == 1 && stats.mapped_bytes == 2u << 20);
+    CHECK(stats.capacity == 2 && stats.in_use == 1);
+    /* As far as the buffers and their prefix zones reach, or a huge page. */
+    CHECK(stats.mapped_bytes >= 2 * 4096 && stats.mapped_bytes <= 2u << 20);
     OK(hp_pool_abort(pool));
     OK(hp_pool_allocate(pool, 4096, 4096, &first));
     EXPECT(hp_pool_allocate_timeout(pool, 4096, 4096, 1, &second), HP_VD_E_ABORT);
