@@ -263,3 +263,23 @@ impl Batches {
         self.arrays.resident(made + 1)
     }
 }
+
+#[cfg(all(test, not(hugepool_loom)))]
+mod tests {
+    use super::*;
+
+    /// Two threads that grow a pool at once: who wants fewer makes some of the other's.
+    #[test]
+    fn all_that_were_meant_are_made_by_whoever_makes_them() {
+        for round in 0..2000 {
+            let batches = Batches::new(1600).unwrap();
+            batches.open(200).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| batches.grow(100));
+                scope.spawn(|| batches.grow(200));
+            });
+            let made = std::iter::from_fn(|| batches.take()).count();
+            assert_eq!(made, 200, "in round {round}");
+        }
+    }
+}

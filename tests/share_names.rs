@@ -78,7 +78,8 @@ fn a_client_that_is_killed_or_stopped_while_it_writes_everywhere_costs_no_buffer
                     .unwrap()
             })
             .collect();
-        println!("ready");
+        // On a line of its own: on one processor the harness has begun one.
+        println!("\nready");
         loop {
             for view in &views {
                 // SAFETY: mapped for writing, with its prefix zone. Whoever has the
@@ -513,7 +514,8 @@ fn a_client_waits_until_the_set_is_configured() {
 fn serve_until_killed(name: &str) -> ! {
     let (set, _publication) = published_set(name, 1);
     let start = set.allocate_buffer(4096, 0).unwrap();
-    println!("handle {}", set.handle(start.as_ptr()).unwrap().raw());
+    // On a line of its own: see above.
+    println!("\nhandle {}", set.handle(start.as_ptr()).unwrap().raw());
     loop {
         std::thread::park();
     }

@@ -162,6 +162,45 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::Pool;
+
+    /// Somebody may still be looking up a buffer that was trimmed.
+    #[test]
+    fn a_growth_that_fails_takes_no_table_from_under_an_earlier_ones_indices() {
+        let builder = Pool::builder().prefault(false).address_space(1 << 30);
+        let pool = builder.build().unwrap();
+        let shared = pool.shared();
+        let geometry = Geometry::new(4096, 4096, 0).unwrap();
+        let segment = || {
+            shared
+                .arena
+                .segment(&geometry, 100, &shared.memory)
+                .unwrap()
+        };
+        let record = |index: usize| shared.catalog.lists().records().get(index);
+        // As fails before anybody has one.
+        let first = segment();
+        assert!(first.is_fresh());
+        shared.open_tables(&geometry, &first).unwrap();
+        shared.close_tables(&geometry, &first);
+        let index = geometry.nth(first.first(), 99).unwrap().raw() as usize;
+        drop(first);
+        pool.request(4096, 4096, 100).unwrap();
+        assert_eq!(pool.trim().segments, 1);
+        // As fails where those were.
+        let second = segment();
+        assert_eq!(
+            geometry.nth(second.first(), 99).unwrap().raw() as usize,
+            index
+        );
+        assert!(!second.is_fresh());
+        shared.open_tables(&geometry, &second).unwrap();
+        shared.close_tables(&geometry, &second);
+        // Or this is the end of the process.
+        let record = std::ptr::from_ref(record(index)).cast::<u8>();
+        // SAFETY: within the table, and of integers.
+        unsafe { record.read_volatile() };
+    }
 
     #[test]
     fn the_pieces_hold_every_index_and_no_more_than_so_many() {
