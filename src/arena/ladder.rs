@@ -226,10 +226,12 @@ impl MemoryPolicy {
                 }
             }
         }
+        // Not `bytes`, which may be rounded up to a kind of pages that was not had.
+        let needed = cells.next_multiple_of(GRANULE);
         Err(match said {
-            Some(Reason::Group(limit)) => beyond(&limit, bytes),
+            Some(Reason::Group(limit)) => beyond(&limit, needed),
             said => BuildError::NoPages {
-                bytes,
+                bytes: needed,
                 reason: said.and_then(Reason::system),
             },
         })
