@@ -96,7 +96,8 @@ pub struct Stats {
     /// Requests that wait for a buffer.
     pub waiting: u64,
     /// Bytes of memory that the bookkeeping occupies, read from the kernel. At most 64
-    /// a buffer and 64 KiB a processor (128 KiB where there is one), and on top of that
+    /// a buffer and 64 KiB for each processor that was there when the pool grew, or that it was
+    /// used on since (128 KiB where there is one), and on top of that
     /// - 64 for each buffer that was out as a raw pointer, in whole pages, or for all
     ///   of them ([`Builder::raw_pointers`](crate::Builder::raw_pointers));
     /// - 16 for every 2 MiB of memory, which counts where buffers are larger than that;
@@ -108,8 +109,11 @@ pub struct Stats {
     pub metadata_bytes: usize,
     /// Bytes of address space that the pool may grow to.
     pub address_space: usize,
-    /// Processors that have caches.
+    /// Processors that there may be, each of which can have caches.
     pub cpus: usize,
+    /// Those of them that the pool was used on, past its fastest path: buffers are shared out
+    /// among their caches, and whoever looks for one looks through these.
+    pub cpus_in_use: usize,
     /// The kind of per-CPU cache in use: `restartable` or `portable`.
     pub cache: &'static str,
     /// Why it is `portable`; `None` if it is not.
@@ -213,6 +217,7 @@ impl Stats {
             metadata_bytes: resident + directory_bytes + size_of::<Shared>(),
             address_space: shared.arena().len(),
             cpus: lists.caches().cpus(),
+            cpus_in_use: lists.cpus_in_use(),
             cache: lists.caches().name(),
             why_portable: lists.caches().why_portable(),
         }

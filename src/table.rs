@@ -28,6 +28,8 @@
 //! - Places of the line, and their chains: the first who waits there. The place's bit
 //!   publishes them.
 //! - Quotas: who makes a stream. The highest number publishes them.
+//! - The rows of processors: who comes to one first, or grows the pool while it is there. Its
+//!   bit publishes them (`cache::Visited`). The hot path may read any row.
 //! - Slots of a shared pool: the thread that grows it. Any handle may be asked for, so what
 //!   says which buffer has a slot can be read from the start.
 //!
@@ -321,6 +323,10 @@ mod model {
         /// As `new`.
         pub fn readable(len: usize) -> io::Result<Self> {
             Self::new(len)
+        }
+
+        pub fn open(&self, _elements: &std::ops::Range<usize>) -> io::Result<()> {
+            Ok(())
         }
 
         pub fn open_to(&self, _count: usize) -> io::Result<()> {

@@ -7,7 +7,7 @@ mod support;
 use hugepool::{Buffer, ClassStats, Pages, Pool, Rung};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use support::process::alone;
-use support::{cpus, on_cpu, pin, skipped, that_fit, two_cpus};
+use support::{cpus, on_cpu, pin, processors, skipped, that_fit, two_cpus};
 
 const SIZE: usize = 4096;
 
@@ -57,6 +57,7 @@ fn a_fresh_pool_has_counted_nothing() {
     );
     assert!(!stats.segments[0].grown);
     assert!(stats.cpus >= cpus().len());
+    assert!((1..=stats.cpus).contains(&stats.cpus_in_use));
     // Looking changes nothing.
     assert_eq!(pool.stats(), stats);
 }
@@ -243,7 +244,8 @@ fn assert_lean(what: &str, pool: &Pool, touch: bool) {
     let segments = stats.segments.len();
     let pages = if segments > 20 { segments << 12 } else { 0 };
     let classes = 640 * stats.classes.len();
-    let limit = 64 * stats.capacity() + classes + (64 << 10) * stats.cpus.max(2) + pages;
+    let processors = processors().max(2);
+    let limit = 64 * stats.capacity() + classes + (64 << 10) * processors + pages;
     println!("{what}: {} of {limit} B", stats.metadata_bytes);
     assert!(stats.metadata_bytes > 0);
     assert!(

@@ -14,13 +14,10 @@ use support::{maps, number, skipped, smaps};
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
-/// What may be taken besides what is used: 2 MiB, and what is kept of each processor that
-/// there could be, of whatever class.
+/// What may be taken besides what is used: 2 MiB, and what is kept of each processor that is
+/// there, of whatever class.
 fn slack() -> usize {
-    let text = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
-    let last = text.trim().rsplit(['-', ',']).next();
-    let last = last.and_then(|last| last.parse().ok()).unwrap_or(0);
-    2 * MIB + (40 << 10) * usize::max(last, 1)
+    2 * MIB + (40 << 10) * support::processors()
 }
 
 /// A field of `/proc/self/status`, in bytes.

@@ -29,7 +29,7 @@ impl<C: Kind> Caches<C> {
     pub fn new(count: u32, home: usize, capacity: u8) -> Arc<Self> {
         let classes = Classes::new(0, null_mut()).unwrap();
         let indices = count as usize + 1;
-        let tables = Tables::new(classes, indices, count as usize).unwrap();
+        let tables = Tables::new(classes, indices, count as usize, 2).unwrap();
         tables.batches.grow(4);
         let caches = Self {
             tables,

@@ -5,6 +5,7 @@ use hugepool::model::{
 };
 use loom::cell::UnsafeCell;
 use std::io;
+use std::ops::Range;
 
 /// Caches of any kind, every call of which counts as a read of the pool's
 /// memory. loom reports a call that does not happen before the tear-down.
@@ -38,6 +39,10 @@ impl<C> Guarded<C> {
 }
 
 impl<C: CpuCaches> CpuCaches for Guarded<C> {
+    fn open(&self, cpus: &Range<usize>) -> io::Result<()> {
+        self.touched().open(cpus)
+    }
+
     fn cpus(&self) -> usize {
         self.touched().cpus()
     }
@@ -123,8 +128,8 @@ impl<C: CpuCaches> CpuCaches for Guarded<C> {
         self.touched().most()
     }
 
-    fn populate(&self, class: ClassId) {
-        self.touched().populate(class);
+    fn populate(&self, cpu: usize, class: ClassId) {
+        self.touched().populate(cpu, class);
     }
 
     fn resident(&self) -> io::Result<usize> {

@@ -34,13 +34,33 @@ impl<C: CpuCaches> Shelf<C> {
         Self::of(caches, capacity, count, true)
     }
 
+    /// `count` buffers in the depot under `caches` of processors that nobody has come to: they
+    /// have no room yet.
+    pub fn unvisited(caches: C, count: u32) -> Self {
+        Self::with(caches, count, false, |lists, class| {
+            lists.begin_unvisited();
+            lists.share_out(class, count as usize, SIZE);
+        })
+    }
+
     fn of(caches: C, capacity: u8, count: u32, strict: bool) -> Self {
+        Self::with(caches, count, strict, |lists, class| {
+            lists.fix_cache(class, capacity);
+        })
+    }
+
+    fn with(
+        caches: C,
+        count: u32,
+        strict: bool,
+        begin: impl FnOnce(&mut FreeLists<C>, ClassId),
+    ) -> Self {
         let class = ClassId::FIRST;
         let buffers = Buffers::new(count);
         let classes = Classes::new(0, null_mut()).unwrap();
         classes.define(class, &Geometry::new(SIZE, SIZE, 0).unwrap());
-        let lists = FreeLists::new(caches, classes, INDICES, 0, strict).unwrap();
-        lists.fix_cache(class, capacity);
+        let mut lists = FreeLists::new(caches, classes, INDICES, 0, strict).unwrap();
+        begin(&mut lists, class);
         lists.prepare(std::iter::once((class, count as usize)));
         lists.stock(class, count as usize, |k| Index::from_raw(k as u32 + 1));
         Self {

@@ -10,6 +10,7 @@ use crate::class::{ClassId, Line};
 use crate::rseq::{self, WhyPortable};
 use crate::word::{Batch, Index};
 use std::io;
+use std::ops::Range;
 
 /// Per-CPU caches of one kind or the other.
 pub enum Kind {
@@ -58,6 +59,10 @@ macro_rules! either {
 impl CpuCaches for Kind {
     fn cpus(&self) -> usize {
         either!(self, cpus())
+    }
+
+    fn open(&self, cpus: &Range<usize>) -> io::Result<()> {
+        either!(self, open(cpus))
     }
 
     fn name(&self) -> &'static str {
@@ -145,8 +150,8 @@ impl CpuCaches for Kind {
         either!(self, activity(cpu, class))
     }
 
-    fn populate(&self, class: ClassId) {
-        either!(self, populate(class));
+    fn populate(&self, cpu: usize, class: ClassId) {
+        either!(self, populate(cpu, class));
     }
 
     fn resident(&self) -> io::Result<usize> {

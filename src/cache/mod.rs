@@ -1,6 +1,7 @@
 //! Per-CPU caches of free buffers.
 //!
-//! Owns: the contract that every kind of per-CPU cache keeps, and the kinds.
+//! Owns: the contract that every kind of per-CPU cache keeps, the kinds, and which processors
+//! are in use.
 //! Uses: `sync`, `sys`, `table`, `chain`, `batch`, `rseq`. Used by: `lists`,
 //! which refills them from the depots, flushes them into the depots, and steals
 //! from them.
@@ -17,16 +18,19 @@
 mod kind;
 pub mod portable;
 pub mod restartable;
+mod visited;
 
 pub use crate::chain::Refused;
 #[cfg(not(hugepool_loom))]
 pub use kind::Kind;
+pub use visited::Visited;
 
 use crate::batch::{Batches, Handful};
 use crate::class::{ClassId, Classes, Line};
 use crate::record::Records;
 use crate::word::{Batch, Index};
 use std::io;
+use std::ops::Range;
 
 /// The tables that lists are made of: what is kept per buffer and per class, and
 /// the batches.
@@ -37,16 +41,20 @@ pub struct Tables {
     pub records: Records,
     /// The batches.
     pub batches: Batches,
+    /// The processors in use, whose slots may hold buffers.
+    pub visited: Visited,
 }
 
 impl Tables {
     /// Tables for buffers of `classes` whose index is below `indices`, at most
-    /// `buffers` of them. Neither records nor batches are open. Fails as `mmap` does.
-    pub fn new(classes: Classes, indices: usize, buffers: usize) -> io::Result<Self> {
+    /// `buffers` of them, and for `cpus` processors. Neither records nor batches are open.
+    /// Fails as `mmap` does.
+    pub fn new(classes: Classes, indices: usize, buffers: usize, cpus: usize) -> io::Result<Self> {
         Ok(Self {
             classes,
             records: Records::closed(indices)?,
             batches: Batches::new(buffers)?,
+            visited: Visited::new(cpus)?,
         })
     }
 }
@@ -110,8 +118,12 @@ pub enum Robbed {
 /// thread. What a thread wrote to a buffer before it put the buffer in is
 /// visible to whoever takes it out.
 pub trait CpuCaches: Sync {
-    /// Processors that have slots.
+    /// Processors that there may be, each of which has a row of slots: closed until `open`.
     fn cpus(&self) -> usize;
+
+    /// Opens the slots of these processors, all of which there may be. Fails, with nothing
+    /// changed, if the system has no memory for them.
+    fn open(&self, cpus: &Range<usize>) -> io::Result<()>;
 
     /// A word that names this kind in statistics.
     fn name(&self) -> &'static str;
@@ -162,10 +174,10 @@ pub trait CpuCaches: Sync {
     /// processor (a system call).
     fn disturbs(&self) -> bool;
 
-    /// Diverts every push into slots of `classes` from now on, and gives how many
-    /// buffers were in them: a push that came before is counted, one that comes
+    /// Diverts every push into slots of `classes` of the processors in use from now on, and
+    /// gives how many buffers were in them: a push that came before is counted, one that comes
     /// after is refused. `None`: the kernel would not say that all that came
-    /// before have ended.
+    /// before have ended. (`lists` sees to the other processors.)
     fn shut(&self, tables: &Tables, classes: &[ClassId]) -> Option<u64>;
 
     /// Lets pushes of `class` in again if `idle` still holds and it has slots. A
@@ -194,8 +206,8 @@ pub trait CpuCaches: Sync {
     /// The largest capacity a slot can have.
     fn most(&self) -> u8;
 
-    /// Touches the slots of `class`, so that no later call faults a page.
-    fn populate(&self, class: ClassId);
+    /// Touches the slot of `cpu`, which is open, so that no later call faults a page.
+    fn populate(&self, cpu: usize, class: ClassId);
 
     /// Bytes of memory the slots occupy, read from the kernel.
     fn resident(&self) -> io::Result<usize>;

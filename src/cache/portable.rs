@@ -31,6 +31,7 @@ use crate::sys::cpu;
 use crate::table::{Table, Zeroed};
 use crate::word::{Batch, Index, Pile};
 use std::io;
+use std::ops::Range;
 
 /// The free buffers of one processor and class.
 #[derive(Default)]
@@ -193,10 +194,10 @@ pub struct Portable {
 }
 
 impl Portable {
-    /// Empty slots for `cpus` processors. Fails as `mmap` does.
+    /// Empty slots for `cpus` processors, all closed. Fails as `mmap` does.
     pub fn new(cpus: usize) -> io::Result<Self> {
         Ok(Self {
-            slots: Table::new(cpus * MAX_CLASSES)?,
+            slots: Table::readable(cpus * MAX_CLASSES)?,
             cpus,
         })
     }
@@ -215,6 +216,11 @@ impl Portable {
 impl CpuCaches for Portable {
     fn cpus(&self) -> usize {
         self.cpus
+    }
+
+    fn open(&self, cpus: &Range<usize>) -> io::Result<()> {
+        self.slots
+            .open(&(cpus.start * MAX_CLASSES..cpus.end * MAX_CLASSES))
     }
 
     fn name(&self) -> &'static str {
@@ -282,13 +288,13 @@ impl CpuCaches for Portable {
     }
 
     fn shut(&self, tables: &Tables, classes: &[ClassId]) -> Option<u64> {
-        let slots =
-            (0..self.cpus).flat_map(|cpu| classes.iter().map(move |&class| self.slot(cpu, class)));
+        let slots = (tables.visited.iter())
+            .flat_map(|cpu| classes.iter().map(move |&class| self.slot(cpu, class)));
         Some(slots.map(|slot| slot.shut(tables)).sum())
     }
 
-    fn unshut(&self, _tables: &Tables, class: ClassId, idle: &dyn Fn() -> bool) {
-        for cpu in 0..self.cpus {
+    fn unshut(&self, tables: &Tables, class: ClassId, idle: &dyn Fn() -> bool) {
+        for cpu in tables.visited.iter() {
             self.slot(cpu, class).unshut(idle);
         }
     }
@@ -319,10 +325,8 @@ impl CpuCaches for Portable {
         u64::from(slot.freed.tag()) + u64::from(slot.filled().tag())
     }
 
-    fn populate(&self, class: ClassId) {
-        for cpu in 0..self.cpus {
-            self.slot(cpu, class).freed.populate();
-        }
+    fn populate(&self, cpu: usize, class: ClassId) {
+        self.slot(cpu, class).freed.populate();
     }
 
     fn resident(&self) -> io::Result<usize> {

@@ -24,6 +24,7 @@ use crate::sys::cpu;
 use crate::table::Table;
 use crate::word::{Batch, Index};
 use std::io;
+use std::ops::Range;
 
 /// How often a section that was aborted is tried again: each time the scheduler
 /// or a signal came between, which is rare unless the thread is single-stepped.
@@ -101,6 +102,10 @@ impl Restartable {
 impl CpuCaches for Restartable {
     fn cpus(&self) -> usize {
         self.slots.cpus()
+    }
+
+    fn open(&self, cpus: &Range<usize>) -> io::Result<()> {
+        self.slots.open(cpus)
     }
 
     fn name(&self) -> &'static str {
@@ -254,7 +259,8 @@ impl CpuCaches for Restartable {
     fn shut(&self, tables: &Tables, classes: &[ClassId]) -> Option<u64> {
         let lines = classes.iter().map(|&class| self.line(tables, class));
         let stopped = self.slots.shut(lines);
-        let held = (0..self.cpus())
+        // After the sections have ended: whoever began one had set his processor's bit.
+        let held = (tables.visited.iter())
             .flat_map(|cpu| classes.iter().map(move |&class| (cpu, class)))
             .map(|(cpu, class)| self.len(tables, cpu, class));
         stopped.then(|| held.sum())
@@ -288,8 +294,8 @@ impl CpuCaches for Restartable {
         self.slots.level(cpu, class).changes()
     }
 
-    fn populate(&self, class: ClassId) {
-        self.slots.populate(class);
+    fn populate(&self, cpu: usize, class: ClassId) {
+        self.slots.populate(cpu, class);
     }
 
     fn resident(&self) -> io::Result<usize> {

@@ -14,7 +14,9 @@
 //!
 //! A capacity is between `LEAST` and the class's most: half of a processor's fair
 //! share of the class, what a slot has room for, and what the budget has room
-//! for. What the capacities above `LEAST` come to, in bytes, is no more than the
+//! for. The class is shared out among the processors in use: when there is one more, the most
+//! becomes less, and a cache that may hold more is lowered when it misses next. A cache has no
+//! capacity at all before a thread comes past the hot path on its processor. What the capacities above `LEAST` come to, in bytes, is no more than the
 //! budget of the processor. A buffer costs no memory for lying in a cache, but
 //! other processors must then steal it, which costs more than a look into the
 //! depot; so caches are no larger than misses make them.
@@ -27,7 +29,7 @@ use super::ledger::{Carry, count};
 use super::waiting::Owed;
 use crate::cache::CpuCaches;
 use crate::class::ClassId;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fault, fence};
 
 /// What any cache may hold.
 const LEAST: u8 = 2;
@@ -38,29 +40,81 @@ const IDLE: u64 = 16;
 
 impl<C: CpuCaches> FreeLists<C> {
     /// Sets what the caches of a class may hold at most that has, or will have,
-    /// `buffers` buffers every `stride` bytes; and opens them, if they are new.
+    /// `buffers` buffers every `stride` bytes; and lets them be used, if it is new.
     pub fn share_out(&self, class: ClassId, buffers: usize, stride: usize) {
-        let most = self.most_for(buffers, stride);
         // Relaxed: see `Totals`.
         let totals = self.totals(class);
         totals.stride.store(stride as u64, Ordering::Relaxed);
-        totals.most.store(most.into(), Ordering::Relaxed);
-        for cpu in 0..self.caches.cpus() {
-            let now = self.caches.capacity(cpu, class);
-            if now == 0 {
-                // New: it has at least the least, and the first if that fits.
-                self.caches.set_capacity(cpu, class, 0, LEAST);
-                self.set_capacity(cpu, class, LEAST, FIRST.clamp(LEAST, most));
-            } else if now > most {
-                self.set_capacity(cpu, class, now, most);
-            }
+        totals.shared.store(buffers as u64, Ordering::Relaxed);
+        let most = self.share_among_visited(class);
+        for cpu in self.tables.visited.iter() {
+            self.lower(cpu, class, most);
         }
         self.put_in_use(class);
     }
 
-    /// What one cache of a class of `buffers` buffers every `stride` bytes may hold.
-    pub(super) fn most_for(&self, buffers: usize, stride: usize) -> u8 {
-        let share = buffers / (2 * self.caches.cpus().max(1));
+    /// Takes from the cache of `cpu` what it may hold above `most`.
+    fn lower(&self, cpu: usize, class: ClassId, most: u8) {
+        let now = self.caches.capacity(cpu, class);
+        if now > most {
+            self.set_capacity(cpu, class, now, most);
+        }
+    }
+
+    /// Shares the buffers of all classes out anew: there is one processor more. Caches that may
+    /// hold more than their class's most are lowered when they miss next.
+    pub(super) fn share_out_anew(&self) {
+        self.classes()
+            .ids()
+            .for_each(|class| _ = self.share_among_visited(class));
+    }
+
+    /// Says what a cache of `class` may hold, and gives it.
+    fn share_among_visited(&self, class: ClassId) -> u8 {
+        // Relaxed: see `Totals`.
+        let totals = self.totals(class);
+        loop {
+            let sharers = self.tables.visited.count();
+            let buffers = totals.shared.load(Ordering::Relaxed) as usize;
+            let stride = totals.stride.load(Ordering::Relaxed) as usize;
+            let most = self.most_among(sharers, buffers, stride);
+            totals.most.store(most.into(), Ordering::Relaxed);
+            // Or another thread shares out for more, and may have been overtaken by us.
+            if self.tables.visited.count() == sharers {
+                return most;
+            }
+        }
+    }
+
+    /// Gives the cache of `cpu`, which is in use, its first room, if it never had any and the
+    /// class is open.
+    ///
+    /// A cache that never had room takes part in no shutting of its class. So: the processor's
+    /// bit, a full fence, the mode, and then the room; who shuts the class changes the mode, and
+    /// looks for the processors in use behind such a fence. If it does not find this one, the
+    /// mode says here that the class is not open.
+    #[inline]
+    pub(super) fn give_room(&self, cpu: usize, class: ClassId) {
+        if self.caches.capacity(cpu, class) == 0 {
+            self.give_first_room(cpu, class);
+        }
+    }
+
+    #[cold]
+    fn give_first_room(&self, cpu: usize, class: ClassId) {
+        // SeqCst: see above.
+        fault!(NoVisitFence, (), fence(Ordering::SeqCst));
+        if fault!(RoomAnyway, true, self.is_open(class)) {
+            let most = self.totals(class).most.load(Ordering::Relaxed) as u8;
+            // It has at least the least, and the first if that fits.
+            self.caches.set_capacity(cpu, class, 0, LEAST);
+            self.set_capacity(cpu, class, LEAST, FIRST.clamp(LEAST, most.max(LEAST)));
+        }
+    }
+
+    /// What one of `sharers` caches of a class of `buffers` buffers every `stride` bytes may hold.
+    pub(super) fn most_among(&self, sharers: usize, buffers: usize, stride: usize) -> u8 {
+        let share = buffers / (2 * sharers.max(1));
         let affordable = self.budget / stride.max(1);
         share
             .min(affordable)
@@ -72,7 +126,7 @@ impl<C: CpuCaches> FreeLists<C> {
     pub fn fix_cache(&self, class: ClassId, capacity: u8) {
         let totals = self.totals(class);
         totals.most.store(capacity.into(), Ordering::Relaxed);
-        for cpu in 0..self.caches.cpus() {
+        for cpu in self.tables.visited.iter() {
             self.caches.set_capacity(cpu, class, 0, capacity);
         }
         self.put_in_use(class);
@@ -100,6 +154,9 @@ impl<C: CpuCaches> FreeLists<C> {
     pub(super) fn missed(&self, cpu: usize, class: ClassId, owed: Option<&mut Owed>) {
         let most = self.totals(class).most.load(Ordering::Relaxed) as u8;
         let now = self.caches.capacity(cpu, class);
+        if now > most && most > 0 {
+            self.lower(cpu, class, most);
+        }
         let wanted = now.saturating_mul(2).min(most);
         if wanted > now && !self.set_capacity(cpu, class, now, wanted) {
             // Relaxed: a hint.

@@ -324,9 +324,9 @@ impl<C: CpuCaches> FreeLists<C> {
         serve: impl FnOnce(Index) -> Result<Option<Wake<'a>>, Index>,
     ) -> bool {
         let (loose, records) = (self.loose(class), &self.tables.records);
-        let (cpu, cpus) = (self.caches.current(), self.caches.cpus());
+        let (cpu, lists) = (self.here(), self.loose_lists);
         let carry = Carry::begin(self.ledger(cpu, class));
-        let index = match loose.pop(records, cpu, cpus, &mut || {}) {
+        let index = match loose.pop(records, cpu, lists, &mut || {}) {
             Popped::Own(index, _) | Popped::Moved(index, _) => index,
             Popped::Empty(_) => return true,
         };
@@ -339,7 +339,7 @@ impl<C: CpuCaches> FreeLists<C> {
                 true
             }
             Err(index) => {
-                loose.own(cpu).force(records, index);
+                loose.own(cpu, lists).force(records, index);
                 false
             }
         }
@@ -367,7 +367,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let mut sure = true;
         for &class in classes {
             sure &= self.share(class, &mut owed);
-            (self.loose(class)).shut(&self.tables.records, self.caches.cpus());
+            (self.loose(class)).shut(&self.tables.records, self.loose_lists);
             self.bring_together(class, &mut owed);
             Self::owe(class, &mut owed);
         }

@@ -36,6 +36,7 @@ impl<C: CpuCaches> FreeLists<C> {
     pub fn give_slow(&self, class: ClassId, index: Index) -> Given {
         // `index` is ours until it is home, so the pool is still there.
         while self.is_open(class) {
+            self.give_room(self.here(), class);
             match self.caches.push_again(&self.tables, class, index) {
                 Ok(()) => return Given::Home,
                 Err(Refused::Shut | Refused::Diverted) => break,
@@ -53,7 +54,7 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Puts a buffer onto the list that all processors share.
     fn give_loose(&self, class: ClassId, index: Index) -> Given {
-        let loose = self.loose(class).own(self.caches.current());
+        let loose = self.own_loose(class);
         let records = &self.tables.records;
         let mut head = loose.head();
         loop {
@@ -78,7 +79,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let called = service.called();
         // A task may never look, so that one more is called for each buffer; a thread
         // that was called does, and attends to the others.
-        let enough = called.threads() >= self.callers
+        let enough = called.threads() >= self.callers()
             || called.threads() == called.all() && called.all() > free;
         if !enough || self.line.is_collecting() {
             return Some(self.line.is_strict() || self.line.is_due(service));
@@ -98,8 +99,7 @@ impl<C: CpuCaches> FreeLists<C> {
         match self.serve(class, index, due, &mut owed) {
             Ok(wake) => drop(wake),
             Err(index) => {
-                let own = self.loose(class).own(self.caches.current());
-                own.force(&self.tables.records, index);
+                self.own_loose(class).force(&self.tables.records, index);
             }
         }
         self.settle(owed);
@@ -151,7 +151,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let Some(id) = batches.take() else {
             return Flushed::Nothing;
         };
-        let cpu = self.caches.current();
+        let cpu = self.here();
         let ledger = self.ledger(cpu, class);
         let carry = Carry::begin(ledger);
         // What is above the capacity, which may have shrunk, goes at once.

@@ -73,7 +73,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let (aside, put_aside) = self.aside(class).seen(batches);
         let (tags, loose) = self
             .loose(class)
-            .seen(&self.tables.records, self.caches.cpus());
+            .seen(&self.tables.records, self.loose_lists);
         Census {
             capacity,
             absent,
@@ -158,7 +158,8 @@ impl<C: CpuCaches> FreeLists<C> {
     /// an estimate otherwise. Some loads for each processor.
     pub fn level(&self, class: ClassId) -> Level {
         let census = self.census(class);
-        let lengths = (0..self.caches.cpus()).map(|cpu| self.caches.len(&self.tables, cpu, class));
+        let visited = self.tables.visited.iter();
+        let lengths = visited.map(|cpu| self.caches.len(&self.tables, cpu, class));
         let cached = lengths.sum::<u64>().min(census.out());
         Level {
             capacity: census.capacity,

@@ -70,6 +70,7 @@ mod regime;
 mod search;
 mod streams;
 mod supply;
+mod visits;
 mod waiting;
 mod watch;
 
@@ -80,13 +81,14 @@ pub use streams::{Denied, Found, Limits, MAX_NAME};
 pub use waiting::Wait;
 
 use crate::cache::{CpuCaches, Tables};
+use crate::chain::Chain;
 use crate::class::{ClassId, Classes, Line, MAX_CLASSES};
 use crate::depot::Depot;
 use crate::home::Home;
-use crate::loose::Loose;
+use crate::loose::{LISTS, Loose};
 #[cfg(not(hugepool_loom))]
 use crate::record::Records;
-use crate::sync::{AtomicU64, Ordering, fault, touch};
+use crate::sync::{AtomicU64, Ordering, fault};
 use crate::table::{Table, Zeroed};
 use crate::wait::Line as WaitLine;
 use crate::word::Index;
@@ -148,8 +150,10 @@ pub struct FreeLists<C> {
     home: Home,
     line: WaitLine,
     quotas: Quotas,
-    /// How many threads may be called at once of those who wait for a class.
-    callers: u32,
+    /// How many loose lists each class has.
+    loose_lists: usize,
+    /// A processor whose row is open, for threads on others whose rows cannot be.
+    first: usize,
     /// While some thread is the first of those that gather several buffers, the count of
     /// forks and 1.
     gatherer: AtomicU64,
@@ -159,7 +163,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Empty lists for buffers of `classes` whose index is below `indices`. Caches
     /// that hold more than the least hold no more than `budget` bytes a
     /// processor. Who waits is served in `strict` order, or else in turn. Fails as
-    /// `mmap` does.
+    /// `mmap` and `mprotect` do.
     pub fn new(
         caches: C,
         classes: Classes,
@@ -167,23 +171,28 @@ impl<C: CpuCaches> FreeLists<C> {
         budget: usize,
         strict: bool,
     ) -> io::Result<Self> {
-        Ok(Self {
+        let cpus = caches.cpus();
+        let lists = Self {
             // A chunk of indices has at least as many bytes of address space.
-            tables: Tables::new(classes, indices, indices)?,
+            tables: Tables::new(classes, indices, indices, cpus)?,
             depots: Table::new(MAX_CLASSES)?,
             sides: Table::new(MAX_CLASSES)?,
-            ledgers: Table::new(caches.cpus() * MAX_CLASSES)?,
-            processors: Table::new(caches.cpus())?,
+            ledgers: Table::readable(cpus * MAX_CLASSES)?,
+            processors: Table::readable(cpus)?,
             budget,
             totals: Table::new(MAX_CLASSES)?,
             regimes: Table::new(MAX_CLASSES)?,
-            callers: caches.cpus().clamp(1, 1 << 16) as u32,
+            loose_lists: visits::there_are(cpus).min(LISTS),
+            first: caches.current(),
             caches,
             home: Home::default(),
             line: WaitLine::new(strict)?,
             quotas: Quotas::new()?,
             gatherer: AtomicU64::new(0),
-        })
+        };
+        lists.open_rows(&(lists.first..lists.first + 1))?;
+        lists.tables.visited.add(lists.first);
+        Ok(lists)
     }
 
     /// The classes.
@@ -229,7 +238,12 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     fn own_ledger(&self, class: ClassId) -> &Ledger {
-        self.ledger(self.caches.current(), class)
+        self.ledger(self.here(), class)
+    }
+
+    /// The loose list of `class` that this processor's buffers go to.
+    fn own_loose(&self, class: ClassId) -> &Chain {
+        (self.loose(class)).own(self.caches.current(), self.loose_lists)
     }
 
     /// Takes a buffer of the class of `line` from this processor's cache: the hot
@@ -278,7 +292,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Free buffers of `class` anywhere: exact while no other thread allocates
     /// or frees, an estimate otherwise.
     pub fn free(&self, class: ClassId) -> u64 {
-        let cached: u64 = (0..self.caches.cpus())
+        let cached: u64 = (self.tables.visited.iter())
             .map(|cpu| self.caches.len(&self.tables, cpu, class))
             .sum();
         (self.stocked(class) + cached).min(self.capacity(class))
@@ -291,7 +305,7 @@ impl<C: CpuCaches> FreeLists<C> {
         } = &self.tables;
         self.depot(class).len(batches)
             + self.aside(class).len(batches)
-            + self.loose(class).len(records, self.caches.cpus())
+            + self.loose(class).len(records, self.loose_lists)
     }
 
     /// What is counted about `class`.
@@ -304,7 +318,7 @@ impl<C: CpuCaches> FreeLists<C> {
             high_water: totals.high_water.load(Ordering::Relaxed),
             ..Counts::default()
         };
-        for cpu in 0..self.caches.cpus() {
+        for cpu in self.tables.visited.iter() {
             let ledger = self.ledger(cpu, class);
             counts.cached += self.caches.len(&self.tables, cpu, class);
             counts.cache_capacity += u64::from(self.caches.capacity(cpu, class));
@@ -317,23 +331,20 @@ impl<C: CpuCaches> FreeLists<C> {
         counts
     }
 
-    /// Touches what the hot path of `class` will touch.
+    /// Touches what the hot path of `class` will touch, on all processors that are there.
     pub fn populate(&self, class: ClassId) {
-        self.caches.populate(class);
         self.depot(class).populate();
         self.aside(class).populate();
-        self.loose(class).populate(self.caches.cpus());
-        for cpu in 0..self.caches.cpus() {
-            touch(&self.ledger(cpu, class).moving);
-            touch(&self.processors.get(cpu).spent);
-        }
+        self.loose(class).populate(self.loose_lists);
+        self.regime(class).populate();
+        self.populate_rows(class);
     }
 
     /// Shuts the lists that all processors share, and gives how many buffers were
     /// in them.
     fn shut_shared(&self, class: ClassId) -> u64 {
         let (records, batches) = (&self.tables.records, &self.tables.batches);
-        self.loose(class).shut(records, self.caches.cpus())
+        self.loose(class).shut(records, self.loose_lists)
             + self.depot(class).shut(batches)
             + self.aside(class).shut(batches)
     }
@@ -345,6 +356,8 @@ impl<C: CpuCaches> FreeLists<C> {
         let mut capacity = 0;
         let mut home = 0;
         for &class in classes {
+            // No slot gets room from now on that `shut` does not find.
+            self.shut_for_good(class);
             // Relaxed: no growth is under way without a handle, and the last
             // handle's end ordered all earlier ones before this.
             capacity += self.totals(class).capacity.load(Ordering::Relaxed);
@@ -377,6 +390,7 @@ impl<C: CpuCaches> FreeLists<C> {
             + self.quotas.resident()?
             + self.ledgers.resident(usize::MAX)?
             + self.processors.resident(usize::MAX)?
+            + self.tables.visited.resident()?
             + self.regimes.resident(usize::MAX)?
             + self.totals.resident(usize::MAX)?)
     }

@@ -42,7 +42,7 @@ impl<C: CpuCaches> FreeLists<C> {
     #[cold]
     #[inline(never)]
     pub fn note_refusal(&self, error: &AllocError) {
-        let row = &self.processors.get(self.caches.current()).refusals;
+        let row = &self.processors.get(self.here()).refusals;
         if let Some(count) = row.0.get(kind(error)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -58,7 +58,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// How many were told what, in the order of `kind`.
     pub fn refusals(&self) -> [u64; KINDS] {
         let mut sums = [0; KINDS];
-        for cpu in 0..self.caches.cpus() {
+        for cpu in self.tables.visited.iter() {
             for (sum, count) in sums.iter_mut().zip(&self.processors.get(cpu).refusals.0) {
                 *sum += count.load(Ordering::Relaxed);
             }

@@ -41,7 +41,7 @@ use super::waiting::Owed;
 use super::watch::Eagerness;
 use crate::cache::{CpuCaches, Robbed, Share};
 use crate::class::ClassId;
-use crate::sync::{AtomicU64, Ordering, fault, fence, spin_loop};
+use crate::sync::{AtomicU64, Ordering, fault, fence, spin_loop, touch};
 use crate::sys::clock;
 use crate::table::Zeroed;
 use crate::word::{Mode, State};
@@ -78,6 +78,11 @@ unsafe impl Zeroed for Regime {}
 impl Regime {
     pub(super) fn mode(&self) -> Mode {
         Mode::from_word(self.mode.load(Ordering::Acquire))
+    }
+
+    /// Touches it, so that no later call faults a page.
+    pub(super) fn populate(&self) {
+        touch(&self.mode);
     }
 
     /// Changes the mode if it is still `old`; otherwise gives what it is.
@@ -123,6 +128,8 @@ impl<C: CpuCaches> FreeLists<C> {
         while let Some(begun) = self.begin_to_share(class) {
             self.linger(class);
             self.note_barrier(class);
+            // SeqCst: the mode, and then the processors in use; see `give_room`.
+            fault!(NoVisitFence, (), fence(Ordering::SeqCst));
             let stopped = self.caches.shut(&self.tables, &[class]).is_some();
             self.depot(class).shut(&self.tables.batches);
             let now = match stopped {
@@ -175,11 +182,24 @@ impl<C: CpuCaches> FreeLists<C> {
         }
     }
 
+    /// Has nobody open `class` again, nor give any more slots room: the pool closes.
+    pub(super) fn shut_for_good(&self, class: ClassId) {
+        let regime = self.regime(class);
+        let mut mode = regime.mode();
+        while fault!(CloseOpen, false, true)
+            && let Err(now) = regime.advance(mode, State::Sharing)
+        {
+            mode = now;
+        }
+        // SeqCst: as in `share`.
+        fault!(NoVisitFence, (), fence(Ordering::SeqCst));
+    }
+
     /// Moves what is in the caches of a class, which the caller has shut, to the loose
     /// list.
     pub(super) fn drain(&self, class: ClassId, owed: &mut Owed) {
         let quiet = || self.is_shared(class);
-        for cpu in 0..self.caches.cpus() {
+        for cpu in self.tables.visited.iter() {
             if fault!(NoSteal, cpu != self.caches.current(), false) {
                 continue;
             }
@@ -217,7 +237,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let mode = regime.mode();
         let line = self.classes().line(class);
         if mode.state() == State::Open
-            || self.loose(class).is_shut(self.caches.cpus())
+            || self.loose(class).is_shut(self.loose_lists)
             || fault!(OpenAnyway, false, self.line.is_waited_for(line))
         {
             return;

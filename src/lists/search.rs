@@ -73,7 +73,7 @@ pub(super) struct Announced<'a, C: CpuCaches, I: Iterator<Item = ClassId> + Clon
 
 impl<'a, C: CpuCaches, I: Iterator<Item = ClassId> + Clone> Announced<'a, C, I> {
     pub(super) fn begin(lists: &'a FreeLists<C>, classes: I) -> Self {
-        let cpu = lists.caches.current();
+        let cpu = lists.here();
         for class in classes.clone() {
             std::mem::forget(Carry::begin(lists.ledger(cpu, class)));
         }
@@ -366,8 +366,7 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Looks once at every list of one class.
     fn sweep(&self, class: ClassId, seen: &mut Evidence, owed: &mut Owed) -> Option<Index> {
-        let cpus = self.caches.cpus();
-        let own = self.caches.current();
+        let own = self.here();
         let open = self.is_open(class);
         if open {
             if let Some(index) = self.caches.pop_again(&self.tables, class) {
@@ -397,18 +396,18 @@ impl<C: CpuCaches> FreeLists<C> {
             }
             Err(pile) => seen.add(pile.tag()),
         }
-        for step in 0..cpus {
-            let cpu = (own + step) % cpus;
+        // Looked up anew in each sweep: see `Visited`.
+        for cpu in self.tables.visited.iter_from(own) {
             // The announcements of a processor belong to the evidence. Acquire:
             // pairs with the Release that ends a carry.
             let moving = Moving::from_word(self.ledger(cpu, class).moving.load(Ordering::Acquire));
             seen.add(moving.version());
             seen.carrying += u64::from(moving.carrying(fork::forks()));
-            if step > 0 && fault!(NoSteal, true, false) {
+            if cpu != own && fault!(NoSteal, true, false) {
                 continue;
             }
             if let Some(index) = self.rob(cpu, class, seen, owed) {
-                if step > 0 {
+                if cpu != own {
                     count(&self.ledger(own, class).steals);
                     self.robbed(cpu, class);
                 }
@@ -426,13 +425,13 @@ impl<C: CpuCaches> FreeLists<C> {
         seen: &mut Evidence,
         owed: &mut Owed,
     ) -> Option<Index> {
-        let (cpu, cpus) = (self.caches.current(), self.caches.cpus());
+        let (cpu, lists) = (self.here(), self.loose_lists);
         let mut carry = None;
         let mut announce = || {
             carry.get_or_insert_with(|| Carry::begin(self.ledger(cpu, class)));
         };
         let (loose, records) = (self.loose(class), &self.tables.records);
-        match loose.pop(records, cpu, cpus, &mut announce) {
+        match loose.pop(records, cpu, lists, &mut announce) {
             Popped::Own(index, head) => {
                 self.note_left(class, loose.left_below(records, index));
                 let seldom = (head.tag() >> 1).is_multiple_of(LOOKS);
@@ -457,7 +456,7 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Changes the words of the loose lists of `class`, and nothing else.
     fn touch_loose(&self, class: ClassId) {
-        let _ = (self.loose(class)).touch(&self.tables.records, self.caches.cpus());
+        let _ = (self.loose(class)).touch(&self.tables.records, self.loose_lists);
     }
 
     /// Takes a buffer from the slot of `cpu`, and some more for this processor's
@@ -517,7 +516,8 @@ impl<C: CpuCaches> FreeLists<C> {
     /// was empty at one moment, and gives its tag then.
     fn take_from_depot(&self, class: ClassId, owed: &mut Owed) -> Result<Index, u32> {
         let (depot, batches) = (self.depot(class), &self.tables.batches);
-        let cpu = self.caches.current();
+        let cpu = self.here();
+        self.give_room(cpu, class);
         let batch = self.batch_size(cpu, class);
         // An estimate: it only chooses the way.
         let stocked = depot.len(batches) >= u64::from(batch);

@@ -9,7 +9,6 @@ use crate::batch::{Batches, MAX_BATCH};
 use crate::cache::{CpuCaches, Robbed, Share};
 use crate::class::ClassId;
 use crate::depot::{Depot, Shut};
-use crate::loose::LISTS;
 use crate::sync::{Ordering, fault, fence};
 use crate::word::Index;
 use std::collections::BTreeMap;
@@ -35,7 +34,7 @@ impl<C: CpuCaches> FreeLists<C> {
             self.line.is_waited_for(self.classes().line(class))
         ) {
             self.share(class, &mut owed);
-            (self.loose(class)).shut(&self.tables.records, self.caches.cpus());
+            (self.loose(class)).shut(&self.tables.records, self.loose_lists);
             Self::owe(class, &mut owed);
         }
         let batch = self.stock_batch(class);
@@ -122,7 +121,7 @@ impl<C: CpuCaches> FreeLists<C> {
             self.put_down(class, self.aside(class), &others, &mut owed);
         };
         let quiet = || self.is_shared(class);
-        for cpu in 0..self.caches.cpus() {
+        for cpu in self.tables.visited.iter() {
             // As many turns as there are batches, lest a thread that keeps
             // freeing here keeps us.
             let turns = self.caches.len(&self.tables, cpu, class);
@@ -136,8 +135,8 @@ impl<C: CpuCaches> FreeLists<C> {
                 sort(handful.as_slice());
             }
         }
-        for cpu in 0..self.caches.cpus().min(LISTS) {
-            let loose = self.loose(class).own(cpu);
+        for list in 0..self.loose_lists {
+            let loose = self.loose(class).own(list, self.loose_lists);
             for _ in 0..=loose.len(&self.tables.records) {
                 let all = loose.take(&self.tables.records, |len| len);
                 let Ok(handful) = all else { break };
@@ -195,24 +194,32 @@ impl<C: CpuCaches> FreeLists<C> {
         more: usize,
         stride: usize,
     ) -> io::Result<()> {
-        let cpus = self.caches.cpus();
+        let sharers = self.sharers();
         let buffers = |class| self.capacity(class) as usize;
         let others = classes.iter().filter(|&&other| Some(other) != class);
-        let needed = others.map(|&other| {
-            let batch = self.stock_batch(other);
-            Batches::needed(buffers(other), batch, cpus)
-        });
+        let needed =
+            others.map(|&other| self.batches_needed(sharers, buffers(other), self.stride(other)));
         let own = class.map_or(0, buffers) + more;
-        let batch = Self::batch_for(self.most_for(own, stride).into());
-        let needed = needed.sum::<usize>() + Batches::needed(own, batch, cpus);
+        let needed = needed.sum::<usize>() + self.batches_needed(sharers, own, stride);
         self.tables.batches.open(needed)
+    }
+
+    /// How many batches a class needs of so many `buffers` when all of the `sharers` have come.
+    fn batches_needed(&self, sharers: usize, buffers: usize, stride: usize) -> usize {
+        let most = self.most_among(sharers, buffers, stride);
+        Batches::needed(buffers, Self::batch_for(most.into()), sharers)
+    }
+
+    fn stride(&self, class: ClassId) -> usize {
+        // Relaxed: see `Totals`.
+        self.totals(class).stride.load(Ordering::Relaxed) as usize
     }
 
     /// Makes batches for classes that have as many buffers as `classes` says.
     pub fn prepare(&self, classes: impl Iterator<Item = (ClassId, usize)>) {
-        let cpus = self.caches.cpus();
+        let sharers = self.sharers();
         let needed = classes
-            .map(|(class, buffers)| Batches::needed(buffers, self.stock_batch(class), cpus))
+            .map(|(class, buffers)| self.batches_needed(sharers, buffers, self.stride(class)))
             .sum();
         self.tables.batches.grow(needed);
     }

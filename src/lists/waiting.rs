@@ -208,10 +208,10 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Shows that `wait` waits for buffers of `classes`, and looks through their lists.
     pub(super) fn look_through(&self, wait: &mut Wait, classes: &[ClassId], owed: &mut Owed) {
-        let (records, cpus) = (&self.tables.records, self.caches.cpus());
+        let (records, lists) = (&self.tables.records, self.loose_lists);
         for &class in classes {
             wait.sure &= self.share(class, owed);
-            fault!(NoArm, 0, self.loose(class).shut(records, cpus));
+            fault!(NoArm, 0, self.loose(class).shut(records, lists));
         }
         wait.found = self.find_in_turn(classes, &wait.seat, owed);
     }
@@ -297,7 +297,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let (loose, records) = (self.loose(class), &self.tables.records);
         let line = self.classes().line(class);
         loop {
-            let seen = loose.touch(records, self.caches.cpus());
+            let seen = loose.touch(records, self.loose_lists);
             if !seen.shut || seen.free == 0 {
                 return;
             }
@@ -306,7 +306,7 @@ impl<C: CpuCaches> FreeLists<C> {
                 if self.move_one(class, |index| self.serve(class, index, true, owed)) {
                     continue;
                 }
-                loose.unshut(self.caches.cpus(), || !self.line.is_wanted(line));
+                loose.unshut(self.loose_lists, || !self.line.is_wanted(line));
                 // The buffer was in our hand: who came meanwhile has looked in vain.
                 if fault!(HandOnce, true, !self.line.is_wanted_now(line)) {
                     self.wake_passed_over(class, seen.free);
@@ -318,7 +318,7 @@ impl<C: CpuCaches> FreeLists<C> {
                 continue;
             }
             let called = self.line.service(class).called();
-            if called.all() >= seen.free || called.threads() >= self.callers {
+            if called.all() >= seen.free || called.threads() >= self.callers() {
                 return;
             }
             if !self.call_next(class, owed) {
@@ -327,7 +327,7 @@ impl<C: CpuCaches> FreeLists<C> {
             }
         }
         // SeqCst is not needed: see the module for the two cases.
-        loose.unshut(self.caches.cpus(), || {
+        loose.unshut(self.loose_lists, || {
             fault!(UnshutAnyway, true, !self.line.is_wanted(line))
         });
     }
@@ -335,8 +335,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Puts a buffer that the caller holds where requests find it, and says so in `owed`
     /// if somebody may wait for it. The caller holds a handle.
     pub(super) fn put_loose(&self, class: ClassId, index: Index, owed: &mut Owed) {
-        let own = self.loose(class).own(self.caches.current());
-        if own.force(&self.tables.records, index) {
+        if self.own_loose(class).force(&self.tables.records, index) {
             owed.add(class);
         }
     }

@@ -107,11 +107,11 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Watches the lists that all processors share for some microseconds at most, for a
     /// caller that will wait if that is in vain. `None` proves nothing.
     pub fn watch(&self, ladder: &[ClassId]) -> Option<(ClassId, Index)> {
-        let (cpu, cpus) = (self.caches.current(), self.caches.cpus());
-        let crowded = self.line.is_crowded(self.callers + 1);
+        let (cpu, lists) = (self.caches.current(), self.loose_lists);
+        let crowded = self.line.is_crowded(self.callers() + 1);
         let found = self.eagerness(*ladder.first()?).watch(crowded, || {
             ladder.iter().find_map(|&class| {
-                let empty = self.loose(class).is_empty(cpu, cpus);
+                let empty = self.loose(class).is_empty(cpu, lists);
                 let index = if empty { None } else { self.take_shared(class) }?;
                 Some((class, index))
             })

@@ -103,6 +103,7 @@ use crate::table::{Table, Zeroed};
 use crate::word::{Gate, Index, Level, Limit};
 use std::cell::UnsafeCell;
 use std::io;
+use std::ops::Range;
 
 /// Buffers a slot has room for.
 pub const ENTRIES: usize = if cfg!(hugepool_loom) { 4 } else { 60 };
@@ -167,14 +168,14 @@ pub use section::{pop, pop_some, push, push_all};
 pub struct Barred;
 
 impl Slots {
-    /// Empty slots of `cpus` processors, all shut, or why this machine has none. Fails as
-    /// `mmap` does.
+    /// Empty slots of `cpus` processors, all shut and closed, or why this machine has none.
+    /// Fails as `mmap` does.
     pub fn new(cpus: usize) -> io::Result<Result<Self, WhyPortable>> {
         if let Err(why) = available() {
             return Ok(Err(why));
         }
         Ok(Ok(Self {
-            slots: Box::new(Table::new(cpus * MAX_CLASSES)?),
+            slots: Box::new(Table::readable(cpus * MAX_CLASSES)?),
             cpus,
             _shared: UnsafeCell::new(()),
         }))
@@ -183,6 +184,13 @@ impl Slots {
     /// Processors that have slots.
     pub fn cpus(&self) -> usize {
         self.cpus
+    }
+
+    /// Opens the slots of these. Sections may read the others, which have no room and hold
+    /// nothing. Fails, with nothing changed, if the system has no memory for them.
+    pub fn open(&self, cpus: &Range<usize>) -> io::Result<()> {
+        self.slots
+            .open(&(cpus.start * MAX_CLASSES..cpus.end * MAX_CLASSES))
     }
 
     /// The processor the caller runs on, if it can use its slots.
@@ -400,11 +408,9 @@ impl Slots {
         }
     }
 
-    /// Touches the slots of `class`, so that no later call faults a page.
-    pub fn populate(&self, class: ClassId) {
-        for cpu in 0..self.cpus {
-            touch(&self.slot(cpu, class).level);
-        }
+    /// Touches the slot of `cpu`, so that no later call faults a page.
+    pub fn populate(&self, cpu: usize, class: ClassId) {
+        touch(&self.slot(cpu, class).level);
     }
 
     /// Bytes of memory the slots occupy, read from the kernel.

@@ -341,6 +341,14 @@ pub enum Fault {
     ForgetCall,
     /// The list of a stream that has ended is opened.
     ReopenEnded,
+    /// Nobody hears of a processor that a thread has come to.
+    NoVisit,
+    /// No full fence between a processor's bit, or a class's mode, and what is looked at then.
+    NoVisitFence,
+    /// A slot gets its first room although its class is not open.
+    RoomAnyway,
+    /// A pool that closes leaves its classes open.
+    CloseOpen,
     /// Somebody collects although somebody else does.
     TwoCollect,
     /// A buffer is kept for somebody who has given up.
@@ -444,6 +452,10 @@ impl Fault {
         Self::KeepClaim,
         Self::ForgetCall,
         Self::ReopenEnded,
+        Self::NoVisit,
+        Self::NoVisitFence,
+        Self::RoomAnyway,
+        Self::CloseOpen,
         Self::TwoCollect,
         Self::KeepAnyway,
         Self::EndUnseen,

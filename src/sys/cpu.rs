@@ -2,7 +2,10 @@
 //!
 //! Owns: `sched_getcpu`, the count of possible processors, sets of them, and how often a thread
 //! was switched. Uses: libc, and loom's thread-locals under loom. Used by: `rseq`, `cache`,
-//! `pool`.
+//! `lists`, `pool`.
+
+#[cfg(not(hugepool_loom))]
+use std::ops::Range;
 
 /// Processors that could ever be online, from
 /// `/sys/devices/system/cpu/possible`; what is configured if that cannot be
@@ -17,6 +20,33 @@ pub fn possible() -> usize {
             let configured = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
             usize::try_from(configured).unwrap_or(1).max(1)
         })
+}
+
+/// The processors that are there now, from `/sys/devices/system/cpu/online`, in ascending
+/// order; those that are configured if that cannot be read.
+#[cfg(not(hugepool_loom))]
+pub fn online() -> Vec<Range<usize>> {
+    std::fs::read_to_string("/sys/devices/system/cpu/online")
+        .ok()
+        .and_then(|text| parse_list(&text))
+        .unwrap_or_else(|| {
+            // SAFETY: sysconf reads a number of the system.
+            let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+            let online = usize::try_from(online).unwrap_or(1).max(1);
+            std::iter::once(0..online).collect()
+        })
+}
+
+/// The ranges of a CPU list such as `0-3,8-11`; `None` if it is none.
+#[cfg(not(hugepool_loom))]
+fn parse_list(text: &str) -> Option<Vec<Range<usize>>> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        (first <= last).then_some(first..last.checked_add(1)?)
+    };
+    let ranges: Option<Vec<_>> = text.trim().split(',').map(range).collect();
+    ranges.filter(|ranges| ranges.is_sorted_by(|a, b| a.end <= b.start))
 }
 
 /// One more than the largest number in a CPU list such as `0-3,8-11`.
@@ -149,6 +179,31 @@ mod tests {
         assert_eq!(parse_possible("0-3,8-11"), Some(12));
         assert_eq!(parse_possible(""), None);
         assert_eq!(parse_possible("nonsense"), None);
+    }
+
+    #[test]
+    fn a_cpu_list_is_its_ranges_and_nonsense_is_none() {
+        for (text, ranges) in [
+            ("0-1\n", &[(0, 2)][..]),
+            ("0", &[(0, 1)]),
+            ("0-3,8-11,40", &[(0, 4), (8, 12), (40, 41)]),
+        ] {
+            let parsed = parse_list(text).unwrap();
+            let parsed: Vec<_> = parsed.iter().map(|cpus| (cpus.start, cpus.end)).collect();
+            assert_eq!(parsed, ranges, "{text}");
+        }
+        let last = usize::MAX.to_string();
+        for nonsense in ["", "nonsense", "3-1", "4,2", "0-3,2-5", "0,", "-1", &last] {
+            assert_eq!(parse_list(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn this_processor_is_online() {
+        let online = online();
+        let here = || current(possible());
+        // Not if we have been moved from one that went.
+        assert!((0..100).any(|_| online.iter().any(|cpus| cpus.contains(&here()))));
     }
 
     #[test]

@@ -73,6 +73,17 @@ pub fn every_cpu() -> Vec<usize> {
         .collect()
 }
 
+/// How many processors there are, on line or not.
+pub fn processors() -> usize {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/present").unwrap_or_default();
+    let ranges = text.trim().split(',').filter_map(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        Some(last - first + 1)
+    });
+    ranges.sum::<usize>().max(cpus().len())
+}
+
 /// Keeps the calling thread on one processor.
 pub fn pin(cpu: usize) {
     // SAFETY: all-zero bytes are an empty set.

@@ -32,6 +32,7 @@ tests_of_each_kind![
     a_gatherer_that_gives_up_refuses_nobody_else,
     one_of_two_gatherers_gets_what_both_want,
     two_threads_that_give_what_the_other_wants_are_not_both_refused,
+    what_comes_home_where_nobody_was_before_is_found,
 ];
 
 /// As many yields as a request makes to a carrier.
@@ -227,6 +228,24 @@ pub fn one_of_two_gatherers_gets_what_both_want<C: Kind>() -> Model {
         let mine = shelf.take_many(2).is_some();
         let others = thread.join().unwrap();
         assert!(mine != others, "both or none got what only one can have");
+        shelf.audit();
+    })
+}
+
+/// The only buffer comes back on a processor where nobody was before, while it is asked for.
+pub fn what_comes_home_where_nobody_was_before_is_found<C: Kind>() -> Model {
+    Model::new(1..=2, &[Fault::NoVisit], || {
+        let shelf = Arc::new(Shelf::unvisited(C::make(2), 1));
+        let held = shelf.take().unwrap();
+        let giver = Arc::clone(&shelf);
+        let thread = spawn(move || {
+            run_on(1);
+            let _home = giver.give(held);
+        });
+        let got = shelf.take();
+        thread.join().unwrap();
+        let index = got.or_else(|| shelf.take()).expect("it is home");
+        let _home = shelf.give(index);
         shelf.audit();
     })
 }

@@ -27,6 +27,7 @@ tests_of_each_kind![
     buffers_that_nobody_will_return_are_not_waited_for,
     a_visitor_or_the_last_handle_closes_the_lists,
     a_flush_that_meets_a_waiter_loses_nothing,
+    a_buffer_that_comes_home_where_nobody_was_before_is_counted,
 ];
 
 const EVERY_FAULT: &[Fault] = &[
@@ -50,7 +51,15 @@ unsafe impl<C> Sync for Pool<C> {}
 impl<C: Kind> Pool<C> {
     /// A pool of `count` buffers whose caches hold two, and all its buffers.
     fn new(count: u32) -> (Arc<Self>, Vec<Index>) {
-        let shelf = Shelf::new(Guarded::new(C::make(2)), 2, count);
+        Self::of(Shelf::new(Guarded::new(C::make(2)), 2, count), count)
+    }
+
+    /// A pool of `count` buffers, all of which were taken on processor 0, the only one in use.
+    fn unvisited(count: u32) -> (Arc<Self>, Vec<Index>) {
+        Self::of(Shelf::unvisited(Guarded::new(C::make(2)), count), count)
+    }
+
+    fn of(shelf: Shelf<Guarded<C>>, count: u32) -> (Arc<Self>, Vec<Index>) {
         let held = (0..count).map(|_| shelf.take().unwrap()).collect();
         let pool = Self {
             shelf: UnsafeCell::new(ManuallyDrop::new(shelf)),
@@ -124,6 +133,22 @@ pub fn one_of_two_late_buffers_or_the_closer_is_the_last<C: Kind>() -> Model {
         let (pool, held) = Pool::<C>::new(2);
         let givers = [pool.giver(0, held[0]), pool.giver(1, held[1])];
         pool.close(0, givers);
+    })
+}
+
+/// A thread comes to a processor that has no room yet, with the pool's only buffer.
+pub fn a_buffer_that_comes_home_where_nobody_was_before_is_counted<C: Kind>() -> Model {
+    const PORTABLE: &[Fault] = &[
+        Fault::NoVisit,
+        Fault::NoVisitFence,
+        Fault::RoomAnyway,
+        Fault::CloseOpen,
+    ];
+    // A limit keeps sections out of all slots, whether or not they have room.
+    Model::new(2..=4, C::pick(PORTABLE, &[Fault::NoVisit]), || {
+        let (pool, held) = Pool::<C>::unvisited(1);
+        let giver = pool.giver(1, held[0]);
+        pool.close(0, [giver]);
     })
 }
 

@@ -235,7 +235,7 @@ impl<C: CpuCaches> FreeLists<C> {
                 continue;
             }
             let called = those.service.called();
-            if called.all() >= there_are || called.threads() >= self.callers {
+            if called.all() >= there_are || called.threads() >= self.callers() {
                 return;
             }
             match self.line.call_of(those, lacking) {

@@ -43,8 +43,8 @@ impl<C: CpuCaches> FreeLists<C> {
         if self.may_claim(quota) {
             self.prepare_to_wait(&class);
         }
-        let (cpu, cpus) = (self.caches.current(), self.caches.cpus());
-        let crowded = self.line.is_crowded(self.callers + 1);
+        let (cpu, lists) = (self.caches.current(), self.loose_lists);
+        let crowded = self.line.is_crowded(self.callers() + 1);
         quota.eagerness().watch(crowded, || {
             if self.bar(number).is_some() {
                 return None;
@@ -52,7 +52,9 @@ impl<C: CpuCaches> FreeLists<C> {
             if let Ok(index) = quota.own().pop(&self.tables.records) {
                 return Some((quota.line(true), index));
             }
-            if self.loose(class[0]).is_empty(cpu, cpus) || !self.may_claim(quota) || !quota.claim(1)
+            if self.loose(class[0]).is_empty(cpu, lists)
+                || !self.may_claim(quota)
+                || !quota.claim(1)
             {
                 return None;
             }
