@@ -38,11 +38,10 @@ const BITS: usize = u64::BITS as usize;
 pub struct Visited {
     /// A bit for each processor in use, and behind these words, a bit for each whose row is
     /// open. Set with Release when the row is open, read with Acquire: who finds a bit may write
-    /// the row.
+    /// the row. Behind these, how many are in use; and how many words one must look at to find
+    /// them, which is raised before a bit is set, and so is seen by whoever sees what came of
+    /// the bit.
     words: Table<AtomicU64>,
-    /// How many are in use; and how many words one must look at to find them. The second is
-    /// raised before a bit is set, and so is seen by whoever sees what came of the bit.
-    totals: Table<AtomicU64>,
     cpus: usize,
     /// In a model: whether all are in use, which costs it no step.
     #[cfg(hugepool_loom)]
@@ -53,8 +52,7 @@ impl Visited {
     /// None of `cpus` processors. (In a model, all of them: see `none`.) Fails as `mmap` does.
     pub fn new(cpus: usize) -> io::Result<Self> {
         Ok(Self {
-            words: Table::new(2 * cpus.div_ceil(BITS))?,
-            totals: Table::new(2)?,
+            words: Table::new(2 * cpus.div_ceil(BITS) + 2)?,
             cpus,
             #[cfg(hugepool_loom)]
             all: true,
@@ -85,11 +83,11 @@ impl Visited {
     }
 
     fn total(&self) -> &AtomicU64 {
-        self.totals.get(0)
+        self.words.get(2 * self.cpus.div_ceil(BITS))
     }
 
     fn end(&self) -> &AtomicU64 {
-        self.totals.get(1)
+        self.words.get(2 * self.cpus.div_ceil(BITS) + 1)
     }
 
     /// The word that says whether the row of `cpu` is open, and the bit.
@@ -161,7 +159,7 @@ impl Visited {
         let first = start / BITS;
         let end = match self.are_all() {
             true => end,
-            // Relaxed: see `totals`.
+            // Relaxed: see `words`.
             false => end.min(self.end().load(Ordering::Relaxed) as usize * BITS),
         };
         (first..end.div_ceil(BITS)).flat_map(move |at| {
@@ -187,7 +185,7 @@ impl Visited {
 
     /// Bytes of memory that the bits occupy, read from the kernel.
     pub fn resident(&self) -> io::Result<usize> {
-        Ok(self.words.resident(usize::MAX)? + self.totals.resident(usize::MAX)?)
+        self.words.resident(usize::MAX)
     }
 }
 
