@@ -241,10 +241,26 @@ fn belongings() -> (usize, usize) {
     (open, shared.count())
 }
 
+/// Whether the kernel merges what is touched, without being asked to.
+fn merges_by_itself(shared: bool) -> bool {
+    let word = match shared {
+        true => switch("shmem_enabled"),
+        false => switch("hugepages-2048kB/enabled")
+            .filter(|own| own != "inherit")
+            .or_else(|| switch("enabled")),
+    };
+    word.is_some_and(|word| ["always", "within_size", "force"].contains(&word.as_str()))
+}
+
 /// Without collapse there are base pages, and if it is required an error that has what the
 /// kernel said.
 fn nothing_is_collapsed(errno: libc::c_int) {
-    for builder in both(&collapsed(Rung::Prefer).reserve(MIB, 4096, 4)) {
+    let builders = both(&collapsed(Rung::Prefer).reserve(MIB, 4096, 4));
+    for (builder, shared) in builders.into_iter().zip([false, true]) {
+        if known() && merges_by_itself(shared) {
+            skipped("memory that is not collapsed: the switches say that all is merged");
+            continue;
+        }
         let found = segment(&builder.build().unwrap());
         assert_eq!((found.pages, found.huge_bytes), (Pages::Base, 0));
         let before = belongings();
@@ -278,6 +294,24 @@ fn a_filter_that_refuses_to_collapse_has_the_next_kind_granted() {
     let name = "a_filter_that_refuses_to_collapse_has_the_next_kind_granted";
     filtered(name, &[(2, COLLAPSE, true)], libc::EPERM, || {
         nothing_is_collapsed(libc::EPERM);
+    });
+}
+
+#[test]
+fn a_process_that_is_to_have_no_transparent_huge_pages_gets_none() {
+    let name = "a_process_that_is_to_have_no_transparent_huge_pages_gets_none";
+    alone(name, &[], || {
+        // SAFETY: takes numbers only.
+        if unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) } != 0 {
+            return skipped("PR_SET_THP_DISABLE: this kernel does not know it");
+        }
+        for builder in both(&collapsed(Rung::Prefer).reserve(MIB, 4096, 4)) {
+            let found = segment(&builder.clone().build().unwrap());
+            assert_eq!((found.pages, found.huge_bytes), (Pages::Base, 0));
+            let builder = builder.pages(Pages::Collapsed, Rung::Require);
+            let error = builder.build().map(drop).unwrap_err();
+            assert_eq!(assert_refused(&error, 4 * MIB), 0);
+        }
     });
 }
 
