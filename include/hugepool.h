@@ -70,6 +70,13 @@
 #define HP_PAGES_BASE 3
 
 /*
+ Base pages that the kernel is told to collapse into huge pages (MADV_COLLAPSE, Linux 6.1),
+ tried before HP_PAGES_BASE. As long as nothing is said of them, HP_RUNG_NEVER for
+ HP_PAGES_TRANSPARENT holds for them, too.
+ */
+#define HP_PAGES_COLLAPSED 4
+
+/*
  What is asked of a kind of pages, for hp_builder_pages: these or larger ones, otherwise
  hp_builder_build fails.
  */

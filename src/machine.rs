@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use crate::rseq::{self as sequences, WhyPortable};
 use crate::sys::groups::{Controller, Groups, Seen};
+use crate::sys::map::Mapping;
 use crate::sys::quota::{self, Kind};
 use crate::sys::transparent::of_size;
 use crate::sys::{limits, membarrier, rseq};
@@ -39,6 +40,9 @@ pub struct Machine {
     pub huge_pages: Vec<HugePages>,
     /// Policy for transparent huge pages.
     pub transparent: TransparentPolicy,
+    /// Whether this process may ask the kernel to collapse memory into transparent huge pages
+    /// (`MADV_COLLAPSE`, Linux 6.1).
+    pub collapse: bool,
     /// Bytes this process may lock in memory.
     pub memlock: Option<MemlockLimit>,
     /// Bytes of memory in the machine.
@@ -167,6 +171,7 @@ impl Machine {
             base_page: limits::base_page(),
             huge_pages: huge_pages(Path::new("/sys/kernel/mm/hugepages")),
             transparent: transparent(Path::new("/sys/kernel/mm/transparent_hugepage")),
+            collapse: Mapping::can_collapse().is_ok(),
             memlock: limits::memlock().ok().map(|limit| MemlockLimit {
                 soft: limit.soft,
                 hard: limit.hard,

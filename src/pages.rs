@@ -12,18 +12,28 @@ pub enum Pages {
     Huge1G,
     /// 2 MiB pages from the hugetlb pool.
     Huge2M,
-    /// Base pages that the kernel merges into 2 MiB ones where it can.
+    /// Base pages that the kernel merges into 2 MiB ones where it can, if the administrator's
+    /// switch lets it (`enabled`, of a shared pool's memory `shmem_enabled`, in
+    /// `/sys/kernel/mm/transparent_hugepage`).
     Transparent,
+    /// Base pages that the kernel is told to collapse into 2 MiB ones (`MADV_COLLAPSE`, Linux
+    /// 6.1), where the switches merge nothing, too; `deny` alone refuses it, of shared memory.
+    /// What they become are transparent huge pages. So if nothing is said of this kind, it is
+    /// not used where [`Transparent`](Self::Transparent) is [`Rung::Never`]. It takes memory
+    /// that is there: a pool that is not [prefaulted](crate::Builder::prefault) has none of
+    /// these.
+    Collapsed,
     /// Base pages (4 KiB on x86-64).
     Base,
 }
 
 impl Pages {
     /// Every kind, best first.
-    pub const ALL: [Pages; 4] = [
+    pub const ALL: [Pages; 5] = [
         Pages::Huge1G,
         Pages::Huge2M,
         Pages::Transparent,
+        Pages::Collapsed,
         Pages::Base,
     ];
 }
@@ -34,6 +44,7 @@ impl fmt::Display for Pages {
             Pages::Huge1G => "1 GiB huge",
             Pages::Huge2M => "2 MiB huge",
             Pages::Transparent => "transparent huge",
+            Pages::Collapsed => "collapsed huge",
             Pages::Base => "base",
         })
     }

@@ -69,7 +69,7 @@ pub struct SegmentStats {
     /// The kind of pages it was mapped with.
     pub pages: Pages,
     /// The page size that the kernel reports for its mapping, in bytes. For
-    /// transparent huge pages this is the base page; see `huge_bytes`.
+    /// transparent and collapsed huge pages this is the base page; see `huge_bytes`.
     pub page_size: usize,
     /// Bytes that are on huge pages now.
     pub huge_bytes: usize,
@@ -235,7 +235,7 @@ fn page_size(pages: Pages) -> usize {
     match pages {
         Pages::Huge1G => 1 << 30,
         Pages::Huge2M => 2 << 20,
-        Pages::Transparent | Pages::Base => limits::base_page(),
+        Pages::Transparent | Pages::Collapsed | Pages::Base => limits::base_page(),
     }
 }
 

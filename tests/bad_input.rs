@@ -244,12 +244,17 @@ fn no_allowed_kind_of_page_is_refused() {
 }
 
 #[test]
-fn required_transparent_pages_without_prefault_are_refused() {
-    let builder = plain()
-        .reserve(4096, 4096, 1)
-        .pages(Pages::Transparent, Rung::Require);
-    let error = refusal(&builder, &["transparent", "prefault"]);
-    assert_eq!(error, BuildError::RequireNeedsPrefault);
+fn required_transparent_and_collapsed_pages_without_prefault_are_refused() {
+    for (required, name) in [
+        (Pages::Transparent, "transparent"),
+        (Pages::Collapsed, "collapsed"),
+    ] {
+        let builder = plain()
+            .reserve(4096, 4096, 1)
+            .pages(required, Rung::Require);
+        let error = refusal(&builder, &[name, "prefault"]);
+        assert_eq!(error, BuildError::RequireNeedsPrefault { required });
+    }
 }
 
 #[test]

@@ -39,12 +39,15 @@ fn only(kinds: &[Pages]) -> Builder {
 }
 
 /// Pools of memory that groups count by default.
-fn ordinary() -> [Builder; 3] {
+fn ordinary() -> [Builder; 5] {
     let builder = only(&[Pages::Transparent, Pages::Base]);
+    let collapsed = only(&[Pages::Collapsed, Pages::Base]);
     [
         builder.clone(),
         builder.clone().pages(Pages::Transparent, Rung::Never),
         builder.shared(Access::Read),
+        collapsed.clone(),
+        collapsed.shared(Access::Read),
     ]
 }
 

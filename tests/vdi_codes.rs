@@ -113,7 +113,12 @@ fn what_cannot_be_built_has_a_code_that_says_what_to_do() {
             BuildError::PrefixTooLarge { prefix: 1, limit },
             VD_E_INVALID,
         ),
-        (BuildError::RequireNeedsPrefault, VD_E_INVALID),
+        (
+            BuildError::RequireNeedsPrefault {
+                required: Pages::Collapsed,
+            },
+            VD_E_INVALID,
+        ),
         (BuildError::SharedForWriting, VD_E_INVALID),
         (BuildError::TooManyClasses { limit }, VD_E_INVALID),
         (

@@ -46,6 +46,10 @@ pub const HP_PAGES_HUGE_2M: u32 = 1;
 pub const HP_PAGES_TRANSPARENT: u32 = 2;
 /// Base pages, 4 KiB on x86-64.
 pub const HP_PAGES_BASE: u32 = 3;
+/// Base pages that the kernel is told to collapse into huge pages (MADV_COLLAPSE, Linux 6.1),
+/// tried before HP_PAGES_BASE. As long as nothing is said of them, HP_RUNG_NEVER for
+/// HP_PAGES_TRANSPARENT holds for them, too.
+pub const HP_PAGES_COLLAPSED: u32 = 4;
 
 /// What is asked of a kind of pages, for hp_builder_pages: these or larger ones, otherwise
 /// hp_builder_build fails.
@@ -60,11 +64,12 @@ pub const HP_ACCESS_READ: u32 = 0;
 /// Read and write them.
 pub const HP_ACCESS_WRITE: u32 = 1;
 
-const PAGES: [(u32, Pages); 4] = [
+const PAGES: [(u32, Pages); 5] = [
     (HP_PAGES_HUGE_1G, Pages::Huge1G),
     (HP_PAGES_HUGE_2M, Pages::Huge2M),
     (HP_PAGES_TRANSPARENT, Pages::Transparent),
     (HP_PAGES_BASE, Pages::Base),
+    (HP_PAGES_COLLAPSED, Pages::Collapsed),
 ];
 const RUNGS: [(u32, Rung); 3] = [
     (HP_RUNG_REQUIRE, Rung::Require),

@@ -30,6 +30,9 @@ fn every_section_is_printed() {
         "reserved 1 GiB pages",
         "reserved 2 MiB pages",
         "transparent huge pages",
+        "collapsed huge pages",
+        "shared: transparent",
+        "shared: collapsed",
         "base pages",
     ] {
         let line = run
@@ -57,6 +60,7 @@ fn the_json_form_is_one_object_with_every_section() {
         "control_groups",
         "huge_pages",
         "transparent",
+        "collapse",
         "memlock",
         "rseq",
         "membarrier",

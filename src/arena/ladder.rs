@@ -1,7 +1,7 @@
 //! The page ladder: which pages back a segment, and how they are obtained.
 //!
-//! Owns: the order of attempts and what makes one fail. Uses: `sys`, `refusal`. Used by:
-//! `segment`.
+//! Owns: the order of attempts and what makes one fail. Uses: `sys`, `fault`, `refusal`. Used
+//! by: `segment`.
 //!
 //! Each rung that is not `Never` is tried in turn: ask whether there is so much, map, bind,
 //! advise, fault in, lock, and where the outcome shows only afterwards, read it back. A rung
@@ -15,6 +15,12 @@
 //! otherwise ends where they do, on base pages. A segment that fills less than half of a
 //! granule is not tried on them, unless nothing else will do.
 //!
+//! Collapsed pages are transparent huge pages that the pool demands when it faults memory in,
+//! where the kernel merges nothing by itself. A caller who forbids transparent pages wants
+//! none of either kind: collapsed ones are forbidden with them until something is said of
+//! collapsed ones. If nothing of the first `UNASKED` bytes of a segment can be collapsed, the
+//! rest is not tried.
+//!
 //! Three kinds of memory are mapped and then end whoever touches them; none is mapped here:
 //!
 //! - More than there is: so all that is faulted in is asked for first.
@@ -24,6 +30,7 @@
 //!   (`vm.overcommit_memory` is 2): it promises that of private memory when it is mapped, and
 //!   that of a file's pages one by one. So those are taken at once.
 
+use super::fault;
 use super::os;
 use super::refusal::{Failure, Reason, beyond, check, file_too_large, out_of_memory};
 use crate::class::{GRANULE, Geometry};
@@ -32,39 +39,33 @@ use crate::pages::{Pages, Rung};
 use crate::sys::backed::{Mapped, backed};
 use crate::sys::map::{Advice, Backing, Mapping, is_out_of_memory};
 use crate::sys::quota::Kind;
-use crate::sys::signal::{SIDES, side_by_side};
 use crate::sys::{limits, memfd, memory, numa, transparent};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const GIB: usize = 1 << 30;
 
-/// Faulting in less than this is not worth a second thread.
-const PARALLEL_FROM: usize = 256 << 20;
-
 /// How much is faulted in before somebody asks again whether there is enough for the rest:
 /// limits are lowered meanwhile, and others take memory, too.
 const UNASKED: usize = 256 << 20;
 
-/// Which pages may be used.
-#[derive(Clone, Copy, Debug)]
-pub struct PageLadder([Rung; Pages::ALL.len()]);
-
-impl Default for PageLadder {
-    fn default() -> Self {
-        Self([Rung::Prefer; Pages::ALL.len()])
-    }
-}
+/// Which pages may be used: what was said of each kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PageLadder([Option<Rung>; Pages::ALL.len()]);
 
 impl PageLadder {
     /// Whether `pages` may be used.
     pub fn get(&self, pages: Pages) -> Rung {
-        self.0[pages as usize]
+        match (self.0[pages as usize], pages) {
+            (Some(said), _) => said,
+            (None, Pages::Collapsed) if self.get(Pages::Transparent) == Rung::Never => Rung::Never,
+            (None, _) => Rung::Prefer,
+        }
     }
 
     /// Sets whether `pages` may be used.
     pub fn set(&mut self, pages: Pages, rung: Rung) {
-        self.0[pages as usize] = rung;
+        self.0[pages as usize] = Some(rung);
     }
 }
 
@@ -157,9 +158,10 @@ impl MemoryPolicy {
         match pages {
             Pages::Huge1G => bytes,
             Pages::Huge2M => whole,
-            Pages::Transparent if only || whole - cells <= GRANULE / 2 => whole,
-            Pages::Transparent if reach < GRANULE => 0,
-            Pages::Transparent | Pages::Base => reach,
+            Pages::Base => reach,
+            Pages::Transparent | Pages::Collapsed if only || whole - cells <= GRANULE / 2 => whole,
+            Pages::Transparent | Pages::Collapsed if reach < GRANULE => 0,
+            Pages::Transparent | Pages::Collapsed => reach,
         }
     }
 
@@ -184,7 +186,11 @@ impl MemoryPolicy {
         let mut said = None;
         for pages in Pages::ALL {
             let rung = self.ladder.get(pages);
-            let fits = pages != Pages::Huge1G || (offset | bytes).is_multiple_of(GIB);
+            let fits = match pages {
+                Pages::Huge1G => (offset | bytes).is_multiple_of(GIB),
+                Pages::Collapsed => self.prefault,
+                _ => true,
+            };
             let reach = self.reach(pages, cells, bytes);
             // To copy what a process writes after a fork takes another huge page, and if there
             // is none, the child loses its own: its next touch is its end.
@@ -251,6 +257,7 @@ impl MemoryPolicy {
             Pages::Huge1G => (Backing::HugeTlb(30), GIB),
             Pages::Huge2M => (Backing::HugeTlb(21), GRANULE),
             Pages::Transparent => (Backing::Transparent, limits::base_page()),
+            Pages::Collapsed => (Backing::Collapsed, limits::base_page()),
             Pages::Base => (Backing::Base, limits::base_page()),
         };
         let hugetlb = is_hugetlb(pages);
@@ -260,11 +267,15 @@ impl MemoryPolicy {
                 reason: None,
             });
         }
+        let collapsed = match pages {
+            Pages::Collapsed => Some(self.collapsible(arena, offset, bytes)?),
+            _ => None,
+        };
         let strict = self.shared.is_some() && !hugetlb && memory::is_strict();
         let limited = match pages {
             Pages::Huge1G => memory::check_huge(bytes, Kind::Huge1G).map_err(Failure::group)?,
             Pages::Huge2M => memory::check_huge(bytes, Kind::Huge2M).map_err(Failure::group)?,
-            Pages::Transparent | Pages::Base => false,
+            Pages::Transparent | Pages::Collapsed | Pages::Base => false,
         };
         let prefault = self.prefault || limited;
         if !hugetlb && (prefault || self.lock || strict) {
@@ -288,7 +299,7 @@ impl MemoryPolicy {
             Some(access) => {
                 let kind = match backing {
                     Backing::HugeTlb(shift) => memfd::Kind::HugeTlb(shift),
-                    Backing::Transparent | Backing::Base => memfd::Kind::Base,
+                    Backing::Transparent | Backing::Collapsed | Backing::Base => memfd::Kind::Base,
                 };
                 let fd =
                     memfd::create(c"hugepool", room, kind).map_err(
@@ -321,8 +332,8 @@ impl MemoryPolicy {
         if let Some(fd) = &descriptor
             && strict
         {
-            promise(fd.as_fd(), bytes, pages == Pages::Transparent && prefault)
-                .map_err(refused("fallocate"))?;
+            let merged = matches!(pages, Pages::Transparent | Pages::Collapsed) && prefault;
+            promise(fd.as_fd(), bytes, merged).map_err(refused("fallocate"))?;
         }
         let inherited = self.is_inherited();
         let kept = [(self.dump, Advice::DontDump), (inherited, Advice::DontFork)];
@@ -334,14 +345,25 @@ impl MemoryPolicy {
             }
         }
         if prefault {
-            let piece = UNASKED.max(page);
+            let piece = UNASKED.max(collapsed.unwrap_or(page));
             for done in (0..bytes).step_by(piece) {
                 let rest = bytes - done;
                 if done > 0 && !hugetlb {
                     check(bytes, rest, 0)?;
                 }
-                populate(arena, offset + done, rest.min(piece), page)
-                    .map_err(refused("madvise(MADV_POPULATE_WRITE)"))?;
+                let (at, part) = (offset + done, rest.min(piece));
+                let populating = "madvise(MADV_POPULATE_WRITE)";
+                if let Some(huge) = collapsed {
+                    let range = fault::whole(arena, at, part, huge);
+                    fault::touch(arena, range.clone(), huge, page).map_err(refused(populating))?;
+                    if let Err(error) = fault::collapse(arena, range, huge) {
+                        // Before the rest is faulted in for nothing.
+                        let error = OsError::new("madvise(MADV_COLLAPSE)", &error);
+                        let granted = granted(start.as_ptr().addr(), done + part, page);
+                        self.enough(pages, bytes, granted.or(Some(0)), Some(error))?;
+                    }
+                }
+                fault::populate(arena, at, part, page).map_err(refused(populating))?;
             }
         }
         if self.lock {
@@ -354,25 +376,54 @@ impl MemoryPolicy {
                 })
             })?;
         }
-        if pages == Pages::Transparent && self.prefault {
+        if matches!(pages, Pages::Transparent | Pages::Collapsed) && self.prefault {
             let granted = granted(start.as_ptr().addr(), bytes, page);
-            let required = self.ladder.get(pages) == Rung::Require;
-            // A segment without a single huge page is one of base pages,
-            // whatever was asked for. If the kernel does not say, it is
-            // believed to have done what it was asked, unless it must.
-            let enough = match granted {
-                Some(granted) if required => granted >= bytes,
-                Some(granted) => granted > 0,
-                None => !required,
-            };
-            if !enough {
-                return Err(Failure::NotGranted {
-                    granted: granted.unwrap_or(0),
-                    reason: None,
-                });
-            }
+            self.enough(pages, bytes, granted, None)?;
         }
         Ok(descriptor)
+    }
+
+    /// Bytes of the huge pages into which the `bytes` from `offset` on can be collapsed. Not if
+    /// the kernel cannot, nor if there is no whole one; with base pages of more than 4 KiB they
+    /// are larger than a granule.
+    fn collapsible(&self, arena: &Mapping, offset: usize, bytes: usize) -> Result<usize, Failure> {
+        Mapping::can_collapse()
+            .map_err(|error| Failure::system(OsError::new("madvise(MADV_COLLAPSE)", &error)))?;
+        let huge = transparent::size().filter(|&huge| {
+            let whole = fault::whole(arena, offset, bytes, huge).len();
+            let required = self.ladder.get(Pages::Collapsed) == Rung::Require;
+            whole >= if required { bytes } else { huge }
+        });
+        huge.ok_or(Failure::NotGranted {
+            granted: 0,
+            reason: None,
+        })
+    }
+
+    /// Whether so much was `granted` of the `bytes` that were asked for as `pages` that it will
+    /// do. A segment without a single huge page is one of base pages, whatever was asked for.
+    /// If the kernel does not say, it is believed to have done what it was asked, unless it
+    /// must.
+    fn enough(
+        &self,
+        pages: Pages,
+        bytes: usize,
+        granted: Option<usize>,
+        reason: Option<OsError>,
+    ) -> Result<(), Failure> {
+        let required = self.ladder.get(pages) == Rung::Require;
+        let enough = match granted {
+            Some(granted) if required => granted >= bytes,
+            Some(granted) => granted > 0,
+            None => !required,
+        };
+        match enough {
+            true => Ok(()),
+            false => Err(Failure::NotGranted {
+                granted: granted.unwrap_or(0),
+                reason: reason.map(Reason::System),
+            }),
+        }
     }
 }
 
@@ -414,28 +465,4 @@ fn free_gigantic_pages() -> usize {
         .ok()
         .and_then(|text| text.trim().parse().ok())
         .unwrap_or(0)
-}
-
-/// Faults in a range, with several threads if it is large. Allocates nothing.
-fn populate(arena: &Mapping, offset: usize, bytes: usize, page: usize) -> io::Result<()> {
-    let threads =
-        std::thread::available_parallelism().map_or(1, |threads| threads.get().min(SIDES));
-    if bytes < PARALLEL_FROM || threads == 1 {
-        return arena.populate(offset, bytes, page);
-    }
-    let unit = page.max(GRANULE);
-    let part = bytes.div_ceil(threads).next_multiple_of(unit);
-    let mut parts: [_; SIDES] = std::array::from_fn(|at| {
-        let start = (at * part).min(bytes);
-        (offset + start, part.min(bytes - start), Ok(()))
-    });
-    let parts = &mut parts[..bytes.div_ceil(part)];
-    side_by_side(parts, &|(offset, bytes, result): &mut (usize, usize, _)| {
-        *result = arena.populate(*offset, *bytes, page);
-    });
-    let mut result = Ok(());
-    for (_, _, outcome) in parts {
-        result = result.and(std::mem::replace(outcome, Ok(())));
-    }
-    result
 }

@@ -15,6 +15,7 @@
 //!
 //! Granule 0 stays unused so that no buffer has the number zero.
 
+mod fault;
 mod ladder;
 mod refusal;
 mod segment;

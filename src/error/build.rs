@@ -123,9 +123,12 @@ pub enum BuildError {
         /// What the system said of the last allowed one, if it said anything.
         reason: Option<OsError>,
     },
-    /// Transparent huge pages were required together with `prefault(false)`:
+    /// Transparent or collapsed huge pages were required together with `prefault(false)`:
     /// whether they are granted shows only when memory is faulted in.
-    RequireNeedsPrefault,
+    RequireNeedsPrefault {
+        /// Which.
+        required: Pages,
+    },
     /// Memory could not be locked.
     Lock {
         /// Bytes to be locked.
@@ -259,9 +262,9 @@ impl fmt::Display for BuildError {
                 )?;
                 reason.map_or(Ok(()), |reason| write!(f, " ({reason})"))
             }
-            Self::RequireNeedsPrefault => write!(
+            Self::RequireNeedsPrefault { required } => write!(
                 f,
-                "transparent huge pages are required but prefault is off: whether they are \
+                "{required} pages are required but prefault is off: whether they are \
                  granted shows only when memory is faulted in"
             ),
             Self::Lock {

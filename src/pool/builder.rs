@@ -141,10 +141,11 @@ impl Builder {
     /// Each call, and each [`request`](Pool::request), makes a segment, which costs:
     ///
     /// - address space: whole multiples of 2 MiB, and 2 MiB behind it;
-    /// - memory: on base pages what the buffers reach, in whole pages. On transparent huge
-    ///   pages the last one is whole if the buffers fill half of it or more; otherwise the
-    ///   rest is on base pages, and so is all of a segment of less than 1 MiB. On pages of
-    ///   the hugetlb pool, or if transparent ones are required, whole ones of 2 MiB or 1 GiB:
+    /// - memory: on base pages what the buffers reach, in whole pages. On transparent or
+    ///   collapsed huge pages the last one is whole if the buffers fill half of it or more;
+    ///   otherwise the rest is on base pages, and so is all of a segment of less than 1 MiB.
+    ///   On pages of the hugetlb pool, or if one of those is required, whole ones of 2 MiB or
+    ///   1 GiB:
     ///   few small buffers that are not to take one exclude them ([`pages`](Self::pages));
     /// - bookkeeping: about 110 bytes a buffer that count against the limits of the process
     ///   (`RLIMIT_DATA`, and the commit limit of `vm.overcommit_memory=2`), of which 64 are
@@ -313,7 +314,28 @@ impl Builder {
     }
 
     /// Says whether a kind of page may be used (default: prefer each, best
-    /// first). `Require` means that nothing below it will do.
+    /// first). `Require` means that nothing below it will do. As long as nothing is said of
+    /// [`Pages::Collapsed`], [`Rung::Never`] for [`Pages::Transparent`] holds for it, too: who
+    /// wants no transparent huge pages gets none.
+    ///
+    /// Collapsing needs memory that is there, so it is not tried without
+    /// [`prefault`](Self::prefault); required, it is refused then
+    /// ([`BuildError::RequireNeedsPrefault`]). Contract: madvise(2), `MADV_COLLAPSE`.
+    ///
+    /// ```
+    /// use hugepool::{Pages, Pool, Rung};
+    ///
+    /// // Base pages alone.
+    /// let pool = Pool::builder()
+    ///     .pages(Pages::Huge1G, Rung::Never)
+    ///     .pages(Pages::Huge2M, Rung::Never)
+    ///     .pages(Pages::Transparent, Rung::Never)
+    ///     .reserve(1 << 20, 4096, 2)
+    ///     .build()?;
+    /// let segment = &pool.stats().segments[0];
+    /// assert_eq!((segment.pages, segment.huge_bytes), (Pages::Base, 0));
+    /// # Ok::<(), hugepool::BuildError>(())
+    /// ```
     pub fn pages(mut self, pages: Pages, rung: Rung) -> Self {
         self.memory.ladder.set(pages, rung);
         self
@@ -437,8 +459,10 @@ impl Builder {
     /// As `build`, without a look at who may write.
     fn build_handle(&self) -> Result<Handle, BuildError> {
         check_prefix(self.prefix)?;
-        if self.memory.ladder.get(Pages::Transparent) == Rung::Require && !self.memory.prefault {
-            return Err(BuildError::RequireNeedsPrefault);
+        for required in [Pages::Transparent, Pages::Collapsed] {
+            if self.memory.ladder.get(required) == Rung::Require && !self.memory.prefault {
+                return Err(BuildError::RequireNeedsPrefault { required });
+            }
         }
         let mut requests = Vec::with_capacity(self.requests.len());
         let mut needed = GRANULE;

@@ -76,6 +76,9 @@ pub enum Backing {
     HugeTlb(u32),
     /// Base pages that the kernel is asked to merge into huge ones.
     Transparent,
+    /// Base pages that may be collapsed into huge ones, of which the kernel is told nothing
+    /// before.
+    Collapsed,
     /// Base pages, never merged.
     Base,
 }
@@ -95,7 +98,12 @@ pub enum Advice {
     NoHuge,
     /// Fault in every page for writing.
     PopulateWrite,
+    /// Put what is there into huge pages, now (Linux 6.1).
+    Collapse,
 }
+
+/// `MADV_COLLAPSE`, which `libc` does not have for every C library.
+const COLLAPSE: libc::c_int = 25;
 
 impl Advice {
     fn number(self) -> libc::c_int {
@@ -106,6 +114,7 @@ impl Advice {
             Self::Huge => libc::MADV_HUGEPAGE,
             Self::NoHuge => libc::MADV_NOHUGEPAGE,
             Self::PopulateWrite => libc::MADV_POPULATE_WRITE,
+            Self::Collapse => COLLAPSE,
         }
     }
 }
@@ -279,7 +288,7 @@ impl Mapping {
     pub unsafe fn commit(&self, offset: usize, len: usize, backing: Backing) -> io::Result<()> {
         let flags = match backing {
             Backing::HugeTlb(shift) => libc::MAP_HUGETLB | ((shift as i32) << libc::MAP_HUGE_SHIFT),
-            Backing::Transparent | Backing::Base => 0,
+            Backing::Transparent | Backing::Collapsed | Backing::Base => 0,
         };
         let access = libc::PROT_READ | libc::PROT_WRITE;
         if leaves_holes() {
@@ -304,7 +313,7 @@ impl Mapping {
     /// Tells the kernel whether to merge the pages of a range.
     pub fn advise_backing(&self, offset: usize, len: usize, backing: Backing) -> io::Result<()> {
         let merged = match backing {
-            Backing::HugeTlb(_) => return Ok(()),
+            Backing::HugeTlb(_) | Backing::Collapsed => return Ok(()),
             Backing::Transparent => self.advise(offset, len, Advice::Huge),
             Backing::Base => self.advise(offset, len, Advice::NoHuge),
         };
@@ -386,6 +395,13 @@ impl Mapping {
         // alone discards contents, and is passed only for a segment that nobody
         // refers to any more.
         check(unsafe { libc::madvise(self.at(offset, len), len, advice.number()) })
+    }
+
+    /// Whether the kernel knows how to collapse. What it says of no memory at all: nothing is
+    /// changed.
+    pub fn can_collapse() -> io::Result<()> {
+        // SAFETY: of an empty range nothing is touched.
+        check(unsafe { libc::madvise(std::ptr::null_mut(), 0, COLLAPSE) })
     }
 
     /// Faults in every page of a range of fresh memory for writing. Unlike an

@@ -26,10 +26,21 @@ fn merges_by(switches: &Path, shared: bool) -> bool {
     chosen.is_some_and(|chosen| chosen != "never" && chosen != "deny")
 }
 
+/// Bytes of a huge page: 2 MiB with base pages of 4 KiB. `None` if the kernel has none, or does
+/// not say.
+pub fn size() -> Option<usize> {
+    size_by(Path::new(SWITCHES))
+}
+
+fn size_by(switches: &Path) -> Option<usize> {
+    let bytes = std::fs::read_to_string(switches.join("hpage_pmd_size")).ok()?;
+    let bytes = bytes.trim().parse::<usize>().ok()?;
+    bytes.is_power_of_two().then_some(bytes)
+}
+
 /// The word in brackets of the switch for pages of the size that a huge page has.
 pub fn of_size(switches: &Path) -> Option<String> {
-    let bytes = std::fs::read_to_string(switches.join("hpage_pmd_size")).ok()?;
-    let kib = bytes.trim().parse::<usize>().ok()? >> 10;
+    let kib = size_by(switches)? >> 10;
     chosen(&switches.join(format!("hugepages-{kib}kB/enabled")))
 }
 
@@ -54,7 +65,17 @@ mod tests {
             std::fs::write(switches.join(file), text).unwrap();
         };
         assert!(!merges_by(&switches, false), "there is no switch");
-        std::fs::write(switches.join("hpage_pmd_size"), "2097152\n").unwrap();
+        assert_eq!(size_by(&switches), None);
+        for (text, size) in [
+            ("0\n", None),
+            ("3145728\n", None),
+            ("huge\n", None),
+            ("33554432\n", Some(32 << 20)),
+            ("2097152\n", Some(2 << 20)),
+        ] {
+            std::fs::write(switches.join("hpage_pmd_size"), text).unwrap();
+            assert_eq!(size_by(&switches), size, "{text}");
+        }
         for (all, size, merges) in [
             ("always", "never", false),
             ("madvise", "never", false),

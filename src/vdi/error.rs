@@ -213,7 +213,7 @@ fn build_code(error: &BuildError) -> u32 {
         | BuildError::BadAlignment { .. }
         | BuildError::AlignmentTooLarge { .. }
         | BuildError::PrefixTooLarge { .. }
-        | BuildError::RequireNeedsPrefault
+        | BuildError::RequireNeedsPrefault { .. }
         | BuildError::SharedForWriting
         // Fewer kinds of buffers would do; fewer buffers would not.
         | BuildError::TooManyClasses { .. }

@@ -171,7 +171,7 @@ fn parse(text: &str) -> Vec<Map> {
         match words[0] {
             "KernelPageSize:" => map.kernel_page = bytes(),
             "Rss:" => map.rss = bytes(),
-            "AnonHugePages:" => map.huge = bytes(),
+            "AnonHugePages:" | "ShmemPmdMapped:" => map.huge += bytes(),
             "Private_Hugetlb:" | "Shared_Hugetlb:" => map.hugetlb += bytes(),
             "Locked:" => map.locked = bytes(),
             "VmFlags:" => map.flags = words[1..].iter().map(|flag| (*flag).to_owned()).collect(),

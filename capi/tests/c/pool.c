@@ -408,11 +408,12 @@ static void shared_pool(void) {
     snprintf(name, sizeof name, "pool %d", (int)getpid());
     OK(hp_builder_new(&builder));
     EXPECT(hp_builder_shared(builder, 2), HP_VD_E_INVALID);
-    EXPECT(hp_builder_pages(builder, 4, HP_RUNG_NEVER), HP_VD_E_INVALID);
+    EXPECT(hp_builder_pages(builder, 5, HP_RUNG_NEVER), HP_VD_E_INVALID);
     EXPECT(hp_builder_pages(builder, HP_PAGES_BASE, 3), HP_VD_E_INVALID);
     OK(hp_builder_pages(builder, HP_PAGES_HUGE_1G, HP_RUNG_NEVER));
     OK(hp_builder_pages(builder, HP_PAGES_HUGE_2M, HP_RUNG_NEVER));
     OK(hp_builder_pages(builder, HP_PAGES_TRANSPARENT, HP_RUNG_PREFER));
+    OK(hp_builder_pages(builder, HP_PAGES_COLLAPSED, HP_RUNG_PREFER));
     OK(hp_builder_climb(builder, 0));
     OK(hp_builder_cpu_cache(builder, 1u << 20));
     OK(hp_builder_lock(builder, false));

@@ -124,6 +124,7 @@ fn pages(stats: &Stats) -> String {
                 Pages::Huge1G => "reserved 1 GiB pages",
                 Pages::Huge2M => "reserved 2 MiB pages",
                 Pages::Transparent => "transparent huge pages",
+                Pages::Collapsed => "collapsed huge pages",
                 Pages::Base => "base pages",
             };
             format!(

@@ -81,6 +81,7 @@ pub fn report(machine: &Machine, trials: &[Trial], pool: &Result<String, String>
         ("base_page", machine.base_page.to_string()),
         ("huge_pages", array(huge_pages)),
         ("transparent", transparent),
+        ("collapse", machine.collapse.to_string()),
         ("memlock", value(memlock)),
         ("rseq", value(rseq)),
         ("membarrier", value(membarrier)),

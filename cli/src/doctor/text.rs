@@ -178,6 +178,31 @@ fn transparent(machine: &Machine) -> Vec<Line> {
         (None, None) => {}
         _ => lines.push(line("for the pool", "it asks for them itself (madvise)")),
     }
+    if !matches!(
+        policy.shmem_enabled.as_deref(),
+        Some("always" | "within_size" | "advise" | "force") | None
+    ) {
+        lines.push(line(
+            "to allow them in shared memory",
+            "as root: echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled",
+        ));
+    }
+    let (by_collapse, meaning) = match (machine.collapse, policy.shmem_enabled.as_deref()) {
+        (false, _) => (
+            "not to be had",
+            "Linux has it from 6.1 on; a filter for system calls may refuse it (madvise)",
+        ),
+        (true, Some("deny")) => (
+            "in private memory",
+            "whatever the switches say; `deny` refuses it in shared memory, `never` does not",
+        ),
+        (true, _) => (
+            "wherever the switches give none",
+            "the pool asks for it itself (madvise) when it faults its memory in",
+        ),
+    };
+    lines.push(line("by collapse", by_collapse));
+    lines.push(line("", meaning));
     lines
 }
 

@@ -1,9 +1,11 @@
 //! Small pools built to see what the machine really grants.
 //!
-//! Owns the trials: one pool for each kind of page with nothing else allowed, one locked in memory, and the default.
+//! Owns the trials: one pool for each kind of page with nothing else allowed, shared ones for the kinds that the
+//! administrator's switches for shared memory are about, one locked in memory, and the default.
 //! Uses the library's builder; each pool is gone before the next is built.
 
-use hugepool::{Pages, Pool, Rung, Stats};
+use hugepool::share::Access;
+use hugepool::{Builder, Pages, Pool, Rung, Stats};
 
 use crate::units::{KIB, MIB};
 
@@ -16,22 +18,22 @@ pub struct Trial {
     pub outcome: Result<String, String>,
 }
 
-const LADDER: [Pages; 4] = [
-    Pages::Huge1G,
-    Pages::Huge2M,
-    Pages::Transparent,
-    Pages::Base,
-];
-
-/// Requires each kind of page in turn, then locked memory.
+/// Requires each kind of page in turn, then transparent huge pages of shared memory, then locked memory.
 pub fn ladder() -> Vec<Trial> {
-    let mut trials: Vec<Trial> = LADDER
+    let trial = |what, required, builder| Trial {
+        what,
+        outcome: require(required, builder).map(|pool| obtained(&pool.stats())),
+    };
+    let mut trials: Vec<Trial> = Pages::ALL
         .into_iter()
-        .map(|required| Trial {
-            what: name(required),
-            outcome: require(required).map(|pool| obtained(&pool.stats())),
-        })
+        .map(|required| trial(name(required), required, small()))
         .collect();
+    for (what, required) in [
+        ("shared: transparent", Pages::Transparent),
+        ("shared: collapsed", Pages::Collapsed),
+    ] {
+        trials.push(trial(what, required, small().shared(Access::Read)));
+    }
     let locked = small().prefault(true).lock(true).build();
     trials.push(Trial {
         what: "locked memory",
@@ -58,19 +60,20 @@ pub fn name(pages: Pages) -> &'static str {
         Pages::Huge1G => "reserved 1 GiB pages",
         Pages::Huge2M => "reserved 2 MiB pages",
         Pages::Transparent => "transparent huge pages",
+        Pages::Collapsed => "collapsed huge pages",
         Pages::Base => "base pages",
     }
 }
 
 /// Buffers that fill one 2 MiB page.
-fn small() -> hugepool::Builder {
+fn small() -> Builder {
     Pool::builder().reserve(64 * KIB, 4 * KIB, 32)
 }
 
-fn require(required: Pages) -> Result<Pool, String> {
-    LADDER
+fn require(required: Pages, builder: Builder) -> Result<Pool, String> {
+    Pages::ALL
         .into_iter()
-        .fold(small().prefault(true), |builder, pages| {
+        .fold(builder.prefault(true), |builder, pages| {
             let rung = if pages == required {
                 Rung::Require
             } else {

@@ -1,0 +1,136 @@
+//! How mapped memory comes to be there: faulted in, and collapsed into huge pages.
+//!
+//! Owns: the threads for that, and in which order a collapse goes. Uses: `sys`, `class` (what a
+//! granule is). Used by: `ladder`.
+//!
+//! `MADV_COLLAPSE` (Linux 6.1) puts what is in a range into huge pages, whatever the
+//! administrator's switches say; of shared memory `deny` refuses it, and of any
+//! `PR_SET_THP_DISABLE`. It fills in what is not there of a huge page, but refuses one of which
+//! nothing is. So first one base page of each is touched, then all are collapsed, and what was
+//! not collapsed is faulted in last:
+//!
+//! ```text
+//!   touched     ▪......... ▪......... ▪......... ▪....     ▪ a base page
+//!   collapsed   ▐████████▌ ▐████████▌ ▪......... ▪....     the third had no room
+//!   faulted in  ▐████████▌ ▐████████▌ ▪▪▪▪▪▪▪▪▪▪ ▪▪▪▪▪
+//! ```
+//!
+//! A huge page is taken while the base page that it replaces is still there. So a range never
+//! has more than its bytes, and one base page more for each thread that collapses. Where
+//! `mlockall(MCL_FUTURE)` has faulted in all of the range when it was mapped, it has a huge
+//! page more for each thread.
+//!
+//! A huge page comes from the node of what it replaces, and so from that which the range is
+//! bound to.
+//!
+//! Source: madvise(2), and the kernel's `Documentation/admin-guide/mm/transhuge.rst`.
+
+use crate::class::GRANULE;
+use crate::sys::map::{Advice, Mapping};
+use crate::sys::signal::{SIDES, side_by_side};
+use std::io;
+use std::ops::Range;
+
+/// Faulting in less than this is not worth a second thread.
+const PARALLEL_FROM: usize = 256 << 20;
+
+/// How often the kernel is asked in all, if it says that memory is in use just now.
+const TRIES: usize = 4;
+
+/// Faults in a range, with several threads if it is large. Allocates nothing.
+pub fn populate(arena: &Mapping, offset: usize, bytes: usize, page: usize) -> io::Result<()> {
+    in_parts(offset, bytes, page, &|offset, bytes| {
+        arena.populate(offset, bytes, page)
+    })
+}
+
+/// Where the whole huge pages of `huge` bytes are in `bytes` from `offset` on, as offsets.
+pub fn whole(arena: &Mapping, offset: usize, bytes: usize, huge: usize) -> Range<usize> {
+    let base = arena.base().addr().get();
+    let start = (base + offset).next_multiple_of(huge);
+    let end = (base + offset + bytes) / huge * huge;
+    start - base..end.max(start) - base
+}
+
+/// Touches a base page, of `page` bytes, of each huge page of a range of whole ones, which is
+/// fresh memory.
+pub fn touch(arena: &Mapping, range: Range<usize>, huge: usize, page: usize) -> io::Result<()> {
+    for offset in range.step_by(huge) {
+        arena.populate(offset, page, page)?;
+    }
+    Ok(())
+}
+
+/// Collapses a range of whole huge pages that were touched, with several threads if it is
+/// large. Fails if some of them were not collapsed; others may have been. Allocates nothing.
+pub fn collapse(arena: &Mapping, range: Range<usize>, huge: usize) -> io::Result<()> {
+    in_parts(range.start, range.len(), huge, &|offset, bytes| {
+        let mut tries = 1;
+        loop {
+            // Again, that takes no time for those that were collapsed.
+            match arena.advise(offset, bytes, Advice::Collapse) {
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && tries < TRIES => {
+                    tries += 1;
+                }
+                other => return other,
+            }
+        }
+    })
+}
+
+/// Calls `work` with the offset and the bytes of a range, or in several threads with those of
+/// its parts, each of whole pages of `page` bytes but for the last. The first error counts.
+fn in_parts(
+    offset: usize,
+    bytes: usize,
+    page: usize,
+    work: &(impl Fn(usize, usize) -> io::Result<()> + Sync),
+) -> io::Result<()> {
+    let threads =
+        std::thread::available_parallelism().map_or(1, |threads| threads.get().min(SIDES));
+    if bytes < PARALLEL_FROM || threads == 1 {
+        return work(offset, bytes);
+    }
+    let unit = page.max(GRANULE);
+    let part = bytes.div_ceil(threads).next_multiple_of(unit);
+    let mut parts: [_; SIDES] = std::array::from_fn(|at| {
+        let start = (at * part).min(bytes);
+        (offset + start, part.min(bytes - start), Ok(()))
+    });
+    let parts = &mut parts[..bytes.div_ceil(part)];
+    side_by_side(parts, &|(offset, bytes, result): &mut (usize, usize, _)| {
+        *result = work(*offset, *bytes);
+    });
+    let mut result = Ok(());
+    for (_, _, outcome) in parts {
+        result = result.and(std::mem::replace(outcome, Ok(())));
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn huge_pages_that_are_not_whole_in_a_range_are_left_out() {
+        let arena = Mapping::reserve(128 * MIB, 64 * MIB).unwrap();
+        for (offset, bytes, huge, whole) in [
+            (2, 8, 2, 2..10),
+            (2, 7, 2, 2..8),
+            (0, 1, 2, 0..0),
+            // With base pages of 16 KiB, a huge one has 32 MiB.
+            (2, 62, 32, 32..64),
+            (0, 64, 32, 0..64),
+            (0, 72, 32, 0..64),
+            (2, 61, 32, 32..32),
+            (34, 16, 32, 64..64),
+        ] {
+            let found = super::whole(&arena, offset * MIB, bytes * MIB, huge * MIB);
+            let expected = whole.start * MIB..whole.end * MIB;
+            assert_eq!(found, expected, "{bytes} from {offset}, {huge}");
+        }
+    }
+}
