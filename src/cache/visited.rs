@@ -22,6 +22,8 @@
 //! - Whoever sees what a thread did later (took a buffer, shut a list), sees the bits that this
 //!   thread saw: a word's values are seen in their order (coherence). So the next sweep does not
 //!   miss the row.
+//! - A portable cache is pushed to on the hot path by threads that look at its room alone. It
+//!   got that from a thread that had seen the bit, so what follows holds for these, too.
 //! - Who shuts a class, for a wait, a refusal or the end, changes its mode, passes a full fence,
 //!   and shuts the slots of the processors in use. Who gives a slot its room has seen the bit,
 //!   passes a full fence, and looks at the mode. So either the slot is shut, or it gets no room

@@ -73,14 +73,18 @@ impl<C: CpuCaches> FreeLists<C> {
     fn share_among_visited(&self, class: ClassId) -> u8 {
         // Relaxed: see `Totals`.
         let totals = self.totals(class);
+        let among = || {
+            let (buffers, stride) = (&totals.shared, &totals.stride);
+            let buffers = buffers.load(Ordering::Relaxed) as usize;
+            let stride = stride.load(Ordering::Relaxed) as usize;
+            self.most_among(self.tables.visited.count(), buffers, stride)
+        };
         loop {
-            let sharers = self.tables.visited.count();
-            let buffers = totals.shared.load(Ordering::Relaxed) as usize;
-            let stride = totals.stride.load(Ordering::Relaxed) as usize;
-            let most = self.most_among(sharers, buffers, stride);
+            let most = among();
             totals.most.store(most.into(), Ordering::Relaxed);
-            // Or another thread shares out for more, and may have been overtaken by us.
-            if self.tables.visited.count() == sharers {
+            // SeqCst: or another thread shares out for more of either, and is overtaken by us.
+            fence(Ordering::SeqCst);
+            if among() == most {
                 return most;
             }
         }

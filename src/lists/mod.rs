@@ -150,8 +150,12 @@ pub struct FreeLists<C> {
     home: Home,
     line: WaitLine,
     quotas: Quotas,
-    /// How many loose lists each class has.
+    /// How many processors were there when the pool was made.
+    expected: usize,
+    /// How many loose lists each class has: one for each of these, if they are not too many.
     loose_lists: usize,
+    /// No row is opened before that, on the coarse clock: there is no memory. Relaxed: a hint.
+    no_memory_until: AtomicU64,
     /// A processor whose row is open, for threads on others whose rows cannot be.
     first: usize,
     /// While some thread is the first of those that gather several buffers, the count of
@@ -172,6 +176,7 @@ impl<C: CpuCaches> FreeLists<C> {
         strict: bool,
     ) -> io::Result<Self> {
         let cpus = caches.cpus();
+        let expected = visits::there_are(cpus);
         let lists = Self {
             // A chunk of indices has at least as many bytes of address space.
             tables: Tables::new(classes, indices, indices, cpus)?,
@@ -182,7 +187,9 @@ impl<C: CpuCaches> FreeLists<C> {
             budget,
             totals: Table::new(MAX_CLASSES)?,
             regimes: Table::new(MAX_CLASSES)?,
-            loose_lists: visits::there_are(cpus).min(LISTS),
+            expected,
+            loose_lists: expected.min(LISTS),
+            no_memory_until: AtomicU64::new(0),
             first: caches.current(),
             caches,
             home: Home::default(),

@@ -524,7 +524,9 @@ impl<C: CpuCaches> FreeLists<C> {
         if stocked {
             self.missed(cpu, class, Some(owed));
         }
-        if stocked && batch > 1 {
+        // Somebody else's row: there is no cache to put the rest of a batch into.
+        let cached = cpu == self.caches.current();
+        if stocked && batch > 1 && cached {
             let ledger = self.ledger(cpu, class);
             let _carry = Carry::begin(ledger);
             if let Ok((batch, left)) = depot.pop_batch(batches) {

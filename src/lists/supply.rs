@@ -210,6 +210,15 @@ impl<C: CpuCaches> FreeLists<C> {
         Batches::needed(buffers, Self::batch_for(most.into()), sharers)
     }
 
+    /// As above, of all classes, as they are.
+    pub(super) fn batches_for_all(&self, sharers: usize) -> usize {
+        let classes = self.classes().ids();
+        let each = classes.map(|class| {
+            self.batches_needed(sharers, self.capacity(class) as usize, self.stride(class))
+        });
+        each.sum()
+    }
+
     fn stride(&self, class: ClassId) -> usize {
         // Relaxed: see `Totals`.
         self.totals(class).stride.load(Ordering::Relaxed) as usize

@@ -11,13 +11,17 @@
 use super::FreeLists;
 use crate::cache::CpuCaches;
 use crate::class::{ClassId, MAX_CLASSES};
-use crate::sync::fault;
 #[cfg(not(hugepool_loom))]
 use crate::sync::touch;
+use crate::sync::{Ordering, fault};
+use crate::sys::clock;
 #[cfg(not(hugepool_loom))]
 use crate::sys::cpu;
 use std::io;
 use std::ops::Range;
+
+/// How long after a row could not be opened it is tried again, in nanoseconds.
+const AGAIN: u64 = 50_000_000;
 
 /// How many of `cpus` processors are there now.
 #[cfg(not(hugepool_loom))]
@@ -48,12 +52,25 @@ impl<C: CpuCaches> FreeLists<C> {
     #[cold]
     #[inline(never)]
     fn visit(&self, cpu: usize) -> usize {
+        // Relaxed: a hint. The caller shares another one's row, without its cache, where there
+        // is no memory for its own.
+        let now = clock::coarse();
+        if now < self.no_memory_until.load(Ordering::Relaxed) {
+            return self.first;
+        }
         if self.open_rows(&(cpu..cpu + 1)).is_err() {
-            // There is no memory: the caller shares another one's row, without its cache.
+            self.no_memory_until.store(now + AGAIN, Ordering::Relaxed);
             return self.first;
         }
         if fault!(NoVisit, false, self.tables.visited.add(cpu)) {
             self.share_out_anew();
+            if self.tables.visited.count() > self.expected {
+                // Smaller shares move in smaller batches. Without memory for more of them
+                // buffers move one by one.
+                let needed = self.batches_for_all(self.tables.visited.count());
+                let _ = self.tables.batches.open(needed);
+                self.tables.batches.grow(needed);
+            }
         }
         cpu
     }
@@ -98,10 +115,12 @@ impl<C: CpuCaches> FreeLists<C> {
         self.tables.visited.count()
     }
 
-    /// How many threads may be called at once of those who wait for a class.
+    /// How many threads may be called at once of those who wait for a class: as many as can
+    /// run.
     #[inline]
     pub(super) fn callers(&self) -> u32 {
-        self.tables.visited.count().min(1 << 16) as u32
+        let cpus = self.tables.visited.count().max(self.expected);
+        cpus.min(1 << 16) as u32
     }
 
     /// Among how many processors the buffers of a class are shared out before long.

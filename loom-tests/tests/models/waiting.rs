@@ -52,6 +52,7 @@ tests_of_each_kind![
     a_take_beside_the_sharing_of_its_class_has_what_it_takes_alone,
     who_gathers_wakes_nobody_while_it_holds_anything,
     a_visitor_touches_nothing_once_it_has_left,
+    a_buffer_that_comes_home_where_nobody_was_before_wakes_who_waits,
 ];
 
 /// What a thread does that waits for ever. `None`: it was told to give up.
@@ -550,5 +551,21 @@ pub fn a_visitor_touches_nothing_once_it_has_left<C: Kind>() -> Model {
         heed(&shelf, &told, given);
         thread.join().unwrap();
         assert_eq!(told.load(Ordering::Relaxed), 1, "not one is the last");
+    })
+}
+
+/// The only buffer comes back on a processor where nobody was before, while somebody comes to
+/// wait for it.
+pub fn a_buffer_that_comes_home_where_nobody_was_before_wakes_who_waits<C: Kind>() -> Model {
+    const PORTABLE: &[Fault] = &[Fault::NoVisit, Fault::NoVisitFence, Fault::RoomAnyway];
+    // A limit keeps sections out of all slots, whether or not they have room.
+    Model::new(2..=3, C::pick(PORTABLE, &[Fault::NoWake]), || {
+        let (shelf, held) = held(Shelf::unvisited(C::make(2), 1), 1);
+        let waiter = Arc::clone(&shelf);
+        let thread = spawn(move || served(&waiter));
+        run_on(1);
+        assert_eq!(shelf.give(held[0]), Given::Home);
+        thread.join().unwrap();
+        shelf.audit();
     })
 }
