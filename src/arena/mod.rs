@@ -16,11 +16,13 @@
 //! Granule 0 stays unused so that no buffer has the number zero.
 
 mod ladder;
+mod placement;
 mod refusal;
 mod segment;
 
 pub use crate::pages::Pages;
 pub use ladder::{Access, MemoryPolicy};
+pub use placement::Placement;
 pub use refusal::file_too_large;
 pub use segment::{Segment, States};
 

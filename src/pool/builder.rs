@@ -6,7 +6,7 @@
 use super::shared::Sharing;
 use super::track::OnLeak;
 use super::{Handle, Pool, Shared};
-use crate::arena::{Access, Arena, MAX_ADDRESS_SPACE, MemoryPolicy, layout_bytes};
+use crate::arena::{Access, Arena, MAX_ADDRESS_SPACE, MemoryPolicy, Placement, layout_bytes};
 use crate::buffer::Volatile;
 use crate::cache::Kind;
 use crate::catalog::Catalog;
@@ -360,10 +360,54 @@ impl Builder {
         self
     }
 
-    /// Takes all memory from one NUMA node (default: the kernel's policy). For
-    /// several nodes, build a pool for each.
+    /// Takes the memory of the buffers from NUMA node `node` and from no other: build a pool for
+    /// each of several nodes. Of `node`, [`prefer_node`](Self::prefer_node) and
+    /// [`interleave`](Self::interleave) the last call counts.
+    ///
+    /// By default each page comes from the node of the thread that touches it first (with
+    /// [`prefault`](Self::prefault) the one that builds), or from where the policy of the thread
+    /// that builds says (`numactl(8)`, `set_mempolicy(2)`). Bookkeeping does in any case. Neither
+    /// is watched or moved by the kernel's automatic balancing. (Source: mbind(2).)
+    ///
+    /// Building and growing are refused with [`BuildError::NodeMemory`] if the node has too
+    /// little, [`BuildError::Node`] if it does not exist or the system refuses,
+    /// [`BuildError::NodeTooLarge`] from 1024 on. What is bound and not faulted in
+    /// (`prefault(false)`) may meet a node that is full later on, and then the kernel ends a
+    /// process; but pages from the hugetlb pool are then faulted in all the same.
+    ///
+    /// ```
+    /// use hugepool::{BuildError, Pool};
+    ///
+    /// let refused = Pool::builder().reserve(4096, 4096, 4).node(1024).build();
+    /// let (node, limit) = (1024, 1023);
+    /// assert_eq!(refused.unwrap_err(), BuildError::NodeTooLarge { node, limit });
+    /// ```
     pub fn node(mut self, node: u32) -> Self {
-        self.memory.node = Some(node);
+        self.memory.placement = Placement::Bind(node);
+        self
+    }
+
+    /// Takes the memory of the buffers from NUMA node `node` as long as it has some free, and
+    /// then from the nodes next to it. Fails as [`node`](Self::node), but not for want of memory
+    /// there: [`SegmentStats::node`](crate::SegmentStats::node) says where a segment begins.
+    pub fn prefer_node(mut self, node: u32) -> Self {
+        self.memory.placement = Placement::Prefer(node);
+        self
+    }
+
+    /// Spreads the memory of the buffers over `nodes`, page by page, each a huge one where there
+    /// are such: for buffers that threads on all of them use. A node that has none left is passed
+    /// over. Fails as [`node`](Self::node), but not for want of memory on one of them, and
+    /// with [`BuildError::NoNodes`] if `nodes` is empty. (Source: mbind(2).)
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), hugepool::BuildError> {
+    /// let builder = hugepool::Pool::builder().reserve(1 << 20, 4096, 64);
+    /// let pool = builder.interleave(&[0, 1]).build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn interleave(mut self, nodes: &[u32]) -> Self {
+        self.memory.placement = Placement::over(nodes);
         self
     }
 
@@ -437,6 +481,7 @@ impl Builder {
     /// As `build`, without a look at who may write.
     fn build_handle(&self) -> Result<Handle, BuildError> {
         check_prefix(self.prefix)?;
+        self.memory.placement.check()?;
         if self.memory.ladder.get(Pages::Transparent) == Rung::Require && !self.memory.prefault {
             return Err(BuildError::RequireNeedsPrefault);
         }
