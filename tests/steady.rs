@@ -72,8 +72,11 @@ fn cost_of_each(mut work: impl FnMut()) -> (usize, i64) {
 
 const SIZE: usize = 4096;
 
+/// Some of its buffers go out as raw pointers for the first time late, if there are many
+/// processors: the cache of each keeps its own.
 fn pool(kind: Kind, count: usize) -> Pool {
-    kind.build(Pool::builder().reserve(SIZE, SIZE, count))
+    let builder = Pool::builder().reserve(SIZE, SIZE, count);
+    kind.build(builder.raw_pointers(true))
 }
 
 fn raii(pool: &Pool) {

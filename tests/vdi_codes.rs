@@ -4,7 +4,7 @@ mod support;
 
 use hugepool::share::{Access, ShareError};
 use hugepool::vdi::*;
-use hugepool::{WhyNotPlaced, BuildError, Builder, OsError, Pages, Pool, Rung};
+use hugepool::{BuildError, Builder, OsError, Pages, Pool, Rung, WhyNotPlaced};
 use support::filter::refuse;
 use support::process::alone;
 use support::skipped;

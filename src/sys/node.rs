@@ -183,10 +183,10 @@ protection: (0, 0, 0, 0)\n";
         for folder in [own, all] {
             std::fs::create_dir_all(root.join(folder)).unwrap();
         }
-        planted.file(&format!("{own}/free_hugepages"), "3\n");
+        planted.file(format!("{own}/free_hugepages"), "3\n");
         assert_eq!(free_huge_below(root, 0, 2 << 20), Some(6 << 20));
-        planted.file(&format!("{all}/nr_overcommit_hugepages"), "5\n");
-        planted.file(&format!("{all}/surplus_hugepages"), "4\n");
+        planted.file(format!("{all}/nr_overcommit_hugepages"), "5\n");
+        planted.file(format!("{all}/surplus_hugepages"), "4\n");
         assert_eq!(free_huge_below(root, 0, 2 << 20), Some(8 << 20));
     }
 
