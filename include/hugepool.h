@@ -919,9 +919,30 @@ uint32_t hp_builder_climb(struct hp_builder *builder, size_t factor);
 uint32_t hp_builder_cpu_cache(struct hp_builder *builder, size_t bytes);
 
 /*
- Takes all memory from NUMA node `node` (by default the kernel chooses).
+ Takes the memory of the buffers from NUMA node `node` and from no other (by default each page
+ comes from the node of the thread that touches it first). hp_builder_build then fails with
+ HP_VD_E_INVALID if there is no such node, HP_VD_E_MEMORY if it has too little,
+ HP_VD_E_SECURITY if a filter of system calls refuses mbind(2). Of this,
+ hp_builder_prefer_node and hp_builder_interleave the last call counts.
  */
-uint32_t hp_builder_node(struct hp_builder *builder, uint32_t node);
+uint32_t hp_builder_node(struct hp_builder *builder,
+                         uint32_t node);
+
+/*
+ Takes the memory of the buffers from NUMA node `node` as long as it has some free, and then
+ from others. As hp_builder_node, but nothing fails for want of memory there.
+ */
+uint32_t hp_builder_prefer_node(struct hp_builder *builder,
+                                uint32_t node);
+
+/*
+ Spreads the memory of the buffers over the `count` NUMA nodes at `nodes`, page by page. As
+ hp_builder_node, but nothing fails for want of memory on one of them; hp_builder_build fails
+ with HP_VD_E_INVALID if `count` is 0. HP_VD_E_INVALID at once if it is more than 65536.
+ */
+uint32_t hp_builder_interleave(struct hp_builder *builder,
+                               const uint32_t *nodes,
+                               size_t count);
 
 /*
  Says what is asked of a kind of pages: one of HP_PAGES_* and one of HP_RUNG_*. By default

@@ -82,7 +82,7 @@ mod vdi;
 pub use buffer::{Buffer, Memory, Plain, Volatile};
 #[cfg(not(hugepool_loom))]
 pub use counters::{ClassCounters, Counters, Refusals};
-pub use error::{AllocError, BuildError, FreeError, OsError, RangeError};
+pub use error::{AllocError, BuildError, FreeError, OsError, RangeError, WhyNotPlaced};
 #[cfg(not(hugepool_loom))]
 pub use machine::{
     ControlGroup, GroupLimit, HugePages, Machine, MemlockLimit, NumaNode, RseqRegistration,

@@ -8,12 +8,13 @@ use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
+use crate::error::WhyNotPlaced;
 use crate::rseq::{self as sequences, WhyPortable};
 use crate::sys::groups::{Controller, Groups, Seen};
 use crate::sys::map::Mapping;
 use crate::sys::quota::{self, Kind};
 use crate::sys::transparent::of_size;
-use crate::sys::{limits, membarrier, rseq};
+use crate::sys::{limits, membarrier, node, numa, rseq};
 
 /// What the machine grants to this process, as far as the kernel tells.
 ///
@@ -55,6 +56,11 @@ pub struct Machine {
     pub overcommit: Option<u8>,
     /// NUMA nodes in ascending order; empty when the kernel was built without NUMA.
     pub nodes: Vec<NumaNode>,
+    /// `kernel.numa_balancing`: 0 when the kernel leaves pages where they are; otherwise it unmaps those of ordinary
+    /// memory to see who uses them, and moves them. A pool's it leaves alone.
+    pub numa_balancing: Option<u8>,
+    /// What refuses to have memory come from a NUMA node; `None` if nothing does. This was tried.
+    pub why_not_placed: Option<WhyNotPlaced>,
     /// Restartable sequences as registered by the C library; `None` when the C library does not know them.
     pub rseq: Option<RseqRegistration>,
     /// Names of the supported `membarrier(2)` commands; `None` when the call itself is refused.
@@ -180,7 +186,9 @@ impl Machine {
             memory_available: meminfo.and_then(|text| kilobytes(text, "MemAvailable:")),
             control_groups: control_groups(Path::new("/")),
             overcommit: number("/proc/sys/vm/overcommit_memory"),
-            nodes: nodes(Path::new("/sys/devices/system/node")),
+            nodes: nodes(Path::new(node::NODES)),
+            numa_balancing: number("/proc/sys/kernel/numa_balancing"),
+            why_not_placed: why_not_placed(),
             rseq: rseq::registration().map(|area| RseqRegistration {
                 offset: area.offset,
                 size: area.size,
@@ -265,6 +273,13 @@ fn nodes(directory: &Path) -> Vec<NumaNode> {
         .collect();
     nodes.sort_by_key(|node| node.id);
     nodes
+}
+
+fn why_not_placed() -> Option<WhyNotPlaced> {
+    let page = Mapping::metadata(1).ok()?;
+    let refused = numa::try_place(page.base(), page.len()).err()?;
+    let number = refused.raw_os_error().unwrap_or(0);
+    Some(WhyNotPlaced::of(number, node::known()))
 }
 
 fn control_groups(root: &Path) -> Vec<ControlGroup> {

@@ -78,7 +78,8 @@ pub struct SegmentStats {
     /// Whether all of it is locked into memory.
     pub locked: bool,
     /// The NUMA node of its first page, if that is in memory and the kernel
-    /// says.
+    /// says. Further pages may be on others: of buffers that are
+    /// [interleaved](crate::Builder::interleave) they are.
     pub node: Option<u32>,
     /// Whether it was added after the pool was built.
     pub grown: bool,

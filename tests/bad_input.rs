@@ -300,26 +300,6 @@ fn more_locked_memory_than_the_limit_is_refused() {
 }
 
 #[test]
-fn a_node_that_does_not_exist_is_refused() {
-    for node in [900, 1024, u32::MAX] {
-        let builder = plain().reserve(4096, 4096, 1).node(node);
-        match builder.build().map(drop).unwrap_err() {
-            BuildError::Node { node: said, reason } if reason.number == libc::ENOSYS => {
-                return skipped(&format!("NUMA node {said}: a kernel without NUMA"));
-            }
-            BuildError::Node { node: said, reason } => {
-                assert_eq!((said, reason.call), (node, "mbind"));
-                says(
-                    &BuildError::Node { node, reason },
-                    &[&node.to_string(), "mbind"],
-                );
-            }
-            other => panic!("{other}"),
-        }
-    }
-}
-
-#[test]
 fn more_classes_than_128_are_refused_and_the_pool_keeps_its_own() {
     let mut builder = plain();
     for class in 1..=128 {

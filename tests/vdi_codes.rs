@@ -4,7 +4,7 @@ mod support;
 
 use hugepool::share::{Access, ShareError};
 use hugepool::vdi::*;
-use hugepool::{BuildError, Builder, OsError, Pages, Pool, Rung};
+use hugepool::{BuildError, Builder, OsError, Pages, Pool, Rung, WhyNotPlaced};
 use support::filter::refuse;
 use support::process::alone;
 use support::skipped;
@@ -131,6 +131,7 @@ fn what_cannot_be_built_has_a_code_that_says_what_to_do() {
         (
             BuildError::Node {
                 node: 99,
+                why: WhyNotPlaced::NoSuchNode,
                 reason: system(libc::EINVAL),
             },
             VD_E_INVALID,
@@ -138,9 +139,26 @@ fn what_cannot_be_built_has_a_code_that_says_what_to_do() {
         (
             BuildError::Node {
                 node: 0,
+                why: WhyNotPlaced::Filter,
                 reason: system(libc::EPERM),
             },
             VD_E_SECURITY,
+        ),
+        (BuildError::NoNodes, VD_E_INVALID),
+        (
+            BuildError::NodeTooLarge {
+                node: 1024,
+                limit: 1023,
+            },
+            VD_E_INVALID,
+        ),
+        (
+            BuildError::NodeMemory {
+                node: 0,
+                needed,
+                available: 0,
+            },
+            VD_E_MEMORY,
         ),
         (BuildError::Forked, VD_E_NOTOPEN),
         (BuildError::Overflow { size, count: 1 }, VD_E_MEMORY),

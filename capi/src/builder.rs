@@ -5,6 +5,7 @@
 
 use crate::call::{Failure, HP_NOERROR, done, failed, object, put, release};
 use crate::heap::{SMALL, leased, unrefused};
+use crate::peers::numbers;
 use crate::pool::hp_pool;
 use ::pool::share::Access;
 use ::pool::{Builder, Pages, Rung};
@@ -286,7 +287,11 @@ pub unsafe extern "C" fn hp_builder_cpu_cache(builder: *mut hp_builder, bytes: u
     unsafe { change(builder, |builder| builder.cpu_cache(bytes)) }
 }
 
-/// Takes all memory from NUMA node `node` (by default the kernel chooses).
+/// Takes the memory of the buffers from NUMA node `node` and from no other (by default each page
+/// comes from the node of the thread that touches it first). hp_builder_build then fails with
+/// HP_VD_E_INVALID if there is no such node, HP_VD_E_MEMORY if it has too little,
+/// HP_VD_E_SECURITY if a filter of system calls refuses mbind(2). Of this,
+/// hp_builder_prefer_node and hp_builder_interleave the last call counts.
 ///
 /// # Safety
 ///
@@ -295,6 +300,39 @@ pub unsafe extern "C" fn hp_builder_cpu_cache(builder: *mut hp_builder, bytes: u
 pub unsafe extern "C" fn hp_builder_node(builder: *mut hp_builder, node: u32) -> u32 {
     // SAFETY: the caller says so.
     unsafe { change(builder, |builder| builder.node(node)) }
+}
+
+/// Takes the memory of the buffers from NUMA node `node` as long as it has some free, and then
+/// from others. As hp_builder_node, but nothing fails for want of memory there.
+///
+/// # Safety
+///
+/// `builder` points to a description, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_builder_prefer_node(builder: *mut hp_builder, node: u32) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe { change(builder, |builder| builder.prefer_node(node)) }
+}
+
+/// Spreads the memory of the buffers over the `count` NUMA nodes at `nodes`, page by page. As
+/// hp_builder_node, but nothing fails for want of memory on one of them; hp_builder_build fails
+/// with HP_VD_E_INVALID if `count` is 0. HP_VD_E_INVALID at once if it is more than 65536.
+///
+/// # Safety
+///
+/// `builder` points to a description, `nodes` to `count` numbers, or they are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_builder_interleave(
+    builder: *mut hp_builder,
+    nodes: *const u32,
+    count: usize,
+) -> u32 {
+    // SAFETY: the caller says so.
+    match unsafe { numbers(nodes, count, "nodes") } {
+        // SAFETY: as above.
+        Ok(nodes) => unsafe { change(builder, |builder| builder.interleave(nodes)) },
+        Err(failure) => failed(&failure),
+    }
 }
 
 /// Says what is asked of a kind of pages: one of HP_PAGES_* and one of HP_RUNG_*. By default

@@ -55,13 +55,15 @@ pub unsafe fn heap_of(who: *const hp_peers) -> usize {
     4 * size_of::<u32>() * (who.user_count.min(MOST) + who.group_count.min(MOST))
 }
 
-/// The most users, or groups.
+/// The most users, groups, or other numbers of a list.
 const MOST: usize = 1 << 16;
 
+/// The numbers of a list of the caller's, which `name` is.
+///
 /// # Safety
 ///
 /// `start` points to `count` numbers, or is null.
-unsafe fn numbers<'a>(
+pub unsafe fn numbers<'a>(
     start: *const u32,
     count: usize,
     name: &'static str,

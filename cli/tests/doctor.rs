@@ -3,6 +3,9 @@
 mod common;
 
 use common::{Json, hugepool, parse_json};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 #[test]
 fn every_section_is_printed() {
@@ -66,6 +69,8 @@ fn the_json_form_is_one_object_with_every_section() {
         "membarrier",
         "why_portable",
         "nodes",
+        "numa_balancing",
+        "why_not_placed",
         "trials",
         "default_pool",
     ] {
@@ -104,5 +109,73 @@ fn what_is_no_command_exits_with_2() {
     for args in [&["heal"][..], &["doctor", "--loud"], &[]] {
         let run = hugepool(args);
         assert_eq!(run.code, 2, "{args:?}: {}", run.stderr);
+    }
+}
+
+/// Where the process runs under a filter that refuses mbind, each form says so.
+#[test]
+fn a_filter_that_refuses_the_choice_of_nodes_is_named() {
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hugepool"));
+        // SAFETY: makes system calls alone, with what lies on its stack.
+        unsafe { command.args(args).pre_exec(refuse_mbind) };
+        command.output()
+    };
+    let text = match run(&["doctor"]) {
+        Ok(output) => String::from_utf8(output.stdout).unwrap(),
+        Err(why) => return eprintln!("skipped: no filter for system calls: {why}"),
+    };
+    let line = text.lines().find(|line| line.contains("choice of nodes"));
+    let Some(line) = line else {
+        assert!(text.contains("this kernel does not know them"), "{text}");
+        return eprintln!("skipped: a filter that refuses mbind: a kernel without NUMA");
+    };
+    assert!(line.contains("refused: a filter of system calls"), "{line}");
+    let output = run(&["doctor", "--json"]).unwrap();
+    let Json::Object(fields) = parse_json(&String::from_utf8(output.stdout).unwrap()) else {
+        panic!("no object")
+    };
+    let why = fields.iter().find(|(name, _)| name == "why_not_placed");
+    assert!(
+        matches!(why, Some((_, Json::Text(why))) if why.contains("filter")),
+        "{why:?}"
+    );
+}
+
+/// Makes mbind(2) fail with `EPERM` from now on.
+fn refuse_mbind() -> io::Result<()> {
+    let statement = |code: u32, jf, k| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf,
+        k,
+    };
+    let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+    let mut filter = [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        statement(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            1,
+            libc::SYS_mbind as u32,
+        ),
+        statement(libc::BPF_RET | libc::BPF_K, 0, refuse),
+        statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: numbers, and a program that is readable, as long as it says, and copied.
+    let planted = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::prctl(
+                libc::PR_SET_SECCOMP,
+                libc::SECCOMP_MODE_FILTER,
+                &raw const program,
+            ) == 0
+    };
+    match planted {
+        true => Ok(()),
+        false => Err(io::Error::last_os_error()),
     }
 }

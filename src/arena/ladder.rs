@@ -1,9 +1,9 @@
 //! The page ladder: which pages back a segment, and how they are obtained.
 //!
-//! Owns: the order of attempts and what makes one fail. Uses: `sys`, `fault`, `refusal`. Used
-//! by: `segment`.
+//! Owns: the order of attempts and what makes one fail. Uses: `sys`, `fault`, `placement`,
+//! `refusal`. Used by: `segment`.
 //!
-//! Each rung that is not `Never` is tried in turn: ask whether there is so much, map, bind,
+//! Each rung that is not `Never` is tried in turn: ask whether there is so much, map, place,
 //! advise, fault in, lock, and where the outcome shows only afterwards, read it back. A rung
 //! that is not granted gives everything back and the next one is tried, unless it was
 //! required. A refusal that no smaller page would mend (not enough memory, a
@@ -21,25 +21,28 @@
 //! collapsed ones. If nothing of the first `UNASKED` bytes of a segment can be collapsed, the
 //! rest is not tried.
 //!
-//! Three kinds of memory are mapped and then end whoever touches them; none is mapped here:
+//! Four kinds of memory are mapped and then end whoever touches them; none is mapped here:
 //!
 //! - More than there is: so all that is faulted in is asked for first.
 //! - Pages from the hugetlb pool in a control group that limits them, which counts them when
 //!   they are touched: so they are asked for, and faulted in at once.
+//! - Pages from the hugetlb pool that must come from one node: a mapping is promised what all
+//!   nodes have. So the node is asked, and they are faulted in at once.
 //! - Memory with a descriptor where the system promises no more than it has
 //!   (`vm.overcommit_memory` is 2): it promises that of private memory when it is mapped, and
 //!   that of a file's pages one by one. So those are taken at once.
 
 use super::fault;
 use super::os;
-use super::refusal::{Failure, Reason, beyond, check, file_too_large, out_of_memory};
+use super::placement::Placement;
+use super::refusal::{Failure, Reason, check, file_too_large, out_of_memory};
 use crate::class::{GRANULE, Geometry};
 use crate::error::{BuildError, OsError};
 use crate::pages::{Pages, Rung};
 use crate::sys::backed::{Mapped, backed};
 use crate::sys::map::{Advice, Backing, Mapping, is_out_of_memory};
 use crate::sys::quota::Kind;
-use crate::sys::{limits, memfd, memory, numa, transparent};
+use crate::sys::{limits, memfd, memory, node, transparent};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -82,8 +85,8 @@ pub struct MemoryPolicy {
     pub dump: bool,
     /// Whether children of a fork inherit it.
     pub fork: bool,
-    /// The NUMA node it must come from.
-    pub node: Option<u32>,
+    /// The NUMA nodes it comes from.
+    pub placement: Placement,
     /// What other processes may do with it, if it is to be shared with any.
     pub shared: Option<Access>,
     /// Bytes of bookkeeping that are touched for each buffer.
@@ -107,7 +110,7 @@ impl Default for MemoryPolicy {
             lock: false,
             dump: false,
             fork: false,
-            node: None,
+            placement: Placement::default(),
             shared: None,
             bookkeeping: 0,
         }
@@ -211,17 +214,14 @@ impl MemoryPolicy {
                     unsafe { arena.decommit(offset, bytes) }.map_err(os("mmap"))?;
                     match failure {
                         Failure::Final(error) => return Err(error),
-                        Failure::NotGranted {
-                            reason: Some(Reason::Group(limit)),
-                            ..
-                        } if rung == Rung::Require => return Err(beyond(&limit, reach)),
                         Failure::NotGranted { granted, reason } if rung == Rung::Require => {
-                            return Err(BuildError::PagesNotGranted {
+                            let known = reason.as_ref().and_then(|reason| reason.last(reach));
+                            return Err(known.unwrap_or(BuildError::PagesNotGranted {
                                 required: pages,
                                 bytes: reach,
                                 granted,
                                 reason: reason.and_then(Reason::system),
-                            });
+                            }));
                         }
                         Failure::NotGranted {
                             reason: Some(Reason::System(reason)),
@@ -234,13 +234,11 @@ impl MemoryPolicy {
         }
         // Not `bytes`, which may be rounded up to a kind of pages that was not had.
         let needed = cells.next_multiple_of(GRANULE);
-        Err(match said {
-            Some(Reason::Group(limit)) => beyond(&limit, needed),
-            said => BuildError::NoPages {
-                bytes: needed,
-                reason: said.and_then(Reason::system),
-            },
-        })
+        let known = said.as_ref().and_then(|said| said.last(needed));
+        Err(known.unwrap_or(BuildError::NoPages {
+            bytes: needed,
+            reason: said.and_then(Reason::system),
+        }))
     }
 
     /// Backs the first `bytes` of a range of `room`.
@@ -277,10 +275,18 @@ impl MemoryPolicy {
             Pages::Huge2M => memory::check_huge(bytes, Kind::Huge2M).map_err(Failure::group)?,
             Pages::Transparent | Pages::Collapsed | Pages::Base => false,
         };
-        let prefault = self.prefault || limited;
+        let node = self.placement.only();
+        if hugetlb
+            && let Some(node) = node
+            && let Some(free) = node::free_huge(node, page)
+            && free < bytes
+        {
+            return Err(Failure::node(node, free));
+        }
+        let prefault = self.prefault || limited || (hugetlb && node.is_some());
         if !hugetlb && (prefault || self.lock || strict) {
             let tables = count.saturating_mul(self.bookkeeping);
-            check(bytes, bytes, tables)?;
+            check(bytes, bytes, tables, node)?;
         }
         let refused = |call| {
             move |error: io::Error| {
@@ -321,13 +327,9 @@ impl MemoryPolicy {
         };
         // SAFETY: the range is inside the mapping.
         let start = unsafe { arena.base().add(offset) };
-        if let Some(node) = self.node {
-            numa::bind(start, bytes, node).map_err(|error| {
-                Failure::Final(BuildError::Node {
-                    node,
-                    reason: OsError::new("mbind", &error),
-                })
-            })?;
+        self.placement.place(start, bytes).map_err(Failure::Final)?;
+        if self.placement == Placement::Own && descriptor.is_none() && !hugetlb {
+            arena.settle(offset, bytes);
         }
         if let Some(fd) = &descriptor
             && strict
@@ -349,7 +351,7 @@ impl MemoryPolicy {
             for done in (0..bytes).step_by(piece) {
                 let rest = bytes - done;
                 if done > 0 && !hugetlb {
-                    check(bytes, rest, 0)?;
+                    check(bytes, rest, 0, node)?;
                 }
                 let (at, part) = (offset + done, rest.min(piece));
                 let populating = "madvise(MADV_POPULATE_WRITE)";

@@ -17,11 +17,13 @@
 
 mod fault;
 mod ladder;
+mod placement;
 mod refusal;
 mod segment;
 
 pub use crate::pages::Pages;
 pub use ladder::{Access, MemoryPolicy};
+pub use placement::Placement;
 pub use refusal::file_too_large;
 pub use segment::{Segment, States};
 

@@ -1,11 +1,12 @@
 //! Why memory was not had, and what a caller is told of it.
 //!
 //! Owns: the question whether there is as much, and the errors with their numbers. Uses:
-//! `sys`, `error`. Used by: `ladder`, `pool`.
+//! `sys`, `error`. Used by: `ladder`, `placement`, `pool`.
 
 use crate::error::{BuildError, OsError};
 use crate::sys::limits;
 use crate::sys::memory::{self, Shortage};
+use crate::sys::node;
 use crate::sys::quota::Limit;
 use std::io;
 
@@ -48,6 +49,14 @@ impl Failure {
             reason: Some(Reason::Group(limit)),
         }
     }
+
+    /// The node that the memory must come from has no more than that.
+    pub fn node(node: u32, available: usize) -> Self {
+        Self::NotGranted {
+            granted: 0,
+            reason: Some(Reason::Node(node, available)),
+        }
+    }
 }
 
 /// Who refused pages.
@@ -56,6 +65,8 @@ pub enum Reason {
     System(OsError),
     /// A control group, whose limit that is.
     Group(Limit),
+    /// A node that the memory must come from, which has so many bytes of it.
+    Node(u32, usize),
 }
 
 impl Reason {
@@ -63,7 +74,21 @@ impl Reason {
     pub fn system(self) -> Option<OsError> {
         match self {
             Self::System(error) => Some(error),
-            Self::Group(_) => None,
+            Self::Group(_) | Self::Node(..) => None,
+        }
+    }
+
+    /// What a caller is told if nothing but `needed` bytes on such pages will do; `None` if that
+    /// is for the system to say.
+    pub fn last(&self, needed: usize) -> Option<BuildError> {
+        match *self {
+            Self::System(_) => None,
+            Self::Group(ref limit) => Some(beyond(limit, needed)),
+            Self::Node(node, available) => Some(BuildError::NodeMemory {
+                node,
+                needed,
+                available,
+            }),
         }
     }
 }
@@ -73,7 +98,7 @@ fn number(bytes: u64) -> usize {
 }
 
 /// What a caller is told if a control group does not allow `needed` bytes.
-pub fn beyond(limit: &Limit, needed: usize) -> BuildError {
+fn beyond(limit: &Limit, needed: usize) -> BuildError {
     BuildError::GroupLimit {
         file: limit.file,
         needed,
@@ -82,8 +107,19 @@ pub fn beyond(limit: &Limit, needed: usize) -> BuildError {
     }
 }
 
-/// Whether `rest` of the `needed` bytes can be faulted in, and `tables` besides.
-pub fn check(needed: usize, rest: usize, tables: usize) -> Result<(), Failure> {
+/// Whether `rest` of the `needed` bytes can be faulted in, on `node` if they must be there, and
+/// `tables` besides, wherever.
+pub fn check(needed: usize, rest: usize, tables: usize, node: Option<u32>) -> Result<(), Failure> {
+    let left = |node| Some((node, number(node::available(node)?)));
+    if let Some((node, left)) = node.and_then(left)
+        && left < rest
+    {
+        return Err(Failure::Final(BuildError::NodeMemory {
+            node,
+            needed,
+            available: (needed - rest).saturating_add(left),
+        }));
+    }
     memory::check(rest.saturating_add(tables)).map_err(|shortage| {
         let left = number(shortage.available()).saturating_sub(tables);
         // With what is there already.

@@ -2,7 +2,7 @@
 //!
 //! Owns: that error. Uses: its parent's numbers and texts. Used by: `pool`, `arena`, callers.
 
-use super::{Bytes, OsError};
+use super::{Bytes, OsError, WhyNotPlaced};
 use crate::pages::Pages;
 use std::fmt;
 
@@ -138,10 +138,31 @@ pub enum BuildError {
         /// What the system said.
         reason: OsError,
     },
-    /// Memory could not be bound to a NUMA node.
-    Node {
+    /// No NUMA nodes were named to interleave memory over.
+    NoNodes,
+    /// A NUMA node has a number that none can have.
+    NodeTooLarge {
+        /// What was asked for.
+        node: u32,
+        /// The largest number.
+        limit: u32,
+    },
+    /// More memory than there is on the NUMA node that it is bound to, of the kind of pages that
+    /// will do.
+    NodeMemory {
         /// The node.
         node: u32,
+        /// Bytes that were needed.
+        needed: usize,
+        /// Bytes that it has.
+        available: usize,
+    },
+    /// Memory cannot come from a NUMA node.
+    Node {
+        /// The node; of several that were named, the first that was refused.
+        node: u32,
+        /// What refuses it, as far as that can be told.
+        why: WhyNotPlaced,
         /// What the system said.
         reason: OsError,
     },
@@ -278,12 +299,24 @@ impl fmt::Display for BuildError {
                 }
                 write!(f, " ({reason})")
             }
-            Self::Node { node, reason } => {
-                write!(
-                    f,
-                    "memory could not be bound to NUMA node {node} ({reason})"
-                )
+            Self::NoNodes => write!(f, "memory interleaved over 0 NUMA nodes: the fewest is 1"),
+            Self::NodeTooLarge { node, limit } => {
+                write!(f, "NUMA node {node}: the largest number is {limit}")
             }
+            Self::NodeMemory {
+                node,
+                needed,
+                available,
+            } => write!(
+                f,
+                "{} of memory needed on NUMA node {node}, {} available there",
+                Bytes(needed),
+                Bytes(available)
+            ),
+            Self::Node { node, why, reason } => write!(
+                f,
+                "memory cannot come from NUMA node {node}: {why} ({reason})"
+            ),
             Self::System(reason) => write!(f, "{reason}"),
         }
     }

@@ -4,8 +4,10 @@
 //! module that can fail for a caller's sake. To print them needs no heap.
 
 mod build;
+mod place;
 
 pub use build::BuildError;
+pub use place::WhyNotPlaced;
 
 use crate::sys::errno;
 use std::fmt;

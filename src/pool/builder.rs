@@ -6,31 +6,17 @@
 use super::shared::Sharing;
 use super::track::OnLeak;
 use super::{Handle, Pool, Shared};
-use crate::arena::{Access, Arena, MAX_ADDRESS_SPACE, MemoryPolicy, layout_bytes};
+use crate::arena::{Access, MemoryPolicy, Placement, layout_bytes};
 use crate::buffer::Volatile;
-use crate::cache::Kind;
 use crate::catalog::Catalog;
-use crate::class::{Classes, GRANULE, Geometry, MAX_ALIGNMENT, MAX_SIZE};
-use crate::error::{BuildError, OsError};
-use crate::lists::FreeLists;
+use crate::class::{GRANULE, Geometry, MAX_ALIGNMENT, MAX_SIZE};
+use crate::error::BuildError;
 use crate::outstanding::Outstanding;
 use crate::pages::{Pages, Rung};
-use crate::record::{Record, State, States};
+use crate::record::{Record, State};
 use crate::sync::Arc;
-use crate::sys::{cpu, memory};
-use crate::track::{Track, Tracks};
-use crate::word::Index;
-use std::io;
+use crate::track::Track;
 use std::mem::ManuallyDrop;
-
-/// How many times what is declared a pool reserves by default.
-const FACTOR: usize = 16;
-
-/// How much room to grow it reserves at least, in bytes of address space.
-const ROOM: usize = 8 << 30;
-
-/// Of what is left of the process's addresses, the room to grow is no more than this part.
-const SHARE: usize = 16;
 
 /// What the caches of a processor may hold by default, in bytes.
 const CACHE_BYTES: usize = 32 << 20;
@@ -56,25 +42,17 @@ const MAX_PREFIX: usize = 1 << 20;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder {
-    requests: Vec<(usize, usize, usize)>,
-    prefix: usize,
-    address_space: Option<usize>,
+    pub(super) requests: Vec<(usize, usize, usize)>,
+    pub(super) prefix: usize,
+    pub(super) address_space: Option<usize>,
     climb: usize,
     memory: MemoryPolicy,
-    portable: bool,
+    pub(super) portable: bool,
     raw_pointers: bool,
-    cache_bytes: usize,
-    strict_order: bool,
-    track: bool,
+    pub(super) cache_bytes: usize,
+    pub(super) strict_order: bool,
+    pub(super) track: bool,
     on_leak: Option<OnLeak>,
-}
-
-/// What goes with the address space that is reserved for a pool.
-struct Reserved {
-    arena: Arc<Arena>,
-    lists: FreeLists<Kind>,
-    states: States,
-    tracks: Option<Tracks>,
 }
 
 impl Default for Builder {
@@ -382,10 +360,54 @@ impl Builder {
         self
     }
 
-    /// Takes all memory from one NUMA node (default: the kernel's policy). For
-    /// several nodes, build a pool for each.
+    /// Takes the memory of the buffers from NUMA node `node` and from no other: build a pool for
+    /// each of several nodes. Of `node`, [`prefer_node`](Self::prefer_node) and
+    /// [`interleave`](Self::interleave) the last call counts.
+    ///
+    /// By default each page comes from the node of the thread that touches it first (with
+    /// [`prefault`](Self::prefault) the one that builds), or from where the policy of the thread
+    /// that builds says (`numactl(8)`, `set_mempolicy(2)`). Bookkeeping does in any case. Neither
+    /// is watched or moved by the kernel's automatic balancing. (Source: mbind(2).)
+    ///
+    /// Building and growing are refused with [`BuildError::NodeMemory`] if the node has too
+    /// little, [`BuildError::Node`] if it does not exist or the system refuses,
+    /// [`BuildError::NodeTooLarge`] from 1024 on. What is bound and not faulted in
+    /// (`prefault(false)`) may meet a node that is full later on, and then the kernel ends a
+    /// process; but pages from the hugetlb pool are then faulted in all the same.
+    ///
+    /// ```
+    /// use hugepool::{BuildError, Pool};
+    ///
+    /// let refused = Pool::builder().reserve(4096, 4096, 4).node(1024).build();
+    /// let (node, limit) = (1024, 1023);
+    /// assert_eq!(refused.unwrap_err(), BuildError::NodeTooLarge { node, limit });
+    /// ```
     pub fn node(mut self, node: u32) -> Self {
-        self.memory.node = Some(node);
+        self.memory.placement = Placement::Bind(node);
+        self
+    }
+
+    /// Takes the memory of the buffers from NUMA node `node` as long as it has some free, and
+    /// then from the nodes next to it. Fails as [`node`](Self::node), but not for want of memory
+    /// there: [`SegmentStats::node`](crate::SegmentStats::node) says where a segment begins.
+    pub fn prefer_node(mut self, node: u32) -> Self {
+        self.memory.placement = Placement::Prefer(node);
+        self
+    }
+
+    /// Spreads the memory of the buffers over `nodes`, page by page, each a huge one where there
+    /// are such: for buffers that threads on all of them use. A node that has none left is passed
+    /// over. Fails as [`node`](Self::node), but not for want of memory on one of them, and
+    /// with [`BuildError::NoNodes`] if `nodes` is empty. (Source: mbind(2).)
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), hugepool::BuildError> {
+    /// let builder = hugepool::Pool::builder().reserve(1 << 20, 4096, 64);
+    /// let pool = builder.interleave(&[0, 1]).build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn interleave(mut self, nodes: &[u32]) -> Self {
+        self.memory.placement = Placement::over(nodes);
         self
     }
 
@@ -459,6 +481,7 @@ impl Builder {
     /// As `build`, without a look at who may write.
     fn build_handle(&self) -> Result<Handle, BuildError> {
         check_prefix(self.prefix)?;
+        self.memory.placement.check()?;
         for required in [Pages::Transparent, Pages::Collapsed] {
             if self.memory.ladder.get(required) == Rung::Require && !self.memory.prefault {
                 return Err(BuildError::RequireNeedsPrefault { required });
@@ -498,71 +521,5 @@ impl Builder {
             handle.shared().grow(geometry, *count, false)?;
         }
         Ok(handle)
-    }
-
-    /// Reserves the arena and the tables that go with it, for segments of
-    /// `declared` bytes that take `needed` bytes with everything between them.
-    fn reserve_address_space(
-        &self,
-        needed: usize,
-        declared: usize,
-    ) -> Result<Reserved, BuildError> {
-        let system = |error: io::Error| BuildError::System(OsError::new("mmap", &error));
-        let reserve = |len: usize| -> io::Result<_> {
-            let arena = Arc::new(Arena::reserve(len)?);
-            let indices = (len / GRANULE) << Index::POSITION_BITS;
-            let caches = Kind::new(cpu::possible(), self.portable, self.track)?;
-            let classes = Classes::new(self.prefix, arena.base().as_ptr())?;
-            Ok(Reserved {
-                arena,
-                lists: FreeLists::new(
-                    caches,
-                    classes,
-                    indices,
-                    self.cache_bytes,
-                    self.strict_order,
-                )?,
-                states: States::closed_paged(indices)?,
-                tracks: match self.track {
-                    true => Some(Tracks::closed(indices)?),
-                    false => None,
-                },
-            })
-        };
-        // The granules that hold no buffers come on top of what callers count.
-        let overhead = GRANULE * (self.requests.len() + 1);
-        let limit = MAX_ADDRESS_SPACE;
-        let most = limit + overhead;
-        let Some(bytes) = self.address_space else {
-            if needed > most {
-                return Err(BuildError::AddressSpace { needed, limit });
-            }
-            let room = needed.saturating_mul(FACTOR - 1).max(ROOM);
-            let left = memory::addresses_left().unwrap_or(usize::MAX);
-            let share = left.saturating_sub(needed) / SHARE / GRANULE * GRANULE;
-            let mut len = needed.saturating_add(room.min(share)).min(most);
-            loop {
-                match reserve(len) {
-                    Ok(reserved) => return Ok(reserved),
-                    Err(error) if len <= needed => return Err(system(error)),
-                    // None so large in one piece: less room to grow.
-                    Err(_) => len = (len / 2).next_multiple_of(GRANULE).max(needed),
-                }
-            }
-        };
-        if bytes > limit {
-            return Err(BuildError::AddressSpace {
-                needed: bytes,
-                limit,
-            });
-        }
-        if declared > bytes {
-            return Err(BuildError::AddressSpace {
-                needed: declared,
-                limit: bytes,
-            });
-        }
-        let len = bytes.next_multiple_of(GRANULE) + overhead;
-        reserve(len.max(needed)).map_err(system)
     }
 }

@@ -21,6 +21,7 @@ mod many;
 mod memory;
 mod plain;
 mod raw;
+mod reserve;
 mod shared;
 mod stream;
 #[cfg(feature = "async")]

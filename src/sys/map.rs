@@ -1,7 +1,7 @@
 //! Mappings: reserve, commit, advise, populate.
 //!
-//! Owns: every `mmap`, `munmap`, `mprotect`, `madvise`, `mlock` and `mincore`. Uses: libc.
-//! Used by: `table`, `arena`.
+//! Owns: every `mmap`, `munmap`, `mprotect`, `madvise`, `mlock` and `mincore`. Uses: libc,
+//! `numa`. Used by: `table`, `arena`.
 //!
 //! Private memory that may be written counts against the commit limit
 //! (`vm.overcommit_memory=2`, which ignores `MAP_NORESERVE`) and `RLIMIT_DATA` whether it
@@ -9,10 +9,16 @@
 //! what is mapped. Memory that may not be written does none of this. So what is only
 //! reserved is mapped without access, and `open` gives it access when it comes into use.
 //!
+//! Bookkeeping that may be accessed has a NUMA policy of its own (`numa::settle`), so that the
+//! kernel does not unmap it to see who uses it. What is mapped anew has lost it, and what may
+//! not be accessed needs none: so a range is settled when it gets access. Buffers get theirs
+//! from `arena`.
+//!
 //! Source of the contracts: mmap(2), mprotect(2), madvise(2), mlock(2), mincore(2),
 //! getrlimit(2), and the kernel's page on overcommit accounting.
 
 use super::limits::base_page;
+use super::numa;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
@@ -168,6 +174,7 @@ impl Mapping {
         // A huge page would make "touched" mean 2 MiB. A kernel without
         // transparent huge pages refuses the advice, which is as good.
         let _ = mapping.advise(0, len, Advice::NoHuge);
+        mapping.settle(0, len);
         Ok(mapping)
     }
 
@@ -184,6 +191,9 @@ impl Mapping {
         let mapping = Self { base, len };
         // As above. What is opened inherits it.
         let _ = mapping.advise(0, len, Advice::NoHuge);
+        if readable {
+            mapping.settle(0, len);
+        }
         Ok(mapping)
     }
 
@@ -192,7 +202,17 @@ impl Mapping {
     pub fn open(&self, offset: usize, len: usize) -> io::Result<()> {
         let access = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: the range belongs to this mapping, whose memory may always be written.
-        check(unsafe { libc::mprotect(self.at(offset, len), len, access) })
+        check(unsafe { libc::mprotect(self.at(offset, len), len, access) })?;
+        self.settle(offset, len);
+        Ok(())
+    }
+
+    /// Has the kernel leave the pages of a range where they are: `numa::settle`.
+    pub fn settle(&self, offset: usize, len: usize) {
+        let start = self.at(offset, len).cast();
+        if let Some(start) = NonNull::new(start) {
+            numa::settle(start, len);
+        }
     }
 
     /// Takes a range back that was opened, with what it holds.
@@ -229,6 +249,7 @@ impl Mapping {
         let flags = libc::MAP_NORESERVE | libc::MAP_FIXED;
         map(self.at(offset, len), len, libc::PROT_READ, flags)?;
         let _ = self.advise(offset, len, Advice::NoHuge);
+        self.settle(offset, len);
         Ok(())
     }
 

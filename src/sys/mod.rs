@@ -38,6 +38,8 @@ pub mod memfd;
 #[cfg(not(hugepool_loom))]
 pub mod memory;
 #[cfg(not(hugepool_loom))]
+pub mod node;
+#[cfg(not(hugepool_loom))]
 pub mod numa;
 #[cfg(not(hugepool_loom))]
 pub mod own;

@@ -215,6 +215,8 @@ fn build_code(error: &BuildError) -> u32 {
         | BuildError::PrefixTooLarge { .. }
         | BuildError::RequireNeedsPrefault { .. }
         | BuildError::SharedForWriting
+        | BuildError::NoNodes
+        | BuildError::NodeTooLarge { .. }
         // Fewer kinds of buffers would do; fewer buffers would not.
         | BuildError::TooManyClasses { .. }
         // Every kind of page is forbidden, or needs what the system does not offer.
@@ -225,6 +227,7 @@ fn build_code(error: &BuildError) -> u32 {
         | BuildError::TooManySlots { .. }
         | BuildError::FileSize { .. }
         | BuildError::GroupLimit { .. }
+        | BuildError::NodeMemory { .. }
         | BuildError::OutOfMemory { .. } => VD_E_MEMORY,
         BuildError::PagesNotGranted {
             reason: None,

@@ -8,6 +8,7 @@ pub mod filter;
 pub mod group;
 pub mod heap;
 pub mod kind;
+pub mod nodes;
 pub mod owners;
 pub mod process;
 pub mod published;
@@ -38,6 +39,11 @@ pub fn end_if_forgotten() {
 /// shows the output of failed tests only.
 pub fn skipped(what: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {what}");
+}
+
+/// Says what was counted, past the harness, too: figures for the documentation.
+pub fn measured(what: &str) {
+    let _ = writeln!(std::io::stderr(), "measured: {what}");
 }
 
 /// Processors that go off and on line while tests run, as `first-last`: they are no place for

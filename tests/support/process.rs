@@ -1,7 +1,7 @@
 //! Tests in a process of their own: the test program runs itself again, with one
 //! test alone and another environment.
 
-use super::{end_if_forgotten, skipped};
+use super::{end_if_forgotten, measured, skipped};
 use std::process::Command;
 
 /// Set in such a process, to the name of its test.
@@ -40,6 +40,9 @@ pub fn alone(name: &str, environment: &[(&str, &str)], body: impl FnOnce()) {
     for line in errors.lines() {
         if let Some(what) = line.strip_prefix("skipped: ") {
             skipped(what);
+        }
+        if let Some(what) = line.strip_prefix("measured: ") {
+            measured(what);
         }
     }
 }

@@ -396,6 +396,7 @@ static void shared_pool(void) {
     hp_builder *builder;
     hp_pool *pool, *plain;
     hp_vdi *set;
+    const uint32_t nodes[2] = {0, 1023};
     hp_client *client;
     hp_publication *publication;
     hp_export export = {.size = sizeof export};
@@ -469,6 +470,16 @@ static void shared_pool(void) {
     /* A node that this machine does not have. */
     OK(hp_builder_node(builder, 1023));
     EXPECT(hp_builder_build(builder, &pool), HP_VD_E_INVALID);
+    OK(hp_builder_prefer_node(builder, 1024));
+    EXPECT(hp_builder_build(builder, &pool), HP_VD_E_INVALID);
+    OK(hp_builder_interleave(builder, NULL, 0));
+    EXPECT(hp_builder_build(builder, &pool), HP_VD_E_INVALID);
+    EXPECT(hp_builder_interleave(builder, NULL, 1), HP_VD_E_INVALID);
+    EXPECT(hp_builder_interleave(builder, nodes, 65537), HP_VD_E_INVALID);
+    OK(hp_builder_interleave(builder, nodes, 2));
+    EXPECT(hp_builder_build(builder, &pool), HP_VD_E_INVALID);
+    /* What was asked for last counts. */
+    OK(hp_builder_node(builder, 1023));
     EXPECT(hp_vdi_new_with(NULL, &set), HP_VD_E_INVALID);
     CHECK(set == NULL);
     OK(hp_vdi_new_with(builder, &set));

@@ -90,6 +90,11 @@ pub fn report(machine: &Machine, trials: &[Trial], pool: &Result<String, String>
             text(machine.why_portable.map(|why| why.to_string()).as_deref()),
         ),
         ("nodes", array(nodes)),
+        ("numa_balancing", value(machine.numa_balancing)),
+        (
+            "why_not_placed",
+            text(machine.why_not_placed.map(|why| why.to_string()).as_deref()),
+        ),
         ("trials", array(trials)),
         ("default_pool", either(pool)),
     ]);

@@ -279,15 +279,30 @@ fn numa(machine: &Machine) -> Vec<Line> {
     if machine.nodes.is_empty() {
         return vec![line("nodes", "none: this kernel does not know them")];
     }
-    machine
-        .nodes
-        .iter()
-        .map(|node| {
-            (
-                format!("node {}", node.id),
-                format!("{}, CPUs {}", size(node.bytes), node.cpus),
-            )
-        })
+    let nodes = machine.nodes.iter().map(|node| {
+        (
+            format!("node {}", node.id),
+            format!("{}, CPUs {}", size(node.bytes), node.cpus),
+        )
+    });
+    let left_alone = match machine.why_not_placed {
+        None => "a pool's are left alone",
+        Some(_) => "a pool's, too",
+    };
+    let balancing = match machine.numa_balancing {
+        None => UNKNOWN.to_owned(),
+        Some(0) => "off: pages stay where they are".to_owned(),
+        Some(_) => format!("on: pages are unmapped to see who uses them, and moved; {left_alone}"),
+    };
+    let placed = match machine.why_not_placed {
+        None => "granted".to_owned(),
+        Some(why) => format!("refused: {why}"),
+    };
+    nodes
+        .chain([
+            line("balancing", balancing),
+            line("choice of nodes", placed),
+        ])
         .collect()
 }
 

@@ -1,11 +1,12 @@
 """Boots emulated machines and runs the library's tests on them.
 
-    tests/machines/run [--write] [--suites NAME,...] [MACHINE...]
+    tests/machines/run [--write] [--suites NAME,...] [--words WORDS] [MACHINE...]
     tests/machines/run --short
     tests/machines/run --list
 
 Without names, on all machines, one after the other; hours. `--write` writes docs/machines.md:
-the last run of each machine, this one or one before. `--short` runs the suites of the core on the quickest machine, in some
+the last run of each machine, this one or one before. `--words` adds to the kernel's command
+line (`numa_balancing=disable`, say) and keeps nothing of the run. `--short` runs the suites of the core on the quickest machine, in some
 minutes, and installs nothing. What a machine needs and cannot have is said, and the machine
 skipped. Ends with 1 if a test failed, or a machine did not come to its end.
 
@@ -14,6 +15,7 @@ in target/machines, as do the machines' logs and what is kept of their runs.
 """
 
 import argparse
+import dataclasses
 import datetime
 import os
 import sys
@@ -38,10 +40,13 @@ def arguments():
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--suites", default="", metavar="NAME,...")
+    parser.add_argument("--words", default="")
     parser.add_argument("machines", nargs="*", metavar="MACHINE")
     chosen = parser.parse_args()
     if chosen.short and (chosen.machines or chosen.write or chosen.suites):
         parser.error("--short has a machine and suites of its own, and writes nothing")
+    if chosen.write and chosen.words:
+        parser.error("--write is of the machines as they are")
     known = [machine.name for machine in MACHINES]
     for name in chosen.machines:
         if name not in known:
@@ -60,7 +65,7 @@ class Images:
         if arch not in self.made:
             ready(arch, self.may_install)
             busybox, _ = self.cache.get("busybox", arch, BUSYBOX)
-            suites, objects = build(arch)
+            suites, objects = build(arch, self.only)
             unknown = set(self.only) - set(suites)
             if unknown:
                 sys.exit(f"no suite {', '.join(sorted(unknown))}")
@@ -79,6 +84,8 @@ def run(machine, cache, images):
               f"{suite.seconds} s", flush=True)
         for why in suite.failures:
             print(f"    FAILED {why}", flush=True)
+        for what in suite.measured:
+            print(f"    measured: {what}", flush=True)
 
     print(f"{machine.name}: {machine.shape()}", flush=True)
     try:
@@ -110,9 +117,11 @@ def main():
     for machine in MACHINES:
         if names and machine.name not in names:
             continue
-        outcomes.append(run(machine, cache, images))
+        words = f"{machine.words} {chosen.words}".strip()
+        outcomes.append(run(dataclasses.replace(machine, words=words), cache, images))
         # A run of some suites takes the place of a whole one only if that is asked for.
-        if not outcomes[-1].skipped and (chosen.write or not only):
+        whole = not only and not chosen.words
+        if not outcomes[-1].skipped and (chosen.write or whole):
             keep(FOLDER, outcomes[-1])
     print()
     print("\n".join(markdown(list(rows(outcomes)))))

@@ -33,6 +33,8 @@ class Suite:
     skipped: list = field(default_factory=list)
     # Names of the tests that failed, and the first lines of what they said.
     failures: list = field(default_factory=list)
+    # What its tests counted and say without being asked.
+    measured: list = field(default_factory=list)
 
     def good(self):
         return self.code == 0 and self.failed == 0 and self.passed > 0
@@ -92,6 +94,7 @@ class Reader:
     def __init__(self, outcome):
         self.outcome = outcome
         self.skipped, self.output, self.within, self.done = [], [], False, False
+        self.measured = []
         self.running = None
 
     def read(self, line):
@@ -99,6 +102,7 @@ class Reader:
         ended = re.search(r"suite: (\w+) (\d+) (-?\d+) ?(.*)$", line)
         if begun:
             self.running, self.skipped, self.output = begun.group(1), [], []
+            self.measured = []
         elif line.startswith("output: "):
             self.within = not line.endswith(" end")
         elif self.within:
@@ -107,6 +111,8 @@ class Reader:
             self.end(*ended.groups())
         elif line.startswith("skipped: "):
             self.skipped.append(line.removeprefix("skipped: "))
+        elif line.startswith("measured: "):
+            self.measured.append(line.removeprefix("measured: "))
         elif line == "machine: done":
             self.done = True
         elif line == "machine: silent":
@@ -118,7 +124,8 @@ class Reader:
 
     def end(self, name, code, seconds, result):
         counts = re.search(r"(\d+) passed; (\d+) failed", result)
-        suite = Suite(name, int(code), int(seconds), skipped=self.skipped)
+        suite = Suite(name, int(code), int(seconds), skipped=self.skipped,
+                      measured=self.measured)
         if counts:
             suite.passed, suite.failed = map(int, counts.groups())
         if not suite.good():

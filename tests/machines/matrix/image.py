@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 from packages import Missing, install
 
@@ -17,14 +18,20 @@ TARGET = {"amd64": None, "arm64": "aarch64-unknown-linux-gnu"}
 LIBRARIES = {"amd64": None, "arm64": "/usr/aarch64-linux-gnu/lib"}
 
 
-def build_command(arch):
+def build_command(arch, only):
     """For this machine's own architecture as the README says it, so that nothing is built
-    twice; else what the library has."""
+    twice; else what the library has. Of these the suites in `only`, if it names some."""
     command = ["cargo", "test", "--locked", "--features", "async,metrics", "--no-run",
                "--message-format=json-render-diagnostics"]
+    if TARGET[arch] or only:
+        command += ["-p", "hugepool", "--examples"]
     if TARGET[arch]:
-        command += ["-p", "hugepool", "--lib", "--tests", "--examples",
-                    "--target", TARGET[arch]]
+        command += ["--target", TARGET[arch]]
+    if only:
+        for name in only:
+            command += ["--lib"] if name == "lib" else ["--test", name]
+    elif TARGET[arch]:
+        command += ["--lib", "--tests"]
     return command
 
 
@@ -44,12 +51,15 @@ def ready(arch, may_install):
             raise Missing(f"Rust's standard library for {target} is not installed here")
 
 
-def build(arch):
-    """Builds the tests: a suite's name to its program, and what `plugin` loads."""
+def build(arch, only):
+    """Builds the tests, or those in `only`: a suite's name to its program, and what `plugin`
+    loads."""
     environment = dict(os.environ)
     environment["CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER"] = "aarch64-linux-gnu-gcc"
-    built = subprocess.run(build_command(arch), stdout=subprocess.PIPE, text=True,
-                           env=environment, check=True)
+    built = subprocess.run(build_command(arch, only), stdout=subprocess.PIPE,
+                           text=True, env=environment)
+    if built.returncode != 0:
+        sys.exit("the tests were not built")
     suites, objects = {}, []
     for line in built.stdout.splitlines():
         artifact = json.loads(line)
