@@ -40,7 +40,11 @@ fn a_cache_grows_where_it_misses_and_no_further_than_its_bounds() {
         burst(&pool, SIZE, 1, 1);
         let before = class(&pool, 0).cache_capacity;
         let slots = pool.stats().cpus_in_use;
-        assert!((1..=16 * slots).contains(&before), "it begins small");
+        // From 8; the take missed, and the return, for it was filled up.
+        assert!(
+            (1..=32 * slots).contains(&before),
+            "it begins with {before}"
+        );
         burst(&pool, SIZE, 400, 20);
         let after = class(&pool, 0);
         let slots = pool.stats().cpus_in_use;
