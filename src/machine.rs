@@ -249,7 +249,7 @@ fn transparent(directory: &Path) -> TransparentPolicy {
     let policy = |file: &str| text(directory.join(file)).as_deref().and_then(selected);
     TransparentPolicy {
         enabled: policy("enabled"),
-        size_enabled: of_size(directory),
+        size_enabled: of_size(directory, "enabled"),
         defrag: policy("defrag"),
         shmem_enabled: policy("shmem_enabled"),
     }

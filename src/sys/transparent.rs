@@ -4,7 +4,9 @@
 //!
 //! Source: the kernel's `Documentation/admin-guide/mm/transhuge.rst`. Since Linux 6.8 each
 //! size has a switch of its own, of which the one for all sizes is but the default
-//! (`inherit`). Memory behind a descriptor goes by the switch for shared memory alone.
+//! (`inherit`). Memory behind a descriptor goes by the switches for shared memory, of which
+//! there is one of each size, too. If there the one for all sizes is `deny` or `force`, a size
+//! that does not follow it has no pages (tried on 6.12.117 and 7.2.13).
 
 use std::path::Path;
 
@@ -17,11 +19,13 @@ pub fn merges(shared: bool) -> bool {
 }
 
 fn merges_by(switches: &Path, shared: bool) -> bool {
-    let (all, own) = match shared {
-        true => (chosen(&switches.join("shmem_enabled")), None),
-        false => (chosen(&switches.join("enabled")), of_size(switches)),
+    let name = if shared { "shmem_enabled" } else { "enabled" };
+    let all = chosen(&switches.join(name));
+    let own = of_size(switches, name).filter(|own| own != "inherit");
+    let chosen = match all.as_deref() {
+        Some("deny" | "force") if own.is_some() => return false,
+        _ => own.or(all),
     };
-    let chosen = own.filter(|own| own != "inherit").or(all);
     // A kernel without such pages has no switch.
     chosen.is_some_and(|chosen| chosen != "never" && chosen != "deny")
 }
@@ -38,10 +42,10 @@ fn size_by(switches: &Path) -> Option<usize> {
     bytes.is_power_of_two().then_some(bytes)
 }
 
-/// The word in brackets of the switch for pages of the size that a huge page has.
-pub fn of_size(switches: &Path) -> Option<String> {
+/// The word in brackets of the switch `name` for pages of the size that a huge page has.
+pub fn of_size(switches: &Path, name: &str) -> Option<String> {
     let kib = size_by(switches)? >> 10;
-    chosen(&switches.join(format!("hugepages-{kib}kB/enabled")))
+    chosen(&switches.join(format!("hugepages-{kib}kB")).join(name))
 }
 
 /// The word in brackets.
@@ -87,6 +91,24 @@ mod tests {
             set("enabled", all);
             set("hugepages-2048kB/enabled", size);
             assert_eq!(merges_by(&switches, false), merges, "{all}, {size}");
+        }
+        for (all, size, merges) in [
+            ("never", "always", true),
+            ("never", "within_size", true),
+            ("never", "advise", true),
+            ("never", "inherit", false),
+            ("always", "never", false),
+            ("advise", "never", false),
+            ("advise", "inherit", true),
+            ("deny", "always", false),
+            ("deny", "inherit", false),
+            ("force", "always", false),
+            ("force", "never", false),
+            ("force", "inherit", true),
+        ] {
+            set("shmem_enabled", all);
+            set("hugepages-2048kB/shmem_enabled", size);
+            assert_eq!(merges_by(&switches, true), merges, "shared, {all}, {size}");
         }
         // Before Linux 6.8.
         std::fs::remove_dir_all(&own).unwrap();

@@ -1,6 +1,7 @@
 //! Where the kernel keeps a thread's processor number and critical section: areas
 //! that are registered by nobody but the test, and those of the C library.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 
 /// What marks the start of an abort handler, as the C library registers it.
@@ -24,13 +25,16 @@ pub struct Area {
 #[derive(Default)]
 struct Words([u32; 8]);
 
+/// The length that every kernel takes.
+const BYTES: u32 = size_of::<Words>() as u32;
+
 impl Area {
     /// Registers an area for the calling thread, or gives the error number.
     pub fn register(signature: u32) -> Result<Self, i32> {
         let at = Box::into_raw(Box::<Words>::default());
         // SAFETY: large and aligned enough and nobody else's, and stays until the
         // kernel gave it up.
-        match unsafe { call(at.addr(), 0, signature) } {
+        match unsafe { call(at.addr(), BYTES, 0, signature) } {
             Ok(()) => Ok(Self { at, signature }),
             Err(number) => {
                 // SAFETY: made above, and the kernel does not know of it.
@@ -44,7 +48,7 @@ impl Area {
 impl Drop for Area {
     fn drop(&mut self) {
         // SAFETY: takes back only what `register` gave.
-        if unsafe { call(self.at.addr(), UNREGISTER, self.signature) }.is_ok() {
+        if unsafe { call(self.at.addr(), BYTES, UNREGISTER, self.signature) }.is_ok() {
             // SAFETY: made by `register`; the kernel has just given it up.
             drop(unsafe { Box::from_raw(self.at) });
         }
@@ -56,8 +60,7 @@ impl Drop for Area {
 /// # Safety
 ///
 /// The area stays the thread's, for the kernel to write to, until it is taken back.
-unsafe fn call(area: usize, flags: libc::c_int, signature: u32) -> Result<(), i32> {
-    let bytes = size_of::<Words>() as u32;
+unsafe fn call(area: usize, bytes: u32, flags: libc::c_int, signature: u32) -> Result<(), i32> {
     // SAFETY: the caller's.
     match unsafe { libc::syscall(libc::SYS_rseq, area, bytes, flags, signature) } {
         0 => Ok(()),
@@ -82,25 +85,53 @@ pub fn of_the_c_library() -> Option<isize> {
     (size > 0).then_some(offset)
 }
 
+/// The calling thread's area of the C library, and the length that it was registered
+/// with: what it says is in use, but 32 at least.
+fn theirs() -> Option<(usize, u32)> {
+    let area = thread_pointer().wrapping_add_signed(of_the_c_library()?);
+    let size: u32 = constant(c"__rseq_size")?;
+    Some((area, size.max(BYTES)))
+}
+
 /// Takes back what the C library registered for the calling thread. False if there
 /// was nothing, or it cannot be done.
 pub fn take_from_the_c_library() -> bool {
-    let Some(offset) = of_the_c_library() else {
+    let Some((area, bytes)) = theirs() else {
         return false;
     };
-    let area = thread_pointer().wrapping_add_signed(offset);
     // SAFETY: registers nothing.
-    unsafe { call(area, UNREGISTER, SIGNATURE) }.is_ok()
+    unsafe { call(area, bytes, UNREGISTER, SIGNATURE) }.is_ok()
+}
+
+thread_local! {
+    /// Whether this thread's area of the C library may be written.
+    static MAY_PRETEND: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has the kernel overwrite what is written into the calling thread's area of the C library.
+/// Of an area of more than 32 bytes newer kernels (7.0.13, say) write numbers only when they
+/// change, and kill a process that has written there itself: so it is registered anew, with
+/// 32. False if that fails.
+fn may_pretend((area, bytes): (usize, u32)) -> bool {
+    if bytes == BYTES || MAY_PRETEND.get() {
+        return true;
+    }
+    // SAFETY: the area stays the thread's, and is aligned for more than 32 bytes.
+    let anew = unsafe {
+        call(area, bytes, UNREGISTER, SIGNATURE).is_ok() && call(area, BYTES, 0, SIGNATURE).is_ok()
+    };
+    MAY_PRETEND.set(anew);
+    anew
 }
 
 /// Writes into the calling thread's area that it runs on processor `cpu`, which the
 /// kernel believes until it writes the next one: when it next interrupts the
 /// thread. False if the C library registers none.
 pub fn pretend(cpu: u32) -> bool {
-    let Some(offset) = of_the_c_library() else {
+    let Some(theirs) = theirs().filter(|&theirs| may_pretend(theirs)) else {
         return false;
     };
-    let area = thread_pointer().wrapping_add_signed(offset) as *mut u32;
+    let area = theirs.0 as *mut u32;
     // SAFETY: the second word of the area, `cpu_id`, is the thread's own memory, and
     // names no memory.
     unsafe { area.add(1).write_volatile(cpu) };

@@ -5,8 +5,10 @@
     tests/machines/run --list
 
 Without names, on all machines, one after the other; hours. `--write` writes docs/machines.md:
-the last run of each machine, this one or one before. `--words` adds to the kernel's command
-line (`numa_balancing=disable`, say) and keeps nothing of the run. `--short` runs the suites of the core on the quickest machine, in some
+the last run of each machine, this one or one before; what that page has by hand, from "What
+newer kernels changed" on, stays. `--words` adds to the kernel's command line
+(`numa_balancing=disable`, say) and keeps nothing of the run. `--short` runs the suites of the
+core on the quickest machine, in some
 minutes, and installs nothing. What a machine needs and cannot have is said, and the machine
 skipped. Ends with 1 if a test failed, or a machine did not come to its end.
 
@@ -25,11 +27,12 @@ from image import build, make, ready
 from machines import CORE, MACHINES, SHORT
 from packages import Cache, Missing, install, pins
 from record import keep, kept
-from table import markdown, notes, page, rows
+from table import by_hand, markdown, notes, page, rows
 
 FOLDER = os.path.abspath("target/machines")
 KERNEL = r"boot/vmlinuz-.*|usr/lib/modules/.*/vmlinuz"
 BUSYBOX = r"(usr/)?bin/busybox"
+PAGE = "docs/machines.md"
 
 
 def arguments():
@@ -128,8 +131,11 @@ def main():
     print("\n".join(notes(outcomes)))
     if chosen.write:
         all_kept = [kept(FOLDER, machine) for machine in MACHINES]
-        with open("docs/machines.md", "w") as file:
+        with open(PAGE) as file:
+            stays = by_hand(file.read())
+        with open(PAGE, "w") as file:
             file.writelines(line + "\n" for line in page(all_kept))
+            file.write(stays)
     return 0 if all(outcome.good() for outcome in outcomes) else 1
 
 

@@ -1,5 +1,9 @@
 """The table of what came out."""
 
+# What is written by hand in docs/machines.md begins with this line, after the tables.
+BY_HAND = "## What newer kernels changed"
+
+
 def cell(outcome, name):
     if outcome.skipped:
         return "–"
@@ -72,3 +76,9 @@ def page(outcomes):
     yield from markdown(list(rows(outcomes)))
     yield ""
     yield from notes(outcomes)
+
+
+def by_hand(text):
+    """The part of a page, `text`, that no run writes; nothing if it has none."""
+    _, heading, rest = f"\n{text}".partition(f"\n{BY_HAND}\n")
+    return heading + rest
