@@ -275,26 +275,6 @@ fn threads_that_lost_their_registration_take_and_give_exactly() {
     });
 }
 
-/// Whether the kernel ends a process that changes the number of its processor, pool or no pool.
-fn ends_who_pretends(cpu: u32) -> bool {
-    // SAFETY: the child changes its own area and ends by `_exit`.
-    let process = unsafe { libc::fork() };
-    assert!(process >= 0, "fork");
-    if process == 0 {
-        for _ in 0..1000 {
-            pretend(cpu);
-            // So that the kernel has occasion to look.
-            std::thread::sleep(std::time::Duration::from_micros(10));
-        }
-        // SAFETY: ends the child without running anything of the parent's.
-        unsafe { libc::_exit(0) };
-    }
-    let mut status = 0;
-    // SAFETY: waits for the child made above.
-    assert_eq!(unsafe { libc::waitpid(process, &mut status, 0) }, process);
-    libc::WIFSIGNALED(status)
-}
-
 /// As a processor that was plugged in has, of which nobody knew.
 #[test]
 fn threads_on_a_processor_beyond_the_possible_ones_take_and_give_exactly() {
@@ -305,9 +285,6 @@ fn threads_on_a_processor_beyond_the_possible_ones_take_and_give_exactly() {
         }
         let pool = pool(Kind::Restartable, 64);
         let slots = pool.stats().cpus as u32;
-        if ends_who_pretends(slots) {
-            return skipped(&format!("{name}: this kernel ends who changes its number"));
-        }
         for cpu in [slots, slots + 1, 4095, i32::MAX as u32] {
             std::thread::scope(|scope| {
                 scope.spawn(|| {

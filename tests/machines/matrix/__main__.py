@@ -8,9 +8,9 @@ Without names, on all machines, one after the other; hours. `--write` writes doc
 the last run of each machine, this one or one before; what that page has by hand, from "What
 newer kernels changed" on, stays. `--words` adds to the kernel's command line
 (`numa_balancing=disable`, say) and keeps nothing of the run. `--short` runs the suites of the
-core on the quickest machine, in some
-minutes, and installs nothing. What a machine needs and cannot have is said, and the machine
-skipped. Ends with 1 if a test failed, or a machine did not come to its end.
+core on the quickest machine, in some minutes, and installs nothing. What a machine needs and
+cannot have is said, and the machine skipped. Ends with 1 if a test failed, or a machine did
+not come to its end.
 
 Kernels and busybox are Debian's, of the versions in tests/machines/packages.list, and lie
 in target/machines, as do the machines' logs and what is kept of their runs.
