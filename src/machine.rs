@@ -129,6 +129,9 @@ pub struct TransparentPolicy {
     pub defrag: Option<String>,
     /// The policy for shared memory, which a shared pool is backed by.
     pub shmem_enabled: Option<String>,
+    /// What counts instead for shared pages of the size of a huge page, unless it is `inherit`,
+    /// or `shmem_enabled` is `deny` or `force` (Linux 6.12).
+    pub size_shmem_enabled: Option<String>,
 }
 
 /// Bytes a process may lock in memory; `None` is unlimited.
@@ -252,6 +255,7 @@ fn transparent(directory: &Path) -> TransparentPolicy {
         size_enabled: of_size(directory, "enabled"),
         defrag: policy("defrag"),
         shmem_enabled: policy("shmem_enabled"),
+        size_shmem_enabled: of_size(directory, "shmem_enabled"),
     }
 }
 

@@ -41,6 +41,10 @@ pub fn report(machine: &Machine, trials: &[Trial], pool: &Result<String, String>
         ("size_enabled", text(policy.size_enabled.as_deref())),
         ("defrag", text(policy.defrag.as_deref())),
         ("shmem_enabled", text(policy.shmem_enabled.as_deref())),
+        (
+            "size_shmem_enabled",
+            text(policy.size_shmem_enabled.as_deref()),
+        ),
     ]);
     let memlock = machine
         .memlock

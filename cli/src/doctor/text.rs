@@ -165,6 +165,9 @@ fn transparent(machine: &Machine) -> Vec<Line> {
         "shared memory",
         known(policy.shmem_enabled.as_deref()),
     ));
+    let shared = policy.size_shmem_enabled.as_deref();
+    let shared = shared.filter(|&own| own != "inherit");
+    lines.extend(shared.map(|own| line("for their size", own)));
     match (own, policy.enabled.as_deref()) {
         (Some("never"), _) => lines.push(line(
             "to allow them",
@@ -178,15 +181,17 @@ fn transparent(machine: &Machine) -> Vec<Line> {
         (None, None) => {}
         _ => lines.push(line("for the pool", "it asks for them itself (madvise)")),
     }
-    if !matches!(
-        policy.shmem_enabled.as_deref(),
-        Some("always" | "within_size" | "advise" | "force") | None
-    ) {
-        lines.push(line(
-            "to allow them in shared memory",
-            "as root: echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled",
-        ));
-    }
+    let allow = match (shared, policy.shmem_enabled.as_deref()) {
+        (_, Some("deny")) | (None, Some("never")) => {
+            Some("as root: echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled")
+        }
+        (Some("never"), _) | (Some(_), Some("force")) => Some(
+            "as root: echo inherit > \
+             /sys/kernel/mm/transparent_hugepage/hugepages-2048kB/shmem_enabled",
+        ),
+        _ => None,
+    };
+    lines.extend(allow.map(|how| line("to allow them in shared memory", how)));
     let (by_collapse, meaning) = match (machine.collapse, policy.shmem_enabled.as_deref()) {
         (false, _) => (
             "not to be had",
