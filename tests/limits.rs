@@ -101,6 +101,26 @@ fn what_a_group_does_not_allow_is_refused_and_what_it_leaves_is_had() {
     });
 }
 
+/// What is faulted in piece by piece was there before the second.
+#[test]
+fn what_is_locked_when_it_is_mapped_is_not_asked_for_twice() {
+    let name = "what_is_locked_when_it_is_mapped_is_not_asked_for_twice";
+    limited(name, "memory", &memory(700 * MIB), |_| {
+        let available = meminfo("MemAvailable").unwrap_or(0);
+        if available < 800 * MIB {
+            return skipped(&format!("{name}: this machine has {available} B"));
+        }
+        // SAFETY: what is mapped from now on is locked.
+        if unsafe { libc::mlockall(libc::MCL_FUTURE) } != 0 {
+            return skipped(&format!("{name}: memory may not be locked"));
+        }
+        for builder in ordinary() {
+            let pool = builder.reserve(MIB, 4096, 512).build().unwrap();
+            write_all(&pool, 512);
+        }
+    });
+}
+
 #[test]
 fn locking_memory_that_is_not_there_is_refused() {
     let name = "locking_memory_that_is_not_there_is_refused";

@@ -132,6 +132,7 @@ fn a_pool_keeps_to_the_policy_of_the_thread_that_builds_it() {
         let pools = used();
         let own = format!("bind:{node}");
         let new = new_since(&before);
+        assert!(new.len() > pools.len(), "{new:#?}");
         assert!(new.iter().all(|new| new.policy == own), "{new:#?}");
         let segments = &pools[0].stats().segments;
         assert!(segments.iter().all(|segment| segment.node == Some(node)));
@@ -199,7 +200,16 @@ fn buffers_come_from_the_nodes_that_were_asked_for() {
         return;
     }
     let base = small().pages(Pages::Transparent, Rung::Never);
-    for builder in [base, small().reserve(1 << 20, 4096, 16)] {
+    let large = small().reserve(1 << 20, 4096, 16);
+    let collapsed = large.clone().pages(Pages::Transparent, Rung::Never);
+    let collapsed = collapsed.pages(Pages::Collapsed, Rung::Prefer);
+    for builder in [
+        base,
+        large.clone(),
+        large.shared(Access::Read),
+        collapsed.clone(),
+        collapsed.shared(Access::Read),
+    ] {
         let pool = builder.interleave(&nodes).build().unwrap();
         let mut pages = vec![0; nodes.len()];
         for found in of_buffers(&pool) {
@@ -208,11 +218,36 @@ fn buffers_come_from_the_nodes_that_were_asked_for() {
                 pages[nodes.iter().position(|at| *at == node).unwrap()] += count;
             }
         }
+        let fair = pages.iter().sum::<usize>() / nodes.len();
         assert!(
-            pages.iter().all(|count| *count > 0),
+            pages.iter().all(|count| *count > fair / 2),
             "nodes {all:?} have {pages:?}"
         );
     }
+}
+
+#[test]
+fn what_is_locked_when_it_is_mapped_comes_from_its_node_all_the_same() {
+    let name = "what_is_locked_when_it_is_mapped_comes_from_its_node_all_the_same";
+    alone(name, &[], || {
+        if !are_two(name) || !can_place(name) || !says_policies(name) {
+            return;
+        }
+        // SAFETY: what is mapped from now on is locked.
+        if unsafe { libc::mlockall(libc::MCL_FUTURE) } != 0 {
+            return skipped(&format!("{name}: memory may not be locked"));
+        }
+        for node in with_memory() {
+            let base = small().pages(Pages::Transparent, Rung::Never);
+            for builder in [base.clone(), small(), base.shared(Access::Read)] {
+                let pool = builder.node(node).build().unwrap();
+                for found in of_buffers(&pool) {
+                    let elsewhere = found.pages.iter().any(|(at, _)| *at != node);
+                    assert!(!elsewhere && !found.pages.is_empty(), "{node}: {found:?}");
+                }
+            }
+        }
+    });
 }
 
 #[test]
@@ -322,6 +357,25 @@ fn more_than_a_node_has_is_refused_and_ends_nobody() {
             .reserve(MIB, 4096, count)
             .node(node);
         let error = many.build().map(drop).unwrap_err();
+        // Nor for a thread whose policy leaves it no other.
+        let anywhere = Pool::builder()
+            .pages(Pages::Huge1G, Rung::Never)
+            .pages(Pages::Huge2M, Rung::Never)
+            .reserve(MIB, 4096, count);
+        let bound = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let bound = bind_thread(node);
+                bound.map(|()| anywhere.build().map(drop).unwrap_err())
+            });
+            thread.join().unwrap()
+        });
+        match bound {
+            Ok(error) => assert!(
+                matches!(error, BuildError::NodeMemory { node: said, .. } if said == node),
+                "{error}"
+            ),
+            Err(why) => skipped(&format!("{what}, by a thread's policy: {why}")),
+        }
         let BuildError::NodeMemory {
             node: said,
             needed,

@@ -10,8 +10,8 @@
 //! not collapsed is faulted in last:
 //!
 //! ```text
-//!   touched     ▪......... ▪......... ▪......... ▪....     ▪ a base page
-//!   collapsed   ▐████████▌ ▐████████▌ ▪......... ▪....     the third had no room
+//!   touched     ▪......... ▪......... ▪......... .....     ▪ a base page
+//!   collapsed   ▐████████▌ ▐████████▌ ▪......... .....     no room for the third
 //!   faulted in  ▐████████▌ ▐████████▌ ▪▪▪▪▪▪▪▪▪▪ ▪▪▪▪▪
 //! ```
 //!
@@ -44,19 +44,41 @@ pub fn populate(arena: &Mapping, offset: usize, bytes: usize, page: usize) -> io
     })
 }
 
-/// Where the whole huge pages of `huge` bytes are in `bytes` from `offset` on, as offsets.
+/// Where the whole huge pages of `huge` bytes are in `bytes` from `offset` on, as offsets; an
+/// empty range within these if there is none.
 pub fn whole(arena: &Mapping, offset: usize, bytes: usize, huge: usize) -> Range<usize> {
     let base = arena.base().addr().get();
     let start = (base + offset).next_multiple_of(huge);
     let end = (base + offset + bytes) / huge * huge;
-    start - base..end.max(start) - base
+    if end <= start {
+        return offset..offset;
+    }
+    start - base..end - base
+}
+
+/// How many of the `rest` bytes from `offset` on are faulted in before somebody asks again:
+/// about `most`, and up to where a page of `unit` bytes ends.
+pub fn piece(arena: &Mapping, offset: usize, rest: usize, most: usize, unit: usize) -> usize {
+    let start = arena.base().addr().get() + offset;
+    let end = (start + most) / unit * unit;
+    rest.min(end - start)
 }
 
 /// Touches a base page, of `page` bytes, of each huge page of a range of whole ones, which is
-/// fresh memory.
-pub fn touch(arena: &Mapping, range: Range<usize>, huge: usize, page: usize) -> io::Result<()> {
-    for offset in range.step_by(huge) {
-        arena.populate(offset, page, page)?;
+/// fresh memory. The range may be spread over `nodes` in turn, base page by base page: then
+/// huge pages that follow each other are touched where they come from one after the other.
+pub fn touch(
+    arena: &Mapping,
+    range: Range<usize>,
+    huge: usize,
+    page: usize,
+    nodes: usize,
+) -> io::Result<()> {
+    let pages = huge / page;
+    for (at, offset) in range.step_by(huge).enumerate() {
+        // The page with the number `at * pages + within` comes from node `at`, modulo `nodes`.
+        let within = (at + at * (nodes - pages % nodes)) % nodes;
+        arena.populate(offset + within % pages * page, page, page)?;
     }
     Ok(())
 }
@@ -64,6 +86,9 @@ pub fn touch(arena: &Mapping, range: Range<usize>, huge: usize, page: usize) -> 
 /// Collapses a range of whole huge pages that were touched, with several threads if it is
 /// large. Fails if some of them were not collapsed; others may have been. Allocates nothing.
 pub fn collapse(arena: &Mapping, range: Range<usize>, huge: usize) -> io::Result<()> {
+    if range.is_empty() {
+        return Ok(());
+    }
     in_parts(range.start, range.len(), huge, &|offset, bytes| {
         let mut tries = 1;
         loop {
@@ -86,9 +111,12 @@ fn in_parts(
     page: usize,
     work: &(impl Fn(usize, usize) -> io::Result<()> + Sync),
 ) -> io::Result<()> {
+    if bytes < PARALLEL_FROM {
+        return work(offset, bytes);
+    }
     let threads =
         std::thread::available_parallelism().map_or(1, |threads| threads.get().min(SIDES));
-    if bytes < PARALLEL_FROM || threads == 1 {
+    if threads == 1 {
         return work(offset, bytes);
     }
     let unit = page.max(GRANULE);
@@ -115,6 +143,21 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     #[test]
+    fn pieces_end_where_huge_pages_do() {
+        let arena = Mapping::reserve(1024 * MIB, 512 * MIB).unwrap();
+        for (offset, rest, most, unit, bytes) in [
+            (2, 900, 256, 32, 254),
+            (256, 700, 256, 32, 256),
+            (2, 900, 512, 512, 510),
+            (512, 100, 512, 512, 100),
+            (2, 100, 256, 2, 100),
+        ] {
+            let piece = piece(&arena, offset * MIB, rest * MIB, most * MIB, unit * MIB);
+            assert_eq!(piece, bytes * MIB, "{rest} from {offset}, {unit}");
+        }
+    }
+
+    #[test]
     fn huge_pages_that_are_not_whole_in_a_range_are_left_out() {
         let arena = Mapping::reserve(128 * MIB, 64 * MIB).unwrap();
         for (offset, bytes, huge, whole) in [
@@ -125,8 +168,9 @@ mod tests {
             (2, 62, 32, 32..64),
             (0, 64, 32, 0..64),
             (0, 72, 32, 0..64),
-            (2, 61, 32, 32..32),
-            (34, 16, 32, 64..64),
+            (2, 61, 32, 2..2),
+            (34, 16, 32, 34..34),
+            (124, 4, 32, 124..124),
         ] {
             let found = super::whole(&arena, offset * MIB, bytes * MIB, huge * MIB);
             let expected = whole.start * MIB..whole.end * MIB;

@@ -35,11 +35,11 @@
 use super::fault;
 use super::os;
 use super::placement::Placement;
-use super::refusal::{Failure, Reason, check, file_too_large, out_of_memory};
+use super::refusal::{Failure, Reason, check, file_too_large, out_of_memory, together};
 use crate::class::{GRANULE, Geometry};
 use crate::error::{BuildError, OsError};
 use crate::pages::{Pages, Rung};
-use crate::sys::backed::{Mapped, backed};
+use crate::sys::backed::{Backed as PagesOf, Mapped, backed};
 use crate::sys::map::{Advice, Backing, Mapping, is_out_of_memory};
 use crate::sys::quota::Kind;
 use crate::sys::{limits, memfd, memory, node, transparent};
@@ -275,18 +275,19 @@ impl MemoryPolicy {
             Pages::Huge2M => memory::check_huge(bytes, Kind::Huge2M).map_err(Failure::group)?,
             Pages::Transparent | Pages::Collapsed | Pages::Base => false,
         };
-        let node = self.placement.only();
+        let nodes = self.placement.only();
+        let nodes = nodes.as_ref();
         if hugetlb
-            && let Some(node) = node
-            && let Some(free) = node::free_huge(node, page)
+            && let Some(nodes) = nodes
+            && let Some(free) = together(nodes, |node| node::free_huge(node, page))
             && free < bytes
         {
-            return Err(Failure::node(node, free));
+            return Err(Failure::nodes(nodes, free));
         }
-        let prefault = self.prefault || limited || (hugetlb && node.is_some());
+        let prefault = self.prefault || limited || (hugetlb && nodes.is_some());
         if !hugetlb && (prefault || self.lock || strict) {
             let tables = count.saturating_mul(self.bookkeeping);
-            check(bytes, bytes, tables, node)?;
+            check(bytes, bytes, tables, nodes)?;
         }
         let refused = |call| {
             move |error: io::Error| {
@@ -347,25 +348,38 @@ impl MemoryPolicy {
             }
         }
         if prefault {
-            let piece = UNASKED.max(collapsed.unwrap_or(page));
-            for done in (0..bytes).step_by(piece) {
+            let unit = collapsed.unwrap_or(page);
+            let required = self.ladder.get(pages) == Rung::Require;
+            let (mut done, mut some) = (0, false);
+            // Where the process has all locked that it maps, it was faulted in then.
+            let mut there = None;
+            let is_there = || resident(start.as_ptr().addr(), bytes, page) == Some(bytes);
+            while done < bytes {
                 let rest = bytes - done;
-                if done > 0 && !hugetlb {
-                    check(bytes, rest, 0, node)?;
+                if done > 0 && !hugetlb && !*there.get_or_insert_with(is_there) {
+                    check(bytes, rest, 0, nodes)?;
                 }
-                let (at, part) = (offset + done, rest.min(piece));
+                let at = offset + done;
+                let part = fault::piece(arena, at, rest, UNASKED.max(unit), unit);
                 let populating = "madvise(MADV_POPULATE_WRITE)";
                 if let Some(huge) = collapsed {
                     let range = fault::whole(arena, at, part, huge);
-                    fault::touch(arena, range.clone(), huge, page).map_err(refused(populating))?;
-                    if let Err(error) = fault::collapse(arena, range, huge) {
-                        // Before the rest is faulted in for nothing.
+                    let turns = self.placement.turns();
+                    fault::touch(arena, range.clone(), huge, page, turns)
+                        .map_err(refused(populating))?;
+                    if let Err(error) = fault::collapse(arena, range, huge)
+                        && (required || !some)
+                    {
+                        // Before the rest is faulted in for nothing. What is not there yet is
+                        // on no huge page.
                         let error = OsError::new("madvise(MADV_COLLAPSE)", &error);
-                        let granted = granted(start.as_ptr().addr(), done + part, page);
+                        let granted = granted(start.as_ptr().addr(), bytes, page);
                         self.enough(pages, bytes, granted.or(Some(0)), Some(error))?;
+                        some = true;
                     }
                 }
                 fault::populate(arena, at, part, page).map_err(refused(populating))?;
+                done += part;
             }
         }
         if self.lock {
@@ -391,7 +405,12 @@ impl MemoryPolicy {
     fn collapsible(&self, arena: &Mapping, offset: usize, bytes: usize) -> Result<usize, Failure> {
         Mapping::can_collapse()
             .map_err(|error| Failure::system(OsError::new("madvise(MADV_COLLAPSE)", &error)))?;
+        let start = arena.base().addr().get() + offset;
         let huge = transparent::size().filter(|&huge| {
+            if self.shared.is_some() && !start.is_multiple_of(huge) {
+                // A file's pages are whole where its bytes are; it begins here.
+                return false;
+            }
             let whole = fault::whole(arena, offset, bytes, huge).len();
             let required = self.ladder.get(Pages::Collapsed) == Rung::Require;
             whole >= if required { bytes } else { huge }
@@ -454,12 +473,21 @@ fn promise(fd: BorrowedFd<'_>, bytes: usize, merged: bool) -> io::Result<()> {
 
 /// Bytes of the range on huge pages; `None` if the kernel does not say.
 fn granted(start: usize, bytes: usize, page_size: usize) -> Option<usize> {
+    Some(looked_up(start, bytes, page_size)?.huge)
+}
+
+/// Bytes of the range that are in memory; `None` if the kernel does not say.
+fn resident(start: usize, bytes: usize, page_size: usize) -> Option<usize> {
+    Some(looked_up(start, bytes, page_size)?.resident)
+}
+
+fn looked_up(start: usize, bytes: usize, page_size: usize) -> Option<PagesOf> {
     let range = Mapped {
         start,
         bytes,
         page_size,
     };
-    Some(backed(&[range]).ok()?.first()?.huge)
+    backed(&[range]).ok()?.into_iter().next()
 }
 
 fn free_gigantic_pages() -> usize {

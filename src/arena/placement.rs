@@ -49,11 +49,20 @@ impl Placement {
         }
     }
 
-    /// The node without which there is no memory.
-    pub(super) fn only(&self) -> Option<u32> {
+    /// The nodes without which there is no memory; `None` if it may come from any that has some.
+    pub(super) fn only(&self) -> Option<Nodes> {
         match self {
-            Self::Bind(node) => Some(*node),
-            Self::Own | Self::Prefer(_) | Self::Interleave(_) => None,
+            Self::Bind(node) => Some(Nodes::new(&[*node])),
+            Self::Own => numa::confined(false),
+            Self::Prefer(_) | Self::Interleave(_) => numa::confined(true),
+        }
+    }
+
+    /// Over how many nodes pages are spread in turn.
+    pub(super) fn turns(&self) -> usize {
+        match self {
+            Self::Interleave(nodes) => nodes.iter().count().max(1),
+            Self::Own | Self::Bind(_) | Self::Prefer(_) => 1,
         }
     }
 
@@ -67,7 +76,7 @@ impl Placement {
             Self::Prefer(node) => place(Policy::Prefer(*node), *node),
             Self::Interleave(nodes) => {
                 for node in nodes.iter() {
-                    place(Policy::Bind(node), node)?;
+                    numa::try_bind(start, bytes, node).map_err(|error| refusal(node, &error))?;
                 }
                 let first = nodes.iter().next().ok_or(BuildError::NoNodes)?;
                 place(Policy::Interleave(*nodes), first)

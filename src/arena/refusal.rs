@@ -7,6 +7,7 @@ use crate::error::{BuildError, OsError};
 use crate::sys::limits;
 use crate::sys::memory::{self, Shortage};
 use crate::sys::node;
+use crate::sys::numa::Nodes;
 use crate::sys::quota::Limit;
 use std::io;
 
@@ -50,11 +51,11 @@ impl Failure {
         }
     }
 
-    /// The node that the memory must come from has no more than that.
-    pub fn node(node: u32, available: usize) -> Self {
+    /// The nodes that the memory must come from have no more than that.
+    pub fn nodes(nodes: &Nodes, available: usize) -> Self {
         Self::NotGranted {
             granted: 0,
-            reason: Some(Reason::Node(node, available)),
+            reason: Some(Reason::nodes(nodes, available)),
         }
     }
 }
@@ -67,14 +68,25 @@ pub enum Reason {
     Group(Limit),
     /// A node that the memory must come from, which has so many bytes of it.
     Node(u32, usize),
+    /// Several nodes, which have so many bytes of it together.
+    Nodes(usize),
 }
 
 impl Reason {
+    /// These have no more than `available` bytes.
+    fn nodes(nodes: &Nodes, available: usize) -> Self {
+        let mut each = nodes.iter();
+        match (each.next(), each.next()) {
+            (Some(node), None) => Self::Node(node, available),
+            _ => Self::Nodes(available),
+        }
+    }
+
     /// What the system said, if it was the system.
     pub fn system(self) -> Option<OsError> {
         match self {
             Self::System(error) => Some(error),
-            Self::Group(_) | Self::Node(..) => None,
+            Self::Group(_) | Self::Node(..) | Self::Nodes(_) => None,
         }
     }
 
@@ -88,6 +100,10 @@ impl Reason {
                 node,
                 needed,
                 available,
+            }),
+            Self::Nodes(available) => Some(BuildError::OutOfMemory {
+                needed,
+                available: Some(available),
             }),
         }
     }
@@ -107,18 +123,28 @@ fn beyond(limit: &Limit, needed: usize) -> BuildError {
     }
 }
 
-/// Whether `rest` of the `needed` bytes can be faulted in, on `node` if they must be there, and
+/// Bytes that `nodes` have together, each as `of` says; `None` if it does not say so of one.
+pub fn together(nodes: &Nodes, of: impl Fn(u32) -> Option<usize>) -> Option<usize> {
+    let mut each = nodes.iter().map(of);
+    each.try_fold(0_usize, |sum, bytes| Some(sum.saturating_add(bytes?)))
+}
+
+/// Whether `rest` of the `needed` bytes can be faulted in, on `nodes` if they must be there, and
 /// `tables` besides, wherever.
-pub fn check(needed: usize, rest: usize, tables: usize, node: Option<u32>) -> Result<(), Failure> {
-    let left = |node| Some((node, number(node::available(node)?)));
-    if let Some((node, left)) = node.and_then(left)
+pub fn check(
+    needed: usize,
+    rest: usize,
+    tables: usize,
+    nodes: Option<&Nodes>,
+) -> Result<(), Failure> {
+    let left = |nodes| together(nodes, |node| Some(number(node::available(node)?)));
+    if let Some(nodes) = nodes
+        && let Some(left) = left(nodes)
         && left < rest
     {
-        return Err(Failure::Final(BuildError::NodeMemory {
-            node,
-            needed,
-            available: (needed - rest).saturating_add(left),
-        }));
+        let available = (needed - rest).saturating_add(left);
+        let error = Reason::nodes(nodes, available).last(needed);
+        error.map_or(Ok(()), |error| Err(Failure::Final(error)))?;
     }
     memory::check(rest.saturating_add(tables)).map_err(|shortage| {
         let left = number(shortage.available()).saturating_sub(tables);

@@ -125,7 +125,7 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Among how many processors the buffers of a class are shared out before long.
     pub(super) fn sharers(&self) -> usize {
-        (self.tables.visited.count()).max(there_are(self.caches.cpus()))
+        (self.tables.visited.count()).max(self.expected)
     }
 
     /// In a model: no processor is in use.

@@ -323,10 +323,10 @@ impl Builder {
     /// true), so that no later access faults a page. Before that it is looked whether there is
     /// as much ([`BuildError::OutOfMemory`], [`BuildError::GroupLimit`]).
     ///
-    /// False leaves it to the first access, but for two kinds of memory whose first access
-    /// could be refused by a signal, which are had at once all the same: pages from the hugetlb
-    /// pool in a control group that limits them, and a shared pool's where the system promises
-    /// no more than it has (`vm.overcommit_memory` is 2).
+    /// False leaves it to the first access, but for memory whose first access could be refused
+    /// by a signal, which is had at once all the same: pages from the hugetlb pool in a control
+    /// group that limits them, or from some nodes alone, and a shared pool's where the system
+    /// promises no more than it has (`vm.overcommit_memory` is 2).
     pub fn prefault(mut self, prefault: bool) -> Self {
         self.memory.prefault = prefault;
         self

@@ -48,6 +48,19 @@ fn are_several(nodes: &Path) -> bool {
     }
 }
 
+/// The nodes that have memory, in ascending order; `None` if the kernel does not say.
+pub fn with_memory() -> Option<Vec<u32>> {
+    let list = fs::read_to_string(Path::new(NODES).join("has_memory")).ok()?;
+    let mut nodes = Vec::new();
+    for part in list.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        // As many as there can be.
+        nodes.extend((first..=last).take(1024));
+    }
+    Some(nodes)
+}
+
 /// Bytes that `node` could give without swapping; `None` if the kernel does not say.
 pub fn available(node: u32) -> Option<u64> {
     available_below(Path::new("/"), node)
@@ -57,9 +70,11 @@ fn available_below(root: &Path, node: u32) -> Option<u64> {
     let folder = root.join(&NODES[1..]).join(format!("node{node}"));
     let meminfo = fs::read_to_string(folder.join("meminfo")).ok()?;
     let kept = fs::read_to_string(root.join("proc/zoneinfo")).ok();
-    let kept = kept.map_or(0, |text| kept_by_the_kernel(&text, node)) * base_page() as u64;
+    let kept = kept.map_or(0, |text| kept_by_the_kernel(&text, node));
+    let kept = kept.saturating_mul(base_page() as u64);
     let field = |name| field(&meminfo, name);
-    let files = field("Active(file):").unwrap_or(0) + field("Inactive(file):").unwrap_or(0);
+    let files = field("Active(file):").unwrap_or(0);
+    let files = files.saturating_add(field("Inactive(file):").unwrap_or(0));
     let caches = field("SReclaimable:").unwrap_or(0);
     let most_of = |bytes: u64| bytes - (bytes / 2).min(kept);
     let free = field("MemFree:")?.saturating_sub(kept);
@@ -98,11 +113,8 @@ fn kept_by_the_kernel(zoneinfo: &str, node: u32) -> u64 {
             Some("protection:") if within => {
                 let list = line.split(['(', ')']).nth(1).unwrap_or("");
                 let numbers = list.split(',').filter_map(|word| word.trim().parse().ok());
-                kept += numbers
-                    .max()
-                    .unwrap_or(0_u64)
-                    .saturating_add(high)
-                    .min(managed);
+                let most = numbers.max().unwrap_or(0_u64).saturating_add(high);
+                kept = kept.saturating_add(most.min(managed));
                 (high, managed) = (0, 0);
             }
             _ => {}
@@ -111,8 +123,9 @@ fn kept_by_the_kernel(zoneinfo: &str, node: u32) -> u64 {
     kept
 }
 
-/// Bytes on huge pages of `page` bytes each that `node` has free, or could have: those that the
-/// hugetlb pool makes on demand. `None` if the kernel does not say.
+/// Bytes on huge pages of `page` bytes each that `node` has free. Those that the hugetlb pool
+/// makes on demand do not count: it makes them when they are mapped, on the node of whoever maps
+/// them. `None` if the kernel does not say.
 pub fn free_huge(node: u32, page: usize) -> Option<usize> {
     free_huge_below(Path::new("/"), node, page)
 }
@@ -120,14 +133,8 @@ pub fn free_huge(node: u32, page: usize) -> Option<usize> {
 fn free_huge_below(root: &Path, node: u32, page: usize) -> Option<usize> {
     let name = format!("hugepages-{}kB", page >> 10);
     let own = (root.join(&NODES[1..])).join(format!("node{node}/hugepages/{name}"));
-    let all = root.join("sys/kernel/mm/hugepages").join(&name);
-    let number =
-        |path: &Path| -> Option<usize> { fs::read_to_string(path).ok()?.trim().parse().ok() };
-    let free = number(&own.join("free_hugepages"))?;
-    let more = number(&all.join("nr_overcommit_hugepages")).unwrap_or(0);
-    let made = number(&all.join("surplus_hugepages")).unwrap_or(0);
-    free.saturating_add(more.saturating_sub(made))
-        .checked_mul(page)
+    let free = fs::read_to_string(own.join("free_hugepages")).ok()?;
+    free.trim().parse::<usize>().ok()?.checked_mul(page)
 }
 
 #[cfg(test)]
@@ -172,22 +179,18 @@ protection: (0, 0, 0, 0)\n";
     }
 
     #[test]
-    fn huge_pages_that_are_made_on_demand_count_as_free() {
+    fn a_node_has_the_huge_pages_that_are_free_there() {
         let planted = Planted::new("0::/\n", &[]);
         let root = planted.root();
-        let (own, all) = (
-            "sys/devices/system/node/node0/hugepages/hugepages-2048kB",
-            "sys/kernel/mm/hugepages/hugepages-2048kB",
-        );
+        let own = "sys/devices/system/node/node0/hugepages/hugepages-2048kB";
         assert_eq!(free_huge_below(root, 0, 2 << 20), None);
-        for folder in [own, all] {
-            std::fs::create_dir_all(root.join(folder)).unwrap();
+        std::fs::create_dir_all(root.join(own)).unwrap();
+        for (text, bytes) in [("3\n", Some(6 << 20)), ("0\n", Some(0)), ("many\n", None)] {
+            planted.file(format!("{own}/free_hugepages"), text);
+            assert_eq!(free_huge_below(root, 0, 2 << 20), bytes, "{text}");
         }
-        planted.file(format!("{own}/free_hugepages"), "3\n");
-        assert_eq!(free_huge_below(root, 0, 2 << 20), Some(6 << 20));
-        planted.file(format!("{all}/nr_overcommit_hugepages"), "5\n");
-        planted.file(format!("{all}/surplus_hugepages"), "4\n");
-        assert_eq!(free_huge_below(root, 0, 2 << 20), Some(8 << 20));
+        planted.file(format!("{own}/free_hugepages"), usize::MAX.to_string());
+        assert_eq!(free_huge_below(root, 0, 2 << 20), None);
     }
 
     #[test]

@@ -35,6 +35,9 @@ const MPOL_LOCAL: libc::c_int = 4;
 const MPOL_F_NUMA_BALANCING: libc::c_int = 1 << 13;
 const MPOL_F_NODE: libc::c_ulong = 1;
 const MPOL_F_ADDR: libc::c_ulong = 2;
+const MPOL_F_MEMS_ALLOWED: libc::c_ulong = 4;
+const MPOL_MF_STRICT: libc::c_uint = 1;
+const MPOL_MF_MOVE: libc::c_uint = 2;
 
 /// Nodes a mask here can name.
 pub const MAX_NODES: u32 = 1024;
@@ -63,6 +66,14 @@ impl Nodes {
         Self { mask, beyond }
     }
 
+    /// These, and one more, which is below `MAX_NODES`.
+    pub fn and(mut self, node: u32) -> Self {
+        if let Some(word) = self.mask.get_mut((node / WORD) as usize) {
+            *word |= 1 << (node % WORD);
+        }
+        self
+    }
+
     /// The first that was named and is `MAX_NODES` or more.
     pub fn beyond(&self) -> Option<u32> {
         self.beyond
@@ -86,7 +97,13 @@ pub enum Policy {
     Interleave(Nodes),
 }
 
-fn mbind(base: NonNull<u8>, len: usize, mode: libc::c_int, mask: &Mask) -> io::Result<()> {
+fn mbind(
+    base: NonNull<u8>,
+    len: usize,
+    mode: libc::c_int,
+    mask: &Mask,
+    flags: libc::c_uint,
+) -> io::Result<()> {
     // SAFETY: the mask has MAX_NODES bits (the kernel reads one fewer than it
     // is told); a policy changes no contents.
     let result = unsafe {
@@ -97,7 +114,7 @@ fn mbind(base: NonNull<u8>, len: usize, mode: libc::c_int, mask: &Mask) -> io::R
             mode,
             mask.as_ptr(),
             libc::c_ulong::from(MAX_NODES) + 1,
-            0,
+            flags,
         )
     };
     match result {
@@ -106,15 +123,74 @@ fn mbind(base: NonNull<u8>, len: usize, mode: libc::c_int, mask: &Mask) -> io::R
     }
 }
 
-/// Asks that pages of a range come from where `policy` says. Pages that are already there stay
-/// where they are. Of nodes that do not exist, some in a set, say, the kernel may say nothing.
+/// Asks that pages of a range come from where `policy` says. Pages that are already there, since
+/// the process has all locked that it maps (`mlockall(2)`), are moved; if they must not be
+/// elsewhere and cannot be moved, that is an error. Of nodes that do not exist, some in a set,
+/// say, the kernel may say nothing.
 pub fn place(base: NonNull<u8>, len: usize, policy: Policy) -> io::Result<()> {
-    let (mode, nodes) = match policy {
-        Policy::Bind(node) => (MPOL_BIND, Nodes::new(&[node])),
-        Policy::Prefer(node) => (MPOL_PREFERRED, Nodes::new(&[node])),
-        Policy::Interleave(nodes) => (MPOL_INTERLEAVE, nodes),
+    let (mode, nodes, flags) = match policy {
+        Policy::Bind(node) => (
+            MPOL_BIND,
+            Nodes::new(&[node]),
+            MPOL_MF_MOVE | MPOL_MF_STRICT,
+        ),
+        Policy::Prefer(node) => (MPOL_PREFERRED, Nodes::new(&[node]), MPOL_MF_MOVE),
+        Policy::Interleave(nodes) => (MPOL_INTERLEAVE, nodes, MPOL_MF_MOVE),
     };
-    mbind(base, len, mode, &nodes.mask)
+    mbind(base, len, mode, &nodes.mask, flags)
+}
+
+/// Whether a range can have that policy, which it has then. What is there stays where it is.
+pub fn try_bind(base: NonNull<u8>, len: usize, node: u32) -> io::Result<()> {
+    mbind(base, len, MPOL_BIND, &Nodes::new(&[node]).mask, 0)
+}
+
+/// The nodes from which the calling thread's memory comes, if these are not all that have some:
+/// its policy may say so, or its cpuset. If a range has a policy of its own, `any`, only the
+/// cpuset counts.
+pub fn confined(any: bool) -> Option<Nodes> {
+    if !node::may_be_several() {
+        return None;
+    }
+    let allowed = allowed().ok()?;
+    let bound = match own() {
+        Ok((MPOL_BIND, mask)) if !any => mask,
+        _ => allowed,
+    };
+    let with_memory = node::with_memory()?;
+    let mut lacks = false;
+    let mut nodes = Nodes::new(&[]);
+    for node in with_memory {
+        let has = |mask: &Mask| {
+            let word = mask.get((node / WORD) as usize);
+            word.is_some_and(|word| word >> (node % WORD) & 1 == 1)
+        };
+        match has(&bound) && has(&allowed) {
+            true => nodes = nodes.and(node),
+            false => lacks = true,
+        }
+    }
+    lacks.then_some(nodes)
+}
+
+/// The nodes that the cpuset of the calling thread allows.
+fn allowed() -> io::Result<Mask> {
+    let mut mask: Mask = [0; _];
+    // SAFETY: the mask is writable, and has as many bits as it says.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_get_mempolicy,
+            std::ptr::null_mut::<libc::c_int>(),
+            mask.as_mut_ptr(),
+            libc::c_ulong::from(MAX_NODES),
+            std::ptr::null::<u8>(),
+            MPOL_F_MEMS_ALLOWED,
+        )
+    };
+    match result {
+        0 => Ok(mask),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Has the kernel leave the pages of a range where they are: see the module. Where there is one
@@ -125,7 +201,7 @@ pub fn settle(base: NonNull<u8>, len: usize) {
     }
     // Whoever may not ask for the thread's policy must not set another.
     if let Ok((mode, mask)) = own() {
-        let _ = mbind(base, len, mode, &mask);
+        let _ = mbind(base, len, mode, &mask, 0);
     }
 }
 
@@ -154,7 +230,7 @@ fn own() -> io::Result<(libc::c_int, Mask)> {
 
 /// Tries whether a range can have a policy.
 pub fn try_place(base: NonNull<u8>, len: usize) -> io::Result<()> {
-    mbind(base, len, MPOL_LOCAL, &[0; _])
+    mbind(base, len, MPOL_LOCAL, &[0; _], 0)
 }
 
 /// The node of the page at `address`, which is faulted in for reading if it was

@@ -1,6 +1,6 @@
 //! What the administrator says of transparent huge pages.
 //!
-//! Owns: reading of `/sys/kernel/mm/transparent_hugepage`. Uses: `std::fs`. Used by: `arena`.
+//! Owns: reading of `/sys/kernel/mm/transparent_hugepage`. Uses: `std::fs`, `limits`. Used by: `arena`.
 //!
 //! Source: the kernel's `Documentation/admin-guide/mm/transhuge.rst`. Since Linux 6.8 each
 //! size has a switch of its own, of which the one for all sizes is but the default
@@ -8,6 +8,7 @@
 //! there is one of each size, too. If there the one for all sizes is `deny` or `force`, a size
 //! that does not follow it has no pages (tried on 6.12.117 and 7.2.13).
 
+use super::limits::base_page;
 use std::path::Path;
 
 /// Where the switches are.
@@ -39,7 +40,7 @@ pub fn size() -> Option<usize> {
 fn size_by(switches: &Path) -> Option<usize> {
     let bytes = std::fs::read_to_string(switches.join("hpage_pmd_size")).ok()?;
     let bytes = bytes.trim().parse::<usize>().ok()?;
-    bytes.is_power_of_two().then_some(bytes)
+    (bytes.is_power_of_two() && bytes > base_page()).then_some(bytes)
 }
 
 /// The word in brackets of the switch `name` for pages of the size that a huge page has.
@@ -72,6 +73,8 @@ mod tests {
         assert_eq!(size_by(&switches), None);
         for (text, size) in [
             ("0\n", None),
+            ("1\n", None),
+            ("4096\n", None),
             ("3145728\n", None),
             ("huge\n", None),
             ("33554432\n", Some(32 << 20)),

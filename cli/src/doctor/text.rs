@@ -281,8 +281,15 @@ fn membarrier(machine: &Machine) -> Vec<Line> {
 }
 
 fn numa(machine: &Machine) -> Vec<Line> {
+    let placed = match machine.why_not_placed {
+        None => "granted".to_owned(),
+        Some(why) => format!("refused: {why}"),
+    };
     if machine.nodes.is_empty() {
-        return vec![line("nodes", "none: this kernel does not know them")];
+        return vec![
+            line("nodes", "the kernel names none"),
+            line("choice of nodes", placed),
+        ];
     }
     let nodes = machine.nodes.iter().map(|node| {
         (
@@ -298,10 +305,6 @@ fn numa(machine: &Machine) -> Vec<Line> {
         None => UNKNOWN.to_owned(),
         Some(0) => "off: pages stay where they are".to_owned(),
         Some(_) => format!("on: pages are unmapped to see who uses them, and moved; {left_alone}"),
-    };
-    let placed = match machine.why_not_placed {
-        None => "granted".to_owned(),
-        Some(why) => format!("refused: {why}"),
     };
     nodes
         .chain([

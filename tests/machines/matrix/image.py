@@ -68,11 +68,12 @@ def build(arch, only):
         target = artifact["target"]
         if os.path.dirname(artifact["manifest_path"]) != os.getcwd():
             continue
-        if artifact.get("executable") and artifact["profile"]["test"]:
+        if "cdylib" in target["crate_types"]:
+            objects += [name for name in artifact["filenames"] if name.endswith(".so")]
+        elif "example" not in target["kind"] and artifact.get("executable") \
+                and artifact["profile"]["test"]:
             name = "lib" if "lib" in target["kind"] else target["name"]
             suites[name] = artifact["executable"]
-        elif "cdylib" in target["crate_types"]:
-            objects += [name for name in artifact["filenames"] if name.endswith(".so")]
     return {name: path for name, path in suites.items() if name not in NOT_THERE}, objects
 
 
