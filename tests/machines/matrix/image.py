@@ -23,15 +23,15 @@ def build_command(arch, only):
     twice; else what the library has. Of these the suites in `only`, if it names some."""
     command = ["cargo", "test", "--locked", "--features", "async,metrics", "--no-run",
                "--message-format=json-render-diagnostics"]
-    if TARGET[arch] or only:
-        command += ["-p", "hugepool", "--examples"]
     if TARGET[arch]:
-        command += ["--target", TARGET[arch]]
+        command += ["-p", "hugepool", "--target", TARGET[arch]]
     if only:
+        # Of the same packages as all are, or they would be built anew.
         for name in only:
             command += ["--lib"] if name == "lib" else ["--test", name]
+        command += ["--example", "plugin"]
     elif TARGET[arch]:
-        command += ["--lib", "--tests"]
+        command += ["--lib", "--tests", "--examples"]
     return command
 
 
