@@ -174,3 +174,31 @@ pub fn out_of_memory(needed: usize) -> BuildError {
         available: available.filter(|available| *available < needed),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_some_nodes_lack_is_said_of_the_one_or_of_all_together() {
+        let has = |node| [Some(10), Some(30), None].get(node as usize).copied()?;
+        assert_eq!(together(&Nodes::new(&[0, 1]), has), Some(40));
+        assert_eq!(together(&Nodes::new(&[1, 2]), has), None);
+        let (needed, available) = (50, 40);
+        assert_eq!(
+            Reason::nodes(&Nodes::new(&[1]), available).last(needed),
+            Some(BuildError::NodeMemory {
+                node: 1,
+                needed,
+                available,
+            })
+        );
+        assert_eq!(
+            Reason::nodes(&Nodes::new(&[0, 1]), available).last(needed),
+            Some(BuildError::OutOfMemory {
+                needed,
+                available: Some(available),
+            })
+        );
+    }
+}
