@@ -117,11 +117,7 @@ fn what_is_reserved_and_not_used_is_no_data() {
             let most = slack() + segments.iter().map(|segment| segment.bytes).sum::<usize>();
             drop(pool);
             assert!(built <= most, "{what}: {} KiB of data", built >> 10);
-            assert!(
-                used <= most,
-                "{what}: {} KiB of data when used",
-                used >> 10
-            );
+            assert!(used <= most, "{what}: {} KiB of data when used", used >> 10);
             println!(
                 "{what}: {} KiB of data, {} when used",
                 built >> 10,
