@@ -56,8 +56,8 @@ pub struct Machine {
     pub overcommit: Option<u8>,
     /// NUMA nodes in ascending order; empty when the kernel was built without NUMA.
     pub nodes: Vec<NumaNode>,
-    /// `kernel.numa_balancing`: 0 when the kernel leaves pages where they are; otherwise it unmaps those of ordinary
-    /// memory to see who uses them, and moves them. A pool's it leaves alone.
+    /// `kernel.numa_balancing`. 0: the kernel leaves pages where they are. Otherwise it unmaps
+    /// pages of ordinary memory to see who uses them, and moves them; a pool's it leaves alone.
     pub numa_balancing: Option<u8>,
     /// What refuses to have memory come from a NUMA node; `None` if nothing does. This was tried.
     pub why_not_placed: Option<WhyNotPlaced>,

@@ -10,7 +10,7 @@ use hugepool::{AllocError, Buffer, Builder, Pool};
 use std::ffi::CString;
 use std::path::PathBuf;
 use support::process::alone;
-use support::{cpus, faults, on_cpu, pin, skipped, two_cpus};
+use support::{cpus, faults, listed, on_cpu, pin, skipped, two_cpus};
 
 const COUNT: usize = 256;
 
@@ -177,12 +177,7 @@ fn cpus_of_the_process() -> Vec<usize> {
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    let mut all = Vec::new();
-    for part in line.unwrap().trim().split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        all.extend(first.parse::<usize>().unwrap()..=last.parse().unwrap());
-    }
-    all
+    listed(line.unwrap())
 }
 
 #[test]

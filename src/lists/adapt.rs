@@ -12,14 +12,14 @@
 //!        capacity ÷ 2
 //! ```
 //!
-//! A capacity is between `LEAST` and the class's most: half of a processor's fair
-//! share of the class, what a slot has room for, and what the budget has room
-//! for. The class is shared out among the processors in use: when there is one more, the most
-//! becomes less, and a cache that may hold more is lowered when it misses next. A cache has no
-//! capacity at all before a thread comes past the hot path on its processor. What the capacities above `LEAST` come to, in bytes, is no more than the
-//! budget of the processor. A buffer costs no memory for lying in a cache, but
-//! other processors must then steal it, which costs more than a look into the
-//! depot; so caches are no larger than misses make them.
+//! A cache has no capacity before a thread comes past the hot path on its processor. From then
+//! on it has `LEAST` at least, and at most the class's most: half of a processor's fair share of
+//! the class, what a slot has room for, and what the budget has room for. The class is shared out
+//! among the processors in use. When there is one more, the most becomes less, and a cache that
+//! may hold more is lowered when it misses next. What the capacities above `LEAST` come to, in
+//! bytes, is no more than the budget of the processor. A buffer costs no memory for lying in a
+//! cache, but other processors must then steal it, which costs more than a look into the depot;
+//! so caches are no larger than misses make them.
 //!
 //! A processor that only frees, or only allocates, misses on every batch, and so
 //! soon moves batches as large as can be.

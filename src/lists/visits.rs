@@ -119,11 +119,11 @@ impl<C: CpuCaches> FreeLists<C> {
     /// run.
     #[inline]
     pub(super) fn callers(&self) -> u32 {
-        let cpus = self.tables.visited.count().max(self.expected);
-        cpus.min(1 << 16) as u32
+        self.sharers().min(1 << 16) as u32
     }
 
     /// Among how many processors the buffers of a class are shared out before long.
+    #[inline]
     pub(super) fn sharers(&self) -> usize {
         (self.tables.visited.count()).max(self.expected)
     }

@@ -1,9 +1,11 @@
 //! Processors: how many there may be, which one this is, and which ones a thread may run on.
 //!
 //! Owns: `sched_getcpu`, the count of possible processors, sets of them, and how often a thread
-//! was switched. Uses: libc, and loom's thread-locals under loom. Used by: `rseq`, `cache`,
+//! was switched. Uses: `list`, libc, and loom's thread-locals under loom. Used by: `rseq`, `cache`,
 //! `lists`, `pool`.
 
+#[cfg(not(hugepool_loom))]
+use super::list;
 #[cfg(not(hugepool_loom))]
 use std::ops::Range;
 
@@ -14,7 +16,7 @@ use std::ops::Range;
 pub fn possible() -> usize {
     std::fs::read_to_string("/sys/devices/system/cpu/possible")
         .ok()
-        .and_then(|text| parse_possible(&text))
+        .and_then(|text| Some(list::parse(&text)?.last()?.end))
         .unwrap_or_else(|| {
             // SAFETY: sysconf reads a number of the system.
             let configured = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
@@ -28,36 +30,13 @@ pub fn possible() -> usize {
 pub fn online() -> Vec<Range<usize>> {
     std::fs::read_to_string("/sys/devices/system/cpu/online")
         .ok()
-        .and_then(|text| parse_list(&text))
+        .and_then(|text| list::parse(&text))
         .unwrap_or_else(|| {
             // SAFETY: sysconf reads a number of the system.
             let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
             let online = usize::try_from(online).unwrap_or(1).max(1);
             std::iter::once(0..online).collect()
         })
-}
-
-/// The ranges of a CPU list such as `0-3,8-11`; `None` if it is none.
-#[cfg(not(hugepool_loom))]
-fn parse_list(text: &str) -> Option<Vec<Range<usize>>> {
-    let range = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        (first <= last).then_some(first..last.checked_add(1)?)
-    };
-    let ranges: Option<Vec<_>> = text.trim().split(',').map(range).collect();
-    ranges.filter(|ranges| ranges.is_sorted_by(|a, b| a.end <= b.start))
-}
-
-/// One more than the largest number in a CPU list such as `0-3,8-11`.
-#[cfg(not(hugepool_loom))]
-fn parse_possible(text: &str) -> Option<usize> {
-    text.trim()
-        .rsplit([',', '-'])
-        .next()?
-        .parse::<usize>()
-        .ok()?
-        .checked_add(1)
 }
 
 /// The processor the caller runs on, below `cpus` (at least 1).
@@ -171,32 +150,6 @@ pub use model::*;
 #[cfg(all(test, not(hugepool_loom)))]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_last_number_of_a_cpu_list_decides() {
-        assert_eq!(parse_possible("0-1\n"), Some(2));
-        assert_eq!(parse_possible("0"), Some(1));
-        assert_eq!(parse_possible("0-3,8-11"), Some(12));
-        assert_eq!(parse_possible(""), None);
-        assert_eq!(parse_possible("nonsense"), None);
-    }
-
-    #[test]
-    fn a_cpu_list_is_its_ranges_and_nonsense_is_none() {
-        for (text, ranges) in [
-            ("0-1\n", &[(0, 2)][..]),
-            ("0", &[(0, 1)]),
-            ("0-3,8-11,40", &[(0, 4), (8, 12), (40, 41)]),
-        ] {
-            let parsed = parse_list(text).unwrap();
-            let parsed: Vec<_> = parsed.iter().map(|cpus| (cpus.start, cpus.end)).collect();
-            assert_eq!(parsed, ranges, "{text}");
-        }
-        let last = usize::MAX.to_string();
-        for nonsense in ["", "nonsense", "3-1", "4,2", "0-3,2-5", "0,", "-1", &last] {
-            assert_eq!(parse_list(nonsense), None, "{nonsense}");
-        }
-    }
 
     #[test]
     fn this_processor_is_online() {

@@ -28,6 +28,8 @@ pub mod groups;
 #[cfg(not(hugepool_loom))]
 pub mod limits;
 #[cfg(not(hugepool_loom))]
+mod list;
+#[cfg(not(hugepool_loom))]
 pub mod loaded;
 #[cfg(not(hugepool_loom))]
 pub mod map;

@@ -1,7 +1,7 @@
 //! NUMA nodes: whether there are several, and what one has left.
 //!
 //! Owns: reading of `/sys/devices/system/node` and `/proc/zoneinfo`. Uses: `std::fs`, `limits`,
-//! `sync`. Used by: `numa`, `memory`, `arena`, `machine`.
+//! `list`, `sync`. Used by: `numa`, `memory`, `arena`, `machine`.
 //!
 //! What a node could give without swapping is counted as the kernel counts `MemAvailable` for
 //! all of them: what is free but for what the kernel keeps for itself, and most of the pages of
@@ -12,6 +12,7 @@
 //! proc_zoneinfo(5), and `si_mem_available` in the kernel.
 
 use super::limits::base_page;
+use super::list;
 use crate::sync::{AtomicU32, Ordering};
 use std::fs;
 use std::path::Path;
@@ -50,15 +51,15 @@ fn are_several(nodes: &Path) -> bool {
 
 /// The nodes that have memory, in ascending order; `None` if the kernel does not say.
 pub fn with_memory() -> Option<Vec<u32>> {
-    let list = fs::read_to_string(Path::new(NODES).join("has_memory")).ok()?;
-    let mut nodes = Vec::new();
-    for part in list.trim().split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-        // As many as there can be.
-        nodes.extend((first..=last).take(1024));
-    }
-    Some(nodes)
+    let text = fs::read_to_string(Path::new(NODES).join("has_memory")).ok()?;
+    let nodes = list::parse(&text)?.into_iter().flatten();
+    // As many as a mask can name.
+    Some(
+        nodes
+            .take(1024)
+            .map_while(|node| u32::try_from(node).ok())
+            .collect(),
+    )
 }
 
 /// Bytes that `node` could give without swapping; `None` if the kernel does not say.

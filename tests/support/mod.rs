@@ -79,15 +79,20 @@ pub fn every_cpu() -> Vec<usize> {
         .collect()
 }
 
+/// The numbers of a list as the kernel writes it, `0-3,8`; none if it is empty.
+pub fn listed(list: &str) -> Vec<usize> {
+    let ranges = list.trim().split(',').filter(|range| !range.is_empty());
+    let numbers = ranges.flat_map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        first.parse::<usize>().unwrap()..=last.parse().unwrap()
+    });
+    numbers.collect()
+}
+
 /// How many processors there are, on line or not.
 pub fn processors() -> usize {
     let text = std::fs::read_to_string("/sys/devices/system/cpu/present").unwrap_or_default();
-    let ranges = text.trim().split(',').filter_map(|part| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        Some(last - first + 1)
-    });
-    ranges.sum::<usize>().max(cpus().len())
+    listed(&text).len().max(cpus().len())
 }
 
 /// Keeps the calling thread on one processor.

@@ -1,29 +1,23 @@
 //! NUMA nodes, and the policy of each mapping, as the kernel says.
 
-use super::{Map, maps, skipped};
+use super::{Map, listed, maps, skipped};
 use std::fs;
 
 /// Nodes that have memory.
 pub fn with_memory() -> Vec<u32> {
-    listed("has_memory")
+    in_file("has_memory")
 }
 
 /// The processors of a node.
 pub fn cpus_of(node: u32) -> Vec<u32> {
-    listed(&format!("node{node}/cpulist"))
+    in_file(&format!("node{node}/cpulist"))
 }
 
-/// The numbers of a list such as `0-3,8`; none if there is no such file.
-fn listed(file: &str) -> Vec<u32> {
+/// The numbers of a list in this file of the nodes; none if there is no such file.
+fn in_file(file: &str) -> Vec<u32> {
     let text = fs::read_to_string(format!("/sys/devices/system/node/{file}"));
-    let text = text.unwrap_or_default();
-    let ranges = text.trim().split(',').filter(|range| !range.is_empty());
-    ranges
-        .flat_map(|range| {
-            let (first, last) = range.split_once('-').unwrap_or((range, range));
-            first.parse::<u32>().unwrap()..=last.parse().unwrap()
-        })
-        .collect()
+    let numbers = listed(&text.unwrap_or_default()).into_iter();
+    numbers.map(|number| number as u32).collect()
 }
 
 /// Whether this machine has two nodes, which some tests need; says so if not.
