@@ -1,7 +1,9 @@
 //! NUMA nodes, and the policy of each mapping, as the kernel says.
 
 use super::{Map, listed, maps, skipped};
+use hugepool::{Machine, Pool};
 use std::fs;
+use std::ops::Range;
 
 /// Nodes that have memory.
 pub fn with_memory() -> Vec<u32> {
@@ -27,6 +29,17 @@ pub fn are_two(what: &str) -> bool {
         skipped(&format!("{what}: this machine has one node"));
     }
     two
+}
+
+/// Whether memory can be placed on nodes here; says so if not.
+pub fn can_place(what: &str) -> bool {
+    match Machine::probe().why_not_placed {
+        None => true,
+        Some(why) => {
+            skipped(&format!("{what}: {why}"));
+            false
+        }
+    }
 }
 
 /// A number of a node's, in bytes, from its `meminfo`.
@@ -69,6 +82,21 @@ pub fn placed() -> Option<Vec<Placed>> {
         })
     });
     Some(lines.collect())
+}
+
+/// The mappings that hold buffers.
+pub fn of_buffers(pool: &Pool) -> Vec<Placed> {
+    let regions: Vec<Range<usize>> = pool
+        .regions()
+        .iter()
+        .map(|region| region.start.addr()..region.start.addr() + region.bytes)
+        .collect();
+    let holds = |placed: &Placed| {
+        let overlaps =
+            |region: &Range<usize>| placed.map.start < region.end && region.start < placed.map.end;
+        regions.iter().any(overlaps) && placed.map.access != "---p"
+    };
+    placed().unwrap().into_iter().filter(holds).collect()
 }
 
 const MPOL_BIND: libc::c_int = 2;
