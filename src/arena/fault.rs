@@ -76,11 +76,16 @@ pub fn touch(
 ) -> io::Result<()> {
     let pages = huge / page;
     for (at, offset) in range.step_by(huge).enumerate() {
-        // The page with the number `at * pages + within` comes from node `at`, modulo `nodes`.
-        let within = (at + at * (nodes - pages % nodes)) % nodes;
-        arena.populate(offset + within % pages * page, page, page)?;
+        arena.populate(offset + in_turn(at, pages, nodes) * page, page, page)?;
     }
     Ok(())
+}
+
+/// Which base page of huge page `at`, of so many `pages`, comes from node `at`, modulo `nodes`,
+/// if base pages come from these in turn: the one whose number is `at` more than a multiple of
+/// `nodes`.
+fn in_turn(at: usize, pages: usize, nodes: usize) -> usize {
+    (at + at * (nodes - pages % nodes)) % nodes % pages
 }
 
 /// Collapses a range of whole huge pages that were touched, with several threads if it is
@@ -141,6 +146,23 @@ mod tests {
     use super::*;
 
     const MIB: usize = 1 << 20;
+
+    #[test]
+    fn huge_pages_are_touched_where_they_come_from_one_node_after_the_other() {
+        for pages in [512, 2048, 8192] {
+            for nodes in 1..=16 {
+                for at in 0..1000 {
+                    let within = in_turn(at, pages, nodes);
+                    assert!(within < pages);
+                    assert_eq!(
+                        (at * pages + within) % nodes,
+                        at % nodes,
+                        "{pages}, {nodes}"
+                    );
+                }
+            }
+        }
+    }
 
     #[test]
     fn pieces_end_where_huge_pages_do() {
