@@ -328,6 +328,14 @@ fn memory_without_room_for_a_huge_page_has_the_next_kind() {
 }
 
 #[test]
+fn a_collapse_that_is_granted_and_not_done_is_found_out() {
+    let name = "a_collapse_that_is_granted_and_not_done_is_found_out";
+    filtered(name, &AT_WORK, 0, || {
+        nothing_is_collapsed(if known() { 0 } else { libc::EINVAL });
+    });
+}
+
+#[test]
 fn memory_that_stays_in_use_ends_the_attempt() {
     let name = "memory_that_stays_in_use_ends_the_attempt";
     filtered(name, &AT_WORK, libc::EAGAIN, || {

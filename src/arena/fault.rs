@@ -95,17 +95,23 @@ pub fn collapse(arena: &Mapping, range: Range<usize>, huge: usize) -> io::Result
         return Ok(());
     }
     in_parts(range.start, range.len(), huge, &|offset, bytes| {
-        let mut tries = 1;
-        loop {
-            // Again, that takes no time for those that were collapsed.
-            match arena.advise(offset, bytes, Advice::Collapse) {
-                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && tries < TRIES => {
-                    tries += 1;
-                }
-                other => return other,
-            }
-        }
+        // Again, that takes no time for those that were collapsed.
+        persistently(|| arena.advise(offset, bytes, Advice::Collapse))
     })
+}
+
+/// Makes `call` until it says something else than that memory is in use just now, or `TRIES`
+/// times.
+fn persistently(mut call: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    let mut tries = 1;
+    loop {
+        match call() {
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && tries < TRIES => {
+                tries += 1;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Calls `work` with the offset and the bytes of a range, or in several threads with those of
@@ -162,6 +168,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn memory_that_is_in_use_just_now_is_asked_for_again_and_not_for_ever() {
+        for (busy, number, asked) in [
+            (0, libc::ENOMEM, 1),
+            (2, libc::ENOMEM, 3),
+            (TRIES, libc::ENOMEM, TRIES),
+        ] {
+            let mut calls = 0;
+            let error = persistently(|| {
+                calls += 1;
+                let number = if calls > busy { number } else { libc::EAGAIN };
+                Err(io::Error::from_raw_os_error(number))
+            });
+            let last = if busy < TRIES { number } else { libc::EAGAIN };
+            assert_eq!(error.unwrap_err().raw_os_error(), Some(last));
+            assert_eq!(calls, asked);
+        }
+        assert!(persistently(|| Ok(())).is_ok());
     }
 
     #[test]
