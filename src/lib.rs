@@ -47,6 +47,8 @@ mod snapshot;
 
 mod append;
 
+mod region;
+
 mod catalog;
 
 #[cfg(not(hugepool_loom))]
@@ -95,8 +97,10 @@ pub use pages::{Pages, Rung};
 pub use pool::{Allocate, AllocateMany};
 #[cfg(not(hugepool_loom))]
 pub use pool::{
-    Builder, CancelToken, Class, Pool, Region, Stream, StreamBuilder, StreamError, Trimmed,
+    Builder, CancelToken, Class, Piece, Pool, Region, Stream, StreamBuilder, StreamError, Trimmed,
 };
+#[cfg(not(hugepool_loom))]
+pub use region::{Location, RegionId};
 #[cfg(not(hugepool_loom))]
 pub use rseq::WhyPortable;
 #[cfg(not(hugepool_loom))]
@@ -127,6 +131,7 @@ pub mod model {
     pub use crate::home::Home;
     pub use crate::lists::{Denied, FreeLists, Given, Limits, Several, Wait};
     pub use crate::record::{Records, State as RawState};
+    pub use crate::region::RegionId;
     pub use crate::rseq::Slots;
     pub use crate::share::{Handle, Handle64, Naming, Slots as HandleSlots, Split};
     pub use crate::snapshot::Snapshot;

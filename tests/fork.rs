@@ -50,11 +50,14 @@ fn drops_the_pool() {
         .unwrap();
     let mut buffer = pool.allocate(64 << 10, 4096).unwrap();
     buffer.fill(1);
-    let region = pool.regions()[0];
+    let (start, bytes) = {
+        let region = &pool.regions()[0];
+        (region.start().cast_mut(), region.bytes())
+    };
     let mut inherited = Some((pool.clone(), buffer));
     let code = in_fork(|| {
         let (pool, buffer) = inherited.take().unwrap();
-        child(pool, buffer, region.start.cast_mut(), region.bytes)
+        child(pool, buffer, start, bytes)
     });
     assert_eq!(code, 0, "1: its memory is gone; 2: no hole");
     let (_, buffer) = inherited.unwrap();

@@ -43,8 +43,8 @@ fn assert_apart(buffers: &[Buffer], pool: &Pool) {
     for (start, end) in extents {
         assert!(
             pool.regions().iter().any(|region| {
-                let first = region.start.addr();
-                first <= start && end <= first + region.bytes
+                let first = region.start().addr();
+                first <= start && end <= first + region.bytes()
             }),
             "{start:#x}..{end:#x} is not in the pool's memory"
         );
@@ -271,19 +271,19 @@ fn regions_hold_every_buffer_and_nothing_overlaps_between_them() {
         .unwrap();
     pool.request(4096, 4096, 3).unwrap();
     let mut regions = pool.regions();
-    regions.sort_by_key(|region| region.start.addr());
+    regions.sort_by_key(|region| region.start().addr());
     assert_eq!(regions.len(), 3);
     for pair in regions.windows(2) {
         // A guard between: an overrun faults before it reaches the next segment.
-        assert!(pair[0].start.addr() + pair[0].bytes + 2 * MIB <= pair[1].start.addr());
+        assert!(pair[0].start().addr() + pair[0].bytes() + 2 * MIB <= pair[1].start().addr());
     }
     let maps = smaps();
     for region in regions {
         assert_eq!(
-            (region.start.addr() % (2 * MIB), region.bytes % 4096),
+            (region.start().addr() % (2 * MIB), region.bytes() % 4096),
             (0, 0)
         );
-        let end = region.start.addr() + region.bytes;
+        let end = region.start().addr() + region.bytes();
         let behind = maps
             .iter()
             .find(|map| map.start <= end && end < map.end)
@@ -306,10 +306,10 @@ fn memory_is_kept_from_core_dumps_and_forks_unless_asked_for() {
             pool.request(MIB, 4096, 4).unwrap();
             let maps = smaps();
             for region in pool.regions() {
-                let parts = within(&maps, region.start.addr(), region.bytes);
+                let parts = within(&maps, region.start().addr(), region.bytes());
                 assert_eq!(
                     parts.iter().map(|map| map.bytes()).sum::<usize>(),
-                    region.bytes
+                    region.bytes()
                 );
                 for map in parts {
                     let has = |flag: &str| map.flags.iter().any(|other| other == flag);

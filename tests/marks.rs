@@ -97,10 +97,10 @@ fn buffers_that_are_new_were_not_out() {
 fn buffers_that_a_trim_looks_at_are_not_out() {
     with_both_kinds(2000, |pool| {
         pool.request(SIZE, SIZE, 4000).unwrap();
-        let grown = pool.regions()[1];
+        let grown = &pool.regions()[1];
         let is_grown = |buffer: &Buffer| {
-            let from = buffer.as_ptr().addr().wrapping_sub(grown.start.addr());
-            from < grown.bytes
+            let from = buffer.as_ptr().addr().wrapping_sub(grown.start().addr());
+            from < grown.bytes()
         };
         // Some of the new segment stay out, so that it is looked at and kept.
         let mut held = take_some(pool, 6000);

@@ -106,12 +106,12 @@ fn addresses_of_the_range_that_hold_no_buffer_are_foreign(kind: Kind) {
         let range = pool.stats().address_space;
         for region in pool.regions() {
             // Of the last granule, which has memory as far as the buffers reach.
-            let bytes = region.bytes.next_multiple_of(2 << 20);
-            let end = region.start.wrapping_add(bytes).cast_mut();
+            let bytes = region.bytes().next_multiple_of(2 << 20);
+            let end = region.start().wrapping_add(bytes).cast_mut();
             for start in [
                 // before the first segment: the unused granule
-                pool.regions()[0].start.wrapping_sub(1).cast_mut(),
-                pool.regions()[0].start.wrapping_sub(2 << 20).cast_mut(),
+                pool.regions()[0].start().wrapping_sub(1).cast_mut(),
+                pool.regions()[0].start().wrapping_sub(2 << 20).cast_mut(),
                 // the tail behind the last buffer, with and without memory, and the guard
                 // behind that
                 end.wrapping_sub(1),
@@ -123,10 +123,10 @@ fn addresses_of_the_range_that_hold_no_buffer_are_foreign(kind: Kind) {
                 end.wrapping_add(1 << 30),
                 // the ends of the range
                 pool.regions()[0]
-                    .start
+                    .start()
                     .wrapping_add(range - (2 << 20))
                     .cast_mut(),
-                pool.regions()[0].start.wrapping_add(range).cast_mut(),
+                pool.regions()[0].start().wrapping_add(range).cast_mut(),
             ] {
                 refused(pool, start, SIZE, foreign(start));
                 assert!(!pool.contains(start));

@@ -68,8 +68,11 @@ fn assert_truthful(pool: &Pool) {
     let regions = pool.regions();
     assert_eq!(regions.len(), stats.segments.len());
     for (region, segment) in regions.iter().zip(&stats.segments) {
-        assert_eq!(region.start.addr(), segment.address);
-        assert_eq!((region.bytes, region.pages), (segment.bytes, segment.pages));
+        assert_eq!(region.start().addr(), segment.address);
+        assert_eq!(
+            (region.bytes(), region.pages()),
+            (segment.bytes, segment.pages)
+        );
     }
 }
 

@@ -85,7 +85,7 @@ fn use_all(pool: &Pool) {
     }
     assert!(!pool.contains(std::ptr::null()));
     let regions = pool.regions();
-    assert!(!pool.contains(regions[0].start.wrapping_add(512 * MIB)));
+    assert!(!pool.contains(regions[0].start().wrapping_add(512 * MIB)));
     assert_eq!(pool.available(4096, 4096), 4);
 }
 
@@ -142,7 +142,7 @@ fn the_tables_of_many_buffers_are_no_more_data_than_they_use() {
                 let before = data();
                 let pool = builder.reserve(size, 512, count).build().unwrap();
                 let taken = data() - before;
-                let memory: usize = pool.regions().iter().map(|region| region.bytes).sum();
+                let memory: usize = pool.regions().iter().map(|region| region.bytes()).sum();
                 // A record, a state, and the batches that it could be in.
                 let used = memory + count * (32 + 64 + 13);
                 assert!(

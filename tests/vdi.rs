@@ -195,7 +195,7 @@ fn the_configuration_is_what_both_sides_said() {
     set.request_buffers(SIZE, 0, 1).unwrap();
     set.end_configuration().unwrap();
     let area: usize = (set.pool().unwrap().regions().iter())
-        .map(|region| region.bytes)
+        .map(|region| region.bytes())
         .sum();
     assert!(area >= SIZE as usize);
     assert_eq!(

@@ -29,6 +29,7 @@ pub use segment::{Segment, States};
 
 use crate::class::{Classes, GRANULE, Geometry, Line, MAX_ALIGNMENT, Reciprocal};
 use crate::error::{BuildError, OsError};
+use crate::region::{Location, Membership};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::sys::fork::{self, Origin};
 use crate::sys::map::Mapping;
@@ -122,6 +123,8 @@ pub struct Arena {
     /// Any address may be looked up, so all can be read. Those that were ever claimed are
     /// open.
     granules: Table<Granule>,
+    /// To which segment the chunk belongs that begins at a granule. Open as those are.
+    memberships: Table<Membership>,
 }
 
 impl Arena {
@@ -134,9 +137,11 @@ impl Arena {
             memory: ManuallyDrop::new(Mapping::reserve(len, alignment)?),
             origin: Origin::here(),
             granules: Table::readable(len / GRANULE)?,
+            memberships: Table::closed(len / GRANULE)?,
         };
         // The first ones will be claimed.
         arena.granules.open_to(1)?;
+        arena.memberships.open_to(1)?;
         Ok(arena)
     }
 
@@ -217,7 +222,9 @@ impl Arena {
             let taken = granules.find(|&at| !self.granules.get(at).is_free());
             let Some(at) = taken else {
                 let opened = self.granules.open_to(first + needed);
-                opened.map_err(BuildError::no_memory_for(needed * size_of::<Granule>()))?;
+                let opened = opened.and_then(|()| self.memberships.open_to(first + needed));
+                let each = size_of::<Granule>() + size_of::<Membership>();
+                opened.map_err(BuildError::no_memory_for(needed * each))?;
                 match self.try_claim(first, count) {
                     Ok(()) => return Ok(first),
                     Err(_) => met = true,
@@ -310,9 +317,20 @@ impl Arena {
         })
     }
 
-    /// Bytes of memory that the arena's table occupies, read from the kernel.
+    /// Where in which segment `address` lies, which belongs to the cell of buffer `index`.
+    /// The caller has the buffer. Wait-free.
+    pub fn locate(&self, index: Index, address: usize) -> Location {
+        let (region, first) = self.memberships.get(index.block() as usize).get();
+        let start = self.base().as_ptr().addr() + first * GRANULE;
+        Location {
+            region,
+            offset: address - start,
+        }
+    }
+
+    /// Bytes of memory that the arena's tables occupy, read from the kernel.
     pub fn resident(&self) -> io::Result<usize> {
-        self.granules.resident(usize::MAX)
+        Ok(self.granules.resident(usize::MAX)? + self.memberships.resident(usize::MAX)?)
     }
 }
 

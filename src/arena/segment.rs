@@ -10,6 +10,7 @@ use crate::catalog::Holder;
 use crate::class::{ClassId, Geometry, Reciprocal};
 use crate::error::BuildError;
 use crate::pages::Pages;
+use crate::region::RegionId;
 use crate::sync::{Arc, Ordering};
 use crate::sys::map::Advice;
 use crate::word::{Chunk, Index};
@@ -85,6 +86,11 @@ impl Segment {
         self.states = Some(states);
     }
 
+    /// Lets no look-up find buffers here any more, which are nobody's for good.
+    pub fn withdraw(&self) {
+        self.arena.set(self.granules(), Chunk::CLAIMED);
+    }
+
     /// What other processes map, if they may: the memory, and the states.
     pub fn shared(&self) -> Option<(BorrowedFd<'_>, &States)> {
         Some((self.descriptor.as_ref()?.as_fd(), self.states.as_ref()?))
@@ -129,7 +135,7 @@ impl Holder for Segment {
         self.count
     }
 
-    fn assign(&self, class: ClassId, geometry: &Geometry) {
+    fn assign(&self, class: ClassId, geometry: &Geometry, id: RegionId) {
         let reciprocal = Reciprocal::of(geometry.stride()).raw();
         let per_chunk = Index::PER_CHUNK as usize;
         for (at, granule) in self.granules().enumerate() {
@@ -139,6 +145,9 @@ impl Holder for Segment {
                 break;
             };
             let count = self.count.saturating_sub(before).min(per_chunk);
+            if first.block() as usize == granule {
+                self.arena.memberships.get(granule).set(id, self.first);
+            }
             let granule = self.arena.granules.get(granule);
             // Relaxed: published by the chunk.
             granule.reciprocal.store(reciprocal, Ordering::Relaxed);
@@ -150,7 +159,7 @@ impl Holder for Segment {
 impl Drop for Segment {
     fn drop(&mut self) {
         // First no look-up finds buffers here, then the addresses are given back.
-        self.arena.set(self.granules(), Chunk::CLAIMED);
+        self.withdraw();
         if self.arena.is_inherited() {
             return;
         }

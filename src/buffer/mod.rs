@@ -152,6 +152,24 @@ impl<M: Memory> Buffer<M> {
     pub fn capacity(&self) -> usize {
         self.owned.capacity()
     }
+
+    /// Where its first byte lies: in which of the pool's [`regions`](crate::Pool::regions),
+    /// and how far from its start. What an interface needs to which the memory is registered.
+    /// Wait-free, also for buffers that [`request`](crate::Pool::request) added.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+    /// let buffer = pool.allocate(4096, 4096)?;
+    /// let at = buffer.location();
+    /// assert_eq!(pool.regions()[0].id(), at.region);
+    /// assert!(at.offset < pool.regions()[0].bytes());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn location(&self) -> crate::Location {
+        self.owned.location()
+    }
 }
 
 impl Buffer {

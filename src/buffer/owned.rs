@@ -7,6 +7,7 @@ use crate::catalog::Taken;
 use crate::class::{Classes, Line, OfStream};
 use crate::lists::Given;
 use crate::pool::Shared;
+use crate::region::Location;
 use crate::rseq;
 use crate::word::Index;
 use std::ptr::NonNull;
@@ -79,6 +80,13 @@ impl Owned {
     #[inline(always)]
     pub fn len(&self) -> usize {
         self.len as usize
+    }
+
+    /// Where its data begin.
+    pub fn location(&self) -> Location {
+        // SAFETY: the pool lives at least until this buffer is home.
+        let arena = unsafe { self.shared().as_ref() }.arena();
+        arena.locate(self.index, self.data.addr().get())
     }
 
     /// Bytes that its class can hold.

@@ -2,7 +2,7 @@
 //! buffer.
 //!
 //! Owns: the directory, and the order in which growth and trimming become
-//! visible. Uses: `class`, `lists`, `snapshot`. Used by: `pool`, `buffer`.
+//! visible. Uses: `class`, `lists`, `snapshot`, `region`. Used by: `pool`, `buffer`.
 //!
 //! # Growing and shrinking
 //!
@@ -33,6 +33,7 @@ use crate::cache::CpuCaches;
 use crate::class::{ClassId, Classes, Geometry, Ladder, Line, MAX_CLASSES};
 use crate::error::BuildError;
 use crate::lists::FreeLists;
+use crate::region::RegionId;
 use crate::snapshot::Snapshot;
 use crate::sync::{Arc, Ordering, fault, fence};
 use crate::word::Index;
@@ -45,9 +46,9 @@ pub trait Holder: Send + Sync {
     fn first(&self) -> usize;
     /// How many buffers it holds.
     fn count(&self) -> usize;
-    /// Told once which class its buffers belong to: when the class can be found,
-    /// and before any of them is handed out.
-    fn assign(&self, class: ClassId, geometry: &Geometry);
+    /// Told once which class its buffers belong to, and what it is called: when the class
+    /// can be found, and before any of them is handed out.
+    fn assign(&self, class: ClassId, geometry: &Geometry, id: RegionId);
 }
 
 /// A segment in the directory.
@@ -59,10 +60,9 @@ pub struct Entry<S> {
     /// Whether it was added after the pool was built, so that trimming may take
     /// it away.
     pub grown: bool,
-    /// The version of the directory that named it first: no other segment has that, and
-    /// those that come later have greater ones.
-    #[cfg_attr(hugepool_loom, allow(dead_code))]
-    pub number: u64,
+    /// Its name. Its generation is the version of the directory that named it first: no
+    /// other segment has that, and those that come later have greater ones.
+    pub id: RegionId,
 }
 
 impl<S> Clone for Entry<S> {
@@ -183,7 +183,7 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
         let opened = (self.lists).open_batches(&self.class_ids(), known, count, stride);
         // Some 13 bytes a buffer.
         opened.map_err(BuildError::no_memory_for(16 * count))?;
-        let class = self.directory.replace(|directory| {
+        let (class, id) = self.directory.replace(|directory| {
             let mut classes = directory.classes.clone();
             let class = match directory.class_of(geometry) {
                 Some(class) => class,
@@ -196,21 +196,23 @@ impl<S: Holder, C: CpuCaches> Catalog<S, C> {
                 }
             };
             let mut segments = directory.segments.clone();
+            let taken = segments.iter().map(|entry| entry.id);
+            let id = RegionId::free(taken, directory.version + 1);
             segments.push(Entry {
                 segment: Arc::clone(&segment),
                 class,
                 grown,
-                number: directory.version + 1,
+                id,
             });
             let next = Directory {
                 version: directory.version + 1,
                 classes,
                 segments,
             };
-            Ok((next, class))
+            Ok((next, (class, id)))
         })?;
         self.publish();
-        segment.assign(class, geometry);
+        segment.assign(class, geometry, id);
         self.share_out(class, segment.count());
         let classes = self.class_ids();
         self.lists.prepare(classes.iter().map(|&other| {

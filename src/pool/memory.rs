@@ -1,23 +1,14 @@
 //! The memory of a pool: what it is, and how it grows and shrinks.
 //!
-//! Owns: the calls. Uses: the pool's shared part. Used by: callers.
+//! Owns: the calls. Uses: the pool's shared part, `region`. Used by: callers.
 
-use super::Pool;
-use crate::arena::Pages;
+use super::{Pool, Region};
+use crate::arena::Segment;
 use crate::buffer::Memory;
+use crate::catalog::Entry;
 use crate::error::BuildError;
-
-/// Memory of a pool, for registration with a device or a kernel interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Region {
-    /// The first byte.
-    pub start: *const u8,
-    /// Bytes: as far as the buffers reach, in whole pages.
-    pub bytes: usize,
-    /// The kind of pages it was mapped with.
-    pub pages: Pages,
-}
+use crate::region::Location;
+use crate::sync::Arc;
 
 /// What trimming gave back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,15 +54,19 @@ impl<M: Memory> Pool<M> {
     /// what is home, and then give nothing back; nor does a child of a fork whose parent's
     /// pool is shared.
     ///
-    /// A region that was registered with a device or the kernel must be
-    /// deregistered before its segment may be trimmed: the registration would
-    /// keep the old pages, and a later `request` may use the addresses again.
-    ///
     /// Takes no lock, but enters the kernel. The memory is gone when this
-    /// returns, unless a client has it mapped (then it goes with the client), or another thread is just then inside a call that reads the
-    /// directory ([`stats`](Self::stats), [`regions`](Self::regions),
-    /// [`request`](Self::request), `trim`); then it goes with one of the next
-    /// such calls. While it looks it holds the free buffers of the segments in
+    /// returns, unless
+    ///
+    /// - somebody has a [`Region`] of it: the memory, and its addresses, go with the last of
+    ///   these. So memory that is registered with a device or the kernel stays what it was
+    ///   registered as;
+    /// - a client has it mapped: then it goes with the client;
+    /// - another thread is just then inside a call that reads the
+    ///   directory ([`stats`](Self::stats), [`regions`](Self::regions),
+    ///   [`request`](Self::request), `trim`): then it goes with one of the next
+    ///   such calls.
+    ///
+    /// While it looks it holds the free buffers of the segments in
     /// question; requests that find no others wait for it as they do for a batch
     /// on its way. If one of them comes to serve a task that waits, the task is
     /// woken when it has looked at the class.
@@ -85,6 +80,7 @@ impl<M: Memory> Pool<M> {
         let gone = catalog.trim();
         catalog.read(|directory| {
             for entry in &gone {
+                entry.segment.withdraw();
                 let geometry = &directory.classes[entry.class.index()];
                 self.shared().unshare(geometry, &entry.segment, false);
             }
@@ -98,22 +94,60 @@ impl<M: Memory> Pool<M> {
         trimmed
     }
 
-    /// The pool's memory: one region a segment.
+    /// The pool's memory: one region a segment, for registration with a device or a kernel
+    /// interface.
     ///
-    /// A region stays mapped until the pool ends, or until [`trim`](Self::trim)
-    /// takes it if it came by [`request`](Self::request).
+    /// A region that [`request`](Self::request) adds meanwhile may be missing: ask again when
+    /// a buffer lies in one ([`locate`](Self::locate), [`Buffer::location`]) that was not
+    /// there. Takes no lock.
+    ///
+    /// [`Buffer::location`]: crate::Buffer::location
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+    /// let regions = pool.regions();
+    /// let buffer = pool.allocate(4096, 4096)?;
+    /// let at = buffer.location();
+    /// let region = &regions[at.region.index() as usize];
+    /// assert_eq!(region.id(), at.region);
+    /// assert_eq!(region.start().wrapping_add(at.offset), buffer.as_ptr());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn regions(&self) -> Vec<Region> {
-        self.shared().catalog.read(|directory| {
-            directory
-                .segments
-                .iter()
-                .map(|entry| Region {
-                    start: entry.segment.start().as_ptr(),
-                    bytes: entry.segment.bytes(),
-                    pages: entry.segment.pages().unwrap_or(Pages::Base),
-                })
-                .collect()
-        })
+        let mut regions: Vec<Region> = self.shared().catalog.read(|directory| {
+            let segments = directory.segments.iter();
+            let region = |entry: &Entry<Segment>| {
+                let geometry = directory.classes[entry.class.index()];
+                Region::new(Arc::clone(&entry.segment), geometry, entry.id)
+            };
+            segments.map(region).collect()
+        });
+        regions.sort_by_key(Region::id);
+        regions
+    }
+
+    /// Where the byte at `address` lies; `None` if it is in no buffer's cell: the prefix
+    /// zone, the data, and what is left to the next one. Wait-free.
+    ///
+    /// Of use for raw pointers; a [`Buffer`](crate::Buffer) knows its
+    /// [`location`](crate::Buffer::location). If nobody has the buffer, it may be trimmed
+    /// meanwhile, and the answer is then of no use.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = hugepool::Pool::builder().reserve(4096, 4096, 4).prefault(false).build()?;
+    /// let buffer = pool.allocate(4096, 4096)?;
+    /// let at = pool.locate(&buffer[100]).unwrap();
+    /// assert_eq!(at.offset, buffer.location().offset + 100);
+    /// assert_eq!(pool.locate(&0), None);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn locate(&self, address: *const u8) -> Option<Location> {
+        let (shared, address) = (self.shared(), address.addr());
+        let place = shared.arena.place(shared.catalog.classes(), address)?;
+        Some(shared.arena.locate(place.index, address))
     }
 }

@@ -21,6 +21,7 @@ mod many;
 mod memory;
 mod plain;
 mod raw;
+mod region;
 mod reserve;
 mod shared;
 mod stream;
@@ -36,7 +37,8 @@ pub(crate) use builder::{check_prefix, geometry};
 pub use cancel::CancelToken;
 pub use class::Class;
 pub use many::{Lot, Until};
-pub use memory::{Region, Trimmed};
+pub use memory::Trimmed;
+pub use region::{Piece, Region};
 pub use stream::{Stream, StreamBuilder, StreamError};
 #[cfg(feature = "async")]
 pub use task::Allocate;

@@ -223,7 +223,7 @@ impl<M: Memory> Pool<M> {
                         entry.segment.count(),
                         entry.segment.room(),
                         Place {
-                            number: entry.number,
+                            number: entry.id.generation(),
                             first_slot: states.first_slot,
                             split: sharing.slots.split(),
                         },

@@ -577,7 +577,7 @@ impl Area {
     /// Bytes of all buffers' memory; `u32::MAX` if they are more than that.
     fn bytes(&self) -> u32 {
         let regions = self.pool.regions();
-        let bytes: usize = regions.iter().map(|region| region.bytes).sum();
+        let bytes: usize = regions.iter().map(|region| region.bytes()).sum();
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 

@@ -89,7 +89,7 @@ pub fn of_buffers(pool: &Pool) -> Vec<Placed> {
     let regions: Vec<Range<usize>> = pool
         .regions()
         .iter()
-        .map(|region| region.start.addr()..region.start.addr() + region.bytes)
+        .map(|region| region.start().addr()..region.start().addr() + region.bytes())
         .collect();
     let holds = |placed: &Placed| {
         let overlaps =

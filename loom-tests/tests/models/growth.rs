@@ -13,7 +13,8 @@
 //! it holds; a replaced directory that is destroyed at once.
 
 use hugepool::model::{
-    Catalog, ClassId, Classes, CpuCaches, Fault, FreeLists, Geometry, Holder, Index, Line, Portable,
+    Catalog, ClassId, Classes, CpuCaches, Fault, FreeLists, Geometry, Holder, Index, Line,
+    Portable, RegionId,
 };
 use hugepool_loom_tests::{Kind, Model, spawn, tests};
 use loom::cell::UnsafeCell;
@@ -74,7 +75,7 @@ impl Holder for Stub {
         self.count
     }
 
-    fn assign(&self, class: ClassId, _geometry: &Geometry) {
+    fn assign(&self, class: ClassId, _geometry: &Geometry, _id: RegionId) {
         self.class.store(class.index(), Ordering::Relaxed);
     }
 }
