@@ -1,9 +1,24 @@
+// Where the README's links lead here; in the folder they lead to the files.
+#![doc = "[`docs/cycles.md`]: guide::cycles"]
+#![doc = "[`docs/dry.md`]: guide::dry"]
+#![doc = "[`docs/hot-path.md`]: guide::hot_path"]
+#![doc = "[`docs/machines.md`]: guide::machines"]
+#![doc = "[`docs/memory.md`]: guide::memory"]
+#![doc = "[`docs/metrics.md`]: guide::metrics"]
+#![doc = "[`docs/numa.md`]: guide::numa"]
+#![doc = "[`docs/sharing.md`]: guide::sharing"]
+#![doc = "[`docs/streams.md`]: guide::streams"]
+#![doc = "[`docs/vdi.md`]: guide::vdi"]
+#![doc = ""]
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 #![cfg_attr(
     hugepool_loom,
     allow(dead_code, missing_docs, unreachable_pub, unused_imports)
 )]
+
+#[cfg(not(hugepool_loom))]
+pub mod guide;
 
 // The layers, bottom up; each uses only what stands above it.
 mod sync;

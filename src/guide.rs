@@ -1,0 +1,29 @@
+//! The pages of `docs/`: how the pool is used, and what is behind it.
+//!
+//! Owns: their places in this documentation. Used by: readers; the README's links lead here.
+
+/// Where the links of a page lead here; in the folder they lead to the files.
+macro_rules! page {
+    ($name:ident, $file:literal $(, $to:literal)*) => {
+        $(#[doc = $to])*
+        #[doc = ""]
+        #[doc = include_str!(concat!("../docs/", $file))]
+        pub mod $name {}
+    };
+}
+
+page!(cycles, "cycles.md");
+page!(dry, "dry.md");
+page!(hot_path, "hot-path.md");
+page!(machines, "machines.md");
+page!(
+    memory,
+    "memory.md",
+    "[`machines.md`]: crate::guide::machines",
+    "[`numa.md`]: crate::guide::numa"
+);
+page!(metrics, "metrics.md");
+page!(numa, "numa.md", "[`memory.md`]: crate::guide::memory");
+page!(sharing, "sharing.md");
+page!(streams, "streams.md");
+page!(vdi, "vdi.md");
