@@ -14,6 +14,15 @@ macro_rules! page {
 
 page!(cycles, "cycles.md");
 page!(dry, "dry.md");
+page!(
+    embedding,
+    "embedding.md",
+    "[`memory.md`]: crate::guide::memory",
+    "[`metrics.md`]: crate::guide::metrics",
+    "[`numa.md`]: crate::guide::numa",
+    "[`streams.md`]: crate::guide::streams",
+    "[`vdi.md`]: crate::guide::vdi"
+);
 page!(hot_path, "hot-path.md");
 page!(machines, "machines.md");
 page!(

@@ -1,6 +1,7 @@
 // Where the README's links lead here; in the folder they lead to the files.
 #![doc = "[`docs/cycles.md`]: guide::cycles"]
 #![doc = "[`docs/dry.md`]: guide::dry"]
+#![doc = "[`docs/embedding.md`]: guide::embedding"]
 #![doc = "[`docs/hot-path.md`]: guide::hot_path"]
 #![doc = "[`docs/machines.md`]: guide::machines"]
 #![doc = "[`docs/memory.md`]: guide::memory"]
