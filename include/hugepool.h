@@ -322,6 +322,12 @@ typedef struct hp_pool hp_pool;
 typedef struct hp_publication hp_publication;
 
 /*
+ A hold on a region of a pool's memory. As long as there is one, the memory stays mapped
+ where it is, also if hp_pool_trim takes its buffers out of the pool, or the pool ends.
+ */
+typedef struct hp_region hp_region;
+
+/*
  A stream of a pool: what one backup takes its buffers by. Of each class that it has a
  share of, a minimum of buffers is set aside for it, and it has no more than a maximum at
  once.
@@ -732,6 +738,77 @@ typedef struct hp_export {
    */
   int status;
 } hp_export;
+
+/*
+ A region of a pool's memory, which holds buffers of one class.
+ */
+typedef struct hp_region_info {
+  /*
+   Set by the caller to sizeof(hp_region_info) before the call; the call sets it to the
+   number of bytes that it wrote, which is less if the library is older than the header.
+   */
+  size_t size;
+  /*
+   The hold: to be given to hp_region_release once the memory is not registered any more.
+   */
+  struct hp_region *region;
+  /*
+   The first byte, at which a page begins.
+   */
+  const void *start;
+  /*
+   Bytes: as far as the buffers reach, in whole pages.
+   */
+  size_t bytes;
+  /*
+   A small number that no other region has as long as this one is in the pool.
+   */
+  uint64_t index;
+  /*
+   Tells regions apart that have had the same index, one after the other.
+   */
+  uint64_t generation;
+  /*
+   How many buffers it holds.
+   */
+  size_t buffers;
+  /*
+   Bytes that each of them can hold.
+   */
+  size_t buffer_size;
+  /*
+   Bytes from one buffer to the next: where an interface takes less than the whole region
+   at once, it is to be cut at multiples of this, counted from its start.
+   */
+  size_t stride;
+  /*
+   The kind of pages: one of HP_PAGES_*.
+   */
+  uint64_t pages;
+} hp_region_info;
+
+/*
+ Where a byte lies.
+ */
+typedef struct hp_location {
+  /*
+   Set by the caller to sizeof(hp_location) before the call; the call sets it to the
+   number of bytes that it wrote, which is less if the library is older than the header.
+   */
+  size_t size;
+  /*
+   The region's index.
+   */
+  uint64_t index;
+  /*
+   The region's generation.
+   */
+  uint64_t generation;
+  /*
+   Bytes from the region's start.
+   */
+  size_t offset;
+} hp_location;
 
 /*
  What a stream may have of the class that serves requests for `size` bytes at `alignment`.
@@ -1475,6 +1552,53 @@ uint32_t hp_pool_exports(const struct hp_pool *pool,
                          struct hp_export *exports,
                          size_t room,
                          size_t *count);
+
+/*
+ Says where a pool's memory lies, for registration with a device or a kernel interface
+ (io_uring, RDMA): writes its regions to `regions`, an array of `room` elements, and to
+ `*count` how many there are, which may be more. The caller sets `regions[0].size` before.
+ With `room` 0 `regions` may be null. Each that is written is a hold on its memory, to be
+ given to hp_region_release. A region that hp_pool_request adds later is not among them:
+ hp_pool_locate then says an index and a generation that are not known. Allocates; never
+ blocks.
+ */
+uint32_t hp_pool_regions(const struct hp_pool *pool,
+                         struct hp_region_info *regions,
+                         size_t room,
+                         size_t *count);
+
+/*
+ As hp_pool_regions, for a set: HP_VD_E_PROTOCOL before its buffers are mapped and after
+ Close.
+ */
+uint32_t hp_vdi_regions(const struct hp_vdi *set,
+                        struct hp_region_info *regions,
+                        size_t room,
+                        size_t *count);
+
+/*
+ Lets go of a region, which must not be used after this. If it was trimmed, or its pool has
+ ended, and this was the last hold, its memory is unmapped. Null is nothing.
+ */
+void hp_region_release(struct hp_region *region);
+
+/*
+ Says in which region of a pool the byte at `address` lies, and how far from its start:
+ what a transfer by way of a registration is told. Fails as hp_pool_free if it lies in no
+ buffer, with `*location` zero. The caller sets `location->size` before. Never blocks;
+ allocates nothing.
+ */
+uint32_t hp_pool_locate(const struct hp_pool *pool,
+                        const void *address,
+                        struct hp_location *location);
+
+/*
+ As hp_pool_locate, for a set: HP_VD_E_PROTOCOL before its buffers are mapped and after
+ Close.
+ */
+uint32_t hp_vdi_locate(const struct hp_vdi *set,
+                       const void *address,
+                       struct hp_location *location);
 
 /*
  Makes a stream of `pool` with the name `name` (UTF-8, 1 to 64 bytes and a zero byte at

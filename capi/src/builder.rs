@@ -82,6 +82,12 @@ const ACCESS: [(u32, Access); 2] = [
     (HP_ACCESS_WRITE, Access::Write),
 ];
 
+/// The number that stands for a kind of pages.
+pub fn pages_code(pages: Pages) -> u32 {
+    let found = PAGES.iter().find(|choice| choice.1 == pages);
+    found.map_or(HP_PAGES_BASE, |choice| choice.0)
+}
+
 /// What number `given` stands for.
 fn choice<T: Copy>(given: u32, choices: &[(u32, T)], name: &'static str) -> Result<T, Failure> {
     let limit = choices.len() as u32;

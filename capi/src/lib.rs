@@ -24,6 +24,7 @@ mod names;
 mod peers;
 mod pool;
 mod publish;
+mod region;
 mod sized;
 mod slots;
 mod stream;

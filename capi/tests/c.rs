@@ -16,6 +16,7 @@ fn the_contract_holds_in_c() {
         "waiting.c",
         "streams.c",
         "track.c",
+        "regions.c",
         "heap.c",
         "raised.c",
     ] {
