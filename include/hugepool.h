@@ -653,7 +653,7 @@ typedef struct hp_class_counters {
 } hp_class_counters;
 
 /*
- What hp_pool_trim gave back to the system.
+ What hp_pool_trim took out of a pool.
  */
 typedef struct hp_trimmed {
   /*
@@ -708,6 +708,10 @@ typedef struct hp_stats {
    Requests that were refused because no buffer that fits was free.
    */
   uint64_t failures;
+  /*
+   Bytes of memory that was trimmed, and that an hp_region still holds.
+   */
+  uint64_t held_bytes;
 } hp_stats;
 
 /*
@@ -1475,6 +1479,7 @@ uint32_t hp_pool_request(const struct hp_pool *pool,
 /*
  Gives the memory back to the system that hp_pool_request added, one segment for each such
  call, as far as all buffers of the segment are free. What the pool was built with stays.
+ What an hp_region holds goes when it is released.
  Writes to `*trimmed` how much that was, which may be nothing; `trimmed` may be null.
  The caller sets `trimmed->size` before. Enters the kernel; allocates.
  */

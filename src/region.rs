@@ -10,8 +10,9 @@ use std::fmt;
 /// The name of a [`Region`](crate::Region) in its pool.
 ///
 /// The index is a small number, from 0 on, that no other region has as long as this one is
-/// in the pool: it can index a table. A later region may have it again once this one was
-/// trimmed; the generation tells these apart, and is never used again in the pool.
+/// in the pool: it can index a table of one's own. A later region may have it again once this
+/// one was trimmed; the generation tells these apart, and no other region of the pool ever has
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegionId {
     index: u32,
@@ -31,14 +32,13 @@ impl RegionId {
         }
     }
 
-    /// Its place among the pool's regions.
+    /// The lowest number that no other region had when it came.
     #[must_use]
     pub fn index(self) -> u32 {
         self.index
     }
 
-    /// Which of the regions that have had this index it is. Greater than that of any that
-    /// came before.
+    /// A number of its own, greater than that of any region that came before.
     #[must_use]
     pub fn generation(self) -> u64 {
         self.generation
@@ -62,7 +62,9 @@ pub struct Location {
 
 /// To which segment a chunk of buffers belongs. Written before any of the buffers is in a
 /// free list (Release), so whoever has one of them reads what was written: `Relaxed` is
-/// enough. It does not change before all of them are out of the lists for good.
+/// enough. It does not change before the segment's memory has gone. (Whoever looks without a
+/// buffer may find the generation of one segment and the index of a later one: the name of none
+/// that he can hold.)
 #[derive(Default)]
 #[repr(C, align(16))]
 pub struct Membership {

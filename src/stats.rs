@@ -101,13 +101,16 @@ pub struct Stats {
     /// used on since (128 KiB where there is one), and on top of that
     /// - 64 for each buffer that was out as a raw pointer, in whole pages, or for all
     ///   of them ([`Builder::raw_pointers`](crate::Builder::raw_pointers));
-    /// - 16 for every 2 MiB of memory, which counts where buffers are larger than that;
+    /// - 32 for every 2 MiB of memory, which counts where buffers are larger than that;
     /// - 4 KiB for each segment where there are many small ones, since its records begin
     ///   on a page of their own;
     /// - 64 for each buffer, in a pool that [tracks](crate::Builder::track) who takes them;
     /// - 640 for each class, for what its processors share while it runs dry;
     /// - 64 for each of the most that ever waited at once.
     pub metadata_bytes: usize,
+    /// Bytes of memory that was trimmed, and that has not gone, because somebody has a
+    /// [`Region`](crate::Region) of it. It has its addresses as well.
+    pub held_bytes: usize,
     /// Bytes of address space that the pool may grow to.
     pub address_space: usize,
     /// Processors that there may be, each of which can have caches.
@@ -216,6 +219,7 @@ impl Stats {
             segments,
             waiting: lists.line().waiters(),
             metadata_bytes: resident + directory_bytes + size_of::<Shared>(),
+            held_bytes: shared.arena().held(),
             address_space: shared.arena().len(),
             cpus: lists.caches().cpus(),
             cpus_in_use: lists.cpus_in_use(),

@@ -25,7 +25,6 @@
 //!   publishes them.
 //! - Granules: the thread that claims some. Any address may be looked up, so all can be read
 //!   from the start; the claim is the first write.
-//! - Memberships of chunks: the same thread, those of the same granules.
 //! - Places of the line, and their chains: the first who waits there. The place's bit
 //!   publishes them.
 //! - Quotas: who makes a stream. The highest number publishes them.

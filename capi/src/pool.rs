@@ -35,9 +35,11 @@ pub struct hp_stats {
     pub waiting: u64,
     /// Requests that were refused because no buffer that fits was free.
     pub failures: u64,
+    /// Bytes of memory that was trimmed, and that an hp_region still holds.
+    pub held_bytes: u64,
 }
 
-/// What hp_pool_trim gave back to the system.
+/// What hp_pool_trim took out of a pool.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hp_trimmed {
@@ -79,6 +81,7 @@ impl hp_stats {
             metadata_bytes: now.metadata_bytes as u64,
             waiting: now.waiting,
             failures: classes.iter().map(|class| class.failures).sum(),
+            held_bytes: now.held_bytes as u64,
         }
     }
 }
@@ -284,6 +287,7 @@ pub unsafe extern "C" fn hp_pool_request(
 
 /// Gives the memory back to the system that hp_pool_request added, one segment for each such
 /// call, as far as all buffers of the segment are free. What the pool was built with stays.
+/// What an hp_region holds goes when it is released.
 /// Writes to `*trimmed` how much that was, which may be nothing; `trimmed` may be null.
 /// The caller sets `trimmed->size` before. Enters the kernel; allocates.
 ///

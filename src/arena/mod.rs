@@ -30,7 +30,7 @@ pub use segment::{Segment, States};
 use crate::class::{Classes, GRANULE, Geometry, Line, MAX_ALIGNMENT, Reciprocal};
 use crate::error::{BuildError, OsError};
 use crate::region::{Location, Membership};
-use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
 use crate::sys::fork::{self, Origin};
 use crate::sys::map::Mapping;
 use crate::table::{Table, Zeroed};
@@ -47,7 +47,7 @@ pub const MAX_ADDRESS_SPACE: usize = 1 << 40;
 /// A granule of the range: one place to look for all that an address look-up needs,
 /// lest it wait for one load after the other.
 #[derive(Default)]
-#[repr(C, align(16))]
+#[repr(C, align(32))]
 struct Granule {
     /// The `Reciprocal` of its buffers' stride. Written before `chunk`, Relaxed.
     reciprocal: AtomicU64,
@@ -56,6 +56,8 @@ struct Granule {
     /// and stores `FREE` at the end (Release). A look-up that reads a count above
     /// zero with Acquire sees the rest.
     chunk: AtomicU64,
+    /// To which segment its chunk belongs, if it is the first one of that.
+    membership: Membership,
 }
 
 /// In a granule's word: it once belonged to a chunk, whose buffers somebody may still look
@@ -123,8 +125,9 @@ pub struct Arena {
     /// Any address may be looked up, so all can be read. Those that were ever claimed are
     /// open.
     granules: Table<Granule>,
-    /// To which segment the chunk belongs that begins at a granule. Open as those are.
-    memberships: Table<Membership>,
+    /// Bytes of memory whose buffers were withdrawn, and that somebody still holds. Relaxed:
+    /// a count.
+    held: AtomicUsize,
 }
 
 impl Arena {
@@ -137,11 +140,10 @@ impl Arena {
             memory: ManuallyDrop::new(Mapping::reserve(len, alignment)?),
             origin: Origin::here(),
             granules: Table::readable(len / GRANULE)?,
-            memberships: Table::closed(len / GRANULE)?,
+            held: AtomicUsize::new(0),
         };
         // The first ones will be claimed.
         arena.granules.open_to(1)?;
-        arena.memberships.open_to(1)?;
         Ok(arena)
     }
 
@@ -222,9 +224,7 @@ impl Arena {
             let taken = granules.find(|&at| !self.granules.get(at).is_free());
             let Some(at) = taken else {
                 let opened = self.granules.open_to(first + needed);
-                let opened = opened.and_then(|()| self.memberships.open_to(first + needed));
-                let each = size_of::<Granule>() + size_of::<Membership>();
-                opened.map_err(BuildError::no_memory_for(needed * each))?;
+                opened.map_err(BuildError::no_memory_for(needed * size_of::<Granule>()))?;
                 match self.try_claim(first, count) {
                     Ok(()) => return Ok(first),
                     Err(_) => met = true,
@@ -320,7 +320,8 @@ impl Arena {
     /// Where in which segment `address` lies, which belongs to the cell of buffer `index`.
     /// The caller has the buffer. Wait-free.
     pub fn locate(&self, index: Index, address: usize) -> Location {
-        let (region, first) = self.memberships.get(index.block() as usize).get();
+        let granule = self.granules.get(index.block() as usize);
+        let (region, first) = granule.membership.get();
         let start = self.base().as_ptr().addr() + first * GRANULE;
         Location {
             region,
@@ -328,9 +329,14 @@ impl Arena {
         }
     }
 
-    /// Bytes of memory that the arena's tables occupy, read from the kernel.
+    /// Bytes of memory whose buffers were withdrawn, and that somebody still holds.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of memory that the arena's table occupies, read from the kernel.
     pub fn resident(&self) -> io::Result<usize> {
-        Ok(self.granules.resident(usize::MAX)? + self.memberships.resident(usize::MAX)?)
+        self.granules.resident(usize::MAX)
     }
 }
 

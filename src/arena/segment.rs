@@ -11,7 +11,7 @@ use crate::class::{ClassId, Geometry, Reciprocal};
 use crate::error::BuildError;
 use crate::pages::Pages;
 use crate::region::RegionId;
-use crate::sync::{Arc, Ordering};
+use crate::sync::{Arc, AtomicU32, Ordering};
 use crate::sys::map::Advice;
 use crate::word::{Chunk, Index};
 use std::ops::Range;
@@ -34,6 +34,8 @@ pub struct Segment {
     /// Behind which its memory is, if other processes may map it.
     descriptor: Option<OwnedFd>,
     states: Option<States>,
+    /// 1: its buffers are nobody's for good. Relaxed: whoever drops it comes after all others.
+    withdrawn: AtomicU32,
 }
 
 /// The states of a segment's buffers, for other processes to read.
@@ -62,6 +64,7 @@ impl Segment {
             pages: None,
             descriptor: None,
             states: None,
+            withdrawn: AtomicU32::new(0),
         }
     }
 
@@ -86,9 +89,11 @@ impl Segment {
         self.states = Some(states);
     }
 
-    /// Lets no look-up find buffers here any more, which are nobody's for good.
+    /// Lets no look-up find buffers here any more, which are nobody's for good. Called once.
     pub fn withdraw(&self) {
         self.arena.set(self.granules(), Chunk::CLAIMED);
+        self.arena.held.fetch_add(self.bytes, Ordering::Relaxed);
+        self.withdrawn.store(1, Ordering::Relaxed);
     }
 
     /// What other processes map, if they may: the memory, and the states.
@@ -146,7 +151,8 @@ impl Holder for Segment {
             };
             let count = self.count.saturating_sub(before).min(per_chunk);
             if first.block() as usize == granule {
-                self.arena.memberships.get(granule).set(id, self.first);
+                let granule = self.arena.granules.get(granule);
+                granule.membership.set(id, self.first);
             }
             let granule = self.arena.granules.get(granule);
             // Relaxed: published by the chunk.
@@ -159,7 +165,10 @@ impl Holder for Segment {
 impl Drop for Segment {
     fn drop(&mut self) {
         // First no look-up finds buffers here, then the addresses are given back.
-        self.withdraw();
+        match self.withdrawn.load(Ordering::Relaxed) {
+            1 => _ = self.arena.held.fetch_sub(self.bytes, Ordering::Relaxed),
+            _ => self.arena.set(self.granules(), Chunk::CLAIMED),
+        }
         if self.arena.is_inherited() {
             return;
         }

@@ -54,7 +54,8 @@ pub enum BuildError {
     },
     /// The pool may not grow that far: more address space than it reserved
     /// ([`address_space`](crate::Builder::address_space) says how much), or than a pool can
-    /// have.
+    /// have. What was trimmed and is still held by a [`Region`](crate::Region) has its
+    /// addresses, too.
     AddressSpace {
         /// Bytes of address space that are needed in one piece.
         needed: usize,

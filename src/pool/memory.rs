@@ -10,7 +10,8 @@ use crate::error::BuildError;
 use crate::region::Location;
 use crate::sync::Arc;
 
-/// What trimming gave back.
+/// What trimming took out of a pool. Its memory is given back to the system with the last
+/// [`Region`] of it ([`Stats::held_bytes`](crate::Stats::held_bytes) says what is not yet).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Trimmed {
@@ -97,9 +98,11 @@ impl<M: Memory> Pool<M> {
     /// The pool's memory: one region a segment, for registration with a device or a kernel
     /// interface.
     ///
-    /// A region that [`request`](Self::request) adds meanwhile may be missing: ask again when
-    /// a buffer lies in one ([`locate`](Self::locate), [`Buffer::location`]) that was not
-    /// there. Takes no lock.
+    /// They are in the order of their indices, some of which may be missing where regions were
+    /// trimmed. A region that [`request`](Self::request) adds meanwhile may be missing, too:
+    /// ask again when a buffer lies in one ([`locate`](Self::locate), [`Buffer::location`])
+    /// that was not there. And ask again after [`trim`](Self::trim), and drop what is not there
+    /// any more: memory and addresses are not given back before. Takes no lock.
     ///
     /// [`Buffer::location`]: crate::Buffer::location
     ///
@@ -109,8 +112,7 @@ impl<M: Memory> Pool<M> {
     /// let regions = pool.regions();
     /// let buffer = pool.allocate(4096, 4096)?;
     /// let at = buffer.location();
-    /// let region = &regions[at.region.index() as usize];
-    /// assert_eq!(region.id(), at.region);
+    /// let region = regions.iter().find(|region| region.id() == at.region).unwrap();
     /// assert_eq!(region.start().wrapping_add(at.offset), buffer.as_ptr());
     /// # Ok(()) }
     /// ```

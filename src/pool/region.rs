@@ -15,7 +15,9 @@ use std::fmt;
 /// **It holds the memory.** As long as a region, or a clone of it, is there, the memory stays
 /// mapped where it is, also if [`trim`](crate::Pool::trim) takes its buffers out of the pool,
 /// or the pool ends. So whoever registers memory keeps the region until it is deregistered.
-/// Dropping the last one of a region that was trimmed enters the kernel, to unmap it.
+/// Dropping the last one of a region that was trimmed enters the kernel, to unmap it: not in a
+/// signal handler. One that is kept after the pool's end keeps the pool's address space, and
+/// its tables.
 ///
 /// In a child of a fork the memory is there if [`Builder::fork`](crate::Builder::fork) says
 /// so, and never if the pool is shared.
@@ -38,7 +40,7 @@ pub struct Region {
     id: RegionId,
 }
 
-/// A part of a [`Region`] that holds whole buffers.
+/// A part of a [`Region`]: whole buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Piece {
@@ -110,7 +112,7 @@ impl Region {
     }
 
     /// Bytes of each of its [`pieces`](Self::pieces) but the last, which is shorter or as
-    /// long. So the byte at `offset` is in piece `offset / piece_bytes(limit)`.
+    /// long. So a buffer's byte at `offset` is in piece `offset / piece_bytes(limit)`.
     #[must_use]
     pub fn piece_bytes(&self, limit: usize) -> usize {
         if self.bytes() <= limit {
@@ -121,9 +123,14 @@ impl Region {
     }
 
     /// The region in pieces of whole buffers, of `limit` bytes at most, as few and as long as
-    /// can be. Where one buffer's cell is longer than that, each piece is a cell.
+    /// can be. Where one buffer's cell is longer than that, each piece is a cell. If it is cut
+    /// at all, what is behind the last buffer is in no piece.
     pub fn pieces(&self, limit: usize) -> impl ExactSizeIterator<Item = Piece> + use<> {
-        let (start, bytes, each) = (self.start(), self.bytes(), self.piece_bytes(limit));
+        let (start, each) = (self.start(), self.piece_bytes(limit));
+        let bytes = match each >= self.bytes() {
+            true => self.bytes(),
+            false => self.buffers() * self.stride(),
+        };
         (0..bytes.div_ceil(each.max(1))).map(move |at| Piece {
             start: start.wrapping_add(at * each),
             bytes: each.min(bytes - at * each),

@@ -49,12 +49,15 @@ static void holding(void) {
     hp_pool *pool = made_of(1);
     hp_region_info regions[2] = {{.size = sizeof *regions}}, later[2] = {{.size = sizeof *later}};
     hp_trimmed trimmed = {.size = sizeof trimmed};
+    hp_stats stats = {.size = sizeof stats};
     hp_location at = {.size = sizeof at};
     size_t count;
     OK(hp_pool_request(pool, 65536, 4096, 4));
     OK(hp_pool_regions(pool, regions, 2, &count));
     OK(hp_pool_trim(pool, &trimmed));
     CHECK(trimmed.segments == 1);
+    OK(hp_pool_stats(pool, &stats));
+    CHECK(stats.held_bytes == trimmed.bytes);
     CHECK(hp_pool_locate(pool, regions[1].start, &at) == HP_VD_E_INVALID);
     CHECK(at.index == 0 && at.generation == 0 && at.offset == 0);
     OK(hp_pool_request(pool, 65536, 4096, 4));
