@@ -7,7 +7,7 @@
  * Threads. Every call may be made by any thread at any time, but where it says otherwise.
  *
  * Codes. A call that returns a code returns HP_NOERROR or one of HP_VD_E_* (where it says so,
- * HP_PENDING or HP_E_CANCELLED). Unless it is HP_NOERROR nothing has changed, but places for
+ * HP_PENDING or one of HP_E_*). Unless it is HP_NOERROR nothing has changed, but places for
  * results, which are null or zero then, and where it says otherwise. hp_last_error says more.
  *
  * Pointers. A null pointer, or one that is not aligned, is HP_VD_E_INVALID wherever an object,
@@ -23,7 +23,9 @@
  * HP_VD_E_INVALID. (hp_vd_config is laid out as published.)
  *
  * Buffers. A buffer holds zeros when it is first taken, and after that whatever its last owner
- * left in it. All memory of a pool is mapped when the pool is built, or grows.
+ * left in it. It stays at its address until it is freed. It and its prefix zone, which ends where
+ * it begins, are one piece of memory: a header there and the data go to a file by one write. All
+ * memory of a pool is mapped when the pool is built, or grows.
  *
  * Memory. The calls that take and free buffers, also when they are refused or wait, and those
  * for handles and counters, never allocate memory, and lock nothing; signal handlers may make
@@ -189,9 +191,26 @@
 #define HP_VD_E_BUSY 0x8077000Fu
 
 /*
- Enough for a call that makes one object, or reads the pool's directory.
+ What was to be freed lies in no memory of the pool. (This and the next three, of
+ hp_pool_free and the like, are the library's own: numbers with the bit by which Microsoft
+ leaves codes to others.)
  */
-#define SMALL (16 << 10)
+#define HP_E_FOREIGN 0xA0770001u
+
+/*
+ It lies in the pool's memory, but no buffer starts there.
+ */
+#define HP_E_INTERIOR 0xA0770002u
+
+/*
+ It is a buffer that nobody has: it is free already, or was not taken yet.
+ */
+#define HP_E_NOT_ALLOCATED 0xA0770003u
+
+/*
+ It is a buffer that was taken for another size.
+ */
+#define HP_E_WRONG_SIZE 0xA0770004u
 
 /*
  Features of a set (hp_vd_config's `features`), by their published names and numbers.
@@ -1064,6 +1083,13 @@ size_t hp_last_error(char *text,
                      size_t size);
 
 /*
+ Returns the code of the failure that hp_last_error tells: that which the call returned, but
+ where hp_vdi_free_buffer returned HP_VD_E_INVALID the one of HP_E_* that hp_pool_free has
+ for it. HP_NOERROR where that text is empty. Never blocks; allocates nothing.
+ */
+uint32_t hp_last_code(void);
+
+/*
  Looks up the smallest class of `pool` whose buffers have `size` bytes at `alignment`, and
  makes an object of it, which ends with hp_class_release. `*class_` is null if it fails:
  HP_VD_E_INVALID as for hp_pool_allocate. It keeps the pool's memory until it is released;
@@ -1440,13 +1466,15 @@ uint32_t hp_pool_allocate(const struct hp_pool *pool,
                           void **buffer);
 
 /*
- Takes back a buffer that was taken for `size` bytes, by whichever call and thread. It is
- HP_VD_E_INVALID, and nothing changes, if `buffer` is not the start of a buffer of this
- pool, if that is free, or if it was taken for another size. After it succeeds the memory
- must not be used any more. Two threads must not free the same buffer at the same time.
- Never blocks.
+ Takes back a buffer that was taken for `size` bytes, by whichever call and thread. After it
+ succeeds the memory must not be used any more. Nothing changes if `buffer` lies in no memory
+ of this pool, as null does (HP_E_FOREIGN), if no buffer starts there (HP_E_INTERIOR), if that
+ is free (HP_E_NOT_ALLOCATED), or if it was taken for another size (HP_E_WRONG_SIZE). Two
+ threads must not free the same buffer at the same time. Never blocks.
  */
-uint32_t hp_pool_free(const struct hp_pool *pool, void *buffer, size_t size);
+uint32_t hp_pool_free(const struct hp_pool *pool,
+                      void *buffer,
+                      size_t size);
 
 /*
  Writes to `*count` how many buffers of `size` bytes at `alignment` one caller could take
@@ -1589,9 +1617,8 @@ void hp_region_release(struct hp_region *region);
 
 /*
  Says in which region of a pool the byte at `address` lies, and how far from its start:
- what a transfer by way of a registration is told. Fails as hp_pool_free if it lies in no
- buffer, with `*location` zero. The caller sets `location->size` before. Never blocks;
- allocates nothing.
+ what a transfer by way of a registration is told. HP_E_FOREIGN, with `*location` zero, if it
+ lies in no buffer. The caller sets `location->size` before. Never blocks; allocates nothing.
  */
 uint32_t hp_pool_locate(const struct hp_pool *pool,
                         const void *address,
@@ -1918,9 +1945,12 @@ uint32_t hp_vdi_allocate_buffer_timeout(const struct hp_vdi *set,
                                         uint32_t milliseconds);
 
 /*
- FreeBuffer: takes back a buffer that was allocated for `size` bytes.
+ FreeBuffer: takes back a buffer that was allocated for `size` bytes. What hp_pool_free tells
+ apart is HP_VD_E_INVALID here, the published code; hp_last_code tells it apart.
  */
-uint32_t hp_vdi_free_buffer(const struct hp_vdi *set, void *buffer, uint32_t size);
+uint32_t hp_vdi_free_buffer(const struct hp_vdi *set,
+                            void *buffer,
+                            uint32_t size);
 
 /*
  IsSharedBuffer: 1 if `address` is in a buffer that hp_vdi_allocate_buffer has made

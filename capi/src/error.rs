@@ -41,6 +41,16 @@ pub const HP_VD_E_OPEN: u32 = 0x8077_000d;
 pub const HP_VD_E_CLOSE: u32 = 0x8077_000e;
 /// Too many wait.
 pub const HP_VD_E_BUSY: u32 = 0x8077_000f;
+/// What was to be freed lies in no memory of the pool. (This and the next three, of
+/// hp_pool_free and the like, are the library's own: numbers with the bit by which Microsoft
+/// leaves codes to others.)
+pub const HP_E_FOREIGN: u32 = 0xa077_0001;
+/// It lies in the pool's memory, but no buffer starts there.
+pub const HP_E_INTERIOR: u32 = 0xa077_0002;
+/// It is a buffer that nobody has: it is free already, or was not taken yet.
+pub const HP_E_NOT_ALLOCATED: u32 = 0xa077_0003;
+/// It is a buffer that was taken for another size.
+pub const HP_E_WRONG_SIZE: u32 = 0xa077_0004;
 
 const _: () = {
     assert!(HP_NOERROR == vdi::NOERROR);
@@ -124,7 +134,13 @@ impl Failure {
             Self::Alloc(AllocError::Cancelled) => HP_E_CANCELLED,
             Self::Alloc(error) => Error::Alloc(*error).code(),
             Self::Build(error) => Error::Build(*error).code(),
-            Self::Free(error) => Error::Free(*error).code(),
+            Self::Free(error) => match error {
+                FreeError::Foreign { .. } => HP_E_FOREIGN,
+                FreeError::Interior { .. } => HP_E_INTERIOR,
+                FreeError::NotAllocated { .. } => HP_E_NOT_ALLOCATED,
+                FreeError::WrongSize { .. } => HP_E_WRONG_SIZE,
+                _ => HP_VD_E_INVALID,
+            },
             Self::Stream(error) => match error {
                 StreamError::Overcommitted { .. } | StreamError::InUse { .. } => HP_VD_E_MEMORY,
                 StreamError::TooManyShares { .. } => HP_VD_E_BUSY,
@@ -140,6 +156,15 @@ impl Failure {
             Self::Polled | Self::Calls { .. } => HP_VD_E_BUSY,
             Self::Heap { .. } => HP_VD_E_MEMORY,
             Self::System(_) => HP_VD_E_UNEXPECTED,
+        }
+    }
+
+    /// The code that says most: where that of the interface stands for several of the
+    /// library's own, the library's.
+    pub fn reason(&self) -> u32 {
+        match self {
+            Self::Set(Error::Free(error)) => Self::Free(*error).code(),
+            _ => self.code(),
         }
     }
 }

@@ -280,4 +280,4 @@ pub fn unrefused<R>(call: impl FnOnce() -> R) -> R {
 }
 
 /// Enough for a call that makes one object, or reads the pool's directory.
-pub const SMALL: usize = 16 << 10;
+pub(crate) const SMALL: usize = 16 << 10;

@@ -180,11 +180,11 @@ unsafe extern "C" fn allocate_slow(
     done(start.and_then(|start| unsafe { put(buffer, start.as_ptr().cast(), "buffer") }))
 }
 
-/// Takes back a buffer that was taken for `size` bytes, by whichever call and thread. It is
-/// HP_VD_E_INVALID, and nothing changes, if `buffer` is not the start of a buffer of this
-/// pool, if that is free, or if it was taken for another size. After it succeeds the memory
-/// must not be used any more. Two threads must not free the same buffer at the same time.
-/// Never blocks.
+/// Takes back a buffer that was taken for `size` bytes, by whichever call and thread. After it
+/// succeeds the memory must not be used any more. Nothing changes if `buffer` lies in no memory
+/// of this pool, as null does (HP_E_FOREIGN), if no buffer starts there (HP_E_INTERIOR), if that
+/// is free (HP_E_NOT_ALLOCATED), or if it was taken for another size (HP_E_WRONG_SIZE). Two
+/// threads must not free the same buffer at the same time. Never blocks.
 ///
 /// # Safety
 ///

@@ -217,9 +217,8 @@ unsafe fn locate(
 }
 
 /// Says in which region of a pool the byte at `address` lies, and how far from its start:
-/// what a transfer by way of a registration is told. Fails as hp_pool_free if it lies in no
-/// buffer, with `*location` zero. The caller sets `location->size` before. Never blocks;
-/// allocates nothing.
+/// what a transfer by way of a registration is told. HP_E_FOREIGN, with `*location` zero, if it
+/// lies in no buffer. The caller sets `location->size` before. Never blocks; allocates nothing.
 ///
 /// # Safety
 ///

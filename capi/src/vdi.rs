@@ -493,7 +493,8 @@ pub unsafe extern "C" fn hp_vdi_allocate_buffer_timeout(
     done(start.and_then(|start| unsafe { put(buffer, start.as_ptr().cast(), "buffer") }))
 }
 
-/// FreeBuffer: takes back a buffer that was allocated for `size` bytes.
+/// FreeBuffer: takes back a buffer that was allocated for `size` bytes. What hp_pool_free tells
+/// apart is HP_VD_E_INVALID here, the published code; hp_last_code tells it apart.
 ///
 /// # Safety
 ///

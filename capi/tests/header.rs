@@ -81,6 +81,15 @@ fn the_header_speaks_c() {
     ] {
         assert!(!header.contains(foreign), "the header says {foreign}");
     }
+    // It defines no name that is not the library's.
+    let defined = header.lines().filter_map(|line| {
+        let line = line.strip_prefix("#define ")?;
+        line.split([' ', '(']).next()
+    });
+    for name in defined {
+        let is_own = name.starts_with("HP_") || name.starts_with("hp_") || name == "HUGEPOOL_H";
+        assert!(is_own, "{name}");
+    }
     // Structures can be named with and without their tags.
     for line in header
         .lines()

@@ -339,12 +339,18 @@ static void foreign(void) {
     void *own, *other, *second;
     uint32_t count;
     hp_vdi *set = set_in(INITIALIZING, &own), *stranger = set_in(INITIALIZING, &other);
-    const struct { void *start; uint32_t size; } wrong[] = {
-        {other, SIZE},   {(char *)own - 1, SIZE}, {(char *)own - 512, SIZE},
-        {(char *)own + 4096, SIZE}, {own, UINT32_MAX},       {own, SIZE + 512},
-        {(void *)UINTPTR_MAX, SIZE}};
+    const struct { void *start; uint32_t size, reason; } wrong[] = {
+        {other, SIZE, HP_E_FOREIGN},
+        {(void *)UINTPTR_MAX, SIZE, HP_E_FOREIGN},
+        {(char *)own - 1, SIZE, HP_E_INTERIOR},
+        {(char *)own - 512, SIZE, HP_E_INTERIOR},
+        {(char *)own + 4096, SIZE, HP_E_INTERIOR},
+        {own, UINT32_MAX, HP_E_WRONG_SIZE},
+        {own, SIZE + 512, HP_E_WRONG_SIZE}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        /* The code is the published one; another call says more. */
         EXPECT(hp_vdi_free_buffer(set, wrong[i].start, wrong[i].size), HP_VD_E_INVALID);
+        EXPECT(hp_last_code(), wrong[i].reason);
         OK(hp_vdi_query_available_buffers(set, SIZE, 0, &count));
         CHECK(count == 1);
     }
@@ -355,6 +361,10 @@ static void foreign(void) {
     OK(hp_vdi_allocate_buffer(set, &second, SIZE, 0));
     CHECK(labs((long)((char *)second - (char *)own)) >= (long)SIZE + 512);
     OK(hp_vdi_free_buffer(set, own, SIZE));
+    EXPECT(hp_vdi_free_buffer(set, own, SIZE), HP_VD_E_INVALID);
+    EXPECT(hp_last_code(), HP_E_NOT_ALLOCATED);
+    EXPECT(hp_vdi_close_device(set), HP_VD_E_PROTOCOL);
+    EXPECT(hp_last_code(), HP_VD_E_PROTOCOL);
     hp_vdi_release(set);
     hp_vdi_release(stranger);
 }

@@ -123,6 +123,7 @@ static void data_path(bool portable) {
     hp_view view = {.size = sizeof view};
     hp_counters counters = {.size = sizeof counters};
     hp_class_counters class_counters = {.size = sizeof class_counters};
+    hp_location place = {.size = sizeof place};
     const hp_share share = {4096, 4096, 2, 4};
     OK(hp_builder_new(&builder));
     OK(hp_builder_portable_caches(builder, portable));
@@ -138,6 +139,8 @@ static void data_path(bool portable) {
     OK(hp_client_open_in_secondary(client, NULL, text, NULL));
 
     QUIET(hp_pool_allocate(pool, 4096, 4096, &start), HP_NOERROR);
+    QUIET(hp_pool_locate(pool, start, &place), HP_NOERROR);
+    QUIET(hp_pool_locate(pool, &place, &place), HP_E_FOREIGN);
     QUIET(hp_pool_get_buffer_handle(pool, start, &handle), HP_NOERROR);
     QUIET(hp_pool_view(pool, handle, &view), HP_NOERROR);
     QUIET(hp_pool_get_buffer_handle64(pool, start, &long_handle), HP_NOERROR);
@@ -151,11 +154,12 @@ static void data_path(bool portable) {
     QUIET(hp_client_get_buffer_handle(client, view.start, &handle), HP_NOERROR);
     QUIET(hp_client_get_buffer_handle(client, &start, &handle), HP_VD_E_INVALID);
     QUIET(hp_client_map_buffer_handle(client, handle, &other), HP_NOERROR);
-    QUIET(hp_pool_free(pool, start, 4095), HP_VD_E_INVALID);
-    QUIET(hp_pool_free(pool, (char *)start + 1, 4096), HP_VD_E_INVALID);
-    QUIET(hp_pool_free(pool, &start, 4096), HP_VD_E_INVALID);
+    QUIET(hp_pool_free(pool, start, 4095), HP_E_WRONG_SIZE);
+    QUIET(hp_pool_free(pool, (char *)start + 1, 4096), HP_E_INTERIOR);
+    QUIET(hp_pool_free(pool, &start, 4096), HP_E_FOREIGN);
     QUIET(hp_pool_free(pool, start, 4096), HP_NOERROR);
-    QUIET(hp_pool_free(pool, start, 4096), HP_VD_E_INVALID);
+    QUIET(hp_pool_free(pool, start, 4096), HP_E_NOT_ALLOCATED);
+    QUIET(hp_last_code(), HP_E_NOT_ALLOCATED);
     QUIET(hp_pool_get_buffer_handle(pool, start, &handle), HP_VD_E_INVALID);
     QUIET(hp_pool_view(pool, handle, &view), HP_VD_E_INVALID);
     QUIET(hp_client_view(client, handle, &view), HP_VD_E_INVALID);
@@ -167,14 +171,14 @@ static void data_path(bool portable) {
     QUIET(hp_pool_allocate(pool, 4096, 4096, NULL), HP_VD_E_INVALID);
     QUIET(hp_class_allocate(class, &start), HP_NOERROR);
     QUIET(hp_class_free(class, start), HP_NOERROR);
-    QUIET(hp_class_free(class, start), HP_VD_E_INVALID);
+    QUIET(hp_class_free(class, start), HP_E_NOT_ALLOCATED);
     QUIET(hp_class_allocate_timeout(class, 0, &start), HP_NOERROR);
     QUIET(hp_class_free(class, start), HP_NOERROR);
     QUIET(hp_class_available(class, &number), HP_NOERROR);
     QUIET(hp_class_shape(class, &number, &number), HP_NOERROR);
     QUIET(hp_stream_allocate(stream, 4096, 4096, &start), HP_NOERROR);
     QUIET(hp_stream_free(stream, start, 4096), HP_NOERROR);
-    QUIET(hp_stream_free(stream, start, 4096), HP_VD_E_INVALID);
+    QUIET(hp_stream_free(stream, start, 4096), HP_E_NOT_ALLOCATED);
     QUIET(hp_stream_allocate(stream, 8192, 4096, &start), HP_VD_E_INVALID);
     for (int many_of = 3; many_of <= 4; many_of++) {
         QUIET(hp_stream_allocate_many(stream, 4096, 4096, many_of, many), HP_NOERROR);
@@ -253,6 +257,7 @@ static void data_path(bool portable) {
     QUIET(hp_vdi_allocate_buffer(set, &many[0], SIZE, 0), HP_VD_E_MEMORY);
     QUIET(hp_vdi_allocate_buffer(set, &many[0], 0, 0), HP_VD_E_INVALID);
     QUIET(hp_vdi_allocate_buffer_timeout(set, &many[0], SIZE, 0, 2), HP_VD_E_TIMEOUT);
+    QUIET(hp_vdi_locate(set, other, &place), HP_NOERROR);
     QUIET(hp_vdi_free_buffer(set, other, SIZE), HP_NOERROR);
     QUIET(hp_vdi_free_buffer(set, other, SIZE), HP_VD_E_INVALID);
     QUIET(hp_vdi_query_available_buffers(set, SIZE, 0, &handle), HP_NOERROR);
@@ -389,6 +394,7 @@ static void exhausted(void) {
     hp_trimmed trimmed = {.size = sizeof trimmed};
     hp_export exports[8] = {{.size = sizeof *exports}};
     hp_outstanding held[8] = {{.size = sizeof *held}};
+    hp_region_info regions[16] = {{.size = sizeof *regions}};
     const hp_share shares[2] = {{4096, 4096, 1, 2}, {8192, 4096, 1, 2}};
     uint32_t users[100] = {0};
     const hp_peers who = {users, 100, users, 100};
@@ -438,6 +444,11 @@ static void exhausted(void) {
             close(exports[i].status);
         }
         exports[0].size = sizeof *exports;
+    });
+    SWEEP(hp_pool_regions(pool, regions, 16, &number), {
+        for (size_t i = 0; i < number && i < 16; i++)
+            hp_region_release(regions[i].region);
+        regions[0].size = sizeof *regions;
     });
     SWEEP(hp_pool_outstanding(pool, held, 8, &number), {
         CHECK(number == 1 && held[0].start == start);
@@ -523,6 +534,7 @@ static void exhausted(void) {
     SWEEP(hp_vdi_stats(with, &stats), (void)0);
     SWEEP(hp_vdi_handle_reuses(with, &reuses), (void)0);
     SWEEP(hp_vdi_exports(with, exports, 0, &number), (void)0);
+    SWEEP(hp_vdi_regions(with, regions, 0, &number), (void)0);
     SWEEP(hp_vdi_outstanding(with, NULL, 0, &number), CHECK(number == 0));
     snprintf(name, sizeof name, "exhausted set %d", (int)getpid());
     SWEEP(hp_vdi_publish(with, NULL, name, NULL, &second), hp_publication_release(second));

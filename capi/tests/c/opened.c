@@ -59,7 +59,7 @@ static void *refused(void *pool) {
     CHECK(calls == before);
     EXPECT(first, HP_VD_E_MEMORY);
     EXPECT(second, HP_VD_E_MEMORY);
-    EXPECT(third, HP_VD_E_INVALID);
+    EXPECT(third, HP_E_FOREIGN);
     CHECK(length == strlen(text) && strstr(text, "2 of 2") != NULL);
     return NULL;
 }

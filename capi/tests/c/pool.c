@@ -28,7 +28,7 @@ static void plain_pool(void) {
     CHECK(hp_pool_contains(pool, first) && !hp_pool_contains(pool, &first));
     EXPECT(hp_pool_allocate_timeout(pool, 4096, 4096, 1, &second), HP_VD_E_TIMEOUT);
     CHECK(second == NULL);
-    EXPECT(hp_pool_free(pool, first, 4096), HP_VD_E_INVALID);
+    EXPECT(hp_pool_free(pool, first, 4096), HP_E_WRONG_SIZE);
     OK(hp_pool_free(pool, first, 4000));
     OK(hp_pool_request(pool, 4096, 4096, 3));
     OK(hp_pool_available(pool, 4096, 4096, &count));
@@ -81,7 +81,7 @@ static void forked(int way) {
                 CHECK((other == NULL) == (code != HP_NOERROR));
                 EXPECT(hp_class_allocate_timeout(class, 1, &other), code);
                 EXPECT(hp_pool_free(pool, start, 4096), code);
-                EXPECT(hp_class_free(class, start), code ? code : HP_VD_E_INVALID);
+                EXPECT(hp_class_free(class, start), code ? code : HP_E_NOT_ALLOCATED);
                 if (is_shared) {
                     EXPECT(hp_pool_publish(pool, NULL, "child", NULL, &none), HP_VD_E_NOTOPEN);
                     EXPECT(hp_pool_exports(pool, NULL, 0, &count), HP_VD_E_NOTOPEN);
@@ -146,10 +146,10 @@ static void classes(void) {
     OK(hp_class_allocate(small, &start));
     OK(hp_class_allocate_timeout(small, 0, &other));
     /* Each goes back either way, for the size of the class. */
-    EXPECT(hp_pool_free(pool, start, 1000), HP_VD_E_INVALID);
+    EXPECT(hp_pool_free(pool, start, 1000), HP_E_WRONG_SIZE);
     OK(hp_pool_free(pool, start, 4096));
-    EXPECT(hp_class_free(small, start), HP_VD_E_INVALID);
-    EXPECT(hp_class_free(large, other), HP_VD_E_INVALID);
+    EXPECT(hp_class_free(small, start), HP_E_NOT_ALLOCATED);
+    EXPECT(hp_class_free(large, other), HP_E_WRONG_SIZE);
     OK(hp_class_free(small, other));
     OK(hp_pool_allocate(pool, 4096, 1, &start));
     OK(hp_class_free(small, start));
@@ -182,6 +182,78 @@ static void classes(void) {
     OK(hp_class_free(large, start));
     hp_class_release(large);
     hp_class_release(NULL);
+}
+
+/* Each way of giving back what is wrong has a code of its own, by whichever call, and changes
+   nothing. */
+static void misuse(void) {
+    hp_builder *builder;
+    hp_pool *pool, *stranger = pool_of(1, false);
+    hp_class *class;
+    hp_stream *stream;
+    const hp_share share = {4096, 4096, 0, 3};
+    void *held, *of_stream, *freed, *foreign, *grown;
+    size_t count;
+    OK(hp_builder_new(&builder));
+    OK(hp_builder_reserve(builder, 4096, 4096, 3));
+    OK(hp_builder_prefix_zone(builder, 64));
+    OK(hp_builder_build(builder, &pool));
+    hp_builder_release(builder);
+    OK(hp_class_new(pool, 4096, 4096, &class));
+    OK(hp_stream_new(pool, "stream", &share, 1, &stream));
+    OK(hp_pool_allocate(pool, 4096, 4096, &held));
+    OK(hp_stream_allocate(stream, 4096, 4096, &of_stream));
+    OK(hp_pool_allocate(pool, 4096, 4096, &freed));
+    OK(hp_pool_free(pool, freed, 4096));
+    OK(hp_pool_allocate(stranger, 4096, 4096, &foreign));
+    /* Memory that was the pool's. */
+    OK(hp_pool_request(pool, 8192, 4096, 1));
+    OK(hp_pool_allocate(pool, 8192, 4096, &grown));
+    OK(hp_pool_free(pool, grown, 8192));
+    OK(hp_pool_trim(pool, NULL));
+    const struct {
+        void *buffer;
+        size_t size;
+        uint32_t code;
+    } wrong[] = {
+        {NULL, 4096, HP_E_FOREIGN},
+        {&held, 4096, HP_E_FOREIGN},
+        {(void *)UINTPTR_MAX, 4096, HP_E_FOREIGN},
+        {foreign, 4096, HP_E_FOREIGN},
+        {grown, 4096, HP_E_FOREIGN},
+        {(char *)held + 1, 4096, HP_E_INTERIOR},
+        {(char *)held + 4095, 4096, HP_E_INTERIOR},
+        {(char *)held - 64, 4096, HP_E_INTERIOR},
+        {(char *)freed + 512, 4096, HP_E_INTERIOR},
+        {freed, 4096, HP_E_NOT_ALLOCATED},
+        {freed, 0, HP_E_NOT_ALLOCATED},
+        {held, 4095, HP_E_WRONG_SIZE},
+        {held, 0, HP_E_WRONG_SIZE},
+        {held, SIZE_MAX, HP_E_WRONG_SIZE},
+        {of_stream, 4097, HP_E_WRONG_SIZE},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        EXPECT(hp_pool_free(pool, wrong[i].buffer, wrong[i].size), wrong[i].code);
+        EXPECT(hp_last_code(), wrong[i].code);
+        EXPECT(hp_stream_free(stream, wrong[i].buffer, wrong[i].size), wrong[i].code);
+        if (wrong[i].size == 4096)
+            EXPECT(hp_class_free(class, wrong[i].buffer), wrong[i].code);
+        CHECK(available(pool) == 1);
+    }
+    OK(hp_pool_free(pool, held, 4096));
+    EXPECT(hp_stream_free(stream, held, 4096), HP_E_NOT_ALLOCATED);
+    OK(hp_pool_free(pool, of_stream, 4096));
+    EXPECT(hp_class_free(class, of_stream), HP_E_NOT_ALLOCATED);
+    OK(hp_pool_allocate(pool, 4000, 4096, &held));
+    EXPECT(hp_class_free(class, held), HP_E_WRONG_SIZE);
+    OK(hp_pool_free(pool, held, 4000));
+    OK(hp_stream_in_use(stream, 4096, 4096, &count));
+    CHECK(count == 0 && available(pool) == 3);
+    hp_stream_release(stream);
+    hp_class_release(class);
+    hp_pool_release(pool);
+    OK(hp_pool_free(stranger, foreign, 4096));
+    hp_pool_release(stranger);
 }
 
 /* Shared memory is a file: one that would be too large is a code, not a signal. */
@@ -536,6 +608,7 @@ int main(void) {
     for (int way = FORK; way < WAYS; way++)
         forked(way);
     classes();
+    misuse();
     larger_than_a_file();
     sized();
     nothing();

@@ -39,10 +39,10 @@ static void shares(bool portable) {
     EXPECT(hp_stream_allocate(stream, 4097, 4096, &none), HP_VD_E_INVALID);
     EXPECT(hp_stream_allocate(NULL, 4096, 4096, &none), HP_VD_E_INVALID);
     EXPECT(hp_stream_allocate(stream, 4096, 4096, NULL), HP_VD_E_INVALID);
-    EXPECT(hp_stream_free(stream, own[0], 4095), HP_VD_E_INVALID);
+    EXPECT(hp_stream_free(stream, own[0], 4095), HP_E_WRONG_SIZE);
     OK(hp_stream_free(stream, own[0], 4096));
     OK(hp_pool_free(pool, own[1], 4096));
-    EXPECT(hp_pool_free(pool, own[1], 4096), HP_VD_E_INVALID);
+    EXPECT(hp_pool_free(pool, own[1], 4096), HP_E_NOT_ALLOCATED);
     CHECK(in_use(stream) == 1);
     /* The pool's memory is there as long as its stream. */
     OK(hp_pool_free(pool, others[2], 4096));
