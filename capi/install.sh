@@ -8,6 +8,15 @@
 #
 # Needs cargo, install(1) and strip(1). A library that the dynamic linker does not find by
 # itself is found by those programs that pkg-config's flags link to it.
+#
+# Programs that need no other file at run time are linked by
+#
+#   gcc -static -o program program.c $(pkg-config --static --cflags --libs hugepool)
+#
+# In those glibc tells nobody where its restartable sequences are, so the caches do without,
+# at some times the cost, unless GLIBC_TUNABLES=glibc.pthread.rseq=0 is in their environment:
+# then the pool registers its own. Those that have this library alone inside, with
+# `-l:libhugepool.a` for `-lhugepool` in what the same pkg-config says, need nothing of that.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -64,7 +73,7 @@ Description: hugepool for C and C++
 Version: $version
 Cflags: -I\${includedir}/hugepool
 Libs: -L\${libdir}$rpath -lhugepool
-Libs.private: -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
+Libs.private: -lutil -lrt -lpthread -lm -ldl
 END
 echo "installed hugepool $version into $destdir$prefix"
 if [ -z "$rpath$destdir" ]; then

@@ -116,7 +116,12 @@ pub struct Installed {
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     Shared,
+    /// The static one, though the shared one is there.
     Static,
+    /// The one that is there, with what pkg-config says for static linking.
+    Archive,
+    /// The static one, and all else statically.
+    Whole,
 }
 
 impl Installed {
@@ -151,7 +156,7 @@ impl Installed {
             "-lhugepool".to_owned(),
         ];
         if arguments.contains(&"--static") {
-            let private = ["gcc_s", "util", "rt", "pthread", "m", "dl", "c"];
+            let private = ["util", "rt", "pthread", "m", "dl"];
             flags.extend(private.map(|library| format!("-l{library}")));
         }
         flags
@@ -172,6 +177,12 @@ impl Installed {
         let program = self.path(&format!("{name}-{kind:?}"));
         let flags = match kind {
             Kind::Shared => self.flags(&["--cflags", "--libs"]),
+            Kind::Archive => self.flags(&["--cflags", "--libs", "--static"]),
+            Kind::Whole => {
+                let mut flags = self.flags(&["--cflags", "--libs", "--static"]);
+                flags.push("-static".to_owned());
+                flags
+            }
             Kind::Static => {
                 let flags = self.flags(&["--cflags", "--libs", "--static"]);
                 let exactly = |flag: String| match flag.as_str() {
