@@ -10,6 +10,11 @@
  * HP_PENDING or one of HP_E_*). Unless it is HP_NOERROR nothing has changed, but places for
  * results, which are null or zero then, and where it says otherwise. hp_last_error says more.
  *
+ * Warnings. HP_MUST_USE stands before calls whose result must not be ignored: the compiler warns
+ * of a program that does. The others end something, whatever they say, or set a number in a
+ * description, or do what can be done without. A program that defines HP_MUST_USE as nothing
+ * before it includes this header is not warned.
+ *
  * Pointers. A null pointer, or one that is not aligned, is HP_VD_E_INVALID wherever an object,
  * a structure, an array or a place for a result is expected; a call that only releases takes
  * null for nothing. What C cannot check is up to the program: a pointer must be to what its
@@ -44,6 +49,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#ifndef HP_MUST_USE
+#if defined(__cplusplus) && __cplusplus >= 201703L
+#define HP_MUST_USE [[nodiscard]]
+#elif defined(__cplusplus) && !defined(__clang__) && defined(__GNUC__) && __GNUC__ >= 7
+/* Its own attribute is a part of the type, and templates warn that they leave it out. */
+#define HP_MUST_USE [[nodiscard]]
+#elif defined(__GNUC__)
+#define HP_MUST_USE __attribute__((warn_unused_result))
+#else
+#define HP_MUST_USE
+#endif
+#endif
 
 /*
  The version of this interface: a program that was built against another one must not
@@ -930,13 +948,13 @@ extern "C" {
 /*
  Gives HP_ABI_VERSION of the library that is in use.
  */
-uint32_t hp_abi_version(void);
+HP_MUST_USE uint32_t hp_abi_version(void);
 
 /*
  Makes the description of a pool that has no buffers yet; it ends with hp_builder_release.
  Allocates.
  */
-uint32_t hp_builder_new(struct hp_builder **builder);
+HP_MUST_USE uint32_t hp_builder_new(struct hp_builder **builder);
 
 /*
  Releases a description, also of a pool that was built by it and goes on. It must not be
@@ -951,6 +969,7 @@ void hp_builder_release(struct hp_builder *builder);
  512), a count of at least 1, and 128 classes in the life of a pool. hp_builder_build
  checks them. Allocates: HP_VD_E_MEMORY if there is no heap for it.
  */
+HP_MUST_USE
 uint32_t hp_builder_reserve(struct hp_builder *builder,
                             size_t size,
                             size_t alignment,
@@ -1040,6 +1059,7 @@ uint32_t hp_builder_prefer_node(struct hp_builder *builder,
  hp_builder_node, but nothing fails for want of memory on one of them; hp_builder_build fails
  with HP_VD_E_INVALID if `count` is 0. HP_VD_E_INVALID at once if it is more than 65536.
  */
+HP_MUST_USE
 uint32_t hp_builder_interleave(struct hp_builder *builder,
                                const uint32_t *nodes,
                                size_t count);
@@ -1048,13 +1068,17 @@ uint32_t hp_builder_interleave(struct hp_builder *builder,
  Says what is asked of a kind of pages: one of HP_PAGES_* and one of HP_RUNG_*. By default
  each is HP_RUNG_PREFER, the larger ones first. HP_VD_E_INVALID for other numbers.
  */
-uint32_t hp_builder_pages(struct hp_builder *builder, uint32_t pages, uint32_t rung);
+HP_MUST_USE
+uint32_t hp_builder_pages(struct hp_builder *builder,
+                          uint32_t pages,
+                          uint32_t rung);
 
 /*
  Puts the buffers into memory that other processes can map (by default none can), and lets
  them do with it what `access` says: one of HP_ACCESS_*, HP_VD_E_INVALID for other numbers.
  A pool that is shared can have 1048575 buffers in its life.
  */
+HP_MUST_USE
 uint32_t hp_builder_shared(struct hp_builder *builder,
                            uint32_t access);
 
@@ -1066,6 +1090,7 @@ uint32_t hp_builder_shared(struct hp_builder *builder,
  hp_last_error says which. Enters the kernel, and takes as long as it takes to zero the
  memory; allocates.
  */
+HP_MUST_USE
 uint32_t hp_builder_build(const struct hp_builder *builder,
                           struct hp_pool **pool);
 
@@ -1087,6 +1112,7 @@ size_t hp_last_error(char *text,
  where hp_vdi_free_buffer returned HP_VD_E_INVALID the one of HP_E_* that hp_pool_free has
  for it. HP_NOERROR where that text is empty. Never blocks; allocates nothing.
  */
+HP_MUST_USE
 uint32_t hp_last_code(void);
 
 /*
@@ -1095,6 +1121,7 @@ uint32_t hp_last_code(void);
  HP_VD_E_INVALID as for hp_pool_allocate. It keeps the pool's memory until it is released;
  one thread or many may use it. Allocates; never blocks.
  */
+HP_MUST_USE
 uint32_t hp_class_new(const struct hp_pool *pool,
                       size_t size,
                       size_t alignment,
@@ -1110,6 +1137,7 @@ void hp_class_release(struct hp_class *class_);
  Writes the size of the class's buffers to `*size`, and what their addresses are multiples
  of to `*alignment`, both in bytes: at least what hp_class_new was asked for. Never blocks.
  */
+HP_MUST_USE
 uint32_t hp_class_shape(const struct hp_class *class_,
                         size_t *size,
                         size_t *alignment);
@@ -1118,12 +1146,13 @@ uint32_t hp_class_shape(const struct hp_class *class_,
  Takes a buffer of the class: as hp_pool_allocate with the class's size and alignment,
  without the look-up. Never blocks.
  */
-uint32_t hp_class_allocate(const struct hp_class *class_, void **buffer);
+HP_MUST_USE uint32_t hp_class_allocate(const struct hp_class *class_, void **buffer);
 
 /*
  As hp_class_allocate, and waits up to `milliseconds` (0xffffffff: without end) for a
  buffer if none is free: as hp_pool_allocate_timeout.
  */
+HP_MUST_USE
 uint32_t hp_class_allocate_timeout(const struct hp_class *class_,
                                    uint32_t milliseconds,
                                    void **buffer);
@@ -1132,19 +1161,19 @@ uint32_t hp_class_allocate_timeout(const struct hp_class *class_,
  Takes back a buffer that a call of this class gave, or one that hp_pool_allocate gave for
  the class's size: as hp_pool_free with that size. Never blocks.
  */
-uint32_t hp_class_free(const struct hp_class *class_, void *buffer);
+HP_MUST_USE uint32_t hp_class_free(const struct hp_class *class_, void *buffer);
 
 /*
  Writes to `*count` how many buffers of the class one caller could take now, larger ones
  that would do included. Never blocks.
  */
-uint32_t hp_class_available(const struct hp_class *class_, size_t *count);
+HP_MUST_USE uint32_t hp_class_available(const struct hp_class *class_, size_t *count);
 
 /*
  Makes a client that has opened nothing; it ends with hp_client_release. `*client` is null
  if it fails. Allocates.
  */
-uint32_t hp_client_new(struct hp_client **client);
+HP_MUST_USE uint32_t hp_client_new(struct hp_client **client);
 
 /*
  OpenInSecondary: maps the set, or the pool, that a server has published by `name` in
@@ -1156,6 +1185,7 @@ uint32_t hp_client_new(struct hp_client **client);
  was closed; HP_VD_E_SECURITY if one of the two does not want the other; HP_VD_E_TIMEOUT;
  HP_VD_E_BUSY if the server hung up.
  */
+HP_MUST_USE
 uint32_t hp_client_open_in_secondary(const struct hp_client *client,
                                      const char *instance,
                                      const char *name,
@@ -1165,6 +1195,7 @@ uint32_t hp_client_open_in_secondary(const struct hp_client *client,
  As hp_client_open_in_secondary, and waits `milliseconds` (0xffffffff: without end) at most,
  whatever the server does: then HP_VD_E_TIMEOUT.
  */
+HP_MUST_USE
 uint32_t hp_client_open_in_secondary_timeout(const struct hp_client *client,
                                              const char *instance,
                                              const char *name,
@@ -1181,6 +1212,7 @@ uint32_t hp_client_close(struct hp_client *client);
  GetConfiguration: what the set that the client has opened by name is configured with.
  Waits for the server, `milliseconds` (0xffffffff: without end) at most.
  */
+HP_MUST_USE
 uint32_t hp_client_get_configuration(const struct hp_client *client,
                                      uint32_t milliseconds,
                                      struct hp_vd_config *config);
@@ -1191,6 +1223,7 @@ uint32_t hp_client_get_configuration(const struct hp_client *client,
  `milliseconds` (0xffffffff: without end); HP_VD_E_PROTOCOL if nobody has that name; for the
  rest as hp_client_open_in_secondary.
  */
+HP_MUST_USE
 uint32_t hp_get_configuration_of(const char *instance,
                                  const char *name,
                                  const struct hp_peers *who,
@@ -1202,6 +1235,7 @@ uint32_t hp_get_configuration_of(const char *instance,
  of `bytes` bytes, and its descriptors, which stay the caller's and can be closed after
  this. Nothing is believed that the descriptors do not bear out.
  */
+HP_MUST_USE
 uint32_t hp_client_attach(const struct hp_client *client,
                           const uint8_t *layout,
                           size_t bytes,
@@ -1222,18 +1256,21 @@ void hp_client_release(struct hp_client *client);
  server was killed; HP_VD_E_INVALID if the name is that of another set, or pool, by now:
  nothing of that is mapped.
  */
+HP_MUST_USE
 uint32_t hp_client_refresh(const struct hp_client *client);
 
 /*
  As hp_client_refresh, and waits `milliseconds` (0xffffffff: without end) at most, whatever the
  server does: then HP_VD_E_TIMEOUT.
  */
+HP_MUST_USE
 uint32_t hp_client_refresh_timeout(const struct hp_client *client,
                                    uint32_t milliseconds);
 
 /*
  GetBufferHandle: the handle of the buffer that starts at `buffer` in this process.
  */
+HP_MUST_USE
 uint32_t hp_client_get_buffer_handle(const struct hp_client *client,
                                      const void *buffer,
                                      uint32_t *handle);
@@ -1243,6 +1280,7 @@ uint32_t hp_client_get_buffer_handle(const struct hp_client *client,
  null if it fails: HP_VD_E_INVALID for a handle that is stale or forged; HP_VD_E_ABORT or
  HP_VD_E_CLOSE once the set was aborted or closed, or the server was killed.
  */
+HP_MUST_USE
 uint32_t hp_client_map_buffer_handle(const struct hp_client *client,
                                      uint32_t handle,
                                      void **buffer);
@@ -1251,6 +1289,7 @@ uint32_t hp_client_map_buffer_handle(const struct hp_client *client,
  As hp_client_map_buffer_handle; also says how large the buffer is. The caller sets
  `view->size` before; the rest of `*view` is zero if it fails.
  */
+HP_MUST_USE
 uint32_t hp_client_view(const struct hp_client *client,
                         uint32_t handle,
                         struct hp_view *view);
@@ -1260,13 +1299,17 @@ uint32_t hp_client_view(const struct hp_client *client,
  sets `counters->size` before. No system call, no allocation, no look at a segment: may be
  polled. Writes nothing if it fails.
  */
-uint32_t hp_pool_counters(const struct hp_pool *pool, struct hp_counters *counters);
+HP_MUST_USE
+uint32_t hp_pool_counters(const struct hp_pool *pool,
+                          struct hp_counters *counters);
 
 /*
  As hp_pool_counters, for a set: HP_VD_E_PROTOCOL before its buffers are mapped and after
  Close.
  */
-uint32_t hp_vdi_counters(const struct hp_vdi *set, struct hp_counters *counters);
+HP_MUST_USE
+uint32_t hp_vdi_counters(const struct hp_vdi *set,
+                         struct hp_counters *counters);
 
 /*
  What the pool has counted of one class, and how many of its buffers are where. Classes are
@@ -1274,6 +1317,7 @@ uint32_t hp_vdi_counters(const struct hp_vdi *set, struct hp_counters *counters)
  are, which only grows. The caller sets `counters->size` before. HP_VD_E_INVALID if there is
  no such class. May be polled, as hp_pool_counters.
  */
+HP_MUST_USE
 uint32_t hp_pool_class_counters(const struct hp_pool *pool,
                                 size_t number,
                                 struct hp_class_counters *counters);
@@ -1281,6 +1325,7 @@ uint32_t hp_pool_class_counters(const struct hp_pool *pool,
 /*
  As hp_pool_class_counters, for a set: HP_VD_E_PROTOCOL as for hp_vdi_counters.
  */
+HP_MUST_USE
 uint32_t hp_vdi_class_counters(const struct hp_vdi *set,
                                size_t number,
                                struct hp_class_counters *counters);
@@ -1301,6 +1346,7 @@ uint32_t hp_vdi_reset_marks(const struct hp_vdi *set);
  number that names it in every process until it is freed. After that it is refused,
  until the buffer has come back as often as hp_vdi_handle_reuses says.
  */
+HP_MUST_USE
 uint32_t hp_vdi_get_buffer_handle(const struct hp_vdi *set,
                                   const void *buffer,
                                   uint32_t *handle);
@@ -1308,6 +1354,7 @@ uint32_t hp_vdi_get_buffer_handle(const struct hp_vdi *set,
 /*
  As hp_vdi_get_buffer_handle, for a pool that is shared (hp_builder_shared).
  */
+HP_MUST_USE
 uint32_t hp_pool_get_buffer_handle(const struct hp_pool *pool,
                                    const void *buffer,
                                    uint32_t *handle);
@@ -1318,18 +1365,25 @@ uint32_t hp_pool_get_buffer_handle(const struct hp_pool *pool,
  `*view` is zero if it fails: HP_VD_E_INVALID for a handle that is stale or
  forged.
  */
-uint32_t hp_vdi_view(const struct hp_vdi *set, uint32_t handle, struct hp_view *view);
+HP_MUST_USE
+uint32_t hp_vdi_view(const struct hp_vdi *set,
+                     uint32_t handle,
+                     struct hp_view *view);
 
 /*
  As hp_vdi_view, for a pool that is shared (hp_builder_shared).
  */
-uint32_t hp_pool_view(const struct hp_pool *pool, uint32_t handle, struct hp_view *view);
+HP_MUST_USE
+uint32_t hp_pool_view(const struct hp_pool *pool,
+                      uint32_t handle,
+                      struct hp_view *view);
 
 /*
  As hp_vdi_get_buffer_handle, for programs that send handles over a channel of their own:
  44 of its 64 bits count how often the buffer came back, so it never names a later owner
  in practice. The calls for handles of 64 bits know these alone.
  */
+HP_MUST_USE
 uint32_t hp_vdi_get_buffer_handle64(const struct hp_vdi *set,
                                     const void *buffer,
                                     uint64_t *handle);
@@ -1337,6 +1391,7 @@ uint32_t hp_vdi_get_buffer_handle64(const struct hp_vdi *set,
 /*
  As hp_vdi_get_buffer_handle64, for a pool that is shared.
  */
+HP_MUST_USE
 uint32_t hp_pool_get_buffer_handle64(const struct hp_pool *pool,
                                      const void *buffer,
                                      uint64_t *handle);
@@ -1344,6 +1399,7 @@ uint32_t hp_pool_get_buffer_handle64(const struct hp_pool *pool,
 /*
  As hp_client_get_buffer_handle, with 64 bits.
  */
+HP_MUST_USE
 uint32_t hp_client_get_buffer_handle64(const struct hp_client *client,
                                        const void *buffer,
                                        uint64_t *handle);
@@ -1351,11 +1407,15 @@ uint32_t hp_client_get_buffer_handle64(const struct hp_client *client,
 /*
  As hp_vdi_view, of a handle of 64 bits.
  */
-uint32_t hp_vdi_view64(const struct hp_vdi *set, uint64_t handle, struct hp_view *view);
+HP_MUST_USE
+uint32_t hp_vdi_view64(const struct hp_vdi *set,
+                       uint64_t handle,
+                       struct hp_view *view);
 
 /*
  As hp_vdi_view64, for a pool that is shared.
  */
+HP_MUST_USE
 uint32_t hp_pool_view64(const struct hp_pool *pool,
                         uint64_t handle,
                         struct hp_view *view);
@@ -1363,6 +1423,7 @@ uint32_t hp_pool_view64(const struct hp_pool *pool,
 /*
  As hp_client_map_buffer_handle, of a handle of 64 bits.
  */
+HP_MUST_USE
 uint32_t hp_client_map_buffer_handle64(const struct hp_client *client,
                                        uint64_t handle,
                                        void **buffer);
@@ -1370,6 +1431,7 @@ uint32_t hp_client_map_buffer_handle64(const struct hp_client *client,
 /*
  As hp_client_view, of a handle of 64 bits.
  */
+HP_MUST_USE
 uint32_t hp_client_view64(const struct hp_client *client,
                           uint64_t handle,
                           struct hp_view *view);
@@ -1384,13 +1446,13 @@ uint32_t hp_client_view64(const struct hp_client *client,
  all buffers that the set has now. Handles of 64 bits have no such bound in practice: it
  is 2^44.
  */
-uint32_t hp_vdi_handle_reuses(const struct hp_vdi *set, uint64_t *reuses);
+HP_MUST_USE uint32_t hp_vdi_handle_reuses(const struct hp_vdi *set, uint64_t *reuses);
 
 /*
  As hp_vdi_handle_reuses, for a pool that is shared. Memory that hp_pool_trim gives back
  and that comes again counts as one return of its buffers.
  */
-uint32_t hp_pool_handle_reuses(const struct hp_pool *pool, uint64_t *reuses);
+HP_MUST_USE uint32_t hp_pool_handle_reuses(const struct hp_pool *pool, uint64_t *reuses);
 
 /*
  Takes `count` buffers, or none, each as hp_pool_allocate, and writes them to `buffers`,
@@ -1398,6 +1460,7 @@ uint32_t hp_pool_handle_reuses(const struct hp_pool *pool, uint64_t *reuses);
  fewer that could do. Of two threads that compete for the same buffers neither keeps half
  of what both need. With `count` 0 `buffers` may be null. Never waits; allocates nothing.
  */
+HP_MUST_USE
 uint32_t hp_pool_allocate_many(const struct hp_pool *pool,
                                size_t size,
                                size_t alignment,
@@ -1411,6 +1474,7 @@ uint32_t hp_pool_allocate_many(const struct hp_pool *pool,
  HP_VD_E_ABORT after hp_pool_abort, HP_VD_E_BUSY if 65536 requests wait already. If it
  fails, all that was kept for it goes back.
  */
+HP_MUST_USE
 uint32_t hp_pool_allocate_many_timeout(const struct hp_pool *pool,
                                        size_t size,
                                        size_t alignment,
@@ -1423,6 +1487,7 @@ uint32_t hp_pool_allocate_many_timeout(const struct hp_pool *pool,
  CLOCK_MONOTONIC (UINT64_MAX: without end). If that is past, buffers that are free are
  taken, otherwise it is HP_VD_E_TIMEOUT at once.
  */
+HP_MUST_USE
 uint32_t hp_pool_allocate_many_deadline(const struct hp_pool *pool,
                                         size_t size,
                                         size_t alignment,
@@ -1436,6 +1501,7 @@ uint32_t hp_pool_allocate_many_deadline(const struct hp_pool *pool,
  buffers that are free are taken, otherwise it is HP_E_CANCELLED at once. HP_VD_E_INVALID
  if the token is that of another pool.
  */
+HP_MUST_USE
 uint32_t hp_pool_allocate_many_cancellable(const struct hp_pool *pool,
                                            size_t size,
                                            size_t alignment,
@@ -1460,6 +1526,7 @@ void hp_pool_release(struct hp_pool *pool);
  0, `alignment` is no power of two, or no buffer of the pool could ever do; HP_VD_E_MEMORY
  if none that fits is free. Never blocks.
  */
+HP_MUST_USE
 uint32_t hp_pool_allocate(const struct hp_pool *pool,
                           size_t size,
                           size_t alignment,
@@ -1472,6 +1539,7 @@ uint32_t hp_pool_allocate(const struct hp_pool *pool,
  is free (HP_E_NOT_ALLOCATED), or if it was taken for another size (HP_E_WRONG_SIZE). Two
  threads must not free the same buffer at the same time. Never blocks.
  */
+HP_MUST_USE
 uint32_t hp_pool_free(const struct hp_pool *pool,
                       void *buffer,
                       size_t size);
@@ -1480,6 +1548,7 @@ uint32_t hp_pool_free(const struct hp_pool *pool,
  Writes to `*count` how many buffers of `size` bytes at `alignment` one caller could take
  now; 0 if the pool has none that would do. Never blocks.
  */
+HP_MUST_USE
 uint32_t hp_pool_available(const struct hp_pool *pool,
                            size_t size,
                            size_t alignment,
@@ -1489,6 +1558,7 @@ uint32_t hp_pool_available(const struct hp_pool *pool,
  Returns true if `address` lies in a buffer of the pool, free or taken; false if not, or if
  `pool` is null. Never blocks.
  */
+HP_MUST_USE
 bool hp_pool_contains(const struct hp_pool *pool,
                       const void *address);
 
@@ -1499,6 +1569,7 @@ bool hp_pool_contains(const struct hp_pool *pool,
  (hp_builder_address_space). Threads that wait for such buffers get them. Enters the
  kernel, and takes as long as it takes to zero the memory; allocates.
  */
+HP_MUST_USE
 uint32_t hp_pool_request(const struct hp_pool *pool,
                          size_t size,
                          size_t alignment,
@@ -1524,14 +1595,14 @@ uint32_t hp_pool_abort(const struct hp_pool *pool);
  Returns true if hp_pool_abort was called; false if not, or if `pool` is null. Never
  blocks.
  */
-bool hp_pool_is_aborted(const struct hp_pool *pool);
+HP_MUST_USE bool hp_pool_is_aborted(const struct hp_pool *pool);
 
 /*
  Writes to `*stats` what the pool has and holds; the caller sets `stats->size` before.
  Reads files of the kernel and allocates, so it is not for the data path:
  hp_pool_counters is.
  */
-uint32_t hp_pool_stats(const struct hp_pool *pool, struct hp_stats *stats);
+HP_MUST_USE uint32_t hp_pool_stats(const struct hp_pool *pool, struct hp_stats *stats);
 
 /*
  Lets clients open the set by `name` in `instance` (null or empty: the default one) until
@@ -1544,6 +1615,7 @@ uint32_t hp_pool_stats(const struct hp_pool *pool, struct hp_stats *stats);
  Starts two threads that block all signals, and takes one descriptor, however many clients
  there are. Needs Linux 5.9. Allocates.
  */
+HP_MUST_USE
 uint32_t hp_vdi_publish(const struct hp_vdi *set,
                         const char *instance,
                         const char *name,
@@ -1554,6 +1626,7 @@ uint32_t hp_vdi_publish(const struct hp_vdi *set,
  As hp_vdi_publish, for a pool that is shared (hp_builder_shared); HP_VD_E_PROTOCOL for
  one that is not. It keeps the pool's memory.
  */
+HP_MUST_USE
 uint32_t hp_pool_publish(const struct hp_pool *pool,
                          const char *instance,
                          const char *name,
@@ -1573,6 +1646,7 @@ void hp_publication_release(struct hp_publication *publication);
  and closes the descriptors. With `room` 0 `exports` may be null. HP_VD_E_PROTOCOL before
  the buffers are mapped, HP_VD_E_CLOSE after Close. Allocates.
  */
+HP_MUST_USE
 uint32_t hp_vdi_exports(const struct hp_vdi *set,
                         struct hp_export *exports,
                         size_t room,
@@ -1581,6 +1655,7 @@ uint32_t hp_vdi_exports(const struct hp_vdi *set,
 /*
  As hp_vdi_exports, for a pool that is shared (hp_builder_shared).
  */
+HP_MUST_USE
 uint32_t hp_pool_exports(const struct hp_pool *pool,
                          struct hp_export *exports,
                          size_t room,
@@ -1595,6 +1670,7 @@ uint32_t hp_pool_exports(const struct hp_pool *pool,
  hp_pool_locate then says an index and a generation that are not known. Allocates; never
  blocks.
  */
+HP_MUST_USE
 uint32_t hp_pool_regions(const struct hp_pool *pool,
                          struct hp_region_info *regions,
                          size_t room,
@@ -1604,6 +1680,7 @@ uint32_t hp_pool_regions(const struct hp_pool *pool,
  As hp_pool_regions, for a set: HP_VD_E_PROTOCOL before its buffers are mapped and after
  Close.
  */
+HP_MUST_USE
 uint32_t hp_vdi_regions(const struct hp_vdi *set,
                         struct hp_region_info *regions,
                         size_t room,
@@ -1620,6 +1697,7 @@ void hp_region_release(struct hp_region *region);
  what a transfer by way of a registration is told. HP_E_FOREIGN, with `*location` zero, if it
  lies in no buffer. The caller sets `location->size` before. Never blocks; allocates nothing.
  */
+HP_MUST_USE
 uint32_t hp_pool_locate(const struct hp_pool *pool,
                         const void *address,
                         struct hp_location *location);
@@ -1628,6 +1706,7 @@ uint32_t hp_pool_locate(const struct hp_pool *pool,
  As hp_pool_locate, for a set: HP_VD_E_PROTOCOL before its buffers are mapped and after
  Close.
  */
+HP_MUST_USE
 uint32_t hp_vdi_locate(const struct hp_vdi *set,
                        const void *address,
                        struct hp_location *location);
@@ -1641,6 +1720,7 @@ uint32_t hp_vdi_locate(const struct hp_vdi *set,
  now, HP_VD_E_BUSY if all streams of the pool together would have more than 4096 shares. It
  keeps the pool's memory. Allocates; never blocks.
  */
+HP_MUST_USE
 uint32_t hp_stream_new(const struct hp_pool *pool,
                        const char *name,
                        const struct hp_share *shares,
@@ -1660,6 +1740,7 @@ void hp_stream_release(struct hp_stream *stream);
  do. The buffer counts against the stream until hp_pool_free or hp_stream_free. Never
  blocks; allocates nothing.
  */
+HP_MUST_USE
 uint32_t hp_stream_allocate(const struct hp_stream *stream,
                             size_t size,
                             size_t alignment,
@@ -1669,6 +1750,7 @@ uint32_t hp_stream_allocate(const struct hp_stream *stream,
  As hp_stream_allocate, and waits up to `milliseconds` (0xffffffff: without end), as
  hp_pool_allocate_timeout does.
  */
+HP_MUST_USE
 uint32_t hp_stream_allocate_timeout(const struct hp_stream *stream,
                                     size_t size,
                                     size_t alignment,
@@ -1680,6 +1762,7 @@ uint32_t hp_stream_allocate_timeout(const struct hp_stream *stream,
  CLOCK_MONOTONIC (UINT64_MAX: without end). If that is past, a buffer that is free is
  taken, otherwise it is HP_VD_E_TIMEOUT at once.
  */
+HP_MUST_USE
 uint32_t hp_stream_allocate_deadline(const struct hp_stream *stream,
                                      size_t size,
                                      size_t alignment,
@@ -1690,6 +1773,7 @@ uint32_t hp_stream_allocate_deadline(const struct hp_stream *stream,
  As hp_stream_allocate_timeout, and also ends when hp_token_cancel was called for `token`,
  one of the stream's pool: see hp_pool_allocate_cancellable.
  */
+HP_MUST_USE
 uint32_t hp_stream_allocate_cancellable(const struct hp_stream *stream,
                                         size_t size,
                                         size_t alignment,
@@ -1702,6 +1786,7 @@ uint32_t hp_stream_allocate_cancellable(const struct hp_stream *stream,
  and the others go on with it. The stream must not be released before hp_wait_end.
  Allocates.
  */
+HP_MUST_USE
 uint32_t hp_stream_wait_begin(const struct hp_stream *stream,
                               size_t size,
                               size_t alignment,
@@ -1711,6 +1796,7 @@ uint32_t hp_stream_wait_begin(const struct hp_stream *stream,
  Takes back a buffer of the stream's pool, whoever took it: as hp_pool_free, but also after
  hp_pool_release. Never blocks; allocates nothing.
  */
+HP_MUST_USE
 uint32_t hp_stream_free(const struct hp_stream *stream,
                         void *buffer,
                         size_t size);
@@ -1720,6 +1806,7 @@ uint32_t hp_stream_free(const struct hp_stream *stream,
  count against the stream now, those that its calls wait for included; 0 if it has no share
  of such a class. Never blocks.
  */
+HP_MUST_USE
 uint32_t hp_stream_in_use(const struct hp_stream *stream,
                           size_t size,
                           size_t alignment,
@@ -1731,6 +1818,7 @@ uint32_t hp_stream_in_use(const struct hp_stream *stream,
  can never have so many. With `count` 0 `buffers` may be null. Never waits; allocates
  nothing.
  */
+HP_MUST_USE
 uint32_t hp_stream_allocate_many(const struct hp_stream *stream,
                                  size_t size,
                                  size_t alignment,
@@ -1744,6 +1832,7 @@ uint32_t hp_stream_allocate_many(const struct hp_stream *stream,
  come in time, HP_VD_E_ABORT after hp_pool_abort, HP_VD_E_BUSY if 65536 requests wait
  already. If it fails, all that was kept for it goes back.
  */
+HP_MUST_USE
 uint32_t hp_stream_allocate_many_timeout(const struct hp_stream *stream,
                                          size_t size,
                                          size_t alignment,
@@ -1756,6 +1845,7 @@ uint32_t hp_stream_allocate_many_timeout(const struct hp_stream *stream,
  CLOCK_MONOTONIC (UINT64_MAX: without end). If that is past, buffers that are free are
  taken, otherwise it is HP_VD_E_TIMEOUT at once.
  */
+HP_MUST_USE
 uint32_t hp_stream_allocate_many_deadline(const struct hp_stream *stream,
                                           size_t size,
                                           size_t alignment,
@@ -1769,6 +1859,7 @@ uint32_t hp_stream_allocate_many_deadline(const struct hp_stream *stream,
  before, buffers that are free are taken, otherwise it is HP_E_CANCELLED at once.
  HP_VD_E_INVALID if the token is that of another pool.
  */
+HP_MUST_USE
 uint32_t hp_stream_allocate_many_cancellable(const struct hp_stream *stream,
                                              size_t size,
                                              size_t alignment,
@@ -1781,7 +1872,7 @@ uint32_t hp_stream_allocate_many_cancellable(const struct hp_stream *stream,
  Makes a token for waits of `pool`; it ends with hp_token_release. `*token` is null if it
  fails. It keeps the pool's memory until it is released. Allocates; never blocks.
  */
-uint32_t hp_token_new(const struct hp_pool *pool, struct hp_token **token);
+HP_MUST_USE uint32_t hp_token_new(const struct hp_pool *pool, struct hp_token **token);
 
 /*
  Ends every wait that was given this token with HP_E_CANCELLED, and every one that will be:
@@ -1794,7 +1885,7 @@ uint32_t hp_token_cancel(const struct hp_token *token);
  Returns true if hp_token_cancel was called; false if not, or if `token` is null. Never
  blocks.
  */
-bool hp_token_is_cancelled(const struct hp_token *token);
+HP_MUST_USE bool hp_token_is_cancelled(const struct hp_token *token);
 
 /*
  Releases a token. No wait may have it at that time, and it must not be used after this.
@@ -1825,6 +1916,7 @@ void hp_set_place(const char *file, uint32_t line);
  caller sets `buffers[0].size` before. With `room` 0 `buffers` may be null. `*count` is 0 if
  it fails. Looks at every buffer, and allocates: it is not for the data path.
  */
+HP_MUST_USE
 uint32_t hp_pool_outstanding(const struct hp_pool *pool,
                              struct hp_outstanding *buffers,
                              size_t room,
@@ -1834,6 +1926,7 @@ uint32_t hp_pool_outstanding(const struct hp_pool *pool,
  As hp_pool_outstanding, for a set: HP_VD_E_PROTOCOL before its buffers are mapped and
  after Close.
  */
+HP_MUST_USE
 uint32_t hp_vdi_outstanding(const struct hp_vdi *set,
                             struct hp_outstanding *buffers,
                             size_t room,
@@ -1843,13 +1936,14 @@ uint32_t hp_vdi_outstanding(const struct hp_vdi *set,
  Makes a set that is not open, and whose buffers clients may read and write; it ends with
  hp_vdi_release. `*set` is null if it fails. Allocates.
  */
-uint32_t hp_vdi_new(struct hp_vdi **set);
+HP_MUST_USE uint32_t hp_vdi_new(struct hp_vdi **set);
 
 /*
  As hp_vdi_new; the buffers are mapped as `builder` says (on which pages, whether clients can
  map them, and so on), with those that it declares. The description stays as it is. Its
  prefix zone is not used, for the set has one of its own.
  */
+HP_MUST_USE
 uint32_t hp_vdi_new_with(const struct hp_builder *builder,
                          struct hp_vdi **set);
 
@@ -1862,16 +1956,21 @@ void hp_vdi_release(struct hp_vdi *set);
 /*
  Open: takes note of what the client wishes.
  */
-uint32_t hp_vdi_open(const struct hp_vdi *set, const struct hp_vd_config *client);
+HP_MUST_USE
+uint32_t hp_vdi_open(const struct hp_vdi *set,
+                     const struct hp_vd_config *client);
 
 /*
  GetConfiguration: what is known of the set by now.
  */
-uint32_t hp_vdi_get_configuration(const struct hp_vdi *set, struct hp_vd_config *config);
+HP_MUST_USE
+uint32_t hp_vdi_get_configuration(const struct hp_vdi *set,
+                                  struct hp_vd_config *config);
 
 /*
  BeginConfiguration: fixes what the server says.
  */
+HP_MUST_USE
 uint32_t hp_vdi_begin_configuration(const struct hp_vdi *set,
                                     const struct hp_vd_parameters *server);
 
@@ -1879,6 +1978,7 @@ uint32_t hp_vdi_begin_configuration(const struct hp_vdi *set,
  RequestBuffers: declares `count` buffers of `size` bytes at `alignment` bytes (0:
  the set's). Summed while the set is configured; mapped at once after that.
  */
+HP_MUST_USE
 uint32_t hp_vdi_request_buffers(const struct hp_vdi *set,
                                 uint32_t size,
                                 uint32_t alignment,
@@ -1888,18 +1988,18 @@ uint32_t hp_vdi_request_buffers(const struct hp_vdi *set,
  EndConfiguration: maps what was declared. If it fails the set can be configured anew,
  and nothing is declared; HP_VD_E_MEMORY says that asking for less may help.
  */
-uint32_t hp_vdi_end_configuration(const struct hp_vdi *set);
+HP_MUST_USE uint32_t hp_vdi_end_configuration(const struct hp_vdi *set);
 
 /*
  OpenDevice: opens the next device; HP_VD_E_OPEN if all have been opened.
  */
-uint32_t hp_vdi_open_device(const struct hp_vdi *set);
+HP_MUST_USE uint32_t hp_vdi_open_device(const struct hp_vdi *set);
 
 /*
  CloseDevice: one device fewer is open; the last one ends the set. HP_VD_E_CLOSE once all
  are closed; HP_VD_E_ABORT, and nothing is done, after an abort.
  */
-uint32_t hp_vdi_close_device(const struct hp_vdi *set);
+HP_MUST_USE uint32_t hp_vdi_close_device(const struct hp_vdi *set);
 
 /*
  SignalAbort: ends every wait with HP_VD_E_ABORT. Calls that need the buffers are refused
@@ -1918,6 +2018,7 @@ uint32_t hp_vdi_close(const struct hp_vdi *set);
  QueryAvailableBuffers: how many buffers of `size` bytes at `alignment` bytes (0: the
  set's) one caller could allocate now.
  */
+HP_MUST_USE
 uint32_t hp_vdi_query_available_buffers(const struct hp_vdi *set,
                                         uint32_t size,
                                         uint32_t alignment,
@@ -1928,6 +2029,7 @@ uint32_t hp_vdi_query_available_buffers(const struct hp_vdi *set,
  It is the caller's until hp_vdi_free_buffer. `*buffer` is null if it fails:
  HP_VD_E_INVALID if no declared buffer could ever do, HP_VD_E_MEMORY if none is free.
  */
+HP_MUST_USE
 uint32_t hp_vdi_allocate_buffer(const struct hp_vdi *set,
                                 void **buffer,
                                 uint32_t size,
@@ -1938,6 +2040,7 @@ uint32_t hp_vdi_allocate_buffer(const struct hp_vdi *set,
  buffer if none is free: HP_VD_E_TIMEOUT if none comes in time, HP_VD_E_ABORT after
  hp_vdi_signal_abort, HP_VD_E_BUSY if 65536 requests wait already.
  */
+HP_MUST_USE
 uint32_t hp_vdi_allocate_buffer_timeout(const struct hp_vdi *set,
                                         void **buffer,
                                         uint32_t size,
@@ -1948,6 +2051,7 @@ uint32_t hp_vdi_allocate_buffer_timeout(const struct hp_vdi *set,
  FreeBuffer: takes back a buffer that was allocated for `size` bytes. What hp_pool_free tells
  apart is HP_VD_E_INVALID here, the published code; hp_last_code tells it apart.
  */
+HP_MUST_USE
 uint32_t hp_vdi_free_buffer(const struct hp_vdi *set,
                             void *buffer,
                             uint32_t size);
@@ -1957,13 +2061,16 @@ uint32_t hp_vdi_free_buffer(const struct hp_vdi *set,
  available, from its start to the size that was asked for, otherwise 0: for one that is
  free, too, and for the prefix zone. (Both are "success" codes.)
  */
-uint32_t hp_vdi_is_shared_buffer(const struct hp_vdi *set, const void *address);
+HP_MUST_USE
+uint32_t hp_vdi_is_shared_buffer(const struct hp_vdi *set,
+                                 const void *address);
 
 /*
  Writes to `*stats` what the set's buffers are and hold, as hp_pool_stats: HP_VD_E_PROTOCOL
  before they are mapped and after Close. The caller sets `stats->size` before. Reads files
  of the kernel and allocates, so it is not for the data path: hp_vdi_counters is.
  */
+HP_MUST_USE
 uint32_t hp_vdi_stats(const struct hp_vdi *set,
                       struct hp_stats *stats);
 
@@ -1973,6 +2080,7 @@ uint32_t hp_vdi_stats(const struct hp_vdi *set,
  hp_pool_abort, HP_VD_E_BUSY if 65536 requests wait already. Who waits has a turn: no
  request is passed over without end. Allocates nothing.
  */
+HP_MUST_USE
 uint32_t hp_pool_allocate_timeout(const struct hp_pool *pool,
                                   size_t size,
                                   size_t alignment,
@@ -1984,6 +2092,7 @@ uint32_t hp_pool_allocate_timeout(const struct hp_pool *pool,
  (UINT64_MAX: without end). If that is past, a buffer that is free is taken, otherwise it
  is HP_VD_E_TIMEOUT at once.
  */
+HP_MUST_USE
 uint32_t hp_pool_allocate_deadline(const struct hp_pool *pool,
                                    size_t size,
                                    size_t alignment,
@@ -1996,6 +2105,7 @@ uint32_t hp_pool_allocate_deadline(const struct hp_pool *pool,
  is free is taken, otherwise it is HP_E_CANCELLED at once. HP_VD_E_INVALID if the token is
  that of another pool.
  */
+HP_MUST_USE
 uint32_t hp_pool_allocate_cancellable(const struct hp_pool *pool,
                                       size_t size,
                                       size_t alignment,
@@ -2011,6 +2121,7 @@ uint32_t hp_pool_allocate_cancellable(const struct hp_pool *pool,
  no descriptor for it. It keeps the pool's memory; call hp_wait_end before hp_pool_release,
  after which a buffer that comes could not be freed. Allocates.
  */
+HP_MUST_USE
 uint32_t hp_wait_begin(const struct hp_pool *pool,
                        size_t size,
                        size_t alignment,
@@ -2022,6 +2133,7 @@ uint32_t hp_wait_begin(const struct hp_pool *pool,
  one of eventfd(2), closed on exec and non-blocking. It belongs to the wait: the program must
  not read, write or close it, nor use it after hp_wait_end. -1 if it fails.
  */
+HP_MUST_USE
 uint32_t hp_wait_descriptor(const struct hp_wait *wait,
                             int32_t *descriptor);
 
@@ -2033,6 +2145,7 @@ uint32_t hp_wait_descriptor(const struct hp_wait *wait,
  null `buffer` is HP_VD_E_INVALID, two polls of one wait at the same time are HP_VD_E_BUSY,
  and a poll in a child of a fork is HP_VD_E_NOTOPEN; they change nothing. Allocates nothing.
  */
+HP_MUST_USE
 uint32_t hp_wait_poll(const struct hp_wait *wait,
                       void **buffer);
 

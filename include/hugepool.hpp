@@ -186,11 +186,15 @@ template <class Config> void fill(const VDConfig &known, Config *config) {
 class ServerVirtualDeviceSet {
   public:
     /* A set that is not open. */
-    ServerVirtualDeviceSet() { hp_vdi_new(&set_); }
+    ServerVirtualDeviceSet() {
+        if (hp_vdi_new(&set_) != HP_NOERROR)
+            set_ = nullptr; /* Its calls say so. */
+    }
 
     /* One whose buffers are mapped as `builder` says. */
     explicit ServerVirtualDeviceSet(const hp_builder *builder) {
-        hp_vdi_new_with(builder, &set_);
+        if (hp_vdi_new_with(builder, &set_) != HP_NOERROR)
+            set_ = nullptr;
     }
 
     ServerVirtualDeviceSet(ServerVirtualDeviceSet &&other) noexcept { swap(other); }
@@ -209,8 +213,8 @@ class ServerVirtualDeviceSet {
 
     /* Opens the set, and lets clients open it by these names; by none if `lpName` is null.
        `who` says whom: this process's own user if it is null. One call at a time. */
-    HRESULT Open(LPCSTR lpInstanceName, LPCSTR lpName, const VDConfig &client,
-                 const hp_peers *who = nullptr) {
+    HP_MUST_USE HRESULT Open(LPCSTR lpInstanceName, LPCSTR lpName, const VDConfig &client,
+                             const hp_peers *who = nullptr) {
         hp_publication *publication = nullptr;
         VDConfig known;
         /* One that has been opened is not published first. */
@@ -231,18 +235,18 @@ class ServerVirtualDeviceSet {
 
     /* As above, with the VDConfig of another header. */
     template <class Config>
-    HRESULT Open(LPCSTR lpInstanceName, LPCSTR lpName, const Config &client,
-                 const hp_peers *who = nullptr) {
+    HP_MUST_USE HRESULT Open(LPCSTR lpInstanceName, LPCSTR lpName, const Config &client,
+                             const hp_peers *who = nullptr) {
         const VDConfig wishes = detail::wishes(client);
         return Open(lpInstanceName, lpName, wishes, who);
     }
 
-    HRESULT GetConfiguration(VDConfig *pCfg) {
+    HP_MUST_USE HRESULT GetConfiguration(VDConfig *pCfg) {
         return detail::result(hp_vdi_get_configuration(set_, pCfg));
     }
 
     /* As above, with the VDConfig of another header. */
-    template <class Config> HRESULT GetConfiguration(Config *pCfg) {
+    template <class Config> HP_MUST_USE HRESULT GetConfiguration(Config *pCfg) {
         VDConfig known;
         const HRESULT result = GetConfiguration(pCfg == nullptr ? nullptr : &known);
         if (SUCCEEDED(result))
@@ -250,44 +254,46 @@ class ServerVirtualDeviceSet {
         return result;
     }
 
-    HRESULT BeginConfiguration(const hp_vd_parameters &parameters) {
+    HP_MUST_USE HRESULT BeginConfiguration(const hp_vd_parameters &parameters) {
         return detail::result(hp_vdi_begin_configuration(set_, &parameters));
     }
 
-    HRESULT EndConfiguration() { return detail::result(hp_vdi_end_configuration(set_)); }
+    HP_MUST_USE HRESULT EndConfiguration() {
+        return detail::result(hp_vdi_end_configuration(set_));
+    }
 
-    HRESULT RequestBuffers(DWORD dwSize, DWORD dwAlignment, DWORD dwCount) {
+    HP_MUST_USE HRESULT RequestBuffers(DWORD dwSize, DWORD dwAlignment, DWORD dwCount) {
         return detail::result(hp_vdi_request_buffers(set_, dwSize, dwAlignment, dwCount));
     }
 
-    HRESULT QueryAvailableBuffers(DWORD dwSize, DWORD dwAlignment, DWORD *pCount) {
+    HP_MUST_USE HRESULT QueryAvailableBuffers(DWORD dwSize, DWORD dwAlignment, DWORD *pCount) {
         return detail::result(
             hp_vdi_query_available_buffers(set_, dwSize, dwAlignment, pCount));
     }
 
     /* Opens the next device. What is done with it is the caller's. */
-    HRESULT OpenDevice() { return detail::result(hp_vdi_open_device(set_)); }
+    HP_MUST_USE HRESULT OpenDevice() { return detail::result(hp_vdi_open_device(set_)); }
 
-    HRESULT CloseDevice() { return detail::result(hp_vdi_close_device(set_)); }
+    HP_MUST_USE HRESULT CloseDevice() { return detail::result(hp_vdi_close_device(set_)); }
 
-    HRESULT AllocateBuffer(LPVOID *ppBuffer, UINT32 dwSize, UINT32 dwAlignment) {
+    HP_MUST_USE HRESULT AllocateBuffer(LPVOID *ppBuffer, UINT32 dwSize, UINT32 dwAlignment) {
         return detail::result(hp_vdi_allocate_buffer(set_, ppBuffer, dwSize, dwAlignment));
     }
 
     /* As AllocateBuffer, and waits up to `dwMilliseconds` (INFINITE: for ever). */
-    HRESULT AllocateBufferWithin(LPVOID *ppBuffer, UINT32 dwSize, UINT32 dwAlignment,
-                                 UINT32 dwMilliseconds) {
+    HP_MUST_USE HRESULT AllocateBufferWithin(LPVOID *ppBuffer, UINT32 dwSize,
+                                             UINT32 dwAlignment, UINT32 dwMilliseconds) {
         return detail::result(hp_vdi_allocate_buffer_timeout(set_, ppBuffer, dwSize,
                                                              dwAlignment, dwMilliseconds));
     }
 
-    HRESULT FreeBuffer(LPVOID pBuffer, UINT32 dwSize) {
+    HP_MUST_USE HRESULT FreeBuffer(LPVOID pBuffer, UINT32 dwSize) {
         return detail::result(hp_vdi_free_buffer(set_, pBuffer, dwSize));
     }
 
     /* TRUE (1) from the start of a buffer that AllocateBuffer gave to the size that was
        asked for, and FALSE (0) anywhere else. */
-    HRESULT IsSharedBuffer(const void *pBuffer) {
+    HP_MUST_USE HRESULT IsSharedBuffer(const void *pBuffer) {
         return detail::result(hp_vdi_is_shared_buffer(set_, pBuffer));
     }
 
@@ -304,12 +310,12 @@ class ServerVirtualDeviceSet {
     }
 
     /* By which clients know a buffer that is out. */
-    HRESULT GetBufferHandle(const void *pBuffer, DWORD *pBufferHandle) {
+    HP_MUST_USE HRESULT GetBufferHandle(const void *pBuffer, DWORD *pBufferHandle) {
         return detail::result(hp_vdi_get_buffer_handle(set_, pBuffer, pBufferHandle));
     }
 
     /* The buffer that a client names. */
-    HRESULT MapBufferHandle(DWORD dwBuffer, BYTE **ppBuffer) {
+    HP_MUST_USE HRESULT MapBufferHandle(DWORD dwBuffer, BYTE **ppBuffer) {
         hp_view view = {};
         view.size = sizeof view;
         const std::uint32_t code =
@@ -335,7 +341,10 @@ class ServerVirtualDeviceSet {
 /* A client's side, as far as buffers go: IClientVirtualDeviceSet2. */
 class ClientVirtualDeviceSet {
   public:
-    ClientVirtualDeviceSet() { hp_client_new(&client_); }
+    ClientVirtualDeviceSet() {
+        if (hp_client_new(&client_) != HP_NOERROR)
+            client_ = nullptr;
+    }
 
     ClientVirtualDeviceSet(ClientVirtualDeviceSet &&other) noexcept {
         std::swap(client_, other.client_);
@@ -351,24 +360,25 @@ class ClientVirtualDeviceSet {
     ~ClientVirtualDeviceSet() { hp_client_release(client_); }
 
     /* `who` says who the server may be: this process's own user if it is null. */
-    HRESULT OpenInSecondary(LPCSTR lpSetName, const hp_peers *who = nullptr) {
+    HP_MUST_USE HRESULT OpenInSecondary(LPCSTR lpSetName, const hp_peers *who = nullptr) {
         return OpenInSecondaryEx(nullptr, lpSetName, who);
     }
 
-    HRESULT OpenInSecondaryEx(LPCSTR lpInstanceName, LPCSTR lpSetName,
-                              const hp_peers *who = nullptr) {
+    HP_MUST_USE HRESULT OpenInSecondaryEx(LPCSTR lpInstanceName, LPCSTR lpSetName,
+                                          const hp_peers *who = nullptr) {
         return detail::result(
             hp_client_open_in_secondary(client_, lpInstanceName, lpSetName, who));
     }
 
     /* What the set that is open is configured with. Waits up to `dwTimeOut` milliseconds
        (INFINITE: for ever) for the server. */
-    HRESULT GetConfiguration(DWORD dwTimeOut, VDConfig *pCfg) {
+    HP_MUST_USE HRESULT GetConfiguration(DWORD dwTimeOut, VDConfig *pCfg) {
         return detail::result(hp_client_get_configuration(client_, dwTimeOut, pCfg));
     }
 
     /* As above, with the VDConfig of another header. */
-    template <class Config> HRESULT GetConfiguration(DWORD dwTimeOut, Config *pCfg) {
+    template <class Config>
+    HP_MUST_USE HRESULT GetConfiguration(DWORD dwTimeOut, Config *pCfg) {
         VDConfig known;
         const HRESULT result = GetConfiguration(dwTimeOut, pCfg == nullptr ? nullptr : &known);
         if (SUCCEEDED(result))
@@ -378,8 +388,9 @@ class ClientVirtualDeviceSet {
 
     /* What the set of these names is configured with, once it is, whether it is open or not:
        when this returns it can be opened. */
-    static HRESULT GetConfigurationOf(LPCSTR lpInstanceName, LPCSTR lpSetName, DWORD dwTimeOut,
-                                      VDConfig *pCfg, const hp_peers *who = nullptr) {
+    HP_MUST_USE static HRESULT GetConfigurationOf(LPCSTR lpInstanceName, LPCSTR lpSetName,
+                                                  DWORD dwTimeOut, VDConfig *pCfg,
+                                                  const hp_peers *who = nullptr) {
         return detail::result(
             hp_get_configuration_of(lpInstanceName, lpSetName, who, dwTimeOut, pCfg));
     }
@@ -388,11 +399,11 @@ class ClientVirtualDeviceSet {
        buffer of it after this. */
     HRESULT Close() { return detail::result(hp_client_close(client_)); }
 
-    HRESULT GetBufferHandle(const BYTE *pBuffer, DWORD *pBufferHandle) {
+    HP_MUST_USE HRESULT GetBufferHandle(const BYTE *pBuffer, DWORD *pBufferHandle) {
         return detail::result(hp_client_get_buffer_handle(client_, pBuffer, pBufferHandle));
     }
 
-    HRESULT MapBufferHandle(DWORD dwBuffer, BYTE **ppBuffer) {
+    HP_MUST_USE HRESULT MapBufferHandle(DWORD dwBuffer, BYTE **ppBuffer) {
         void *start = nullptr;
         const std::uint32_t code = hp_client_map_buffer_handle(
             client_, dwBuffer, ppBuffer == nullptr ? nullptr : &start);
@@ -402,7 +413,7 @@ class ClientVirtualDeviceSet {
     }
 
     /* Maps what the server has added. */
-    HRESULT Refresh() { return detail::result(hp_client_refresh(client_)); }
+    HP_MUST_USE HRESULT Refresh() { return detail::result(hp_client_refresh(client_)); }
 
     /* For the calls of hugepool.h. */
     hp_client *get() const { return client_; }

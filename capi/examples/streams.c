@@ -44,10 +44,10 @@ int main(void) {
     hp_builder *builder;
     if (hp_abi_version() != HP_ABI_VERSION)
         return 1;
-    if (check(hp_builder_new(&builder), "builder"))
-        return 1;
     /* Fewer buffers than streams. What is wrong with a description is said by build. */
-    hp_builder_reserve(builder, SIZE, 4096, STREAMS / 2);
+    if (check(hp_builder_new(&builder), "builder") ||
+        check(hp_builder_reserve(builder, SIZE, 4096, STREAMS / 2), "reserve"))
+        return 1;
     uint32_t built = hp_builder_build(builder, &pool);
     hp_builder_release(builder);
     if (check(built, "build"))

@@ -103,6 +103,7 @@ fn choice<T: Copy>(given: u32, choices: &[(u32, T)], name: &'static str) -> Resu
 /// # Safety
 ///
 /// `builder` is a place for a pointer, or null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_builder_new(builder: *mut *mut hp_builder) -> u32 {
     if builder.is_null() || !builder.is_aligned() {
@@ -155,6 +156,7 @@ pub unsafe fn change(builder: *mut hp_builder, change: impl FnOnce(Builder) -> B
 /// # Safety
 ///
 /// `builder` points to a description, or is null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_builder_reserve(
     builder: *mut hp_builder,
@@ -327,6 +329,7 @@ pub unsafe extern "C" fn hp_builder_prefer_node(builder: *mut hp_builder, node: 
 /// # Safety
 ///
 /// `builder` points to a description, `nodes` to `count` numbers, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_builder_interleave(
     builder: *mut hp_builder,
@@ -347,6 +350,7 @@ pub unsafe extern "C" fn hp_builder_interleave(
 /// # Safety
 ///
 /// `builder` points to a description, or is null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_builder_pages(builder: *mut hp_builder, pages: u32, rung: u32) -> u32 {
     let asked =
@@ -365,6 +369,7 @@ pub unsafe extern "C" fn hp_builder_pages(builder: *mut hp_builder, pages: u32, 
 /// # Safety
 ///
 /// `builder` points to a description, or is null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_builder_shared(builder: *mut hp_builder, access: u32) -> u32 {
     match choice(access, &ACCESS, "access") {
@@ -384,6 +389,7 @@ pub unsafe extern "C" fn hp_builder_shared(builder: *mut hp_builder, access: u32
 /// # Safety
 ///
 /// `builder` points to a description, `pool` to a place for a pointer, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_builder_build(
     builder: *const hp_builder,

@@ -84,6 +84,7 @@ pub unsafe extern "C" fn hp_last_error(text: *mut c_char, size: usize) -> usize 
 /// Returns the code of the failure that hp_last_error tells: that which the call returned, but
 /// where hp_vdi_free_buffer returned HP_VD_E_INVALID the one of HP_E_* that hp_pool_free has
 /// for it. HP_NOERROR where that text is empty. Never blocks; allocates nothing.
+#[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn hp_last_code() -> u32 {
     (thread::own().last.get()).map_or(HP_NOERROR, |failure| failure.reason())

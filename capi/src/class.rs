@@ -36,6 +36,7 @@ impl hp_class {
 /// # Safety
 ///
 /// `pool` points to a pool, `class_` to a place for a pointer, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_class_new(
     pool: *const hp_pool,
@@ -75,6 +76,7 @@ pub unsafe extern "C" fn hp_class_release(class_: *mut hp_class) {
 /// # Safety
 ///
 /// `class_` points to a class, the others to places for numbers, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_class_shape(
     class_: *const hp_class,
@@ -98,6 +100,7 @@ pub unsafe extern "C" fn hp_class_shape(
 /// # Safety
 ///
 /// `class_` points to a class, `buffer` to a place for a pointer, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_class_allocate(
     class_: *const hp_class,
@@ -144,6 +147,7 @@ unsafe extern "C" fn allocate_slow(class_: *const hp_class, buffer: *mut *mut c_
 /// # Safety
 ///
 /// As hp_class_allocate.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_class_allocate_timeout(
     class_: *const hp_class,
@@ -168,6 +172,7 @@ pub unsafe extern "C" fn hp_class_allocate_timeout(
 /// # Safety
 ///
 /// As hp_pool_free.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_class_free(class_: *const hp_class, buffer: *mut c_void) -> u32 {
     if is_good(class_) {
@@ -204,6 +209,7 @@ unsafe extern "C" fn free_slow(class_: *const hp_class, buffer: *mut c_void) -> 
 /// # Safety
 ///
 /// `class_` points to a class, `count` to a place for a number, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_class_available(class_: *const hp_class, count: *mut usize) -> u32 {
     // SAFETY: the caller says so.

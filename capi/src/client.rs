@@ -27,6 +27,7 @@ const SEGMENTS: usize = 16 << 20;
 /// # Safety
 ///
 /// `client` is a place for a pointer, or null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_client_new(client: *mut *mut hp_client) -> u32 {
     // SAFETY: the caller says so.
@@ -52,6 +53,7 @@ pub unsafe extern "C" fn hp_client_new(client: *mut *mut hp_client) -> u32 {
 ///
 /// `client` points to a client, `instance` and `name` to strings, `who` to what its type says, or they
 /// are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_client_open_in_secondary(
     client: *const hp_client,
@@ -69,6 +71,7 @@ pub unsafe extern "C" fn hp_client_open_in_secondary(
 /// # Safety
 ///
 /// As hp_client_open_in_secondary.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_client_open_in_secondary_timeout(
     client: *const hp_client,
@@ -121,6 +124,7 @@ pub unsafe extern "C" fn hp_client_close(client: *mut hp_client) -> u32 {
 /// # Safety
 ///
 /// `client` points to a client, `config` to a place for the configuration, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_client_get_configuration(
     client: *const hp_client,
@@ -148,6 +152,7 @@ pub unsafe extern "C" fn hp_client_get_configuration(
 ///
 /// `instance` and `name` point to strings, `who` to what its type says, `config` to a place for the
 /// configuration, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_get_configuration_of(
     instance: *const c_char,
@@ -178,6 +183,7 @@ pub unsafe extern "C" fn hp_get_configuration_of(
 /// # Safety
 ///
 /// `client` points to a client, `layout` to `bytes` bytes, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_client_attach(
     client: *const hp_client,
@@ -245,6 +251,7 @@ pub unsafe extern "C" fn hp_client_release(client: *mut hp_client) {
 /// # Safety
 ///
 /// `client` points to a client, or is null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_client_refresh(client: *const hp_client) -> u32 {
     // SAFETY: the caller says so.
@@ -262,6 +269,7 @@ pub unsafe extern "C" fn hp_client_refresh(client: *const hp_client) -> u32 {
 /// # Safety
 ///
 /// As hp_client_refresh.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_client_refresh_timeout(
     client: *const hp_client,
@@ -282,6 +290,7 @@ pub unsafe extern "C" fn hp_client_refresh_timeout(
 /// # Safety
 ///
 /// `client` points to a client, `handle` to a place for a number, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_client_get_buffer_handle(
     client: *const hp_client,
@@ -302,6 +311,7 @@ pub unsafe extern "C" fn hp_client_get_buffer_handle(
 /// # Safety
 ///
 /// `client` points to a client, `buffer` to a place for a pointer, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_client_map_buffer_handle(
     client: *const hp_client,
@@ -329,6 +339,7 @@ pub unsafe extern "C" fn hp_client_map_buffer_handle(
 /// # Safety
 ///
 /// `client` points to a client, `view` to a place for the result, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_client_view(
     client: *const hp_client,

@@ -261,6 +261,7 @@ unsafe fn count_class(
 /// # Safety
 ///
 /// `pool` points to a pool, `counters` to `counters->size` bytes, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_counters(pool: *const hp_pool, counters: *mut hp_counters) -> u32 {
     // SAFETY: the caller says so.
@@ -276,6 +277,7 @@ pub unsafe extern "C" fn hp_pool_counters(pool: *const hp_pool, counters: *mut h
 /// # Safety
 ///
 /// `set` points to a set, `counters` to `counters->size` bytes, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_counters(set: *const hp_vdi, counters: *mut hp_counters) -> u32 {
     // SAFETY: the caller says so.
@@ -290,6 +292,7 @@ pub unsafe extern "C" fn hp_vdi_counters(set: *const hp_vdi, counters: *mut hp_c
 /// # Safety
 ///
 /// `pool` points to a pool, `counters` to `counters->size` bytes, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_class_counters(
     pool: *const hp_pool,
@@ -308,6 +311,7 @@ pub unsafe extern "C" fn hp_pool_class_counters(
 /// # Safety
 ///
 /// `set` points to a set, `counters` to `counters->size` bytes, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_class_counters(
     set: *const hp_vdi,

@@ -70,6 +70,7 @@ pub unsafe fn put_view(place: *mut hp_view, found: Result<View, Failure>) -> Res
 /// # Safety
 ///
 /// `set` points to a set, `handle` to a place for a number, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_get_buffer_handle(
     set: *const hp_vdi,
@@ -88,6 +89,7 @@ pub unsafe extern "C" fn hp_vdi_get_buffer_handle(
 /// # Safety
 ///
 /// `pool` points to a pool, `handle` to a place for a number, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_get_buffer_handle(
     pool: *const hp_pool,
@@ -109,6 +111,7 @@ pub unsafe extern "C" fn hp_pool_get_buffer_handle(
 /// # Safety
 ///
 /// `set` points to a set, `view` to a place for the result, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_view(set: *const hp_vdi, handle: u32, view: *mut hp_view) -> u32 {
     // SAFETY: the caller says so.
@@ -126,6 +129,7 @@ pub unsafe extern "C" fn hp_vdi_view(set: *const hp_vdi, handle: u32, view: *mut
 /// # Safety
 ///
 /// `pool` points to a pool, `view` to a place for the result, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_view(
     pool: *const hp_pool,

@@ -34,6 +34,7 @@ unsafe fn put_handle(
 /// # Safety
 ///
 /// `set` points to a set, `handle` to a place for a number, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_get_buffer_handle64(
     set: *const hp_vdi,
@@ -52,6 +53,7 @@ pub unsafe extern "C" fn hp_vdi_get_buffer_handle64(
 /// # Safety
 ///
 /// `pool` points to a pool, `handle` to a place for a number, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_get_buffer_handle64(
     pool: *const hp_pool,
@@ -70,6 +72,7 @@ pub unsafe extern "C" fn hp_pool_get_buffer_handle64(
 /// # Safety
 ///
 /// `client` points to a client, `handle` to a place for a number, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_client_get_buffer_handle64(
     client: *const hp_client,
@@ -88,6 +91,7 @@ pub unsafe extern "C" fn hp_client_get_buffer_handle64(
 /// # Safety
 ///
 /// `set` points to a set, `view` to a place for the result, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_view64(set: *const hp_vdi, handle: u64, view: *mut hp_view) -> u32 {
     // SAFETY: the caller says so.
@@ -105,6 +109,7 @@ pub unsafe extern "C" fn hp_vdi_view64(set: *const hp_vdi, handle: u64, view: *m
 /// # Safety
 ///
 /// `pool` points to a pool, `view` to a place for the result, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_view64(
     pool: *const hp_pool,
@@ -126,6 +131,7 @@ pub unsafe extern "C" fn hp_pool_view64(
 /// # Safety
 ///
 /// `client` points to a client, `buffer` to a place for a pointer, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_client_map_buffer_handle64(
     client: *const hp_client,
@@ -152,6 +158,7 @@ pub unsafe extern "C" fn hp_client_map_buffer_handle64(
 /// # Safety
 ///
 /// `client` points to a client, `view` to a place for the result, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_client_view64(
     client: *const hp_client,
@@ -180,6 +187,7 @@ pub unsafe extern "C" fn hp_client_view64(
 /// # Safety
 ///
 /// `set` points to a set, `reuses` to a place for a number, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_handle_reuses(set: *const hp_vdi, reuses: *mut u64) -> u32 {
     // SAFETY: the caller says so.
@@ -195,6 +203,7 @@ pub unsafe extern "C" fn hp_vdi_handle_reuses(set: *const hp_vdi, reuses: *mut u
 /// # Safety
 ///
 /// `pool` points to a pool, `reuses` to a place for a number, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_handle_reuses(pool: *const hp_pool, reuses: *mut u64) -> u32 {
     // SAFETY: the caller says so.

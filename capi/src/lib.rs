@@ -40,6 +40,7 @@ mod wait;
 pub const HP_ABI_VERSION: u32 = 1;
 
 /// Gives HP_ABI_VERSION of the library that is in use.
+#[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn hp_abi_version() -> u32 {
     HP_ABI_VERSION

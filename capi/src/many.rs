@@ -85,6 +85,7 @@ unsafe fn taking(
 /// # Safety
 ///
 /// `pool` points to a pool, `buffers` to `count` places for pointers, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_allocate_many(
     pool: *const hp_pool,
@@ -107,6 +108,7 @@ pub unsafe extern "C" fn hp_pool_allocate_many(
 /// # Safety
 ///
 /// As hp_pool_allocate_many.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_allocate_many_timeout(
     pool: *const hp_pool,
@@ -129,6 +131,7 @@ pub unsafe extern "C" fn hp_pool_allocate_many_timeout(
 /// # Safety
 ///
 /// As hp_pool_allocate_many.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_allocate_many_deadline(
     pool: *const hp_pool,
@@ -151,6 +154,7 @@ pub unsafe extern "C" fn hp_pool_allocate_many_deadline(
 /// # Safety
 ///
 /// As hp_pool_allocate_many; `token` points to a token, or is null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_allocate_many_cancellable(
     pool: *const hp_pool,

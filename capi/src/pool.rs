@@ -133,6 +133,7 @@ pub fn here(pool: &hp_pool) -> Result<&hp_pool, Failure> {
 /// # Safety
 ///
 /// `pool` points to a pool, `buffer` to a place for a pointer, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_allocate(
     pool: *const hp_pool,
@@ -190,6 +191,7 @@ unsafe extern "C" fn allocate_slow(
 ///
 /// `pool` points to a pool, or is null. A buffer that is taken back is not used any more,
 /// and no two threads give back the same one at a time.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_free(
     pool: *const hp_pool,
@@ -233,6 +235,7 @@ unsafe extern "C" fn free_slow(pool: *const hp_pool, buffer: *mut c_void, size: 
 /// # Safety
 ///
 /// `pool` points to a pool, `count` to a place for a number, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_available(
     pool: *const hp_pool,
@@ -252,6 +255,7 @@ pub unsafe extern "C" fn hp_pool_available(
 /// # Safety
 ///
 /// `pool` points to a pool, or is null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_contains(pool: *const hp_pool, address: *const c_void) -> bool {
     // SAFETY: the caller says so.
@@ -268,6 +272,7 @@ pub unsafe extern "C" fn hp_pool_contains(pool: *const hp_pool, address: *const 
 /// # Safety
 ///
 /// `pool` points to a pool, or is null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_request(
     pool: *const hp_pool,
@@ -340,6 +345,7 @@ pub unsafe extern "C" fn hp_pool_abort(pool: *const hp_pool) -> u32 {
 /// # Safety
 ///
 /// `pool` points to a pool, or is null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_is_aborted(pool: *const hp_pool) -> bool {
     // SAFETY: the caller says so.
@@ -354,6 +360,7 @@ pub unsafe extern "C" fn hp_pool_is_aborted(pool: *const hp_pool) -> bool {
 /// # Safety
 ///
 /// `pool` points to a pool, `stats` to `stats->size` bytes, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_stats(pool: *const hp_pool, stats: *mut hp_stats) -> u32 {
     // SAFETY: the caller says so.

@@ -75,6 +75,7 @@ const PUBLICATION: usize = 4 * SMALL;
 ///
 /// `set` points to a set, `instance` and `name` to strings, `who` to what its type says, `publication`
 /// to a place for a pointer, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_publish(
     set: *const hp_vdi,
@@ -106,6 +107,7 @@ pub unsafe extern "C" fn hp_vdi_publish(
 /// # Safety
 ///
 /// As hp_vdi_publish.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_publish(
     pool: *const hp_pool,
@@ -169,6 +171,7 @@ pub unsafe extern "C" fn hp_publication_release(publication: *mut hp_publication
 ///
 /// `set` points to a set, `exports` to `room` places, `count` to a place for a number, or
 /// they are null (`exports` if `room` is 0).
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_exports(
     set: *const hp_vdi,
@@ -192,6 +195,7 @@ pub unsafe extern "C" fn hp_vdi_exports(
 /// # Safety
 ///
 /// As hp_vdi_exports.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_exports(
     pool: *const hp_pool,

@@ -130,6 +130,7 @@ unsafe fn list(
 ///
 /// `pool` points to a pool, `regions` to `room` places, `count` to a place for a number, or
 /// they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_regions(
     pool: *const hp_pool,
@@ -153,6 +154,7 @@ pub unsafe extern "C" fn hp_pool_regions(
 ///
 /// `set` points to a set, `regions` to `room` places, `count` to a place for a number, or
 /// they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_regions(
     set: *const hp_vdi,
@@ -223,6 +225,7 @@ unsafe fn locate(
 /// # Safety
 ///
 /// `pool` points to a pool, `location` to `location->size` bytes, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_locate(
     pool: *const hp_pool,
@@ -242,6 +245,7 @@ pub unsafe extern "C" fn hp_pool_locate(
 /// # Safety
 ///
 /// `set` points to a set, `location` to `location->size` bytes, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_locate(
     set: *const hp_vdi,

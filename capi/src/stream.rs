@@ -81,6 +81,7 @@ impl hp_stream {
 ///
 /// `pool` points to a pool, `name` to a string, `shares` to `count` of them, `stream` to a
 /// place for a pointer, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_stream_new(
     pool: *const hp_pool,
@@ -163,6 +164,7 @@ unsafe fn taking(
 /// # Safety
 ///
 /// `stream` points to a stream, `buffer` to a place for a pointer, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_stream_allocate(
     stream: *const hp_stream,
@@ -184,6 +186,7 @@ pub unsafe extern "C" fn hp_stream_allocate(
 /// # Safety
 ///
 /// As hp_stream_allocate.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_stream_allocate_timeout(
     stream: *const hp_stream,
@@ -207,6 +210,7 @@ pub unsafe extern "C" fn hp_stream_allocate_timeout(
 /// # Safety
 ///
 /// As hp_stream_allocate.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_stream_allocate_deadline(
     stream: *const hp_stream,
@@ -232,6 +236,7 @@ pub unsafe extern "C" fn hp_stream_allocate_deadline(
 /// # Safety
 ///
 /// As hp_stream_allocate; `token` points to a token, or is null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_stream_allocate_cancellable(
     stream: *const hp_stream,
@@ -263,6 +268,7 @@ pub unsafe extern "C" fn hp_stream_allocate_cancellable(
 /// # Safety
 ///
 /// `stream` points to a stream, `wait` to a place for a pointer, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_stream_wait_begin(
     stream: *const hp_stream,
@@ -294,6 +300,7 @@ pub unsafe extern "C" fn hp_stream_wait_begin(
 /// # Safety
 ///
 /// As hp_pool_free.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_stream_free(
     stream: *const hp_stream,
@@ -316,6 +323,7 @@ pub unsafe extern "C" fn hp_stream_free(
 /// # Safety
 ///
 /// `stream` points to a stream, `count` to a place for a number, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_stream_in_use(
     stream: *const hp_stream,

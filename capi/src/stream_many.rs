@@ -41,6 +41,7 @@ unsafe fn taking(
 /// # Safety
 ///
 /// `stream` points to a stream, `buffers` to `count` places for pointers, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_stream_allocate_many(
     stream: *const hp_stream,
@@ -63,6 +64,7 @@ pub unsafe extern "C" fn hp_stream_allocate_many(
 /// # Safety
 ///
 /// As hp_stream_allocate_many.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_stream_allocate_many_timeout(
     stream: *const hp_stream,
@@ -85,6 +87,7 @@ pub unsafe extern "C" fn hp_stream_allocate_many_timeout(
 /// # Safety
 ///
 /// As hp_stream_allocate_many.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_stream_allocate_many_deadline(
     stream: *const hp_stream,
@@ -110,6 +113,7 @@ pub unsafe extern "C" fn hp_stream_allocate_many_deadline(
 /// # Safety
 ///
 /// As hp_stream_allocate_many; `token` points to a token, or is null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_stream_allocate_many_cancellable(
     stream: *const hp_stream,

@@ -19,6 +19,7 @@ pub struct hp_token(pub(crate) CancelToken);
 /// # Safety
 ///
 /// `pool` points to a pool, `token` to a place for a pointer, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_token_new(pool: *const hp_pool, token: *mut *mut hp_token) -> u32 {
     // SAFETY: the caller says so.
@@ -53,6 +54,7 @@ pub unsafe extern "C" fn hp_token_cancel(token: *const hp_token) -> u32 {
 /// # Safety
 ///
 /// `token` points to a token, or is null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_token_is_cancelled(token: *const hp_token) -> bool {
     // SAFETY: the caller says so.

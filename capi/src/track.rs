@@ -210,6 +210,7 @@ unsafe fn list(
 ///
 /// `pool` points to a pool, `buffers` to `room` places, `count` to a place for a number, or
 /// they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_outstanding(
     pool: *const hp_pool,
@@ -233,6 +234,7 @@ pub unsafe extern "C" fn hp_pool_outstanding(
 ///
 /// `set` points to a set, `buffers` to `room` places, `count` to a place for a number, or
 /// they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_outstanding(
     set: *const hp_vdi,

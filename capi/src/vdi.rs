@@ -166,6 +166,7 @@ pub struct hp_vd_parameters {
 /// # Safety
 ///
 /// `set` is a place for a pointer, or null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_new(set: *mut *mut hp_vdi) -> u32 {
     // SAFETY: the caller says so.
@@ -183,6 +184,7 @@ pub unsafe extern "C" fn hp_vdi_new(set: *mut *mut hp_vdi) -> u32 {
 /// # Safety
 ///
 /// `builder` points to a description, `set` to a place for a pointer, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_new_with(builder: *const hp_builder, set: *mut *mut hp_vdi) -> u32 {
     // SAFETY: the caller says so.
@@ -221,6 +223,7 @@ pub unsafe extern "C" fn hp_vdi_release(set: *mut hp_vdi) {
 /// # Safety
 ///
 /// Both point to what their types say, or are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_open(set: *const hp_vdi, client: *const hp_vd_config) -> u32 {
     // SAFETY: the caller says so.
@@ -235,6 +238,7 @@ pub unsafe extern "C" fn hp_vdi_open(set: *const hp_vdi, client: *const hp_vd_co
 /// # Safety
 ///
 /// `set` points to a set, `config` to a place for the configuration, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_get_configuration(
     set: *const hp_vdi,
@@ -263,6 +267,7 @@ pub unsafe fn put_config(config: *mut hp_vd_config, known: &Config) -> Result<()
 /// # Safety
 ///
 /// Both point to what their types say, or are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_begin_configuration(
     set: *const hp_vdi,
@@ -317,6 +322,7 @@ unsafe fn allocating(set: *const hp_vdi, call: impl FnOnce(&Set) -> Result<(), E
 /// # Safety
 ///
 /// `set` points to a set, or is null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_request_buffers(
     set: *const hp_vdi,
@@ -334,6 +340,7 @@ pub unsafe extern "C" fn hp_vdi_request_buffers(
 /// # Safety
 ///
 /// `set` points to a set, or is null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_end_configuration(set: *const hp_vdi) -> u32 {
     // SAFETY: the caller says so.
@@ -345,6 +352,7 @@ pub unsafe extern "C" fn hp_vdi_end_configuration(set: *const hp_vdi) -> u32 {
 /// # Safety
 ///
 /// `set` points to a set, or is null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_open_device(set: *const hp_vdi) -> u32 {
     // SAFETY: the caller says so.
@@ -357,6 +365,7 @@ pub unsafe extern "C" fn hp_vdi_open_device(set: *const hp_vdi) -> u32 {
 /// # Safety
 ///
 /// `set` points to a set, or is null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_close_device(set: *const hp_vdi) -> u32 {
     // SAFETY: the caller says so.
@@ -394,6 +403,7 @@ pub unsafe extern "C" fn hp_vdi_close(set: *const hp_vdi) -> u32 {
 /// # Safety
 ///
 /// `set` points to a set, `count` to a place for a number, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_query_available_buffers(
     set: *const hp_vdi,
@@ -421,6 +431,7 @@ pub unsafe extern "C" fn hp_vdi_query_available_buffers(
 /// # Safety
 ///
 /// `set` points to a set, `buffer` to a place for a pointer, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_allocate_buffer(
     set: *const hp_vdi,
@@ -473,6 +484,7 @@ unsafe extern "C" fn allocate_slow(
 /// # Safety
 ///
 /// As hp_vdi_allocate_buffer.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_allocate_buffer_timeout(
     set: *const hp_vdi,
@@ -500,6 +512,7 @@ pub unsafe extern "C" fn hp_vdi_allocate_buffer_timeout(
 ///
 /// `set` points to a set, or is null. A buffer that is taken back is not used any more,
 /// and no two threads give back the same one at a time.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_free_buffer(
     set: *const hp_vdi,
@@ -540,6 +553,7 @@ unsafe extern "C" fn free_slow(set: *const hp_vdi, buffer: *mut c_void, size: u3
 /// # Safety
 ///
 /// `set` points to a set, or is null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_is_shared_buffer(
     set: *const hp_vdi,
@@ -557,6 +571,7 @@ pub unsafe extern "C" fn hp_vdi_is_shared_buffer(
 /// # Safety
 ///
 /// `set` points to a set, `stats` to `stats->size` bytes, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_vdi_stats(set: *const hp_vdi, stats: *mut hp_stats) -> u32 {
     // SAFETY: the caller says so.

@@ -75,6 +75,7 @@ pub fn raw(pool: &Pool, buffer: Buffer) -> Result<*mut c_void, Failure> {
 /// # Safety
 ///
 /// As hp_pool_allocate.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_allocate_timeout(
     pool: *const hp_pool,
@@ -99,6 +100,7 @@ pub unsafe extern "C" fn hp_pool_allocate_timeout(
 /// # Safety
 ///
 /// As hp_pool_allocate.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_allocate_deadline(
     pool: *const hp_pool,
@@ -151,6 +153,7 @@ fn monotonic() -> u64 {
 /// # Safety
 ///
 /// As hp_pool_allocate; `token` points to a token, or is null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_pool_allocate_cancellable(
     pool: *const hp_pool,
@@ -278,6 +281,7 @@ impl hp_wait {
 /// # Safety
 ///
 /// `pool` points to a pool, `wait` to a place for a pointer, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_wait_begin(
     pool: *const hp_pool,
@@ -307,6 +311,7 @@ pub unsafe extern "C" fn hp_wait_begin(
 /// # Safety
 ///
 /// `wait` points to a wait, `descriptor` to a place for a number, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_wait_descriptor(wait: *const hp_wait, descriptor: *mut i32) -> u32 {
     // SAFETY: the caller says so.
@@ -328,6 +333,7 @@ pub unsafe extern "C" fn hp_wait_descriptor(wait: *const hp_wait, descriptor: *m
 /// # Safety
 ///
 /// `wait` points to a wait, `buffer` to a place for a pointer, or they are null.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hp_wait_poll(wait: *const hp_wait, buffer: *mut *mut c_void) -> u32 {
     // SAFETY: the caller says so.

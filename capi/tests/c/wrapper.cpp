@@ -140,7 +140,7 @@ static void descriptions() {
     hp_builder *builder = nullptr;
     VDConfig wishes = {};
     wishes.deviceCount = 65;
-    hp_builder_new(&builder);
+    CHECK(hp_builder_new(&builder) == HP_NOERROR);
     hp_builder_prefault(builder, false);
     ServerVirtualDeviceSet set(builder);
     hp_builder_release(builder);

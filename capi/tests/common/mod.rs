@@ -25,6 +25,49 @@ pub fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// A call that the header declares.
+#[derive(Debug)]
+pub struct Declared {
+    pub name: String,
+    /// How many arguments it has.
+    pub arguments: usize,
+    /// Whether it gives anything.
+    pub has_result: bool,
+    /// Whether the compiler warns of a program that ignores that.
+    pub must_use: bool,
+}
+
+/// The calls that the header declares.
+pub fn declared() -> Vec<Declared> {
+    let header = std::fs::read_to_string(here().join("../include/hugepool.h")).unwrap();
+    let code = header.split("extern \"C\" {").nth(1).unwrap();
+    let code = code.split("}  // extern").next().unwrap();
+    // Without comments.
+    let code = code.split("/*").map(|part| match part.split_once("*/") {
+        Some((_, code)) => code,
+        None => part,
+    });
+    let code: String = code.collect();
+    let calls: Vec<_> = (code.split(';'))
+        .filter_map(|call| {
+            let (before, arguments) = call.split_once('(')?;
+            let words: Vec<_> = before.split_whitespace().collect();
+            let (name, kind) = words.split_last()?;
+            Some(Declared {
+                name: name.trim_start_matches('*').to_owned(),
+                arguments: match arguments.trim() {
+                    "void)" => 0,
+                    some => some.split(',').count(),
+                },
+                has_result: !kind.contains(&"void"),
+                must_use: kind.contains(&"HP_MUST_USE"),
+            })
+        })
+        .collect();
+    assert!(calls.len() > 90, "{calls:?}");
+    calls
+}
+
 /// `capi` in the target directory that this test was built into.
 fn target_dir() -> PathBuf {
     let own = std::env::current_exe().unwrap();
