@@ -56,7 +56,7 @@ case $libdir in
 esac
 
 install -d "$destdir$includedir/hugepool" "$destdir$libdir/pkgconfig"
-install -m 644 include/hugepool.h include/hugepool.hpp "$destdir$includedir/hugepool/"
+install -m 644 include/*.h include/*.hpp "$destdir$includedir/hugepool/"
 install -m 644 "$built/libhugepool.a" "$destdir$libdir/"
 install -m 755 "$built/libhugepool.so" "$destdir$libdir/libhugepool.so.$version"
 # Names for a debugger take more room than the code.

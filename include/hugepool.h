@@ -204,7 +204,7 @@
 #define HP_VD_E_CLOSE 0x8077000Eu
 
 /*
- Too many wait.
+ Too many wait; or buffers are out.
  */
 #define HP_VD_E_BUSY 0x8077000Fu
 
@@ -1517,6 +1517,14 @@ uint32_t hp_pool_allocate_many_cancellable(const struct hp_pool *pool,
  kernel.
  */
 void hp_pool_release(struct hp_pool *pool);
+
+/*
+ As hp_pool_release, unless buffers of the pool are out, or set aside for a stream: then it is
+ HP_VD_E_BUSY, and nothing has changed. No other thread takes or frees one at that time. Null
+ is nothing.
+ */
+HP_MUST_USE
+uint32_t hp_pool_try_release(struct hp_pool *pool);
 
 /*
  Takes a buffer of at least `size` bytes whose address is a multiple of `alignment`, a

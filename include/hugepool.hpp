@@ -1,7 +1,7 @@
 /*
- * hugepool for C++: the two sides of a virtual device set, with the names of Microsoft's VDI
- * reference: codes, structures, features, commands and calls. Header only; C++11; over
- * hugepool.h.
+ * hugepool for C++: the plain pool (hugepool_pool.hpp), and, here, the two sides of a virtual
+ * device set, with the names of Microsoft's VDI reference: codes, structures, features,
+ * commands and calls. Header only; C++11; over hugepool.h.
  *
  * What differs from the reference, on purpose (docs/vdi.md has all of it, and why):
  *
@@ -12,9 +12,8 @@
  * - The set hands out no device objects: `OpenDevice` and `CloseDevice` count.
  * - `AllocateBufferWithin`, which waits, and handles on the server's side, are additions.
  *
- * Names are UTF-8. Results are NOERROR or VD_E_*, as a signed HRESULT: errors are negative.
- * They are constants, for `case` and for `==`. `IsSharedBuffer` gives TRUE (1) or FALSE (0)
- * in their place.
+ * Names are UTF-8. Results are those of hugepool_codes.hpp; `IsSharedBuffer` gives TRUE (1) or
+ * FALSE (0) in their place.
  *
  * This header can be included before or behind Microsoft's vdi.h and vdierror.h. All it
  * declares is in the namespace hugepool, and is no macro. Where their macros are known, the
@@ -28,66 +27,16 @@
 #ifndef HUGEPOOL_HPP
 #define HUGEPOOL_HPP
 
-#include "hugepool.h"
+#include "hugepool_codes.hpp"
+#include "hugepool_pool.hpp"
 
 #include <atomic>
 #include <cstdint>
-#include <string>
 #include <utility>
 
 namespace hugepool {
 
-using HRESULT = std::int32_t;
-using DWORD = std::uint32_t;
-using UINT32 = std::uint32_t;
-using BYTE = unsigned char;
-using LPVOID = void *;
-using LPCSTR = const char *;
 using VDConfig = hp_vd_config;
-
-namespace detail {
-
-constexpr HRESULT result(std::uint32_t code) { return static_cast<HRESULT>(code); }
-
-} // namespace detail
-
-/* The codes. Where a header that came first has a name as a macro, that macro is it. */
-#ifndef NOERROR
-constexpr HRESULT NOERROR = detail::result(HP_NOERROR);
-#endif
-#ifndef VD_E_ABORT
-constexpr HRESULT VD_E_NOTOPEN = detail::result(HP_VD_E_NOTOPEN);
-constexpr HRESULT VD_E_TIMEOUT = detail::result(HP_VD_E_TIMEOUT);
-constexpr HRESULT VD_E_ABORT = detail::result(HP_VD_E_ABORT);
-constexpr HRESULT VD_E_SECURITY = detail::result(HP_VD_E_SECURITY);
-constexpr HRESULT VD_E_INVALID = detail::result(HP_VD_E_INVALID);
-constexpr HRESULT VD_E_INSTANCE_NAME = detail::result(HP_VD_E_INSTANCE_NAME);
-constexpr HRESULT VD_E_NOTSUPPORTED = detail::result(HP_VD_E_NOTSUPPORTED);
-constexpr HRESULT VD_E_MEMORY = detail::result(HP_VD_E_MEMORY);
-constexpr HRESULT VD_E_UNEXPECTED = detail::result(HP_VD_E_UNEXPECTED);
-constexpr HRESULT VD_E_PROTOCOL = detail::result(HP_VD_E_PROTOCOL);
-constexpr HRESULT VD_E_OPEN = detail::result(HP_VD_E_OPEN);
-constexpr HRESULT VD_E_CLOSE = detail::result(HP_VD_E_CLOSE);
-constexpr HRESULT VD_E_BUSY = detail::result(HP_VD_E_BUSY);
-#endif
-/* What IsSharedBuffer gives. */
-#ifndef TRUE
-constexpr HRESULT TRUE = 1;
-#endif
-#ifndef FALSE
-constexpr HRESULT FALSE = 0;
-#endif
-/* A limit of time that is none, in milliseconds. */
-#ifndef INFINITE
-constexpr DWORD INFINITE = 0xffffffff;
-#endif
-/* Whether a result is one, or an error. Not for that of IsSharedBuffer. */
-#ifndef SUCCEEDED
-constexpr bool SUCCEEDED(HRESULT result) { return result >= 0; }
-#endif
-#ifndef FAILED
-constexpr bool FAILED(HRESULT result) { return result < 0; }
-#endif
 
 /* Features of a set. */
 enum VDFeatures {
@@ -141,13 +90,6 @@ enum VDWhence {
     VDC_Current = HP_VDC_Current,
     VDC_End = HP_VDC_End
 };
-
-/* What the calling thread's last failed call said. */
-inline std::string last_error() {
-    std::string text(hp_last_error(nullptr, 0) + 1, '\0');
-    text.resize(hp_last_error(&text[0], text.size()));
-    return text;
-}
 
 namespace detail {
 

@@ -39,7 +39,7 @@ pub const HP_VD_E_PROTOCOL: u32 = 0x8077_000c;
 pub const HP_VD_E_OPEN: u32 = 0x8077_000d;
 /// It is closed.
 pub const HP_VD_E_CLOSE: u32 = 0x8077_000e;
-/// Too many wait.
+/// Too many wait; or buffers are out.
 pub const HP_VD_E_BUSY: u32 = 0x8077_000f;
 /// What was to be freed lies in no memory of the pool. (This and the next three, of
 /// hp_pool_free and the like, are the library's own: numbers with the bit by which Microsoft
@@ -111,6 +111,11 @@ pub enum Failure {
     Over,
     /// Another thread polls the wait.
     Polled,
+    /// Buffers are out, or set aside.
+    Out {
+        /// How many.
+        buffers: u64,
+    },
     /// The system refused.
     System(OsError),
     /// There is no heap for the call.
@@ -153,7 +158,7 @@ impl Failure {
             Self::Share(error) => error.code(),
             Self::Forked => HP_VD_E_NOTOPEN,
             Self::Over => HP_VD_E_PROTOCOL,
-            Self::Polled | Self::Calls { .. } => HP_VD_E_BUSY,
+            Self::Polled | Self::Out { .. } | Self::Calls { .. } => HP_VD_E_BUSY,
             Self::Heap { .. } => HP_VD_E_MEMORY,
             Self::System(_) => HP_VD_E_UNEXPECTED,
         }
@@ -190,6 +195,9 @@ impl Display for Failure {
             Self::Descriptor { name, given } => write!(f, "{name}: {given} is no descriptor"),
             Self::Over => write!(f, "the wait has ended"),
             Self::Polled => write!(f, "another thread polls the wait"),
+            Self::Out { buffers } => {
+                write!(f, "{buffers} buffers are out, or set aside for a stream")
+            }
             Self::System(error) => error.fmt(f),
             Self::Heap { needed } => write!(
                 f,

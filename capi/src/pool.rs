@@ -115,6 +115,32 @@ pub unsafe extern "C" fn hp_pool_release(pool: *mut hp_pool) {
     unrefused(|| unsafe { release(pool) });
 }
 
+/// As hp_pool_release, unless buffers of the pool are out, or set aside for a stream: then it is
+/// HP_VD_E_BUSY, and nothing has changed. No other thread takes or frees one at that time. Null
+/// is nothing.
+///
+/// # Safety
+///
+/// As hp_pool_release, if it succeeds.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_pool_try_release(pool: *mut hp_pool) -> u32 {
+    if pool.is_null() {
+        return HP_NOERROR;
+    }
+    // SAFETY: the caller says so.
+    let idle = unsafe { object(pool, "pool") }
+        .and_then(here)
+        .and_then(
+            |pool| match pool.0.class_counters().map(|class| class.in_use).sum() {
+                0 => Ok(()),
+                buffers => Err(Failure::Out { buffers }),
+            },
+        );
+    // SAFETY: as above.
+    done(idle.map(|()| unrefused(|| unsafe { release(pool) })))
+}
+
 /// The pool, unless this is a child of a fork that does not have its buffers.
 pub fn here(pool: &hp_pool) -> Result<&hp_pool, Failure> {
     match pool.0.is_left_behind() {

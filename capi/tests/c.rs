@@ -52,14 +52,16 @@ fn each_cpp(run_with: impl Fn(&str, &[&str])) {
 #[test]
 fn the_contract_holds_in_cpp() {
     let installed = Installed::new("contract-cpp");
-    let program = here().join("tests/c/wrapper.cpp");
-    each_cpp(|compiler, more| {
-        let said = run(&mut installed.compile_by(compiler, &program, Kind::Shared, more));
-        assert!(
-            said.ends_with("0 failures\n"),
-            "{compiler}, {more:?}: {said}"
-        );
-    });
+    for program in ["wrapper.cpp", "raii.cpp"] {
+        let program = here().join("tests/c").join(program);
+        each_cpp(|compiler, more| {
+            let said = run(&mut installed.compile_by(compiler, &program, Kind::Shared, more));
+            assert!(
+                said.ends_with("0 failures\n"),
+                "{compiler}, {more:?}: {said}"
+            );
+        });
+    }
 }
 
 #[test]

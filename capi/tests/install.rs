@@ -14,6 +14,7 @@ fn the_examples_run_with_what_is_installed() {
     let installed = Installed::new("examples");
     for (program, says) in [
         ("streams.c", "500 MiB through 4 buffers, 0 still out\n"),
+        ("pool.cpp", "1000 blocks through 4 buffers, all home\n"),
         ("set.cpp", "the client counted 7340032\n"),
     ] {
         if program.ends_with("cpp") && !has("g++") {
@@ -45,6 +46,10 @@ fn libraries_headers_and_pkg_config_are_where_they_belong() {
         "lib/libhugepool.a",
         "include/hugepool/hugepool.h",
         "include/hugepool/hugepool.hpp",
+        "include/hugepool/hugepool_buffer.hpp",
+        "include/hugepool/hugepool_codes.hpp",
+        "include/hugepool/hugepool_owned.hpp",
+        "include/hugepool/hugepool_pool.hpp",
         "lib/pkgconfig/hugepool.pc",
     ] {
         assert!(installed.path(file).is_file(), "{file} is missing");

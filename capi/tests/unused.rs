@@ -120,3 +120,59 @@ fn the_compiler_warns_where_such_a_result_is_ignored_and_nowhere_else() {
         assert_eq!(silenced, "", "{compiler} {more}");
     }
 }
+
+/// The same of the objects that C++ programs have: each line ignores one result.
+const IGNORES: &str = "
+void builder(hugepool::Builder &o, hugepool::Pool &p) { o.build(p); }
+void pool(hugepool::Pool &o, hugepool::Buffer &b) { o.allocate(1, 1, b); }
+void timeout(hugepool::Pool &o, hugepool::Buffer &b) { o.allocate_timeout(1, 1, 1, b); }
+void many(hugepool::Pool &o, hugepool::Buffer *b) { o.allocate_many(1, 1, b, 1); }
+void find(hugepool::Pool &o, hugepool::Class &c) { o.find_class(1, 1, c); }
+void stream(hugepool::Stream &o, hugepool::Buffer &b) { o.allocate(1, 1, b); }
+void of_class(hugepool::Class &o, hugepool::Buffer &b) { o.allocate(b); }
+void wait(hugepool::Wait &o, hugepool::Buffer &b) { o.poll(b); }
+void buffer(hugepool::Buffer &o) { o.free(); }
+void filled(hugepool::Buffer &o) { o.set_size(1); }
+void given_up(hugepool::Buffer &o) { o.release(); }
+void set(hugepool::ServerVirtualDeviceSet &o, void **b) { o.AllocateBuffer(b, 1, 1); }
+void client(hugepool::ClientVirtualDeviceSet &o) { o.OpenInSecondary(nullptr); }
+";
+
+/// What it may ignore.
+const MAY_IGNORE: &str = "
+void all(hugepool::Pool &pool, hugepool::Buffer &buffer, hugepool::Token &token,
+         hugepool::Builder &builder, hugepool::ServerVirtualDeviceSet &set) {
+    pool.trim();
+    pool.abort();
+    buffer.reset();
+    token.cancel();
+    builder.reserve(1, 1, 1).prefault(false);
+    set.SignalAbort();
+    set.Close();
+}
+";
+
+#[test]
+fn the_compiler_warns_of_the_objects_in_cpp_too() {
+    for (compiler, standard) in [
+        ("g++", "-std=c++11"),
+        ("g++", "-std=c++17"),
+        ("g++", "-std=c++20"),
+        ("clang++", "-std=c++11"),
+        ("clang++", "-std=c++17"),
+        ("clang++", "-std=c++20"),
+    ] {
+        if !has(compiler) {
+            continue;
+        }
+        let warnings = said(compiler, "c++", "hugepool.hpp", &[standard], IGNORES);
+        let expected: Vec<_> = (2..=IGNORES.lines().count()).map(Some).collect();
+        assert_eq!(
+            lines(&warnings),
+            expected,
+            "{compiler} {standard}: {warnings}"
+        );
+        let none = said(compiler, "c++", "hugepool.hpp", &[standard], MAY_IGNORE);
+        assert_eq!(none, "", "{compiler} {standard}");
+    }
+}

@@ -139,6 +139,7 @@ static void data_path(bool portable) {
     OK(hp_client_open_in_secondary(client, NULL, text, NULL));
 
     QUIET(hp_pool_allocate(pool, 4096, 4096, &start), HP_NOERROR);
+    QUIET(hp_pool_try_release(pool), HP_VD_E_BUSY);
     QUIET(hp_pool_locate(pool, start, &place), HP_NOERROR);
     QUIET(hp_pool_locate(pool, &place, &place), HP_E_FOREIGN);
     QUIET(hp_pool_get_buffer_handle(pool, start, &handle), HP_NOERROR);
@@ -576,8 +577,9 @@ static void exhausted(void) {
     hp_stream_release(stream);
     hp_class_release(class);
     hp_token_release(token);
-    hp_pool_release(another);
+    uint32_t ended = hp_pool_try_release(another);
     first = 0;
+    OK(ended);
     others = 0;
     hp_builder_release(builder);
     /* Threads that close sockets may not have ended. */

@@ -256,6 +256,38 @@ static void misuse(void) {
     hp_pool_release(stranger);
 }
 
+/* A pool that buffers are out of is not released by mistake. */
+static void released_when_idle(bool portable) {
+    hp_pool *pool = pool_of(3, portable);
+    hp_stream *stream;
+    const hp_share share = {4096, 4096, 1, 1};
+    void *held, *of_stream;
+    char text[100];
+    OK(hp_pool_try_release(NULL));
+    EXPECT(hp_pool_try_release((hp_pool *)((char *)pool + 1)), HP_VD_E_INVALID);
+    OK(hp_pool_allocate(pool, 4096, 4096, &held));
+    OK(hp_stream_new(pool, "stream", &share, 1, &stream));
+    OK(hp_stream_allocate(stream, 4096, 4096, &of_stream));
+    EXPECT(hp_pool_try_release(pool), HP_VD_E_BUSY);
+    hp_last_error(text, sizeof text);
+    CHECK(strstr(text, "2 buffers"));
+    OK(hp_pool_free(pool, held, 4096));
+    EXPECT(hp_pool_try_release(pool), HP_VD_E_BUSY);
+    OK(hp_pool_free(pool, of_stream, 4096));
+    EXPECT(hp_pool_try_release(pool), HP_VD_E_BUSY);
+    hp_stream_release(stream);
+    CHECK(available(pool) == 3);
+    pid_t child = make_child(FORK);
+    if (child == 0) {
+        failures = 0;
+        EXPECT(hp_pool_try_release(pool), HP_VD_E_NOTOPEN);
+        _exit(failures != 0);
+    }
+    int status = 1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    OK(hp_pool_try_release(pool));
+}
+
 /* Shared memory is a file: one that would be too large is a code, not a signal. */
 static void larger_than_a_file(void) {
     pid_t child = make_child(FORK);
@@ -609,6 +641,8 @@ int main(void) {
         forked(way);
     classes();
     misuse();
+    released_when_idle(false);
+    released_when_idle(true);
     larger_than_a_file();
     sized();
     nothing();
