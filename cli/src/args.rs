@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::bench::{DryShape, Pattern, Request};
 use crate::demo::{self, Inherited};
+use crate::engine::{BackupOptions, ListOptions, RestoreOptions, VerifyOptions};
 use crate::failure::Failure;
 use crate::report::Outputs;
 use crate::rival::{Name, names};
@@ -30,6 +31,14 @@ pub struct Cli {
 pub enum Command {
     /// Measure the pool and other allocators in one interleaved run
     Bench(Box<BenchOptions>),
+    /// Back files and folders up into stripes
+    Backup(Box<BackupOptions>),
+    /// Restore a backup
+    Restore(Box<RestoreOptions>),
+    /// Read all of a backup back, and name what is damaged
+    Verify(Box<VerifyOptions>),
+    /// List what is in a backup
+    List(ListOptions),
     /// Show what this machine grants and what the pool makes of it
     Doctor(DoctorOptions),
     /// Hand buffers of virtual device sets to client processes over shared memory, and check them

@@ -1,13 +1,15 @@
 //! The `hugepool` program: `bench` measures the pool beside other allocators, `doctor` says what a machine grants,
-//! `vdi-demo` hands buffers of virtual device sets to other processes.
+//! `vdi-demo` hands buffers of virtual device sets to other processes; `backup`, `restore`, `verify` and `list` are a
+//! backup engine.
 //!
-//! Owns the exit code and the printing of errors. The modules, each using only those after it: `run`, `doctor` and
-//! `demo` (the commands), `args`, `report`, `bench`, `rival`; and, below all, `progress`, `failure`, `units`.
+//! Owns the exit code and the printing of errors. The modules, each using only those after it: `run`, `doctor`, `demo`
+//! and `engine` (the commands), `args`, `report`, `bench`, `rival`; and, below all, `progress`, `failure`, `units`.
 
 mod args;
 mod bench;
 mod demo;
 mod doctor;
+mod engine;
 mod failure;
 mod progress;
 mod report;
@@ -25,6 +27,10 @@ use args::{BenchArgs, Cli, Command};
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Bench(options) => run::run(&BenchArgs::from(options)),
+        Command::Backup(options) => engine::backup(&options),
+        Command::Restore(options) => engine::restore(&options),
+        Command::Verify(options) => engine::verify(&options),
+        Command::List(options) => engine::list(&options),
         Command::Doctor(options) => doctor::run(options.json),
         Command::VdiDemo(options) => options.request().and_then(|request| demo::run(&request)),
         Command::VdiClient(options) => demo::run_client(&options.set, &options.sockets),

@@ -1,8 +1,10 @@
 //! How far the run is, for a person who watches.
 //!
-//! Owns the bar on stderr; it exists only where stderr is a terminal. `run` moves it.
+//! Owns the bars on stderr; they exist only where stderr is a terminal. `run` moves one of visits, the engine one of
+//! bytes.
 
 use std::io::{IsTerminal, stderr};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -44,6 +46,53 @@ impl Progress {
         match &self.0 {
             Some(bar) => bar.suspend(print),
             None => print(),
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A bar of bytes, whose end moves while more is found; or nothing.
+pub struct Volume(Option<ProgressBar>);
+
+impl Volume {
+    /// Counts to `bytes`, as far as they are known.
+    pub fn new(bytes: u64) -> Volume {
+        if !stderr().is_terminal() {
+            return Volume(None);
+        }
+        let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr_with_hz(5));
+        let template = "{bar:30} {binary_bytes:>10} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left  {msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(500));
+        Volume(Some(bar))
+    }
+
+    /// There are so many bytes more to do.
+    pub fn found(&self, bytes: u64) {
+        if let Some(bar) = &self.0 {
+            bar.inc_length(bytes);
+        }
+    }
+
+    /// So many were done.
+    pub fn done(&self, bytes: u64) {
+        if let Some(bar) = &self.0 {
+            bar.inc(bytes);
+        }
+    }
+
+    /// Says what is done now.
+    pub fn say(&self, what: &'static str) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(what);
         }
     }
 

@@ -1,0 +1,337 @@
+//! `hugepool backup`: files into stripes.
+//!
+//! Owns the order of the command: sources, destination, buffers, threads, catalogue, verdict. The threads are those of
+//! `walk`, `read` and `write`; what they hand each other is in `pipe`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::bounded;
+
+use super::buffers::{Buffers, Malloc, Mmap, Origin, Pooled, Preallocated, Stopped};
+use super::crew;
+use super::folder::Destination;
+use super::format::Id;
+use super::format::catalogue::{Catalogue, path};
+use super::format::entry::{Entry, Kind};
+use super::options::{BackupOptions, Compress};
+use super::pipe::{Outcome, Stripes};
+use super::read::{self, Read, Reader};
+use super::report;
+use super::stop::{INTERRUPTED, Stop, Why};
+use super::store::Place;
+use super::summary::{Side, Summary};
+use super::usage::Usage;
+use super::walk::{self, Found, Problem, Walk};
+use super::write::{self, Written};
+use crate::failure::Failure;
+use crate::progress::Volume;
+
+/// Runs it. Exits with a failure when a file could not be backed up as it is.
+pub fn run(options: &BackupOptions) -> Result<ExitCode, Failure> {
+    let (sources, destination) = options.paths()?;
+    let origins = walk::Origin::all(sources)?;
+    let count = options.buffers()?;
+    let stop = Stop::on_signals()?;
+    let place = Destination::open(destination, options.common.direct)?;
+    let identity = place
+        .identity()
+        .map_err(|error| Failure::run(format!("{}: {error}", destination.display())))?;
+    for origin in &origins {
+        use std::os::unix::fs::MetadataExt;
+        let same = origin.path.metadata();
+        if same.is_ok_and(|source| (source.dev(), source.ino()) == identity) {
+            return Err(Failure::input(format!(
+                "{}: a backup cannot be written into what it is of",
+                destination.display()
+            )));
+        }
+    }
+    report::notes(&place.notes);
+    let job = Job {
+        options,
+        origins: &origins,
+        place: &place,
+        identity,
+        count,
+        stop: &stop,
+    };
+    let transfer = options.transfer_size;
+    match options.common.buffers_from {
+        Origin::Pool => job.run(Pooled::new(transfer, count)?),
+        Origin::Malloc => job.run(Malloc::new(transfer, count)),
+        Origin::Mmap => job.run(Mmap::new(transfer, count)),
+        Origin::Channel => job.run(Preallocated::new(transfer, count)?),
+    }
+}
+
+/// What does not depend on where buffers come from.
+struct Job<'j> {
+    options: &'j BackupOptions,
+    origins: &'j [walk::Origin],
+    place: &'j Destination,
+    identity: (u64, u64),
+    count: usize,
+    stop: &'j Arc<Stop>,
+}
+
+/// What the threads did.
+struct Done {
+    found: Found,
+    reads: Vec<Read>,
+    written: Vec<Written>,
+}
+
+impl Job<'_> {
+    fn run<B: Buffers + Send + 'static>(&self, buffers: B) -> Result<ExitCode, Failure> {
+        let result = self.try_run(buffers);
+        if result.is_err() {
+            let _ = self.place.discard();
+        }
+        result
+    }
+
+    fn try_run<B: Buffers + Send + 'static>(&self, buffers: B) -> Result<ExitCode, Failure> {
+        let buffers = Arc::new(buffers);
+        let alarm = Arc::clone(&buffers);
+        self.stop.sound(move || alarm.abort());
+
+        let created = SystemTime::now().duration_since(UNIX_EPOCH);
+        let mut id = Id::default();
+        rustix::rand::getrandom(&mut id.0[..], rustix::rand::GetRandomFlags::empty())
+            .map_err(|error| Failure::run(format!("no random numbers: {error}")))?;
+        let (begun, before) = (Instant::now(), Usage::now());
+        let volume = Volume::new(0);
+        let mut done = self.pipeline(&*buffers, id, &volume)?;
+        volume.say("catalogue");
+        let mut problems = merge(&mut done);
+        let catalogue = Catalogue {
+            backup: id,
+            created: created.map_or(0, |time| time.as_secs()),
+            transfer: self.options.transfer_size,
+            stripes: done.written.iter().map(|stripe| stripe.totals).collect(),
+            entries: std::mem::take(&mut done.found.entries),
+        };
+        if !self.stop.is_stopped()
+            && let Err(error) = self.place.commit(&catalogue.to_bytes())
+        {
+            let what = format!("the catalogue cannot be written: {error}");
+            self.stop.stop(Why::Failed(what));
+        }
+        volume.finish();
+        problems.sort_by(|a, b| a.path.cmp(&b.path));
+
+        let why = self.stop.why();
+        let summary = Summary {
+            outcome: match &why {
+                None if problems.is_empty() => "complete".to_owned(),
+                None => "complete, but for what is listed".to_owned(),
+                Some(Why::Interrupted) => "interrupted".to_owned(),
+                Some(Why::Failed(_)) => "failed".to_owned(),
+            },
+            entries: catalogue.entries.len() as u64,
+            problems: problems.len() as u64,
+            elapsed: begun.elapsed(),
+            usage: Usage::now().since(before),
+            ..self.summary(&*buffers, &done)
+        };
+        if let Some(file) = &self.options.common.json {
+            summary.save(file)?;
+        }
+        report::special(&done.found.special);
+        match why {
+            None => {}
+            Some(Why::Failed(what)) => {
+                report::problems(&problems);
+                return Err(Failure::run(format!("there is no backup: {what}")));
+            }
+            Some(Why::Interrupted) => {
+                let _ = self.place.discard();
+                report::notes(&[
+                    "interrupted: the backup is incomplete, and what was written of it is removed"
+                        .to_owned(),
+                ]);
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
+        }
+        summary.print()?;
+        Ok(report::problems(&problems))
+    }
+
+    /// Starts every thread, and waits for them: the readers end when the walk has, the writers when the readers have.
+    fn pipeline<B: Buffers>(
+        &self,
+        buffers: &B,
+        backup: Id,
+        volume: &Volume,
+    ) -> Result<Done, Failure> {
+        let stop: &Stop = self.stop;
+        let readers = self.options.common.readers();
+        let mut scratches = Vec::new();
+        if self.options.compress == Compress::Zstd {
+            let taken: Result<Vec<_>, Stopped> = (0..readers).map(|_| buffers.take()).collect();
+            scratches = taken.unwrap_or_default();
+        }
+        let (stripes, outlets) = Stripes::new(self.options.stripes as usize, self.count);
+        let (send, items) = bounded(2 * readers);
+        let writing = write::Surroundings {
+            stop,
+            buffers,
+            place: self.place,
+            backup,
+        };
+        let reading = Arc::new(read::Surroundings {
+            stop,
+            volume,
+            buffers,
+            stripes,
+        });
+        let mut crew = Vec::new();
+        for _ in 0..readers {
+            let reader = Reader::new(&reading, scratches.pop());
+            crew.push(reader.map_err(|error| Failure::run(format!("zstd: {error}")))?);
+        }
+        // The writers' receiving ends with the last reader.
+        drop(reading);
+        let (writing, outlets) = (&writing, &outlets);
+        let done = thread::scope(|scope| {
+            let writers: Vec<_> = outlets
+                .iter()
+                .zip(0..)
+                .map(|(outlet, stripe)| {
+                    let name = format!("stripe {stripe}");
+                    crew::start(scope, stop, &name, move || {
+                        write::write(writing, stripe, outlet)
+                    })
+                })
+                .collect();
+            let (found, reads) = thread::scope(|inner| {
+                let around = walk::Surroundings {
+                    stop,
+                    volume,
+                    destination: self.identity,
+                    transfer: self.options.transfer_size,
+                };
+                let walk = Walk::new(around, send);
+                let walk = crew::start(inner, stop, "walk", move || walk.run(self.origins));
+                let readers: Vec<_> = crew
+                    .into_iter()
+                    .map(|reader| {
+                        let items = items.clone();
+                        crew::start(inner, stop, "reader", move || reader.run(&items))
+                    })
+                    .collect();
+                // The walk's sending ends with the last reader.
+                drop(items);
+                let reads: Vec<Read> = readers.into_iter().map(crew::join).collect();
+                (crew::join(walk), reads)
+            });
+            volume.say("everything onto the disk");
+            let written = writers.into_iter().map(crew::join).collect();
+            Done {
+                found,
+                reads,
+                written,
+            }
+        });
+        Ok(done)
+    }
+
+    fn summary<B: Buffers>(&self, buffers: &B, done: &Done) -> Summary {
+        let reads = &done.reads;
+        let written = &done.written;
+        Summary {
+            command: "backup",
+            outcome: String::new(),
+            elapsed: Default::default(),
+            bytes: reads.iter().map(|read| read.bytes).sum(),
+            stored: written.iter().map(|stripe| stripe.totals.bytes).sum(),
+            entries: 0,
+            problems: 0,
+            transfer: self.options.transfer_size,
+            buffers: self.count,
+            origin: self.options.common.buffers_from.to_string(),
+            pages: buffers.pages(),
+            high_water: buffers.high_water(),
+            stripes: self.options.stripes as usize,
+            direct: self.place.is_direct(),
+            usage: Usage::default(),
+            front: Side {
+                threads: reads.len(),
+                waited: reads.iter().map(|read| read.for_buffers).sum(),
+            },
+            back: Side {
+                threads: written.len(),
+                waited: written.iter().map(|stripe| stripe.for_blocks).sum(),
+            },
+            for_items: reads.iter().map(|read| read.for_items).sum(),
+            syncing: written
+                .iter()
+                .map(|stripe| stripe.syncing)
+                .max()
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// Brings what the readers learned into the entries, and gives everything that went wrong.
+fn merge(done: &mut Done) -> Vec<Problem> {
+    let found = &mut done.found;
+    let mut problems = std::mem::take(&mut found.problems);
+    let entries = &mut found.entries;
+    let from_walk = found.outcomes.drain(..);
+    let from_readers = done
+        .reads
+        .iter_mut()
+        .flat_map(|read| read.outcomes.drain(..));
+    for outcome in from_walk.chain(from_readers) {
+        let Outcome {
+            entry,
+            data,
+            xattrs,
+            changed,
+            unread,
+            lacks,
+        } = outcome;
+        // Of what cannot be read, that it changed as well is no news.
+        let whats = match (unread, changed) {
+            (Some(unread), _) => {
+                entries[entry as usize].flaws.unread = true;
+                [Some(unread), lacks]
+            }
+            (None, Some(changed)) => {
+                entries[entry as usize].flaws.changed = true;
+                [Some(changed), lacks]
+            }
+            (None, None) => [None, lacks],
+        };
+        for what in whats.into_iter().flatten() {
+            let path = path(entries, entry);
+            problems.push(Problem { path, what });
+        }
+        let this = &mut entries[entry as usize];
+        if !xattrs.is_empty() {
+            this.xattrs = xattrs;
+        }
+        if let Kind::File { data: place, .. } = &mut this.kind {
+            *place = data;
+        }
+    }
+    problems.extend(links_to_unread(entries));
+    problems
+}
+
+/// Names of files that could not be read under their first name.
+fn links_to_unread(entries: &[Entry]) -> impl Iterator<Item = Problem> + '_ {
+    entries.iter().zip(0..).filter_map(|(entry, number)| {
+        let Kind::Link { of } = entry.kind else {
+            return None;
+        };
+        entries[of as usize].flaws.unread.then(|| Problem {
+            path: path(entries, number),
+            what: "is another name of a file that could not be read".to_owned(),
+        })
+    })
+}

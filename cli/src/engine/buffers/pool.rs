@@ -1,0 +1,84 @@
+//! Buffers of a hugepool.
+//!
+//! Owns the pool. A block's header lies in the buffer's prefix zone, right before the payload: one write stores both.
+
+use std::time::Duration;
+
+use hugepool::{AllocError, Buffer, Class, Pool};
+
+use super::{Buffers, Space, Stopped};
+use crate::engine::format::UNIT;
+use crate::engine::format::block::HEADER;
+use crate::failure::Failure;
+
+pub struct Pooled {
+    pool: Pool,
+    class: Class,
+}
+
+impl Pooled {
+    pub fn new(transfer: usize, count: usize) -> Result<Pooled, Failure> {
+        let built = Pool::builder()
+            .reserve(transfer, UNIT, count)
+            .prefix_zone(HEADER)
+            .build();
+        let pool = built.map_err(|error| Failure::run(format!("no pool: {error}")))?;
+        let class = pool.class(transfer, UNIT);
+        let class = class.map_err(|error| Failure::run(format!("no pool: {error}")))?;
+        Ok(Pooled { pool, class })
+    }
+}
+
+impl Buffers for Pooled {
+    type Space = Buffer;
+
+    fn take(&self) -> Result<Buffer, Stopped> {
+        let taken = self.class.allocate_timeout(Duration::MAX);
+        // Every other refusal is of what the pool was not built for.
+        taken.map_err(|error| {
+            debug_assert_eq!(error, AllocError::Aborted);
+            Stopped
+        })
+    }
+
+    fn abort(&self) {
+        self.pool.abort();
+    }
+
+    fn high_water(&self) -> u64 {
+        let classes = self.pool.class_counters();
+        classes.map(|class| class.high_water).sum()
+    }
+
+    fn pages(&self) -> String {
+        let stats = self.pool.stats();
+        let first = stats.segments.first();
+        first.map_or_else(String::new, |segment| format!("{} pages", segment.pages))
+    }
+}
+
+impl Space for Buffer {
+    fn header(&self) -> &[u8] {
+        self.prefix()
+    }
+
+    fn data(&self) -> &[u8] {
+        self
+    }
+
+    fn header_mut(&mut self) -> &mut [u8] {
+        self.prefix_mut()
+    }
+
+    fn data_mut(&mut self) -> &mut [u8] {
+        self
+    }
+
+    fn both_mut(&mut self) -> (&mut [u8], &mut [u8]) {
+        let header: *mut [u8] = self.prefix_mut();
+        let data: &mut [u8] = self;
+        // SAFETY: the prefix zone and the data of a buffer are both its owner's, mapped and initialized, and do not
+        // overlap (`Buffer::prefix`). `self` is borrowed mutably as long as both.
+        (unsafe { &mut *header }, data)
+    }
+}

@@ -1,0 +1,350 @@
+//! A folder that holds a backup.
+//!
+//! Owns the names in it, the lock that keeps a second backup out, and the reading and writing of its files; whether
+//! that goes past the kernel's cache is `direct`'s. `backup` writes one, the other commands read it.
+//!
+//! ```text
+//!   DEST/stripe-0000 …      blocks, the last of which says that it is the last
+//!   DEST/catalogue.part     while the catalogue is written
+//!   DEST/catalogue          once everything is on the disk: with it the backup is whole
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, renameat, unlinkat};
+use rustix::io::{Errno, preadv, pwritev, retry_on_intr};
+
+use super::buffers::Space;
+use super::direct::{self, Direct};
+use super::format::UNIT;
+use super::format::block::HEADER;
+use super::format::padded;
+use super::stop::Stop;
+use super::store::{Place, Shelf, Sink, Source};
+use crate::failure::Failure;
+
+const CATALOGUE: &str = "catalogue";
+const PART: &str = "catalogue.part";
+
+fn stripe_name(stripe: u32) -> String {
+    format!("stripe-{stripe:04}")
+}
+
+/// Whether a backup puts files of that name there.
+fn is_ours(name: &str) -> bool {
+    let number = name.strip_prefix("stripe-");
+    name == PART || number.is_some_and(|number| number.len() >= 4 && number.parse::<u32>().is_ok())
+}
+
+/// A folder that a backup is written to, locked.
+pub struct Destination {
+    folder: File,
+    path: PathBuf,
+    direct: bool,
+    /// It was not there before.
+    made: bool,
+    /// What the user should know of it.
+    pub notes: Vec<String>,
+}
+
+impl Destination {
+    /// Makes the folder, or takes one that is empty or has what a backup left that did not come to its end.
+    pub fn open(path: &Path, direct: Direct) -> Result<Destination, Failure> {
+        let failed = |what: &str, error: io::Error| {
+            Failure::run(format!("{}: {what}: {error}", path.display()))
+        };
+        let made = match fs::create_dir(path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(failed("cannot be made", error)),
+        };
+        let folder = File::open(path).map_err(|error| failed("cannot be opened", error))?;
+        let mut notes = Vec::new();
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                return Err(Failure::run(format!(
+                    "{}: another backup is being written there",
+                    path.display()
+                )));
+            }
+            Err(error) => notes.push(format!(
+                "{}: cannot be locked ({error}): see that no other backup is written there",
+                path.display()
+            )),
+        }
+        let mut left = Vec::new();
+        for entry in fs::read_dir(path).map_err(|error| failed("cannot be read", error))? {
+            let name = entry
+                .map_err(|error| failed("cannot be read", error))?
+                .file_name();
+            match name.to_str() {
+                Some(CATALOGUE) => {
+                    return Err(Failure::run(format!(
+                        "{}: holds a backup already; give an empty folder, or a new one",
+                        path.display()
+                    )));
+                }
+                Some(name) if is_ours(name) => left.push(name.to_owned()),
+                _ => {
+                    return Err(Failure::run(format!(
+                        "{}: holds `{}`, which is no part of a backup; give an empty folder, or a new one",
+                        path.display(),
+                        name.display()
+                    )));
+                }
+            }
+        }
+        for name in &left {
+            fs::remove_file(path.join(name)).map_err(|error| failed(name, error))?;
+        }
+        if !left.is_empty() {
+            notes.push(format!(
+                "{}: held an incomplete backup, which was removed",
+                path.display()
+            ));
+        }
+        let direct = direct::for_writing(&folder, direct, &mut notes)
+            .map_err(|error| Failure::run(format!("{}: {error}", path.display())))?;
+        Ok(Destination {
+            folder,
+            path: path.to_owned(),
+            direct,
+            made,
+            notes,
+        })
+    }
+
+    /// The folder's device and inode.
+    pub fn identity(&self) -> io::Result<(u64, u64)> {
+        let stat = rustix::fs::fstat(&self.folder)?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+
+    pub fn is_direct(&self) -> bool {
+        self.direct
+    }
+}
+
+impl Place for Destination {
+    type Sink<S: Space> = StripeFile;
+
+    fn create<S: Space>(&self, stripe: u32) -> io::Result<StripeFile> {
+        let mut flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        if self.direct {
+            flags |= OFlags::DIRECT;
+        }
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = openat(&self.folder, stripe_name(stripe), flags, mode)?;
+        Ok(StripeFile {
+            file: file.into(),
+            end: 0,
+        })
+    }
+
+    fn commit(&self, catalogue: &[u8]) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let mut file: File = openat(&self.folder, PART, flags, mode)?.into();
+        file.write_all(catalogue)?;
+        file.sync_all()?;
+        // The stripes' names are on the disk before the catalogue's is.
+        self.folder.sync_all()?;
+        renameat(&self.folder, PART, &self.folder, CATALOGUE)?;
+        self.folder.sync_all()
+    }
+
+    fn discard(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            if name.to_str().is_some_and(is_ours) {
+                unlinkat(&self.folder, name.as_os_str(), AtFlags::empty())?;
+            }
+        }
+        if self.made {
+            fs::remove_dir(&self.path)?;
+        }
+        Ok(())
+    }
+}
+
+/// A stripe that is written by threads: one write for each block.
+pub struct StripeFile {
+    file: File,
+    end: u64,
+}
+
+impl<S: Space> Sink<S> for StripeFile {
+    fn append(&mut self, space: S, payload: usize) -> io::Result<()> {
+        let data = &space.data()[..padded(payload)];
+        let mut written = 0;
+        let whole = HEADER + data.len();
+        while written < whole {
+            // The header and the payload behind it, but for what is written.
+            let header = &space.header()[written.min(HEADER)..];
+            let data = &data[written.saturating_sub(HEADER)..];
+            let both = [IoSlice::new(header), IoSlice::new(data)];
+            let from = if header.is_empty() {
+                &both[1..]
+            } else {
+                &both[..]
+            };
+            match retry_on_intr(|| pwritev(&self.file, from, self.end))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => {
+                    written += count;
+                    self.end += count as u64;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    fn abort(self) {}
+}
+
+/// A folder that a backup is read from.
+pub struct Backup {
+    folder: File,
+    path: PathBuf,
+    direct: Direct,
+}
+
+impl Backup {
+    pub fn open(path: &Path, direct: Direct) -> Result<Backup, Failure> {
+        let failed = |error: io::Error| Failure::run(format!("{}: {error}", path.display()));
+        let folder = File::open(path).map_err(failed)?;
+        if !folder.metadata().map_err(failed)?.is_dir() {
+            return Err(Failure::run(format!("{}: is no folder", path.display())));
+        }
+        Ok(Backup {
+            folder,
+            path: path.to_owned(),
+            direct,
+        })
+    }
+
+    /// Why there is no catalogue, in words.
+    pub fn incomplete(&self) -> String {
+        let path = self.path.display();
+        let any = fs::read_dir(&self.path).is_ok_and(|mut entries| {
+            entries.any(|entry| entry.is_ok_and(|it| it.file_name().to_str().is_some_and(is_ours)))
+        });
+        if !any {
+            return format!("{path}: holds no backup");
+        }
+        match flock(&self.folder, FlockOperation::NonBlockingLockShared) {
+            Err(Errno::WOULDBLOCK) => {
+                format!("{path}: the backup is incomplete: it is being written")
+            }
+            _ => format!(
+                "{path}: the backup is incomplete: it was ended before its catalogue was written; run it again"
+            ),
+        }
+    }
+}
+
+impl Shelf for Backup {
+    type Source = StripeSource;
+
+    fn catalogue(&self) -> io::Result<Vec<u8>> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mut file: File = openat(&self.folder, CATALOGUE, flags, Mode::empty())?.into();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn open(&self, stripe: u32) -> io::Result<StripeSource> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let open = |flags| openat(&self.folder, stripe_name(stripe), flags, Mode::empty());
+        let file: File = match self.direct {
+            Direct::On => open(flags | OFlags::DIRECT)?,
+            // Past the cache the kernel would not read ahead.
+            Direct::Auto | Direct::Off => open(flags)?,
+        }
+        .into();
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("is no file"));
+        }
+        Ok(StripeSource {
+            file,
+            length: metadata.len(),
+        })
+    }
+}
+
+pub struct StripeSource {
+    file: File,
+    length: u64,
+}
+
+impl Source for StripeSource {
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn read<S: Space>(
+        &self,
+        offset: u64,
+        space: &mut S,
+        payload: usize,
+        stop: &Stop,
+    ) -> io::Result<usize> {
+        let (header, data) = space.both_mut();
+        let (whole, mut done) = (HEADER + payload, 0);
+        while done < whole && !stop.is_stopped() {
+            let (before, after) = (done.min(HEADER), done.saturating_sub(HEADER));
+            let mut both = [
+                IoSliceMut::new(&mut header[before..]),
+                IoSliceMut::new(&mut data[after..payload]),
+            ];
+            let into = if done < HEADER {
+                &mut both[..]
+            } else {
+                &mut both[1..]
+            };
+            let count = retry_on_intr(|| preadv(self.file.as_fd(), into, offset + done as u64))?;
+            done += count;
+            // Past the cache, what is no multiple is the end; to go on from there would be an error.
+            if count == 0 || !count.is_multiple_of(UNIT) && self.is_end(offset + done as u64) {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    fn read_more<S: Space>(
+        &self,
+        offset: u64,
+        space: &mut S,
+        at: usize,
+        to: usize,
+    ) -> io::Result<usize> {
+        let mut done = at;
+        while done < to {
+            let mut into = [IoSliceMut::new(&mut space.data_mut()[done..to])];
+            let from = offset + (done - at) as u64;
+            let count = retry_on_intr(|| preadv(self.file.as_fd(), &mut into, from))?;
+            done += count;
+            if count == 0 || !count.is_multiple_of(UNIT) && self.is_end(from + count as u64) {
+                break;
+            }
+        }
+        Ok(done - at)
+    }
+}
+
+impl StripeSource {
+    fn is_end(&self, at: u64) -> bool {
+        at >= self.length
+    }
+}

@@ -1,0 +1,48 @@
+//! `hugepool backup`, `restore`, `verify` and `list`: a backup engine over the pool.
+//!
+//! Owns the order of its modules, each using only those after it: `backup`, `restore`, `verify`, `list` (the commands),
+//! `report` and `summary`; `walk`, `read`, `write` and `pipe` (files into stripes); `load`, `scan` and `tree` (stripes
+//! into files); `folder` and `store` (where a backup is); `options`, `direct`, `buffers`; `attributes` and `beneath`;
+//! `format`; and, below all, `crew`, `stop`, `usage`, `name`.
+//!
+//! ```text
+//!   backup    walk ──▶ readers ═══ filled buffers ═══▶ stripes' writers ──▶ catalogue, last of all
+//!   restore   catalogue ──▶ stripes' readers ═══ filled buffers ═══▶ workers ──▶ files
+//! ```
+//!
+//! Bytes move in the pool's buffers and in nothing else: a reader takes one, fills it and hands it on; a writer writes it
+//! and gives it back. Who finds none free waits, so that the faster side goes at the pace of the slower one.
+//! `docs/engine.md` says what is where in a backup, and why.
+
+mod attributes;
+mod backup;
+mod beneath;
+mod buffers;
+mod crew;
+mod direct;
+mod folder;
+mod format;
+mod list;
+mod load;
+mod name;
+mod options;
+mod pipe;
+mod read;
+mod report;
+mod restore;
+mod scan;
+mod session;
+mod stop;
+mod store;
+mod summary;
+mod tree;
+mod usage;
+mod verify;
+mod walk;
+mod write;
+
+pub use backup::run as backup;
+pub use list::run as list;
+pub use options::{BackupOptions, ListOptions, RestoreOptions, VerifyOptions};
+pub use restore::run as restore;
+pub use verify::run as verify;

@@ -1,0 +1,211 @@
+//! The options of `backup`, `restore`, `verify` and `list`.
+//!
+//! Owns them and their checks: each error names the value and what it may be. `args` has them parsed.
+
+use std::path::PathBuf;
+use std::thread;
+
+use clap::{Args, ValueEnum};
+
+use super::buffers::{self, Origin};
+use super::direct::Direct;
+use super::format::block::HEADER;
+use super::format::{STRIPES, TRANSFER, UNIT};
+use crate::failure::Failure;
+use crate::units::{self, GIB, KIB, MIB};
+
+/// Threads that read, or that write what was read, at the most.
+const MOST_READERS: u64 = 1024;
+
+#[derive(Debug, Args)]
+#[command(after_help = BACKUP_HELP)]
+pub struct BackupOptions {
+    /// Files and folders to back up, and then the folder to write the backup to: a new or an empty one
+    #[arg(required = true, num_args = 2.., value_names = ["SOURCE", "DEST"])]
+    paths: Vec<PathBuf>,
+
+    /// Files that the backup is written to at once
+    #[arg(long, value_name = "N", default_value_t = 4,
+          value_parser = clap::value_parser!(u32).range(*STRIPES.start() as i64..=*STRIPES.end() as i64))]
+    pub stripes: u32,
+
+    /// How blocks are compressed
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Compress::None)]
+    pub compress: Compress,
+
+    /// Bytes that a block holds, such as 256K: a multiple of 4096
+    #[arg(long, value_name = "BYTES", value_parser = transfer, default_value = "1M")]
+    pub transfer_size: usize,
+
+    #[command(flatten)]
+    pub common: CommonOptions,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = CODES)]
+pub struct RestoreOptions {
+    /// The folder that the backup is in
+    #[arg(value_name = "BACKUP")]
+    pub backup: PathBuf,
+
+    /// The folder to restore to: a new or an empty one
+    #[arg(value_name = "TARGET")]
+    pub target: PathBuf,
+
+    #[command(flatten)]
+    pub common: CommonOptions,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = CODES)]
+pub struct VerifyOptions {
+    /// The folder that the backup is in
+    #[arg(value_name = "BACKUP")]
+    pub backup: PathBuf,
+
+    #[command(flatten)]
+    pub common: CommonOptions,
+}
+
+#[derive(Debug, Args)]
+pub struct ListOptions {
+    /// The folder that the backup is in
+    #[arg(value_name = "BACKUP")]
+    pub backup: PathBuf,
+
+    /// Print one JSON object a line instead
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What everything that moves bytes has.
+#[derive(Debug, Args)]
+pub struct CommonOptions {
+    /// Threads that work on files; the stripes have one each besides [default: one a processor, 2 to 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_READERS))]
+    readers: Option<u64>,
+
+    /// Bytes of all buffers together [default: enough that nobody waits for another's, 64M at least]
+    #[arg(long, value_name = "BYTES", value_parser = memory)]
+    memory: Option<usize>,
+
+    /// Where buffers come from
+    #[arg(long, value_enum, value_name = "WHERE", default_value_t = Origin::Pool)]
+    pub buffers_from: Origin,
+
+    /// Whether stripes go past the kernel's cache; auto: when they are written, where the file system does it
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Direct::Auto)]
+    pub direct: Direct,
+
+    /// How files and stripes are read and written
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Io::Auto)]
+    pub io: Io,
+
+    /// Write the summary to this file, as one JSON object
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Compress {
+    None,
+    Zstd,
+}
+
+/// How files and stripes are read and written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Io {
+    /// The best there is: threads
+    Auto,
+    /// Each read and write by a thread that waits for it
+    Threads,
+}
+
+const CODES: &str = "Exit code 1: something is missing or damaged; each is named.\nExit code 2: an option is wrong.\nExit code 130: interrupted.";
+const BACKUP_HELP: &str = "Exit code 1: some files could not be backed up as they are, each is named; or there is no backup.\nExit code 2: an option is wrong.\nExit code 130: interrupted; there is no backup.";
+
+impl BackupOptions {
+    /// The sources, and the destination.
+    pub fn paths(&self) -> Result<(&[PathBuf], &PathBuf), Failure> {
+        match self.paths.split_last() {
+            Some((destination, sources)) if !sources.is_empty() => Ok((sources, destination)),
+            _ => Err(Failure::input("give a SOURCE and a DEST".to_owned())),
+        }
+    }
+
+    /// How many buffers there are: a reader that compresses has one of its own.
+    pub fn buffers(&self) -> Result<usize, Failure> {
+        let readers = self.common.readers();
+        let own = match self.compress {
+            Compress::None => 0,
+            Compress::Zstd => readers,
+        };
+        let why = match self.compress {
+            Compress::None => "a backup".to_owned(),
+            Compress::Zstd => format!("compression with {readers} readers"),
+        };
+        let ample = 2 * readers + own + 2 * self.stripes as usize;
+        self.common.count(self.transfer_size, own + 1, ample, &why)
+    }
+}
+
+impl CommonOptions {
+    pub fn readers(&self) -> usize {
+        let default =
+            || thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 16));
+        self.readers.map_or_else(default, |count| count as usize)
+    }
+
+    /// Buffers of a restore or a verify.
+    pub fn buffers(&self, transfer: usize, stripes: usize) -> Result<usize, Failure> {
+        self.count(transfer, 1, 2 * (self.readers() + stripes), "this")
+    }
+
+    fn count(
+        &self,
+        transfer: usize,
+        least: usize,
+        ample: usize,
+        why: &str,
+    ) -> Result<usize, Failure> {
+        let default = (ample * (HEADER + transfer)).clamp(64 * MIB, GIB);
+        let memory = self.memory.unwrap_or(default);
+        buffers::count(memory, transfer, least, why)
+    }
+}
+
+fn memory(text: &str) -> Result<usize, String> {
+    bounded(text, 8 * KIB, 1024 * GIB)
+}
+
+fn transfer(text: &str) -> Result<usize, String> {
+    let bytes = bounded(text, *TRANSFER.start(), *TRANSFER.end())?;
+    if bytes.is_multiple_of(UNIT) {
+        Ok(bytes)
+    } else {
+        Err(format!("{bytes} bytes is no multiple of {UNIT}"))
+    }
+}
+
+fn bounded(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    let bytes = units::parse_bytes(text)?;
+    if (least..=most).contains(&bytes) {
+        Ok(bytes)
+    } else {
+        let (least, most) = (units::bytes(least), units::bytes(most));
+        Err(format!("{bytes} bytes is not between {least} and {most}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_named_with_the_value() {
+        assert_eq!(transfer("64K"), Ok(64 * KIB));
+        assert!(transfer("5000").expect_err("no multiple").contains("5000"));
+        assert!(transfer("65M").expect_err("too large").contains("64 MiB"));
+        assert!(memory("4K").expect_err("too little").contains("8 KiB"));
+    }
+}

@@ -1,0 +1,74 @@
+//! Where a backup is: stripes that are written and read, and a catalogue.
+//!
+//! Owns the traits. `folder` is a place on this machine. The pipeline knows no other thing of a place, so that one that
+//! is reached otherwise needs nothing but these.
+
+use std::io;
+
+use super::buffers::Space;
+use super::stop::Stop;
+
+/// A place that a backup is written to.
+pub trait Place: Sync {
+    /// A stripe that is written.
+    type Sink<S: Space>: Sink<S>;
+
+    /// Begins the stripe numbered `stripe`.
+    fn create<S: Space>(&self, stripe: u32) -> io::Result<Self::Sink<S>>;
+
+    /// Makes the backup whole, in one step: before it there is no catalogue, after it there is this one. Every stripe
+    /// was finished before.
+    fn commit(&self, catalogue: &[u8]) -> io::Result<()>;
+
+    /// Removes what was written.
+    fn discard(&self) -> io::Result<()>;
+}
+
+/// A stripe that is written, from its start to its end, by one thread.
+pub trait Sink<S: Space>: Send {
+    /// Writes the block in `space`, with so many bytes of payload, at the stripe's end; and frees it, now or when it
+    /// has been written. An error may be that of an earlier block.
+    fn append(&mut self, space: S, payload: usize) -> io::Result<()>;
+
+    /// Has everything on the disk.
+    fn finish(self) -> io::Result<()>;
+
+    /// Gives the stripe up. What is left of it is of no use.
+    fn abort(self);
+}
+
+/// A place that a backup is read from.
+pub trait Shelf: Sync {
+    type Source: Source;
+
+    /// The catalogue's bytes.
+    fn catalogue(&self) -> io::Result<Vec<u8>>;
+
+    fn open(&self, stripe: u32) -> io::Result<Self::Source>;
+}
+
+/// A stripe that is read, by one thread.
+pub trait Source: Send {
+    /// Bytes that the stripe has.
+    fn length(&self) -> u64;
+
+    /// Reads from `offset` on, a multiple of 4096, first into a block's header and then into the first `payload` bytes
+    /// of its data, a multiple of 4096, too. Gives how many bytes there were: fewer only at the stripe's end.
+    fn read<S: Space>(
+        &self,
+        offset: u64,
+        space: &mut S,
+        payload: usize,
+        stop: &Stop,
+    ) -> io::Result<usize>;
+
+    /// Reads from `offset` on, a multiple of 4096, into `space`'s data from the place `at` on, a multiple of 4096, too,
+    /// to the place `to`.
+    fn read_more<S: Space>(
+        &self,
+        offset: u64,
+        space: &mut S,
+        at: usize,
+        to: usize,
+    ) -> io::Result<usize>;
+}
