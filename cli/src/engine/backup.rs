@@ -25,7 +25,7 @@ use super::store::Place;
 use super::summary::{Side, Summary};
 use super::usage::Usage;
 use super::walk::{self, Found, Problem, Walk};
-use super::write::{self, Written};
+use super::write::{self, Written, room};
 use crate::failure::Failure;
 use crate::progress::Volume;
 
@@ -35,6 +35,7 @@ pub fn run(options: &BackupOptions) -> Result<ExitCode, Failure> {
     let origins = walk::Origin::all(sources)?;
     let count = options.buffers()?;
     let stop = Stop::on_signals()?;
+    crew::allow_many_files();
     let place = Destination::open(destination, options.common.direct)?;
     let identity = place
         .identity()
@@ -60,10 +61,10 @@ pub fn run(options: &BackupOptions) -> Result<ExitCode, Failure> {
     };
     let transfer = options.transfer_size;
     match options.common.buffers_from {
-        Origin::Pool => job.run(Pooled::new(transfer, count)?),
-        Origin::Malloc => job.run(Malloc::new(transfer, count)),
-        Origin::Mmap => job.run(Mmap::new(transfer, count)),
-        Origin::Channel => job.run(Preallocated::new(transfer, count)?),
+        Origin::Pool => job.run(Pooled::new(transfer, count)),
+        Origin::Malloc => job.run(Ok(Malloc::new(transfer, count))),
+        Origin::Mmap => job.run(Ok(Mmap::new(transfer, count))),
+        Origin::Channel => job.run(Preallocated::new(transfer, count)),
     }
 }
 
@@ -84,16 +85,53 @@ struct Done {
     written: Vec<Written>,
 }
 
+/// How a backup ended.
+struct Ended {
+    summary: Summary,
+    problems: Vec<Problem>,
+    special: Vec<Problem>,
+    /// Why there is none; `None`: it is there.
+    why: Option<Why>,
+}
+
 impl Job<'_> {
-    fn run<B: Buffers + Send + 'static>(&self, buffers: B) -> Result<ExitCode, Failure> {
-        let result = self.try_run(buffers);
-        if result.is_err() {
+    fn run<B: Buffers + Send + 'static>(
+        &self,
+        buffers: Result<B, Failure>,
+    ) -> Result<ExitCode, Failure> {
+        let result = buffers.and_then(|buffers| self.back_up(buffers));
+        if !result.as_ref().is_ok_and(|ended| ended.why.is_none()) {
+            // What cannot be removed is seen as incomplete.
             let _ = self.place.discard();
         }
-        result
+        let Ended {
+            summary,
+            problems,
+            special,
+            why,
+        } = result?;
+        report::special(&special);
+        let verdict = report::problems(&problems);
+        if let Some(file) = &self.options.common.json {
+            summary.save(file)?;
+        }
+        match why {
+            None => {
+                summary.print()?;
+                Ok(verdict)
+            }
+            Some(Why::Failed(what)) => Err(Failure::run(format!("there is no backup: {what}"))),
+            Some(Why::Interrupted) => {
+                let what =
+                    "interrupted: the backup is incomplete, and what was written of it is removed";
+                report::notes(&[what.to_owned()]);
+                Ok(ExitCode::from(INTERRUPTED))
+            }
+        }
     }
 
-    fn try_run<B: Buffers + Send + 'static>(&self, buffers: B) -> Result<ExitCode, Failure> {
+    /// Does it all, but for what is said of it.
+    fn back_up<B: Buffers + Send + 'static>(&self, buffers: B) -> Result<Ended, Failure> {
         let buffers = Arc::new(buffers);
         let alarm = Arc::clone(&buffers);
         self.stop.sound(move || alarm.abort());
@@ -107,6 +145,7 @@ impl Job<'_> {
         let mut done = self.pipeline(&*buffers, id, &volume)?;
         volume.say("catalogue");
         let mut problems = merge(&mut done);
+        problems.sort_by(|a, b| a.path.cmp(&b.path));
         let catalogue = Catalogue {
             backup: id,
             created: created.map_or(0, |time| time.as_secs()),
@@ -114,16 +153,8 @@ impl Job<'_> {
             stripes: done.written.iter().map(|stripe| stripe.totals).collect(),
             entries: std::mem::take(&mut done.found.entries),
         };
-        if !self.stop.is_stopped()
-            && let Err(error) = self.place.commit(&catalogue.to_bytes())
-        {
-            let what = format!("the catalogue cannot be written: {error}");
-            self.stop.stop(Why::Failed(what));
-        }
+        let why = self.commit(&catalogue);
         volume.finish();
-        problems.sort_by(|a, b| a.path.cmp(&b.path));
-
-        let why = self.stop.why();
         let summary = Summary {
             outcome: match &why {
                 None if problems.is_empty() => "complete".to_owned(),
@@ -137,27 +168,25 @@ impl Job<'_> {
             usage: Usage::now().since(before),
             ..self.summary(&*buffers, &done)
         };
-        if let Some(file) = &self.options.common.json {
-            summary.save(file)?;
+        Ok(Ended {
+            summary,
+            problems,
+            special: done.found.special,
+            why,
+        })
+    }
+
+    /// Makes the backup whole, unless the run was stopped; why it is not. An interruption that comes later is too late.
+    fn commit(&self, catalogue: &Catalogue) -> Option<Why> {
+        if let Some(why) = self.stop.why() {
+            return Some(why);
         }
-        report::special(&done.found.special);
-        match why {
-            None => {}
-            Some(Why::Failed(what)) => {
-                report::problems(&problems);
-                return Err(Failure::run(format!("there is no backup: {what}")));
-            }
-            Some(Why::Interrupted) => {
-                let _ = self.place.discard();
-                report::notes(&[
-                    "interrupted: the backup is incomplete, and what was written of it is removed"
-                        .to_owned(),
-                ]);
-                return Ok(ExitCode::from(INTERRUPTED));
-            }
-        }
-        summary.print()?;
-        Ok(report::problems(&problems))
+        let done = self.place.commit(&catalogue.to_bytes());
+        let error = done.err()?;
+        Some(Why::Failed(format!(
+            "the catalogue cannot be written{}: {error}",
+            room(&error)
+        )))
     }
 
     /// Starts every thread, and waits for them: the readers end when the walk has, the writers when the readers have.

@@ -1,9 +1,11 @@
 //! Threads of a run.
 //!
-//! Owns their start and end: one that cannot be started, or that panics, stops the run, so that nobody waits for it.
-//! `backup` and `load` start theirs here.
+//! Owns their start and end: one that cannot be started, or that panics, stops the run, so that nobody waits for it; and
+//! the number of files that they may have open. `backup` and `load` start theirs here.
 
 use std::thread::{self, Builder, Scope, ScopedJoinHandle};
+
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::stop::{Stop, Why};
 
@@ -38,6 +40,14 @@ pub fn join<T: Default>(handle: Option<ScopedJoinHandle<'_, T>>) -> T {
     handle
         .and_then(|handle| handle.join().ok())
         .unwrap_or_default()
+}
+
+/// Lets the process have as many files open as it may: the usual 1024 are for programs that would look at each.
+pub fn allow_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where that is refused, the usual number has to do.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 struct Watch<'s>(&'s Stop);

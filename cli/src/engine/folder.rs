@@ -107,8 +107,13 @@ impl Destination {
                 path.display()
             ));
         }
-        let direct = direct::for_writing(&folder, direct, &mut notes)
-            .map_err(|error| Failure::run(format!("{}: {error}", path.display())))?;
+        let direct = direct::for_writing(&folder, direct, &mut notes).map_err(|error| {
+            if made {
+                // It is as it was.
+                let _ = fs::remove_dir(path);
+            }
+            Failure::run(format!("{}: {error}", path.display()))
+        })?;
         Ok(Destination {
             folder,
             path: path.to_owned(),
@@ -158,6 +163,11 @@ impl Place for Destination {
     }
 
     fn discard(&self) -> io::Result<()> {
+        // First, so that it is never there without stripes. Only a commit that failed leaves one.
+        match unlinkat(&self.folder, CATALOGUE, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
         for entry in fs::read_dir(&self.path)? {
             let name = entry?.file_name();
             if name.to_str().is_some_and(is_ours) {

@@ -263,21 +263,21 @@ impl<H: Hand> Worker<'_, H> {
         let entry = entry as u32;
         let end = offset.checked_add(length);
         if end.is_none_or(|end| end > size) {
-            left.store(SPOILT, Ordering::Relaxed);
+            self.spoil(entry, UNFIT.to_owned());
             return Err(format!(
                 "has bytes {offset} to {} of entry {entry}, which has {size}",
                 offset.saturating_add(length)
             ));
         }
+        let surplus =
+            || format!("has more of entry {entry} than the {data} bytes that the catalogue says");
         let now = left.load(Ordering::Relaxed);
         if now == SPOILT {
             return Ok(());
         }
         if now < length {
-            left.store(SPOILT, Ordering::Relaxed);
-            return Err(format!(
-                "has more of entry {entry} than the {data} bytes that the catalogue says"
-            ));
+            self.spoil(entry, UNFIT.to_owned());
+            return Err(surplus());
         }
         if let Err(what) = self.hand.piece(entry, offset, bytes, length == data) {
             self.spoil(entry, what);
@@ -287,13 +287,21 @@ impl<H: Hand> Worker<'_, H> {
         self.done.bytes += length;
         // AcqRel: who takes the last of it finds the pieces of the others in the file.
         let taken = left.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |now| {
-            (now != SPOILT).then(|| now.checked_sub(length).unwrap_or(SPOILT))
+            (now != SPOILT).then(|| now.saturating_sub(length))
         });
-        if taken == Ok(length)
-            && let Err(what) = self.hand.whole(entry)
-        {
-            let path = self.catalogue.path(entry);
-            self.done.problems.push(Problem { path, what });
+        match taken {
+            Ok(before) if before == length => {
+                if let Err(what) = self.hand.whole(entry) {
+                    let path = self.catalogue.path(entry);
+                    self.done.problems.push(Problem { path, what });
+                }
+            }
+            // Another worker had more of it at the same time.
+            Ok(before) if before < length => {
+                self.spoil(entry, UNFIT.to_owned());
+                return Err(surplus());
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -308,16 +316,19 @@ impl<H: Hand> Worker<'_, H> {
     }
 }
 
+/// What is said of a file of which there are more bytes than there should be, or others.
+const UNFIT: &str = "its blocks do not fit together";
+
 /// What is known of a file whose bytes did not all come, in words.
 pub fn in_words(left: u64, data: u64) -> String {
     if left == SPOILT {
-        "its blocks do not fit together".to_owned()
+        UNFIT.to_owned()
     } else {
         format!("{left} of its {data} bytes are damaged or missing")
     }
 }
 
-/// Whether a file is damaged so that something else was said of it already, or will never be whole.
+/// Whether a file is damaged so that something was said of it already.
 pub fn is_spoilt(left: u64) -> bool {
     left == SPOILT
 }

@@ -22,6 +22,8 @@ mod crew;
 mod direct;
 mod folder;
 mod format;
+#[cfg(test)]
+mod format_tests;
 mod list;
 mod load;
 mod name;

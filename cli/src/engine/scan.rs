@@ -168,16 +168,7 @@ impl<B: Buffers, P: Shelf> Scan<'_, B, P> {
             }
         };
         if count == 0 {
-            if !self.lost || self.scanned.damages.count == 0 {
-                let what = format!(
-                    "ends here, after {} blocks, and should go on",
-                    self.sequence
-                );
-                self.damage(what);
-            } else {
-                self.damage("its last block is missing".to_owned());
-            }
-            return Next::Last;
+            return self.over();
         }
         let backup = self.around.catalogue.backup;
         let header = &space.header()[..HEADER.min(count)];
@@ -269,8 +260,14 @@ impl<B: Buffers, P: Shelf> Scan<'_, B, P> {
     /// On, if there is something to go on with.
     fn unless_over(&mut self) -> Next {
         if self.at < self.source.length() {
-            return Next::None;
+            Next::None
+        } else {
+            self.over()
         }
+    }
+
+    /// The stripe has nothing more, and its last block was not there.
+    fn over(&mut self) -> Next {
         let known = self.around.catalogue.stripes[self.stripe as usize];
         self.damage(format!(
             "its last block is missing: {} blocks and {} bytes should be before it",

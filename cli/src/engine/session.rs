@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::buffers::{Buffers, Malloc, Mmap, Origin, Pooled, Preallocated};
+use super::crew;
 use super::direct::Direct;
 use super::folder::Backup;
 use super::format::catalogue::Catalogue;
@@ -66,6 +67,7 @@ impl<'s> Session<'s> {
         let (shelf, catalogue) = open(path, common.direct)?;
         let count = common.buffers(catalogue.transfer, catalogue.stripes.len())?;
         let stop = Stop::on_signals()?;
+        crew::allow_many_files();
         let bytes = catalogue.entries.iter().map(|entry| match entry.kind {
             Kind::File { data, .. } if !entry.flaws.unread => data,
             _ => 0,

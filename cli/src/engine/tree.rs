@@ -27,6 +27,7 @@ use super::format::catalogue::Catalogue;
 use super::format::entry::{Entry, Kind};
 use super::load::{Hand, Target};
 use super::stop::{Stop, Why};
+use super::write::room;
 
 /// What is behind the name of a file that did not become whole.
 pub const SUFFIX: &[u8] = b".incomplete";
@@ -91,7 +92,7 @@ impl<'r> Tree<'r> {
 
     fn failed(&self, what: &str, error: impl Into<io::Error>) -> String {
         let error = error.into();
-        if error.raw_os_error() == Some(libc::ENOSPC) {
+        if !room(&error).is_empty() {
             let why = format!("there is no room left in the target: {error}");
             self.stop.stop(Why::Failed(why));
         }

@@ -107,10 +107,14 @@ pub struct Walk<'r> {
     /// Small files that are handed over together, and how long they are.
     batch: Vec<Small>,
     batched: u64,
+    /// How many folders they are in, besides one.
+    folders: usize,
 }
 
 /// Small files that a reader is given at once, at the most: to hand over each would cost more than to read it.
 const BATCH: usize = 32;
+/// Folders that these are in, at the most: each is open until its files are.
+const FOLDERS: usize = 4;
 
 /// Transfers of one slice of a large file.
 const SLICE: u64 = 16;
@@ -132,6 +136,7 @@ impl<'r> Walk<'r> {
             listing: vec![MaybeUninit::uninit(); 64 << 10],
             batch: Vec::new(),
             batched: 0,
+            folders: 0,
         }
     }
 
@@ -327,6 +332,13 @@ impl<'r> Walk<'r> {
     fn file(&mut self, entry: u32, folder: &Arc<OwnedFd>, name: &[u8], seen: Seen) {
         self.around.volume.found(seen.size);
         if seen.size <= self.around.transfer as u64 {
+            let last = self.batch.last();
+            if last.is_some_and(|last| !Arc::ptr_eq(&last.folder, folder)) {
+                self.folders += 1;
+            }
+            if self.folders == FOLDERS {
+                self.send_batch();
+            }
             self.batch.push(Small {
                 entry,
                 folder: Arc::clone(folder),
@@ -386,7 +398,7 @@ impl<'r> Walk<'r> {
     }
 
     fn send_batch(&mut self) {
-        self.batched = 0;
+        (self.batched, self.folders) = (0, 0);
         let files = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
         if !files.is_empty() {
             self.send(Item::Files(files));

@@ -41,9 +41,7 @@ pub fn write<B: Buffers, P: Place>(
     let mut written = Written::default();
     let result = stripe_of(around, stripe, outlet, &mut written);
     if let Err(error) = result {
-        let full = error.raw_os_error() == Some(libc::ENOSPC);
-        let hint = if full { ": there is no room left" } else { "" };
-        let what = format!("stripe {stripe} cannot be written{hint}: {error}");
+        let what = format!("stripe {stripe} cannot be written{}: {error}", room(&error));
         around.stop.stop(Why::Failed(what));
     }
     // The readers learn of the stop between two blocks.
@@ -51,6 +49,14 @@ pub fn write<B: Buffers, P: Place>(
         drop(filled);
     }
     written
+}
+
+/// What an error means that says that a place is full; nothing of others.
+pub fn room(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EDQUOT) => ": there is no room left",
+        _ => "",
+    }
 }
 
 fn stripe_of<B: Buffers, P: Place>(
