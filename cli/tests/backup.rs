@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use common::{Directory, Json, parse_json};
-use trees::{backup, compare, failed, make, restore, run, verify};
+use trees::{Removable, backup, compare, failed, make, restore, run, verify};
 
 const TRANSFER: usize = 16 << 10;
 
@@ -31,6 +31,7 @@ fn round_trip(source: &Path, directory: &Directory, options: &str, also: &str) {
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     compare(source, &back.join(source.file_name().expect("a name")));
     fs::remove_dir_all(to).expect("removed");
+    drop(Removable(back.join("tree")));
     fs::remove_dir_all(back).expect("removed");
 }
 
@@ -39,6 +40,7 @@ fn a_tree_comes_back_to_the_last_bit_with_any_readers_stripes_and_buffers() {
     let directory = Directory::new("round");
     let source = path(&directory, "tree");
     make(&source, 1, TRANSFER);
+    let _removable = Removable(source.clone());
     for (options, also) in [
         ("--readers 1", "--stripes 1"),
         ("--readers 8", "--stripes 8"),
@@ -57,6 +59,7 @@ fn a_tree_comes_back_to_the_last_bit_wherever_buffers_are_from() {
     let directory = Directory::new("origins");
     let source = path(&directory, "tree");
     make(&source, 2, TRANSFER);
+    let _removable = Removable(source.clone());
     for from in ["pool", "malloc", "mmap", "channel"] {
         let options = format!("--buffers-from {from} --readers 3 --memory 80K");
         round_trip(
@@ -73,6 +76,7 @@ fn a_tree_comes_back_to_the_last_bit_compressed() {
     let directory = Directory::new("zstd");
     let source = path(&directory, "tree");
     make(&source, 3, TRANSFER);
+    let _removable = Removable(source.clone());
     // Five buffers: four that the readers keep, and one.
     for options in ["--readers 4 --memory 100K", "--readers 2"] {
         round_trip(
@@ -94,6 +98,7 @@ fn a_tree_comes_back_to_the_last_bit_through_the_cache_and_past_it() {
     let directory = Directory::new("direct");
     let source = path(&directory, "tree");
     make(&source, 4, TRANSFER);
+    let _removable = Removable(source.clone());
     round_trip(&source, &directory, "--direct off", "--transfer-size 16K");
     let to = path(&directory, "tried");
     let args = [
@@ -290,6 +295,7 @@ fn a_list_has_every_entry_in_both_forms() {
     let directory = Directory::new("list");
     let source = path(&directory, "tree");
     make(&source, 5, TRANSFER);
+    let _removable = Removable(source.clone());
     let to = path(&directory, "backup");
     backup(&source, &to, &[]);
     let list = |args: &[&str]| {

@@ -64,7 +64,10 @@ impl Use for Restore<'_> {
     ) -> Result<ExitCode, Failure> {
         let catalogue = &session.catalogue;
         let stop: &Stop = &session.stop;
-        let root = self.root.try_clone().map_err(Failure::from)?;
+        let root = self
+            .root
+            .try_clone()
+            .map_err(|error| Failure::run(error.to_string()))?;
         let tree = Tree::new(root, catalogue, stop);
         let mut work = Work {
             catalogue,
@@ -82,7 +85,9 @@ impl Use for Restore<'_> {
             workers: self.common.readers(),
             buffers: session.count,
         };
-        let done = load.run(&tree).map_err(Failure::from)?;
+        let done = load
+            .run(&tree)
+            .map_err(|error| Failure::run(error.to_string()))?;
         work.problems.extend(done.problems.iter().cloned());
         let aside = tree.set_aside();
         work.files(&done.left, aside);

@@ -3,9 +3,14 @@
 //! Owns why it ends, and what is done at once: whoever waits for a buffer is woken. A thread that finds an error that
 //! ends the run says so here; so does Ctrl-C. Every thread of a run looks here between two pieces of work.
 
+use std::io;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::failure::Failure;
 
@@ -29,17 +34,22 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// One that SIGINT, SIGTERM and SIGHUP stop, too. A second of these ends the program at once.
+    /// One that SIGINT and SIGTERM stop, too. A second of these ends the program at once.
     pub fn on_signals() -> Result<Arc<Stop>, Failure> {
+        let failed = |error: io::Error| Failure::run(format!("cannot watch for signals: {error}"));
         let stop = Arc::new(Stop::default());
-        let handler = Arc::clone(&stop);
-        let set = ctrlc::set_handler(move || {
-            if handler.is_stopped() {
-                process::exit(INTERRUPTED.into());
+        let watched = Arc::clone(&stop);
+        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+        let watch = move || {
+            for _ in signals.forever() {
+                if watched.is_stopped() {
+                    process::exit(INTERRUPTED.into());
+                }
+                watched.stop(Why::Interrupted);
             }
-            handler.stop(Why::Interrupted);
-        });
-        set.map_err(|error| Failure::run(format!("cannot watch for signals: {error}")))?;
+        };
+        let thread = thread::Builder::new().name("signals".to_owned());
+        thread.spawn(watch).map_err(failed)?;
         Ok(stop)
     }
 

@@ -132,7 +132,7 @@ impl Summary {
         (self.usage.user + self.usage.system).as_secs_f64()
     }
 
-    /// Prints it.
+    /// Prints it. Where nobody reads it any more, that changes nothing of what was done.
     pub fn print(&self) -> io::Result<()> {
         let percent = |share: f64| format!("{:.0} %", 100.0 * share);
         let (front, back) = if self.command == "backup" {
@@ -188,7 +188,10 @@ impl Summary {
             units::digits(self.syncing.as_secs_f64())
         );
         let _ = writeln!(line, "slowest: {}", self.advice());
-        io::stdout().write_all(text.as_bytes())
+        match io::stdout().write_all(text.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
     }
 
     /// As one JSON object.

@@ -61,7 +61,9 @@ impl Use for Verify<'_> {
             workers: self.common.readers(),
             buffers: session.count,
         };
-        let done = load.run(&Nowhere).map_err(Failure::from)?;
+        let done = load
+            .run(&Nowhere)
+            .map_err(|error| Failure::run(error.to_string()))?;
         session.volume.finish();
         match session.stop.why() {
             Some(Why::Interrupted) => {

@@ -231,6 +231,15 @@ pub fn make(root: &Path, seed: u64, transfer: usize) {
     set_time(root, 86_400, 5);
 }
 
+/// A tree of [`make`], or its copy, whose owner may remove it when this is dropped.
+pub struct Removable(pub PathBuf);
+
+impl Drop for Removable {
+    fn drop(&mut self) {
+        let _ = fs::set_permissions(self.0.join("many"), fs::Permissions::from_mode(0o700));
+    }
+}
+
 /// What is known of one path.
 #[derive(PartialEq, Eq, Debug)]
 struct Known {
