@@ -17,12 +17,14 @@ page!(dry, "dry.md");
 page!(
     embedding,
     "embedding.md",
+    "[`engine.md`]: crate::guide::engine",
     "[`memory.md`]: crate::guide::memory",
     "[`metrics.md`]: crate::guide::metrics",
     "[`numa.md`]: crate::guide::numa",
     "[`streams.md`]: crate::guide::streams",
     "[`vdi.md`]: crate::guide::vdi"
 );
+page!(engine, "engine.md");
 page!(hot_path, "hot-path.md");
 page!(machines, "machines.md");
 page!(

@@ -2,6 +2,7 @@
 #![doc = "[`docs/cycles.md`]: guide::cycles"]
 #![doc = "[`docs/dry.md`]: guide::dry"]
 #![doc = "[`docs/embedding.md`]: guide::embedding"]
+#![doc = "[`docs/engine.md`]: guide::engine"]
 #![doc = "[`docs/hot-path.md`]: guide::hot_path"]
 #![doc = "[`docs/machines.md`]: guide::machines"]
 #![doc = "[`docs/memory.md`]: guide::memory"]

@@ -10,16 +10,17 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::bounded;
 
-use super::buffers::{Buffers, Malloc, Mmap, Origin, Pooled, Preallocated, Stopped};
+use super::buffers::{Buffers, Malloc, Mmap, Origin, Pooled, Preallocated};
 use super::crew;
 use super::folder::Destination;
 use super::format::Id;
-use super::format::catalogue::{Catalogue, path};
-use super::format::entry::{Entry, Kind};
+use super::format::catalogue::Catalogue;
 use super::options::{BackupOptions, Compress};
-use super::pipe::{Outcome, Stripes};
+use super::origin;
+use super::pipe::Stripes;
 use super::read::{self, Read, Reader};
 use super::report;
+use super::settle::{links_to_unread, promote, settle};
 use super::stop::{INTERRUPTED, Stop, Why};
 use super::store::Place;
 use super::summary::{Side, Summary};
@@ -32,7 +33,7 @@ use crate::progress::Volume;
 /// Runs it. Exits with a failure when a file could not be backed up as it is.
 pub fn run(options: &BackupOptions) -> Result<ExitCode, Failure> {
     let (sources, destination) = options.paths()?;
-    let origins = walk::Origin::all(sources)?;
+    let origins = origin::Origin::all(sources)?;
     let count = options.buffers()?;
     let stop = Stop::on_signals()?;
     crew::allow_many_files();
@@ -71,7 +72,7 @@ pub fn run(options: &BackupOptions) -> Result<ExitCode, Failure> {
 /// What does not depend on where buffers come from.
 struct Job<'j> {
     options: &'j BackupOptions,
-    origins: &'j [walk::Origin],
+    origins: &'j [origin::Origin],
     place: &'j Destination,
     identity: (u64, u64),
     count: usize,
@@ -144,7 +145,7 @@ impl Job<'_> {
         let volume = Volume::new(0);
         let mut done = self.pipeline(&*buffers, id, &volume)?;
         volume.say("catalogue");
-        let mut problems = merge(&mut done);
+        let mut problems = std::mem::take(&mut done.found.problems);
         problems.sort_by(|a, b| a.path.cmp(&b.path));
         let catalogue = Catalogue {
             backup: id,
@@ -197,14 +198,7 @@ impl Job<'_> {
         volume: &Volume,
     ) -> Result<Done, Failure> {
         let stop: &Stop = self.stop;
-        let readers = self.options.common.readers();
-        let mut scratches = Vec::new();
-        if self.options.compress == Compress::Zstd {
-            let taken: Result<Vec<_>, Stopped> = (0..readers).map(|_| buffers.take()).collect();
-            scratches = taken.unwrap_or_default();
-        }
         let (stripes, outlets) = Stripes::new(self.options.stripes as usize, self.count);
-        let (send, items) = bounded(2 * readers);
         let writing = write::Surroundings {
             stop,
             buffers,
@@ -217,15 +211,9 @@ impl Job<'_> {
             buffers,
             stripes,
         });
-        let mut crew = Vec::new();
-        for _ in 0..readers {
-            let reader = Reader::new(&reading, scratches.pop());
-            crew.push(reader.map_err(|error| Failure::run(format!("zstd: {error}")))?);
-        }
-        // The writers' receiving ends with the last reader.
-        drop(reading);
+        let crew = self.readers(&reading, self.options.common.readers())?;
         let (writing, outlets) = (&writing, &outlets);
-        let done = thread::scope(|scope| {
+        thread::scope(|scope| {
             let writers: Vec<_> = outlets
                 .iter()
                 .zip(0..)
@@ -236,36 +224,91 @@ impl Job<'_> {
                     })
                 })
                 .collect();
-            let (found, reads) = thread::scope(|inner| {
-                let around = walk::Surroundings {
-                    stop,
-                    volume,
-                    destination: self.identity,
-                    transfer: self.options.transfer_size,
-                };
-                let walk = Walk::new(around, send);
-                let walk = crew::start(inner, stop, "walk", move || walk.run(self.origins));
-                let readers: Vec<_> = crew
-                    .into_iter()
-                    .map(|reader| {
-                        let items = items.clone();
-                        crew::start(inner, stop, "reader", move || reader.run(&items))
-                    })
-                    .collect();
-                // The walk's sending ends with the last reader.
-                drop(items);
-                let reads: Vec<Read> = readers.into_iter().map(crew::join).collect();
-                (crew::join(walk), reads)
-            });
+            let read = self.files(&reading, crew);
+            // The writers' receiving ends with the last way to them.
+            drop(reading);
             volume.say("everything onto the disk");
             let written = writers.into_iter().map(crew::join).collect();
-            Done {
+            let (found, reads) = read?;
+            Ok(Done {
                 found,
                 reads,
                 written,
+            })
+        })
+    }
+
+    /// So many readers; those that compress have a buffer each.
+    fn readers<'r, B: Buffers>(
+        &self,
+        reading: &Arc<read::Surroundings<'r, B>>,
+        count: usize,
+    ) -> Result<Vec<Reader<'r, B>>, Failure> {
+        let one = |_| {
+            let own = match self.options.compress {
+                Compress::None => None,
+                // Without one, the run was stopped.
+                Compress::Zstd => reading.buffers.take().ok(),
+            };
+            Reader::new(reading, own).map_err(|error| Failure::run(format!("zstd: {error}")))
+        };
+        (0..count).map(one).collect()
+    }
+
+    /// Has every file read; and those that could not be read by one name by the next, for as long as there are any.
+    fn files<'r, B: Buffers>(
+        &self,
+        reading: &Arc<read::Surroundings<'r, B>>,
+        crew: Vec<Reader<'r, B>>,
+    ) -> Result<(Found, Vec<Read>), Failure> {
+        let origins = self.origins;
+        let (mut found, mut reads) = self.round(reading, crew, |walk| walk.run(origins));
+        settle(&mut found, &mut reads);
+        loop {
+            let again = promote(&mut found.entries);
+            if again.is_empty() || self.stop.is_stopped() {
+                break;
             }
-        });
-        Ok(done)
+            let crew = self.readers(reading, 1)?;
+            let (more, mut of_more) =
+                self.round(reading, crew, |walk| walk.again(origins, found, &again));
+            found = more;
+            settle(&mut found, &mut of_more);
+            reads.extend(of_more);
+        }
+        found.problems.extend(links_to_unread(&found.entries));
+        Ok((found, reads))
+    }
+
+    /// Has one walk and some readers do what they do.
+    fn round<'r, B: Buffers>(
+        &self,
+        reading: &read::Surroundings<'r, B>,
+        crew: Vec<Reader<'r, B>>,
+        walk: impl FnOnce(Walk<'_>) -> Found + Send,
+    ) -> (Found, Vec<Read>) {
+        let stop: &Stop = self.stop;
+        let (send, items) = bounded(2 * crew.len());
+        let around = walk::Surroundings {
+            stop,
+            volume: reading.volume,
+            destination: self.identity,
+            transfer: self.options.transfer_size,
+        };
+        thread::scope(|scope| {
+            let walk = crew::start(scope, stop, "walk", move || walk(Walk::new(around, send)));
+            let readers: Vec<_> = crew
+                .into_iter()
+                .map(|reader| {
+                    let items = items.clone();
+                    crew::start(scope, stop, "reader", move || reader.run(&items))
+                })
+                .collect();
+            // The walk's sending ends with the last reader.
+            drop(items);
+            let reads = readers.into_iter().map(crew::join).collect();
+            (crew::join(walk), reads)
+        })
     }
 
     fn summary<B: Buffers>(&self, buffers: &B, done: &Done) -> Summary {
@@ -303,64 +346,4 @@ impl Job<'_> {
                 .unwrap_or_default(),
         }
     }
-}
-
-/// Brings what the readers learned into the entries, and gives everything that went wrong.
-fn merge(done: &mut Done) -> Vec<Problem> {
-    let found = &mut done.found;
-    let mut problems = std::mem::take(&mut found.problems);
-    let entries = &mut found.entries;
-    let from_walk = found.outcomes.drain(..);
-    let from_readers = done
-        .reads
-        .iter_mut()
-        .flat_map(|read| read.outcomes.drain(..));
-    for outcome in from_walk.chain(from_readers) {
-        let Outcome {
-            entry,
-            data,
-            xattrs,
-            changed,
-            unread,
-            lacks,
-        } = outcome;
-        // Of what cannot be read, that it changed as well is no news.
-        let whats = match (unread, changed) {
-            (Some(unread), _) => {
-                entries[entry as usize].flaws.unread = true;
-                [Some(unread), lacks]
-            }
-            (None, Some(changed)) => {
-                entries[entry as usize].flaws.changed = true;
-                [Some(changed), lacks]
-            }
-            (None, None) => [None, lacks],
-        };
-        for what in whats.into_iter().flatten() {
-            let path = path(entries, entry);
-            problems.push(Problem { path, what });
-        }
-        let this = &mut entries[entry as usize];
-        if !xattrs.is_empty() {
-            this.xattrs = xattrs;
-        }
-        if let Kind::File { data: place, .. } = &mut this.kind {
-            *place = data;
-        }
-    }
-    problems.extend(links_to_unread(entries));
-    problems
-}
-
-/// Names of files that could not be read under their first name.
-fn links_to_unread(entries: &[Entry]) -> impl Iterator<Item = Problem> + '_ {
-    entries.iter().zip(0..).filter_map(|(entry, number)| {
-        let Kind::Link { of } = entry.kind else {
-            return None;
-        };
-        entries[of as usize].flaws.unread.then(|| Problem {
-            path: path(entries, number),
-            what: "is another name of a file that could not be read".to_owned(),
-        })
-    })
 }

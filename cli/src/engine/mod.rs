@@ -1,7 +1,7 @@
 //! `hugepool backup`, `restore`, `verify` and `list`: a backup engine over the pool.
 //!
 //! Owns the order of its modules, each using only those after it: `backup`, `restore`, `verify`, `list` (the commands),
-//! `report` and `summary`; `walk`, `read`, `write` and `pipe` (files into stripes); `load`, `scan` and `tree` (stripes
+//! `report` and `summary`; `settle`, `origin`, `walk`, `read`, `write` and `pipe` (files into stripes); `load`, `scan` and `tree` (stripes
 //! into files); `folder` and `store` (where a backup is); `options`, `direct`, `buffers`; `attributes` and `beneath`;
 //! `format`; and, below all, `crew`, `stop`, `usage`, `name`.
 //!
@@ -28,12 +28,14 @@ mod list;
 mod load;
 mod name;
 mod options;
+mod origin;
 mod pipe;
 mod read;
 mod report;
 mod restore;
 mod scan;
 mod session;
+mod settle;
 mod stop;
 mod store;
 mod summary;

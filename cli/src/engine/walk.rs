@@ -11,7 +11,7 @@ use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -26,48 +26,11 @@ use super::beneath;
 use super::format::MAX_DEPTH;
 use super::format::catalogue::path;
 use super::format::entry::{Attributes, Entry, Flaws, Kind};
+use super::origin::Origin;
 use super::pipe::{Item, Large, Outcome, Small};
 use super::read::open_file;
 use super::stop::Stop;
-use crate::failure::Failure;
 use crate::progress::Volume;
-
-/// What is backed up: a file or folder, and its name at the top of the backup.
-pub struct Origin {
-    /// As the user wrote it, but absolute, and without links.
-    pub path: PathBuf,
-    pub name: Box<[u8]>,
-}
-
-impl Origin {
-    /// Those of `paths`, none of which may have the name of another.
-    pub fn all(paths: &[PathBuf]) -> Result<Vec<Origin>, Failure> {
-        let mut all: Vec<Origin> = Vec::new();
-        for path in paths {
-            let origin = Origin::of(path)?;
-            if let Some(other) = all.iter().find(|other| other.name == origin.name) {
-                return Err(Failure::input(format!(
-                    "{} and {} would both be `{}` in the backup: back them up apart, or the folder they are in",
-                    other.path.display(),
-                    origin.path.display(),
-                    origin.name.escape_ascii()
-                )));
-            }
-            all.push(origin);
-        }
-        Ok(all)
-    }
-
-    fn of(path: &Path) -> Result<Origin, Failure> {
-        let real = path
-            .canonicalize()
-            .map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
-        let name = path.file_name().or(real.file_name());
-        // The top of the file system has none.
-        let name = name.map_or(&b"root"[..], OsStrExt::as_bytes).into();
-        Ok(Origin { path: real, name })
-    }
-}
 
 /// Something that went wrong with one file.
 #[derive(Clone, Debug)]
@@ -147,6 +110,58 @@ impl<'r> Walk<'r> {
         }
         self.send_batch();
         self.found
+    }
+
+    /// Has some entries of an earlier walk read, which are other names of files that could not be read.
+    pub fn again(mut self, origins: &[Origin], found: Found, entries: &[u32]) -> Found {
+        self.found = found;
+        for &entry in entries {
+            if let Err(error) = self.entry_again(origins, entry) {
+                self.unread(entry, gone(error));
+            }
+        }
+        self.send_batch();
+        self.found
+    }
+
+    fn entry_again(&mut self, origins: &[Origin], entry: u32) -> rustix::io::Result<()> {
+        let path = path(&self.found.entries, entry);
+        let top = path
+            .iter()
+            .position(|&byte| byte == b'/')
+            .unwrap_or(path.len());
+        let origin = origins.iter().find(|origin| *origin.name == path[..top]);
+        let origin = origin.ok_or(Errno::NOENT)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |path: &Path| rustix::fs::open(path, flags, Mode::empty());
+        let below = path.get(top + 1..).unwrap_or_default();
+        let (folder, name) = match below.iter().rposition(|&byte| byte == b'/') {
+            // A source that is a file.
+            None if below.is_empty() => {
+                let parent = origin.path.parent().ok_or(Errno::NOENT)?;
+                let name = origin.path.file_name().ok_or(Errno::NOENT)?;
+                (open(parent)?, name.as_bytes())
+            }
+            None => (open(&origin.path)?, below),
+            Some(slash) => {
+                let root = open(&origin.path)?;
+                let folder = beneath::open(root.as_fd(), &below[..slash], flags, Mode::empty())?;
+                (folder, &below[slash + 1..])
+            }
+        };
+        let stat = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Errno::NOENT);
+        }
+        let seen = Seen::of(&stat);
+        let this = &mut self.found.entries[entry as usize];
+        this.attributes = Attributes::of(&stat);
+        this.kind = Kind::File {
+            size: seen.size,
+            data: seen.size,
+        };
+        self.file(entry, &Arc::new(folder), name, seen);
+        Ok(())
     }
 
     fn origin(&mut self, origin: &Origin) {
