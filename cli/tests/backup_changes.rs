@@ -145,10 +145,12 @@ fn a_file_that_loses_the_name_it_was_found_by_is_read_by_its_other_one() {
         large(&first.join(name(number)), 4000 + number % 7);
         fs::hard_link(first.join(name(number)), second.join(name(number))).expect("linked");
     }
+    let gone = path(&directory, "gone");
+    fs::create_dir(&gone).expect("made");
     // Those that were found and not yet opened lose the name that they were found by.
     let (code, _, err) = changing(&directory, &source, 4 << 20, || {
         for number in 0..2000 {
-            let _ = fs::remove_file(first.join(name(number)));
+            fs::rename(first.join(name(number)), gone.join(name(number))).expect("moved");
         }
     });
     assert_eq!(code, 1, "{err}");
