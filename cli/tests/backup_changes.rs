@@ -221,4 +221,7 @@ fn what_may_not_be_read_is_named_and_the_rest_is_backed_up() {
     assert_eq!(failed(&err).len(), 3, "{err}");
     assert_eq!(fs::read(back.join("tree/open")).expect("there"), b"open");
     assert!(back.join("tree/closed").is_dir() && !back.join("tree/secret").exists());
+    // So that who runs this may remove it.
+    let opened = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(back.join("tree/closed"), opened).expect("set");
 }
