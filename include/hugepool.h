@@ -28,9 +28,10 @@
  * HP_VD_E_INVALID. (hp_vd_config is laid out as published.)
  *
  * Buffers. A buffer holds zeros when it is first taken, and after that whatever its last owner
- * left in it. It stays at its address until it is freed. It and its prefix zone, which ends where
- * it begins, are one piece of memory: a header there and the data go to a file by one write. All
- * memory of a pool is mapped when the pool is built, or grows.
+ * left in it, unless the pool wipes (hp_builder_wipe). It stays at its address until it is freed.
+ * It and its prefix zone, which ends where it begins, are one piece of memory: a header there and
+ * the data go to a file by one write. All memory of a pool is mapped when the pool is built, or
+ * grows.
  *
  * Memory. The calls that take and free buffers, also when they are refused or wait, and those
  * for handles and counters, never allocate memory, and lock nothing; signal handlers may make
@@ -1009,6 +1010,15 @@ uint32_t hp_builder_lock(struct hp_builder *builder, bool lock);
  Says whether core dumps contain the buffers (by default they do not).
  */
 uint32_t hp_builder_dump(struct hp_builder *builder, bool dump);
+
+/*
+ Says whether a buffer is zeroed when it comes back (by default it is not): its prefix zone
+ and all that it can hold, so that the next owner finds zeros. It takes as long as writing
+ all of it, in the call that frees it. If clients may write the buffers (HP_ACCESS_WRITE)
+ hp_builder_build, or hp_vdi_end_configuration, then fails with HP_VD_E_INVALID.
+ */
+uint32_t hp_builder_wipe(struct hp_builder *builder,
+                         bool wipe);
 
 /*
  Says whether children of a fork inherit the buffers (by default they do not, and buffers

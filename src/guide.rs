@@ -12,6 +12,11 @@ macro_rules! page {
     };
 }
 
+page!(
+    buffers,
+    "buffers.md",
+    "[`hot-path.md`]: crate::guide::hot_path"
+);
 page!(cycles, "cycles.md");
 page!(dry, "dry.md");
 page!(

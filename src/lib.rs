@@ -1,4 +1,4 @@
-// Where the README's links lead here; in the folder they lead to the files.
+#![doc = "[`docs/buffers.md`]: guide::buffers"]
 #![doc = "[`docs/cycles.md`]: guide::cycles"]
 #![doc = "[`docs/dry.md`]: guide::dry"]
 #![doc = "[`docs/embedding.md`]: guide::embedding"]
@@ -13,6 +13,7 @@
 #![doc = "[`docs/vdi.md`]: guide::vdi"]
 #![doc = ""]
 #![doc = include_str!("../README.md")]
+// The links before it: where the README's lead here. In the folder they lead to the files.
 #![deny(missing_docs)]
 #![cfg_attr(
     hugepool_loom,
@@ -97,6 +98,8 @@ pub mod vdi;
 #[cfg(hugepool_loom)]
 mod vdi;
 
+#[cfg(all(feature = "bytes", not(hugepool_loom)))]
+pub use buffer::Frozen;
 #[cfg(not(hugepool_loom))]
 pub use buffer::{Buffer, Memory, Plain, Volatile};
 #[cfg(not(hugepool_loom))]
@@ -114,7 +117,8 @@ pub use pages::{Pages, Rung};
 pub use pool::{Allocate, AllocateMany};
 #[cfg(not(hugepool_loom))]
 pub use pool::{
-    Builder, CancelToken, Class, Piece, Pool, Region, Stream, StreamBuilder, StreamError, Trimmed,
+    Builder, CancelToken, Class, IntoRawError, Piece, Pool, Region, Stream, StreamBuilder,
+    StreamError, Trimmed,
 };
 #[cfg(not(hugepool_loom))]
 pub use region::{Location, RegionId};

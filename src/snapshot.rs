@@ -14,6 +14,7 @@
 
 use crate::sync::{Ordering, fault};
 use crossbeam_epoch::{Atomic, Collector, Owned, unprotected};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// A value that is replaced as a whole.
 pub struct Snapshot<T> {
@@ -22,6 +23,11 @@ pub struct Snapshot<T> {
     current: Atomic<T>,
     collector: Collector,
 }
+
+// It is replaced by one compare-and-swap, so after a panic (in `next`, say) it is the one
+// value or the other, whole.
+impl<T: RefUnwindSafe> UnwindSafe for Snapshot<T> {}
+impl<T: RefUnwindSafe> RefUnwindSafe for Snapshot<T> {}
 
 impl<T: Send + Sync> Snapshot<T> {
     /// A snapshot of `value`.

@@ -58,6 +58,11 @@ impl Bytes {
         Self { start, len }
     }
 
+    /// How many there are.
+    pub fn len(self) -> usize {
+        self.len
+    }
+
     /// The part of `length` bytes from `offset` on.
     fn part(self, offset: usize, length: usize) -> Result<Self, RangeError> {
         match offset.checked_add(length) {

@@ -89,11 +89,8 @@ fn too_large_a_prefix_zone_is_refused() {
         let error = refusal(&builder, &[&format!("{prefix} B"), "1 MiB"]);
         assert_eq!(error, BuildError::PrefixTooLarge { prefix, limit });
     }
-    plain()
-        .reserve(4096, 4096, 1)
-        .prefix_zone(limit)
-        .build()
-        .unwrap();
+    let largest = plain().reserve(4096, 4096, 1).prefix_zone(limit);
+    drop(largest.build().unwrap());
 }
 
 #[test]
@@ -131,11 +128,8 @@ fn more_than_the_address_space_is_refused() {
     );
     assert!(matches!(error, BuildError::AddressSpace { needed, limit }
         if needed == 64 << 20 && limit == 32 << 20));
-    plain()
-        .reserve(1 << 20, 4096, 64)
-        .address_space(64 << 20)
-        .build()
-        .unwrap();
+    let enough = plain().reserve(1 << 20, 4096, 64).address_space(64 << 20);
+    drop(enough.build().unwrap());
     for bytes in [(1 << 40) + (2 << 30), usize::MAX] {
         let builder = plain().reserve(4096, 4096, 1).address_space(bytes);
         let error = refusal(&builder, &["1 TiB"]);

@@ -236,7 +236,7 @@ fn each_class_counts_its_own_buffers() {
         assert_eq!((large.free, large.in_use, large.climbs), (0, 1, 0));
         assert_eq!((small.high_water, large.high_water), (2, 1));
         // The larger one goes first.
-        held.swap_remove(2);
+        drop(held.swap_remove(2));
         let [small, large] = classes(pool);
         assert_eq!((small.in_use, large.in_use, large.free), (2, 0, 1));
         held.clear();

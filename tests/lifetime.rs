@@ -8,7 +8,7 @@
 
 mod support;
 
-use hugepool::{Buffer, FreeError, Pool};
+use hugepool::{Buffer, FreeError, IntoRawError, Pool};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -249,7 +249,7 @@ fn raw_and_owned_turn_into_each_other_without_touching_the_contents(kind: Kind) 
     let mut buffer = pool.allocate(1234, 1).unwrap();
     buffer.fill(3);
     // Another pool does not take it, and gives it back as it was.
-    let Err(buffer) = other.into_raw(buffer) else {
+    let Err(IntoRawError::OtherPool(buffer)) = other.into_raw(buffer) else {
         panic!("a pool took another one's buffer");
     };
     assert_eq!((buffer.len(), buffer[1233]), (1234, 3));

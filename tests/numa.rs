@@ -61,7 +61,7 @@ fn used() -> Vec<Pool> {
         let raw = pool.allocate_raw(65536, 4096).unwrap();
         // SAFETY: taken just now with this size.
         unsafe { pool.free_raw(raw.as_ptr(), 65536) }.unwrap();
-        pool.stream("one").minimum(65536, 4096, 1).build().unwrap();
+        drop(pool.stream("one").minimum(65536, 4096, 1).build().unwrap());
         pool
     };
     let shared = small().shared(Access::Read);

@@ -368,7 +368,7 @@ fn the_first_pool_of_a_child_has_restartable_caches_and_the_processors_stay_as_t
         }
         let before = cpus();
         let builds = || {
-            pool(Kind::Restartable, 8);
+            drop(pool(Kind::Restartable, 8));
             i32::from(cpus() != before)
         };
         assert_eq!(in_fork(builds), 0);
@@ -376,7 +376,7 @@ fn the_first_pool_of_a_child_has_restartable_caches_and_the_processors_stay_as_t
         let last = before[before.len() - 1];
         let on_one = || {
             pin(last);
-            pool(Kind::Restartable, 8);
+            drop(pool(Kind::Restartable, 8));
             i32::from(cpus() != [last])
         };
         assert_eq!(in_fork(on_one), 0);
@@ -409,7 +409,7 @@ fn a_process_that_gets_signals_all_the_time_has_restartable_caches() {
                         }
                     });
                     started.wait();
-                    pool(Kind::Restartable, 8);
+                    drop(pool(Kind::Restartable, 8));
                     ends.store(1, Ordering::Relaxed);
                 });
                 0

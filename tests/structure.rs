@@ -18,6 +18,23 @@ const CONCURRENCY: [(&str, &str); 1] = [
 /// part of the pool that they share with it.
 const UPWARD: [(&str, &str); 2] = [("buffer", "pool"), ("pool", "stats")];
 
+/// Public types that undo, when they are dropped, what they were made for, or do nothing
+/// before they are used: file and name.
+const KEPT: [(&str, &str); 12] = [
+    ("buffer/frozen.rs", "Frozen"),
+    ("buffer/mod.rs", "Buffer"),
+    ("pool/builder.rs", "Builder"),
+    ("pool/many.rs", "Lot"),
+    ("pool/mod.rs", "Pool"),
+    ("pool/stream/builder.rs", "StreamBuilder"),
+    ("pool/stream/mod.rs", "Stream"),
+    ("pool/task.rs", "Allocate"),
+    ("pool/task_many.rs", "AllocateMany"),
+    ("share/client.rs", "Client"),
+    ("share/publication.rs", "Publication"),
+    ("vdi/set.rs", "Set"),
+];
+
 const MAX_LINES: usize = 600;
 
 /// A source file: where it is below `src`, and its text, once as it is and once
@@ -290,6 +307,32 @@ fn every_file_is_headed_and_short() {
                 "{}: {lines} lines, at most {MAX_LINES}",
                 source.path
             ));
+        }
+    }
+    none(found);
+}
+
+#[test]
+fn what_undoes_itself_when_dropped_must_be_used_and_says_why() {
+    let sources = sources();
+    let mut found = Vec::new();
+    for (path, name) in KEPT {
+        let source = sources.iter().find(|source| source.path == path);
+        let lines: Vec<&str> = source.map_or_else(Vec::new, |source| source.text.lines().collect());
+        let is_it = |line: &&str| {
+            let rest = line
+                .strip_prefix("pub struct ")
+                .and_then(|line| line.strip_prefix(name));
+            rest.is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+        };
+        let Some(at) = lines.iter().position(is_it) else {
+            found.push(format!("{path}: no longer has {name}"));
+            continue;
+        };
+        let above = lines[..at].iter().rev();
+        let mut attributes = above.take_while(|line| line.starts_with("#["));
+        if !attributes.any(|line| line.starts_with("#[must_use = \"")) {
+            found.push(format!("{path}:{}: {name} may be dropped unseen", at + 1));
         }
     }
     none(found);

@@ -6,6 +6,7 @@ use hugepool::{
     AllocError, Buffer, BuildError, Builder, Memory, Pages, Pool, RangeError, Rung, Volatile,
 };
 use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
@@ -261,6 +262,41 @@ fn every_way_to_a_buffer_of_such_a_pool_gives_one_without_references() {
     let more: Vec<Buffer<Volatile>> = stream.allocate_many(SIZE, 4096, 2).unwrap();
     drop((many, more));
     assert_eq!(pool.available(SIZE, 4096), 4);
+}
+
+#[test]
+fn copies_go_as_far_as_the_buffer_is_filled_and_appending_fills_it() {
+    let pool = pool(1);
+    let mut buffer = pool.allocate(1000, 4096).unwrap();
+    buffer.fill(1);
+    buffer.clear();
+    let spare = buffer.spare_ptr();
+    assert_eq!((spare.cast(), spare.len()), (buffer.as_ptr(), SIZE));
+    assert!(buffer.is_empty() && buffer.write_at(0, b"a").is_err());
+    assert_eq!(buffer.write(b"header").unwrap(), 6);
+    assert_eq!(buffer.write(&[7; SIZE]).unwrap(), SIZE - 6);
+    assert_eq!((buffer.len(), buffer.write(b"more").unwrap()), (SIZE, 0));
+    let error = buffer.write_all(b"more").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WriteZero);
+    let mut all = [0; SIZE];
+    buffer.read_at(0, &mut all).unwrap();
+    assert_eq!((&all[..6], &all[6..]), (&b"header"[..], &[7; SIZE - 6][..]));
+    // The length is the end of what is copied, and what is behind it stays.
+    buffer.truncate(7);
+    assert!(buffer.read_at(0, &mut [0; 8]).is_err());
+    buffer.fill(9);
+    let both = buffer.with_prefix_ptr();
+    assert_eq!(
+        (both.cast::<u8>(), both.len()),
+        (buffer.prefix_ptr().cast::<u8>(), PREFIX + 7)
+    );
+    let (len, limit) = (SIZE + 1, SIZE);
+    let error = buffer.set_len(len).unwrap_err();
+    assert_eq!((error.length, error.limit, buffer.len()), (len, limit, 7));
+    buffer.set_len(8).unwrap();
+    let mut some = [0; 8];
+    buffer.read_at(0, &mut some).unwrap();
+    assert_eq!(some, [9, 9, 9, 9, 9, 9, 9, 7]);
 }
 
 #[test]

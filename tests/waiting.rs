@@ -31,7 +31,7 @@ fn a_buffer_that_comes_back_on_any_cpu_serves_who_waits() {
                     });
                     until_waiting(pool, 1);
                     on_cpu(frees_on, || drop(buffer));
-                    waiter.join().unwrap().expect("a buffer came back");
+                    drop(waiter.join().unwrap().expect("a buffer came back"));
                 });
             }
         }

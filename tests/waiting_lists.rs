@@ -129,7 +129,7 @@ fn a_waiter_finds_what_lies_in_the_cache_of_its_own_cpu() {
                     // SAFETY: takes nothing and gives a number.
                     waiter.store(unsafe { libc::gettid() }, Ordering::Relaxed);
                     let waited = pool.allocate_timeout(SIZE, SIZE, LONG);
-                    waited.expect("it was moved to where the buffer is");
+                    drop(waited.expect("it was moved to where the buffer is"));
                 });
                 while pool.stats().waiting == 0 && !waiting.is_finished() {
                     std::thread::yield_now();

@@ -241,6 +241,20 @@ pub unsafe extern "C" fn hp_builder_dump(builder: *mut hp_builder, dump: bool) -
     unsafe { change(builder, |builder| builder.dump(dump)) }
 }
 
+/// Says whether a buffer is zeroed when it comes back (by default it is not): its prefix zone
+/// and all that it can hold, so that the next owner finds zeros. It takes as long as writing
+/// all of it, in the call that frees it. If clients may write the buffers (HP_ACCESS_WRITE)
+/// hp_builder_build, or hp_vdi_end_configuration, then fails with HP_VD_E_INVALID.
+///
+/// # Safety
+///
+/// `builder` points to a description, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hp_builder_wipe(builder: *mut hp_builder, wipe: bool) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe { change(builder, |builder| builder.wipe(wipe)) }
+}
+
 /// Says whether children of a fork inherit the buffers (by default they do not, and buffers
 /// that are shared never do). Such a pool has reserved huge pages only if they are required:
 /// what is written after a fork needs another one, and if none is free, a child that touches

@@ -17,6 +17,7 @@ fn the_contract_holds_in_c() {
         "streams.c",
         "track.c",
         "regions.c",
+        "wipe.c",
         "heap.c",
         "raised.c",
     ] {

@@ -22,6 +22,12 @@ impl Buffer<Volatile> {
         unsafe { Bytes::new(start, len) }
     }
 
+    pub(super) fn spare_bytes(&self) -> Bytes {
+        let (start, len) = self.owned.spare();
+        // SAFETY: as for the data.
+        unsafe { Bytes::new(start, len) }
+    }
+
     /// Copies the bytes from `offset` on to `into`, as many as it has. What another process
     /// writes meanwhile is in the copy or not, or in part (words of eight bytes are not
     /// torn where it writes them whole); the copy does not change any more. Wait-free.
@@ -128,6 +134,14 @@ impl Buffer<Volatile> {
         slice_from_raw_parts_mut(start.as_ptr(), len)
     }
 
+    /// The address of the prefix zone and the data, [`len`](Self::len) bytes of that, as one
+    /// range: see [`as_ptr`](Self::as_ptr).
+    #[must_use]
+    pub fn with_prefix_ptr(&self) -> *mut [u8] {
+        let (start, len) = self.owned.with_prefix();
+        slice_from_raw_parts_mut(start.as_ptr(), len)
+    }
+
     /// The same buffer, as one that nobody but this process writes.
     /// [`into_volatile`](Buffer::into_volatile) ends that.
     ///
@@ -149,7 +163,6 @@ impl Buffer<Volatile> {
     /// nobody else writes them: no other process that has the memory mapped, or its
     /// descriptor; nor this one through a [`Client`](crate::share::Client) or a descriptor
     /// of its own ([`Export`](crate::share::Export)).
-    #[must_use]
     pub unsafe fn assume_plain(self) -> Buffer<Plain> {
         Buffer::of(self.owned)
     }

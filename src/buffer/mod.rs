@@ -1,16 +1,26 @@
 //! A buffer that its owner holds by value.
 //!
-//! Owns: the taking and giving back of one buffer in safe Rust, and the two ways to its
-//! bytes: by reference (here), and by copies (`copies`). Uses: `pool`'s shared part,
-//! `volatile`. Used by: callers.
+//! Owns: the taking and giving back of one buffer in safe Rust, the two ways to its
+//! bytes: by reference (here), and by copies (`copies`), and how much of it is filled
+//! (`length`). Uses: `pool`'s shared part, `volatile`. Used by: callers.
 
+#[cfg(feature = "compio")]
+mod compio;
 mod copies;
+#[cfg(feature = "bytes")]
+mod frozen;
+mod length;
 mod memory;
 mod owned;
+#[cfg(feature = "tokio-uring")]
+mod tokio_uring;
 
+#[cfg(feature = "bytes")]
+pub use frozen::Frozen;
 pub use memory::{Memory, Plain, Volatile};
 pub(crate) use owned::Owned;
 
+use std::borrow::{Borrow, BorrowMut};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -18,24 +28,12 @@ use std::ptr::NonNull;
 
 /// An aligned buffer of a [`Pool`](crate::Pool), given back when dropped.
 ///
-/// It dereferences to `[u8]` of the size that was asked for. (If another process may write
-/// it, it does not: see below.) Its contents are
-/// what its last owner left there (zero at first). It may move between threads,
+/// It dereferences to `[u8]`, at first of the size that was asked for. (If another process may
+/// write it, it does not: see below.) Its contents are
+/// what its last owner left there (zero at first, and always if the pool
+/// [wipes](crate::Builder::wipe)). It may move between threads,
 /// be dropped on any of them, and outlive every handle of its pool: the memory
 /// stays until the last buffer is home.
-///
-/// Dropping never blocks, enters the kernel or allocates, except that
-///
-/// - the last buffer of a pool whose handles are gone unmaps the pool;
-/// - one that somebody waits for wakes that one: a thread by `futex(2)`, which is
-///   fine in a signal handler, a task by its waker, which may do anything (a panic
-///   in it is reported and ends there). If all handles go meanwhile, this drop is
-///   the one that closes the pool;
-/// - a thread registers itself at its first use of a pool where the C library does
-///   not (glibc does from 2.35 on).
-///
-/// What was written with non-temporal stores must be fenced (`sfence`) before the
-/// buffer is dropped, as before any hand-over to another thread.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -47,6 +45,40 @@ use std::ptr::NonNull;
 /// std::thread::spawn(move || assert_eq!(buffer[999], 7)).join().unwrap();
 /// # Ok(()) }
 /// ```
+///
+/// # Its length
+///
+/// How many bytes are filled is the buffer's own affair: [`len`](Self::len) is what was asked
+/// for at first, and any number up to the [`capacity`](Self::capacity) once
+/// [`set_len`](Self::set_len), [`truncate`](Self::truncate) or [`clear`](Self::clear) say so.
+/// [`spare_mut`](Self::spare_mut) is the part beyond it, and [`io::Write`](std::io::Write)
+/// appends to it. It is given back whole, whatever its length.
+///
+/// # Its address
+///
+/// The bytes stay where they are until the buffer is dropped, however it is moved, sent to
+/// another thread or put into another value: what moves is the buffer's number and address,
+/// and not a byte of it. So a system call that is under way, or a device, may have the
+/// address as long as somebody keeps the `Buffer`. (The crate `stable_deref_trait` has a name
+/// for that. A `Buffer` holds an address and no reference, so that to move one is no access to
+/// the bytes, either.)
+///
+/// # Dropping it
+///
+/// Dropping never blocks, enters the kernel or allocates, except that
+///
+/// - the last buffer of a pool whose handles are gone unmaps the pool;
+/// - one that somebody waits for wakes that one: a thread by `futex(2)`, which is
+///   fine in a signal handler, a task by its waker, which may do anything (a panic
+///   in it is reported and ends there). If all handles go meanwhile, this drop is
+///   the one that closes the pool;
+/// - a thread registers itself at its first use of a pool where the C library does
+///   not (glibc does from 2.35 on);
+/// - one of a pool that [wipes](crate::Builder::wipe) is zeroed, which faults in what nobody
+///   had touched of it.
+///
+/// What was written with non-temporal stores must be fenced (`sfence`) before the
+/// buffer is dropped, as before any hand-over to another thread.
 ///
 /// # Buffers that another process may write
 ///
@@ -110,10 +142,32 @@ use std::ptr::NonNull;
 /// # use hugepool::{Buffer, Volatile};
 /// fn prefix_mut(buffer: &mut Buffer<Volatile>) -> &mut [u8] { buffer.prefix_mut() }
 /// ```
+/// ```compile_fail,E0599
+/// # use hugepool::{Buffer, Volatile};
+/// fn with_prefix(buffer: &Buffer<Volatile>) -> &[u8] { buffer.with_prefix() }
+/// ```
+/// ```compile_fail,E0599
+/// # use hugepool::{Buffer, Volatile};
+/// fn with_prefix_mut(buffer: &mut Buffer<Volatile>) -> &mut [u8] { buffer.with_prefix_mut() }
+/// ```
+/// ```compile_fail,E0599
+/// # use hugepool::{Buffer, Volatile};
+/// fn spare(buffer: &Buffer<Volatile>) -> &[u8] { buffer.spare() }
+/// ```
+/// ```compile_fail,E0599
+/// # use hugepool::{Buffer, Volatile};
+/// fn spare_mut(buffer: &mut Buffer<Volatile>) -> &mut [u8] { buffer.spare_mut() }
+/// ```
+/// ```compile_fail,E0277
+/// # use hugepool::{Buffer, Volatile};
+/// # use std::borrow::Borrow;
+/// fn borrow(buffer: &Buffer<Volatile>) -> &[u8] { buffer.borrow() }
+/// ```
 /// ```compile_fail,E0133
 /// # use hugepool::{Buffer, Volatile};
 /// fn promise(buffer: Buffer<Volatile>) -> Buffer { buffer.assume_plain() }
 /// ```
+#[must_use = "a buffer that is dropped goes back to its pool"]
 pub struct Buffer<M: Memory = Plain> {
     owned: Owned,
     memory: PhantomData<fn() -> M>,
@@ -132,25 +186,6 @@ impl<M: Memory> Buffer<M> {
     /// The buffer, whoever may write it.
     pub(crate) fn into_owned(self) -> Owned {
         self.owned
-    }
-
-    /// Bytes that were asked for.
-    #[inline(always)]
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.owned.len()
-    }
-
-    /// False: a buffer has a byte at least.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Bytes that the buffer's class can hold, at least `len()`.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.owned.capacity()
     }
 
     /// Where its first byte lies: in which of the pool's [`regions`](crate::Pool::regions),
@@ -191,6 +226,44 @@ impl Buffer {
         unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) }
     }
 
+    /// The prefix zone and the data, [`len`](Self::len) bytes of that, as one slice: a header
+    /// and its block for one write. The data, not the header, begins at a multiple of the
+    /// alignment; both do if the zone is as large as a multiple of that.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let builder = hugepool::Pool::builder().reserve(4096, 4096, 1).prefault(false);
+    /// use std::io::Write;
+    ///
+    /// let pool = builder.prefix_zone(8).build()?;
+    /// let mut buffer = pool.allocate(4096, 4096)?;
+    /// buffer.clear();
+    /// buffer.write_all(b"block")?;
+    /// let len = buffer.len() as u64;
+    /// buffer.prefix_mut().copy_from_slice(&len.to_le_bytes());
+    ///
+    /// let mut file = Vec::new();
+    /// file.write_all(buffer.with_prefix())?;
+    /// assert_eq!(file, b"\x05\0\0\0\0\0\0\0block");
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_prefix(&self) -> &[u8] {
+        let (start, len) = self.owned.with_prefix();
+        // SAFETY: one range of the buffer's cell, of which each part is as those of `prefix`
+        // and `deref` are. The pointer may be used for all of it: it was made of the arena's
+        // base and not of a slice of either part (`Owned::prefix`).
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), len) }
+    }
+
+    /// The same, writable.
+    #[must_use]
+    pub fn with_prefix_mut(&mut self) -> &mut [u8] {
+        let (start, len) = self.owned.with_prefix();
+        // SAFETY: as above, and `self` is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) }
+    }
+
     /// The same buffer, as one that another process may write: for code that is made for
     /// those.
     ///
@@ -201,7 +274,6 @@ impl Buffer {
     /// buffer.write_at(0, b"header")?;
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn into_volatile(self) -> Buffer<Volatile> {
         Buffer::of(self.owned)
     }
@@ -240,6 +312,18 @@ impl AsRef<[u8]> for Buffer {
 
 impl AsMut<[u8]> for Buffer {
     fn as_mut(&mut self) -> &mut [u8] {
+        self
+    }
+}
+
+impl Borrow<[u8]> for Buffer {
+    fn borrow(&self) -> &[u8] {
+        self
+    }
+}
+
+impl BorrowMut<[u8]> for Buffer {
+    fn borrow_mut(&mut self) -> &mut [u8] {
         self
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::catalog::Taken;
 use crate::class::{Classes, Line, OfStream};
+use crate::error::RangeError;
 use crate::lists::Given;
 use crate::pool::Shared;
 use crate::region::Location;
@@ -19,6 +20,7 @@ pub struct Owned {
     /// Its class. Part of the pool.
     line: NonNull<Line>,
     index: Index,
+    /// Bytes that are filled: those that it was taken for, until its owner says otherwise.
     len: u32,
 }
 
@@ -68,15 +70,15 @@ impl Owned {
         unsafe { NonNull::new_unchecked(owner) }
     }
 
-    /// The first of `len` bytes. All are mapped, were zeroed by the kernel when they were,
-    /// and belong to this value while it lives. They begin at a multiple of 512, and the
-    /// cell goes on to another one.
+    /// The first of `capacity` bytes. All are mapped, were zeroed by the kernel when they
+    /// were, and belong to this value while it lives. They begin at a multiple of 512, and
+    /// the cell goes on to another one.
     #[inline(always)]
     pub fn data(&self) -> NonNull<u8> {
         self.data
     }
 
-    /// How many bytes it was taken for.
+    /// How many of them are filled.
     #[inline(always)]
     pub fn len(&self) -> usize {
         self.len as usize
@@ -89,19 +91,53 @@ impl Owned {
         arena.locate(self.index, self.data.addr().get())
     }
 
+    /// Says how many are. Fails, with nothing changed, if there are not so many.
+    #[inline]
+    pub fn set_len(&mut self, len: usize) -> Result<(), RangeError> {
+        let limit = self.capacity();
+        if len > limit {
+            return Err(RangeError {
+                offset: 0,
+                length: len,
+                limit,
+            });
+        }
+        // As above: classes are at most 1 GiB.
+        self.len = len as u32;
+        Ok(())
+    }
+
     /// Bytes that its class can hold.
+    #[inline]
     pub fn capacity(&self) -> usize {
         self.line().size()
     }
 
+    /// The first byte that is not filled, and how many there are.
+    pub fn spare(&self) -> (NonNull<u8>, usize) {
+        let len = self.len();
+        // SAFETY: it is no more than `capacity`.
+        (unsafe { self.data.add(len) }, self.capacity() - len)
+    }
+
     /// The first byte of the prefix zone, and how many it has. They are as those of the
     /// data, right before these, in the same cell, which begins at a multiple of 512.
+    ///
+    /// Zone and data are one range: `data` was made of the arena's base (`Line::start`), so
+    /// its provenance is the whole arena, and that of what is given here is, too.
     pub fn prefix(&self) -> (NonNull<u8>, usize) {
         // SAFETY: the pool lives at least until this buffer is home.
         let len = unsafe { self.shared().as_ref() }.prefix();
         // SAFETY: a cell has `lead` bytes before the data, and the prefix is no
         // longer than that.
         (unsafe { self.data.sub(len) }, len)
+    }
+
+    /// The first byte of the prefix zone, and how many that and what is filled of the data
+    /// have: one range (see `prefix`).
+    pub fn with_prefix(&self) -> (NonNull<u8>, usize) {
+        let (start, len) = self.prefix();
+        (start, len + self.len())
     }
 }
 
@@ -130,7 +166,7 @@ impl Owned {
         let pool = unsafe { shared.as_ref() };
         let given = match line.stream() {
             None => pool.give_slow(line.id(), index),
-            Some(stream) => pool.give_slow_of(stream, index),
+            Some(stream) => pool.give_slow_of(stream, line.id(), index),
         };
         if given != Given::Home {
             // SAFETY: it was given just now.

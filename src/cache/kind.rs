@@ -22,11 +22,11 @@ pub enum Kind {
 
 impl Kind {
     /// Empty caches for `cpus` processors: restartable ones unless `portable`
-    /// is wanted or this machine has no others. Those of a pool that is `tracked` divert
-    /// the hot path for ever; portable ones do so anyway. Fails as `mmap` does.
-    pub fn new(cpus: usize, portable: bool, tracked: bool) -> io::Result<Self> {
+    /// is wanted or this machine has no others. They divert the hot path for ever if it is to
+    /// be `diverted`; portable ones do so anyway. Fails as `mmap` does.
+    pub fn new(cpus: usize, portable: bool, diverted: bool) -> io::Result<Self> {
         rseq::prepare();
-        let restartable = match (portable, tracked) {
+        let restartable = match (portable, diverted) {
             (true, _) => Err(WhyPortable::Chosen),
             (false, true) => Restartable::off_the_hot_path(cpus)?,
             (false, false) => Restartable::new(cpus)?,

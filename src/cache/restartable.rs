@@ -10,9 +10,9 @@
 //! slot.
 //!
 //! The hot path, inlined into its callers, works on the line of a class that they know
-//! (`Classes`). A pool that tracks who takes its buffers must hear of every take: its
-//! sections use lines of their own here, and those that callers know have no slots, and a
-//! limit of 0, which diverts every call to what is below.
+//! (`Classes`). A pool that tracks who takes its buffers must hear of every take, and one that
+//! wipes them of every give: its sections use lines of their own here, and those that callers
+//! know have no slots, and a limit of 0, which diverts every call to what is below.
 
 use super::{CpuCaches, Empty, Refilled, Refused, Robbed, Share, Tables};
 use crate::batch::{Handful, MAX_BATCH};
@@ -33,8 +33,8 @@ const TRIES: u32 = if cfg!(hugepool_loom) { 1 } else { 8 };
 /// Restartable slots for every processor and class.
 pub struct Restartable {
     slots: Slots,
-    /// In a pool that tracks: `slots` and `limit` of each class, for the sections; the rest
-    /// is not used.
+    /// In a pool that tracks or wipes: `slots` and `limit` of each class, for the sections; the
+    /// rest is not used.
     lines: Option<Table<Line>>,
 }
 

@@ -117,6 +117,10 @@ pub enum BuildError {
     /// whose buffers nobody else writes:
     /// [`build_volatile`](crate::Builder::build_volatile) builds one of the other kind.
     SharedForWriting,
+    /// Buffers are to be zeroed when they come home ([`wipe`](crate::Builder::wipe)), and other
+    /// processes may write them ([`Access::Write`](crate::share::Access::Write)): also then, so
+    /// that the next owner would not read zeroes.
+    WipeSharedForWriting,
     /// Every page size was forbidden, or none of the allowed ones was granted.
     NoPages {
         /// Bytes that were to be backed.
@@ -276,6 +280,11 @@ impl fmt::Display for BuildError {
                 "other processes may write the buffers (Access::Write): build_volatile builds \
                  such a pool"
             ),
+            Self::WipeSharedForWriting => write!(
+                f,
+                "buffers that are to be zeroed when they come home (wipe), and that other \
+                 processes may write then (Access::Write)"
+            ),
             Self::NoPages { bytes, reason } => {
                 write!(
                     f,
@@ -323,4 +332,8 @@ impl fmt::Display for BuildError {
     }
 }
 
-impl std::error::Error for BuildError {}
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.reason()?)
+    }
+}

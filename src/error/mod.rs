@@ -4,9 +4,11 @@
 //! module that can fail for a caller's sake. To print them needs no heap.
 
 mod build;
+mod io;
 mod place;
 
 pub use build::BuildError;
+pub(crate) use io::into_io;
 pub use place::WhyNotPlaced;
 
 use crate::sys::errno;
@@ -312,13 +314,14 @@ impl fmt::Display for FreeError {
 
 impl std::error::Error for FreeError {}
 
-/// A copy into or out of a buffer that would go beyond its end. Nothing was copied.
+/// A copy into or out of a buffer, or a length for it, that would go beyond its end. Nothing
+/// was copied or changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct RangeError {
     /// Where it would have begun, in bytes.
     pub offset: usize,
-    /// How many bytes it would have copied.
+    /// How many bytes it would have had.
     pub length: usize,
     /// How many bytes there are.
     pub limit: usize,

@@ -40,7 +40,7 @@ const MAX_PREFIX: usize = 1 << 20;
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
-#[must_use]
+#[must_use = "no pool is built before `build`"]
 pub struct Builder {
     pub(super) requests: Vec<(usize, usize, usize)>,
     pub(super) prefix: usize,
@@ -52,6 +52,7 @@ pub struct Builder {
     pub(super) cache_bytes: usize,
     pub(super) strict_order: bool,
     pub(super) track: bool,
+    pub(super) wipe: bool,
     on_leak: Option<OnLeak>,
 }
 
@@ -68,6 +69,7 @@ impl Default for Builder {
             cache_bytes: CACHE_BYTES,
             strict_order: false,
             track: false,
+            wipe: false,
             on_leak: None,
         }
     }
@@ -257,6 +259,36 @@ impl Builder {
     /// ```
     pub fn track(mut self, track: bool) -> Self {
         self.track = track;
+        self
+    }
+
+    /// Whether a buffer is zeroed when it comes home (default false): its prefix zone and all
+    /// that it can hold, so that the next owner reads zeroes, whoever had it before and
+    /// however it came back. Whoever gives it back zeroes it, before it can be taken again.
+    ///
+    /// That is as long as writing all of it, and brings it into the processor's cache; with
+    /// [`prefault(false)`](Self::prefault) it faults in what nobody had touched. Takes and
+    /// gives leave the shortest path (`cargo bench --bench wipe` says what all that costs on a
+    /// machine). A pool that does not wipe pays nothing.
+    ///
+    /// What is out as a raw pointer when the last handle goes is not zeroed. Nor can a pool
+    /// promise zeroes whose buffers other processes write
+    /// ([`Access::Write`]): that is
+    /// [`BuildError::WipeSharedForWriting`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = hugepool::Pool::builder()
+    ///     .reserve(4096, 4096, 1)
+    ///     .wipe(true)
+    /// #   .prefault(false)
+    ///     .build()?;
+    /// pool.allocate(4096, 4096)?.fill(7);
+    /// assert!(pool.allocate(4096, 4096)?.iter().all(|&byte| byte == 0));
+    /// # Ok(()) }
+    /// ```
+    pub fn wipe(mut self, wipe: bool) -> Self {
+        self.wipe = wipe;
         self
     }
 
@@ -481,6 +513,9 @@ impl Builder {
     /// As `build`, without a look at who may write.
     fn build_handle(&self) -> Result<Handle, BuildError> {
         check_prefix(self.prefix)?;
+        if self.wipe && self.memory.shared == Some(Access::Write) {
+            return Err(BuildError::WipeSharedForWriting);
+        }
         self.memory.placement.check()?;
         for required in [Pages::Transparent, Pages::Collapsed] {
             if self.memory.ladder.get(required) == Rung::Require && !self.memory.prefault {
@@ -510,6 +545,7 @@ impl Builder {
             states: ManuallyDrop::new(reserved.states),
             raw_pointers: self.raw_pointers,
             tracks: reserved.tracks,
+            wipe: self.wipe,
             on_leak: self.on_leak.clone(),
             sharing,
             memory: MemoryPolicy {

@@ -102,7 +102,6 @@ impl<M: Memory> Class<M> {
     /// assert_eq!(class.pool().stats().capacity(), 4);
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn pool(&self) -> Pool<M> {
         Pool::of(self.handle.clone())
     }

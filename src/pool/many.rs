@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 /// Several buffers that a request took, each of which gets its owner when it is asked for.
 /// The others go back when this is dropped. Allocates nothing.
 #[doc(hidden)]
+#[must_use = "buffers whose lot is dropped go back to their pool"]
 pub struct Lot {
     handle: Handle,
     several: Several,

@@ -16,9 +16,11 @@
 mod builder;
 mod cancel;
 mod class;
+mod diverted;
 mod growth;
 mod many;
 mod memory;
+mod owner;
 mod plain;
 mod raw;
 mod region;
@@ -38,6 +40,7 @@ pub use cancel::CancelToken;
 pub use class::Class;
 pub use many::{Lot, Until};
 pub use memory::Trimmed;
+pub use owner::IntoRawError;
 pub use region::{Piece, Region};
 pub use stream::{Stream, StreamBuilder, StreamError};
 #[cfg(feature = "async")]
@@ -64,7 +67,7 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe};
 use std::ptr::NonNull;
 use track::OnLeak;
 
@@ -79,6 +82,8 @@ pub(crate) struct Shared {
     raw_pointers: bool,
     /// As the states; `None`: nobody asks who has what.
     tracks: Option<Tracks>,
+    /// Whether what comes home is zeroed.
+    wipe: bool,
     on_leak: Option<OnLeak>,
     /// What it has for clients, if it is shared with any.
     sharing: Option<Sharing>,
@@ -178,6 +183,12 @@ impl Shared {
     }
 }
 
+// Every change of the lists takes effect by one store or compare-and-swap, and a thread may
+// stop for ever between any two of these. So whoever goes on after a panic finds what any
+// other thread would find: each buffer in one place, and nothing half done. With that every
+// handle of a pool may be held across a panic.
+impl RefUnwindSafe for Shared {}
+
 impl Drop for Shared {
     fn drop(&mut self) {
         if !self.arena.is_inherited() {
@@ -246,6 +257,7 @@ impl Drop for Handle {
 ///
 /// `M` says whether another process may write the buffers: see
 /// [`Buffer`]. [`Builder::build_volatile`] makes a `Pool<Volatile>`.
+#[must_use = "a pool whose last handle is dropped ends, its raw buffers included"]
 pub struct Pool<M: Memory = Plain> {
     handle: Handle,
     memory: PhantomData<fn() -> M>,

@@ -17,7 +17,6 @@ impl Pool {
     /// pool.allocate(4096, 4096)?.write_at(0, b"header")?;
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn into_volatile(self) -> Pool<Volatile> {
         Pool::of(self.handle)
     }
@@ -43,7 +42,6 @@ impl Pool<Volatile> {
     /// That of [`Buffer::assume_plain`](crate::Buffer::assume_plain), for every buffer that comes by way of what is
     /// returned, or of its clones, classes and streams: as long as a reference to its bytes
     /// exists here, nobody else writes them.
-    #[must_use]
     pub unsafe fn assume_plain(self) -> Pool {
         Pool::of(self.handle)
     }

@@ -2,7 +2,7 @@
 //! `Buffer`.
 //!
 //! Owns: the state of raw allocations. Uses: the pool's shared part. Used by:
-//! callers.
+//! callers; `owner`, by which a `Buffer` becomes one and the other way round.
 //!
 //! A pointer that comes back is taken to its buffer by arithmetic alone, and the
 //! buffer's record then says whether it is out and with which size. That is
@@ -12,7 +12,7 @@
 //! Whatever is wrong with it is found out by a slower look-up.
 
 use super::{Class, Pool, Shared};
-use crate::buffer::{Buffer, Memory, Owned};
+use crate::buffer::{Memory, Owned};
 use crate::catalog::Taken;
 use crate::class::OfStream;
 use crate::error::{AllocError, FreeError};
@@ -116,45 +116,6 @@ impl<M: Memory> Pool<M> {
             within && at() == Some((index, start))
         })
     }
-
-    /// Makes a buffer's owner a raw pointer: as if it had come from
-    /// [`allocate_raw`](Self::allocate_raw) with its `len()`. Gives the buffer
-    /// back as it was if it belongs to another pool.
-    pub fn into_raw(&self, buffer: Buffer<M>) -> Result<NonNull<u8>, Buffer<M>> {
-        let buffer = buffer.into_owned();
-        if buffer.shared() != self.handle.0 {
-            return Err(Buffer::of(buffer));
-        }
-        let (shared, len, stream) = (self.shared(), buffer.len(), buffer.stream());
-        let taken = buffer.forget(shared.catalog.classes());
-        shared.note_raw(taken.index, true);
-        Ok(match stream {
-            None => shared.mark_raw(taken, len),
-            Some(stream) => shared.mark_raw_of(stream, taken, len),
-        })
-    }
-
-    /// Makes a raw pointer a [`Buffer`] of `size` bytes.
-    ///
-    /// # Errors
-    ///
-    /// As [`free_raw`](Self::free_raw).
-    ///
-    /// # Safety
-    ///
-    /// As [`free_raw`](Self::free_raw): `start` must be the caller's own, and if
-    /// it succeeds the pointer must not be used any more.
-    pub unsafe fn from_raw(&self, start: *mut u8, size: usize) -> Result<Buffer<M>, FreeError> {
-        let shared = self.shared();
-        let taken = shared.unmark_raw(start, size);
-        match taken.or_else(|| shared.unmark_raw_of_stream(start, size)) {
-            Some(taken) => {
-                shared.note_raw(taken.index, false);
-                Ok(Buffer::of(Owned::new(taken, size)))
-            }
-            None => Err(self.shared().fault(start.addr(), size)),
-        }
-    }
 }
 
 impl<M: Memory> Class<M> {
@@ -246,7 +207,7 @@ impl<M: Memory> Class<M> {
 /// What a buffer's record says of it as a raw pointer.
 impl Shared {
     #[inline(always)]
-    fn mark_raw(&self, taken: Taken<'_>, size: usize) -> NonNull<u8> {
+    pub(super) fn mark_raw(&self, taken: Taken<'_>, size: usize) -> NonNull<u8> {
         // A class is at most 1 GiB, so the size fits.
         self.state(taken.index).go_out(size as u32);
         taken.data()
@@ -273,7 +234,7 @@ impl Shared {
     /// The buffer that is out as `start` with `size` bytes, and is no longer. `None`: there
     /// is none, and nothing has changed.
     #[inline(always)]
-    fn unmark_raw(&self, start: *mut u8, size: usize) -> Option<Taken<'_>> {
+    pub(super) fn unmark_raw(&self, start: *mut u8, size: usize) -> Option<Taken<'_>> {
         let classes = self.catalog.classes();
         if let Some((line, index)) = self.arena.buffer_at(classes, start.addr()) {
             let state = self.state(index);
@@ -289,7 +250,12 @@ impl Shared {
     }
 
     /// As `mark_raw`, for a buffer that counts against a stream.
-    fn mark_raw_of(&self, stream: OfStream, taken: Taken<'_>, size: usize) -> NonNull<u8> {
+    pub(super) fn mark_raw_of(
+        &self,
+        stream: OfStream,
+        taken: Taken<'_>,
+        size: usize,
+    ) -> NonNull<u8> {
         let state = self.state(taken.index);
         // A class is at most 1 GiB, so the size fits.
         state.go_out_of(stream.quota << 1 | u32::from(stream.own), size as u32);
@@ -298,7 +264,7 @@ impl Shared {
 
     /// As `unmark_raw`, for a buffer that counts against a stream.
     #[cold]
-    fn unmark_raw_of_stream(&self, start: *mut u8, size: usize) -> Option<Taken<'_>> {
+    pub(super) fn unmark_raw_of_stream(&self, start: *mut u8, size: usize) -> Option<Taken<'_>> {
         let classes = self.catalog.classes();
         let (_, index) = self.arena.buffer_at(classes, start.addr())?;
         let state = self.state(index);
@@ -330,7 +296,7 @@ impl Shared {
     /// What is wrong with an address and a size that were given back.
     #[cold]
     #[inline(never)]
-    fn fault(&self, address: usize, given: usize) -> FreeError {
+    pub(super) fn fault(&self, address: usize, given: usize) -> FreeError {
         let Some(place) = self.arena.place(self.catalog.classes(), address) else {
             return FreeError::Foreign { address };
         };

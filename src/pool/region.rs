@@ -8,6 +8,7 @@ use crate::class::Geometry;
 use crate::region::RegionId;
 use crate::sync::Arc;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// Memory of a pool that holds buffers of one class, for registration with a device or a
 /// kernel interface.
@@ -138,6 +139,10 @@ impl Region {
         })
     }
 }
+
+// What it shares is changed by atomics alone, and whole wherever a panic interrupts it.
+impl UnwindSafe for Region {}
+impl RefUnwindSafe for Region {}
 
 impl PartialEq for Region {
     fn eq(&self, other: &Self) -> bool {

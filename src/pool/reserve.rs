@@ -45,7 +45,8 @@ impl Builder {
         let reserve = |len: usize| -> io::Result<_> {
             let arena = Arc::new(Arena::reserve(len)?);
             let indices = (len / GRANULE) << Index::POSITION_BITS;
-            let caches = Kind::new(cpu::possible(), self.portable, self.track)?;
+            let diverted = self.track || self.wipe;
+            let caches = Kind::new(cpu::possible(), self.portable, diverted)?;
             let classes = Classes::new(self.prefix, arena.base().as_ptr())?;
             Ok(Reserved {
                 arena,

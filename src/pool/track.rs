@@ -1,19 +1,13 @@
 //! Who takes the buffers of a pool, and who has them.
 //!
 //! Owns: the noting of a take and of a give, the tag of a thread, and the gathering of what
-//! is out. Uses: `track`, `outstanding`, the pool's shared part. Used by: callers, every
-//! call that takes or gives a buffer.
-//!
-//! A pool that tracks diverts every take and every give to the cold path, where they are
-//! noted: the lines of its classes let nobody in (`cache::restartable`). The hot path does
-//! not know of it.
+//! is out. Uses: `track`, `outstanding`, the pool's shared part. Used by: callers; `diverted`
+//! and every call that waits.
 
 use super::{Class, Pool, Shared};
 use crate::buffer::Memory;
 use crate::catalog::{Holder, Taken};
-use crate::class::{ClassId, OfStream};
-use crate::error::AllocError;
-use crate::lists::Given;
+use crate::class::ClassId;
 use crate::outstanding::{Held, Outstanding, StreamName};
 use crate::sync::{Arc, shield};
 use crate::sys::clock;
@@ -69,7 +63,7 @@ pub fn called<R>(tracks: bool, call: &'static CStr, take: impl FnOnce() -> R) ->
 }
 
 /// Who the caller is, if it is at `location` in the code.
-fn taker(location: &'static Location<'static>) -> Taker {
+pub(super) fn taker(location: &'static Location<'static>) -> Taker {
     Taker {
         place: place().get().unwrap_or_else(|| location.into()),
         stream: 0,
@@ -119,47 +113,11 @@ impl Shared {
         taken
     }
 
-    /// Takes a buffer past the hot path, as a raw pointer or not, for a caller at
-    /// `location`.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn take_slow(
-        &self,
-        size: usize,
-        alignment: usize,
-        location: &'static Location<'static>,
-        raw: bool,
-    ) -> Result<Taken<'_>, AllocError> {
-        if self.tracks.is_none() {
-            return self.catalog.take_slow(size, alignment);
-        }
-        let taken = match self.catalog.take_cached_again(size, alignment) {
-            Some(taken) => taken,
-            None => self.catalog.take_slow(size, alignment)?,
-        };
-        Ok(self.noted(taken, size, Some(taker(location)), raw))
-    }
-
-    /// Gives back a buffer that the hot path did not take. The caller may hold no handle:
-    /// as `FreeLists::give_cached`.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn give_slow(&self, class: ClassId, index: Index) -> Given {
-        if let Some(tracks) = &self.tracks {
-            // It is ours until it is home.
-            tracks.get(index.raw() as usize).give();
-        }
-        self.catalog.lists().give_slow(class, index)
-    }
-
-    /// As `give_slow`, for a buffer that counts against `stream`.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn give_slow_of(&self, stream: OfStream, index: Index) -> Given {
+    /// Notes that nobody has a buffer any more. It is the caller's until it is home.
+    pub(super) fn note_given(&self, index: Index) {
         if let Some(tracks) = &self.tracks {
             tracks.get(index.raw() as usize).give();
         }
-        self.catalog.lists().give_of(stream, index)
     }
 
     /// Notes that a buffer's owner has it as a raw pointer, or no longer.

@@ -48,6 +48,7 @@ use std::time::Duration;
 /// assert!(client.map(Handle::from_raw(number)).is_err()); // stale
 /// # Ok(()) }
 /// ```
+#[must_use = "a client that is dropped unmaps what it has opened"]
 pub struct Client {
     /// The last one first. All are one pool's, which splits its handles in one way. Of two
     /// that have a slot in common the last one has the greater number: the server has
@@ -83,7 +84,6 @@ impl fmt::Debug for Client {
 
 impl Client {
     /// A client that has opened nothing.
-    #[must_use]
     pub fn new() -> Self {
         Self {
             segments: Append::default(),

@@ -3,9 +3,9 @@
 //! Owns: the error. Uses: nothing. Used by: callers, the other files of `share`.
 
 use super::handle::{Handle, Handle64};
-use crate::error::{OsError, RangeError};
+use crate::error::{OsError, RangeError, into_io};
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 
 /// Why something could not be shared, or a handle was refused. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,4 +226,49 @@ impl fmt::Display for ShareError {
     }
 }
 
-impl std::error::Error for ShareError {}
+impl std::error::Error for ShareError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Range(error) => Some(error),
+            Self::System(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
+impl ShareError {
+    pub(crate) fn io_kind(&self) -> ErrorKind {
+        match self {
+            Self::NotShared | Self::Forked => ErrorKind::Unsupported,
+            Self::NotConfigured => ErrorKind::ResourceBusy,
+            Self::NotPublished => ErrorKind::NotFound,
+            Self::NameTaken => ErrorKind::AddrInUse,
+            Self::NotOpen | Self::Closed => ErrorKind::NotConnected,
+            Self::AlreadyOpen => ErrorKind::AlreadyExists,
+            Self::Aborted => ErrorKind::ConnectionAborted,
+            Self::ServerDied | Self::HungUp => ErrorKind::ConnectionReset,
+            Self::TimedOut { .. } => ErrorKind::TimedOut,
+            Self::Refused | Self::ReadOnly | Self::Peer { .. } | Self::Unmapped { .. } => {
+                ErrorKind::PermissionDenied
+            }
+            Self::TooManySegments { .. } => ErrorKind::QuotaExceeded,
+            Self::NoSet
+            | Self::NoName
+            | Self::NoBuffer { .. }
+            | Self::BadHandle { .. }
+            | Self::BadHandle64 { .. }
+            | Self::Range(_) => ErrorKind::InvalidInput,
+            Self::OtherPool { .. }
+            | Self::Truncated { .. }
+            | Self::Version { .. }
+            | Self::Forged { .. }
+            | Self::Slots { .. }
+            | Self::Size { .. }
+            | Self::NotSealed
+            | Self::Descriptors { .. } => ErrorKind::InvalidData,
+            Self::System(reason) => reason.io_kind(),
+        }
+    }
+}
+
+into_io!(ShareError);

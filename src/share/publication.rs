@@ -47,6 +47,7 @@ pub(crate) type Give<'a> = &'a mut dyn FnMut(Given<'_>);
 /// opened it map nothing new, unless they find the same pool there again
 /// ([`Client::refresh`](super::Client::refresh)). A child of a fork may drop it, which does
 /// nothing.
+#[must_use = "a publication that is dropped ends: the name is free again at once"]
 pub struct Publication {
     channel: Arc<OwnedFd>,
     threads: Option<[Thread; 2]>,

@@ -4,9 +4,10 @@
 
 use super::stage::Refusal;
 use super::state::{Call, State};
-use crate::error::{AllocError, BuildError, FreeError, OsError};
+use crate::error::{AllocError, BuildError, FreeError, OsError, into_io};
 use crate::share::ShareError;
 use std::fmt;
+use std::io::ErrorKind;
 
 /// `NOERROR`: the call was carried out.
 pub const NOERROR: u32 = 0;
@@ -215,6 +216,7 @@ fn build_code(error: &BuildError) -> u32 {
         | BuildError::PrefixTooLarge { .. }
         | BuildError::RequireNeedsPrefault { .. }
         | BuildError::SharedForWriting
+        | BuildError::WipeSharedForWriting
         | BuildError::NoNodes
         | BuildError::NodeTooLarge { .. }
         // Fewer kinds of buffers would do; fewer buffers would not.
@@ -375,3 +377,32 @@ impl std::error::Error for Error {
         }
     }
 }
+
+impl Error {
+    fn io_kind(&self) -> ErrorKind {
+        match self {
+            Self::Protocol { .. }
+            | Self::BlockSize { .. }
+            | Self::Alignment { .. }
+            | Self::TransferSize { .. }
+            | Self::Features { .. }
+            | Self::TooLarge { .. } => ErrorKind::InvalidInput,
+            // What the client wishes is not there.
+            Self::DeviceCount { .. }
+            | Self::WishedFeatures { .. }
+            | Self::WishedAlignment { .. }
+            | Self::PrefixZone(_)
+            | Self::Forked { .. } => ErrorKind::Unsupported,
+            Self::DeviceClosed { .. } => ErrorKind::NotConnected,
+            Self::DevicesOpen { .. } => ErrorKind::ResourceBusy,
+            Self::Devices { .. } => ErrorKind::QuotaExceeded,
+            // As a wait that it ends.
+            Self::Aborted { .. } => ErrorKind::Other,
+            Self::Build(error) => error.io_kind(),
+            Self::Alloc(error) => error.io_kind(),
+            Self::Free(error) => error.io_kind(),
+        }
+    }
+}
+
+into_io!(Error);

@@ -52,6 +52,7 @@ struct Area {
 /// set.close()?;
 /// # Ok(()) }
 /// ```
+#[must_use = "a set that is dropped unmaps its buffers"]
 pub struct Set {
     stage: Stage<Area>,
     plan: Snapshot<Plan>,
@@ -75,7 +76,6 @@ impl fmt::Debug for Set {
 impl Set {
     /// A set that is not open. Clients that it lets have its buffers may read and write
     /// them.
-    #[must_use]
     pub fn new() -> Self {
         Self::with_builder(Pool::builder().shared(Access::Write))
     }
@@ -83,7 +83,6 @@ impl Set {
     /// As `new`; the buffers are mapped as `builder` says: whether and how clients can map
     /// them, on which pages, and so on. Buffers that it declares are there besides those that are
     /// requested. The prefix zone and the alignment are the set's.
-    #[must_use]
     pub fn with_builder(builder: Builder) -> Self {
         // If it is refused, children of a fork are not told apart.
         let _ = fork::watch();

@@ -32,6 +32,7 @@ use super::state::{Call, Cell, State};
 use crate::sync::{AtomicU32, Ordering, fault};
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
+use std::panic::RefUnwindSafe;
 
 const STATE: u32 = 0xff;
 const OPENED: u32 = 1 << 8;
@@ -66,6 +67,9 @@ pub struct Stage<T> {
 // SAFETY: the value is written by one thread while nobody reads it, and shared after
 // that; see the module.
 unsafe impl<T: Send + Sync> Sync for Stage<T> {}
+
+// A panic comes between two changes of the word, as another thread's look does.
+impl<T: RefUnwindSafe> RefUnwindSafe for Stage<T> {}
 
 impl<T> Default for Stage<T> {
     fn default() -> Self {

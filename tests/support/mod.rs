@@ -21,6 +21,7 @@ pub mod storm;
 #[cfg(feature = "async")]
 pub mod task;
 pub mod timer;
+pub mod uring;
 
 use std::io::Write;
 use std::time::Duration;

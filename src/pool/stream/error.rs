@@ -2,9 +2,10 @@
 //!
 //! Owns: the error. Uses: `error`. Used by: `stream`, callers.
 
-use crate::error::{AllocError, Bytes};
+use crate::error::{AllocError, Bytes, into_io};
 use crate::lists::MAX_NAME;
 use std::fmt;
+use std::io::ErrorKind;
 
 /// Why a stream was not made: [`StreamBuilder::build`](super::StreamBuilder::build).
 /// Nothing was taken or changed.
@@ -134,4 +135,29 @@ impl fmt::Display for StreamError {
     }
 }
 
-impl std::error::Error for StreamError {}
+impl std::error::Error for StreamError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Class(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl StreamError {
+    fn io_kind(&self) -> ErrorKind {
+        match self {
+            Self::NoName
+            | Self::NameTooLong { .. }
+            | Self::NoShare
+            | Self::Twice { .. }
+            | Self::ZeroMaximum { .. }
+            | Self::MinimumAboveMaximum { .. } => ErrorKind::InvalidInput,
+            Self::Class(error) => error.io_kind(),
+            Self::Overcommitted { .. } | Self::TooManyShares { .. } => ErrorKind::QuotaExceeded,
+            Self::InUse { .. } => ErrorKind::ResourceBusy,
+        }
+    }
+}
+
+into_io!(StreamError);

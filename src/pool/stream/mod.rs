@@ -62,6 +62,7 @@ use std::marker::PhantomData;
 /// assert!(stream.allocate(4096, 4096).is_ok());
 /// # Ok(()) }
 /// ```
+#[must_use = "a stream that is dropped ends, and what was set aside for it goes back"]
 pub struct Stream<M: Memory = Plain> {
     pub(super) inner: Arc<Inner>,
     memory: PhantomData<fn() -> M>,
