@@ -31,6 +31,11 @@ page!(
 );
 page!(engine, "engine.md");
 page!(hot_path, "hot-path.md");
+page!(
+    io_uring,
+    "io_uring.md",
+    "[`sharing.md`]: crate::guide::sharing"
+);
 page!(machines, "machines.md");
 page!(
     memory,

@@ -4,6 +4,7 @@
 #![doc = "[`docs/embedding.md`]: guide::embedding"]
 #![doc = "[`docs/engine.md`]: guide::engine"]
 #![doc = "[`docs/hot-path.md`]: guide::hot_path"]
+#![doc = "[`docs/io_uring.md`]: guide::io_uring"]
 #![doc = "[`docs/machines.md`]: guide::machines"]
 #![doc = "[`docs/memory.md`]: guide::memory"]
 #![doc = "[`docs/metrics.md`]: guide::metrics"]
@@ -92,6 +93,12 @@ mod stats;
 
 #[cfg(all(feature = "metrics", not(hugepool_loom)))]
 mod metrics;
+
+#[cfg(not(hugepool_loom))]
+pub mod direct;
+
+#[cfg(all(feature = "io-uring", not(hugepool_loom)))]
+pub mod uring;
 
 #[cfg(not(hugepool_loom))]
 pub mod vdi;

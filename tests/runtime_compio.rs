@@ -13,7 +13,7 @@ use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::task::Poll;
 use support::kind::{Kind, both_kinds};
-use support::uring;
+use support::runtime;
 
 both_kinds! {
     a_length_is_within_the_capacity_whatever_is_said,
@@ -32,7 +32,7 @@ fn pool(kind: Kind, count: usize) -> Pool {
 
 /// Runs `work`, unless there is no io_uring.
 fn run(what: &str, work: impl Future<Output = ()>) {
-    if uring::is_allowed(what, ENTRIES) {
+    if runtime::is_allowed(what, ENTRIES) {
         Runtime::new().unwrap().block_on(work);
     }
 }
@@ -61,7 +61,7 @@ fn a_length_is_within_the_capacity_whatever_is_said(kind: Kind) {
 fn what_is_filled_is_written_and_read_back_in_the_buffers_own_memory(kind: Kind) {
     let pool = pool(kind, 2);
     run("compio reads and writes", async {
-        let memory = uring::file();
+        let memory = runtime::file();
         let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
         let file = OpenOptions::new().read(true).write(true).open(path).await;
         let mut file = file.unwrap();

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::task::Poll;
 use support::kind::{Kind, both_kinds};
-use support::uring;
+use support::runtime;
 use tokio_uring::Runtime;
 use tokio_uring::buf::{IoBuf, IoBufMut};
 use tokio_uring::fs::File;
@@ -31,7 +31,7 @@ fn pool(kind: Kind, count: usize) -> Pool {
 
 /// Runs `work`, unless there is no io_uring.
 fn run(what: &str, work: impl Future<Output = ()>) {
-    if uring::is_allowed(what, ENTRIES) {
+    if runtime::is_allowed(what, ENTRIES) {
         let runtime = Runtime::new(&tokio_uring::builder()).unwrap();
         runtime.block_on(work);
     }
@@ -64,7 +64,7 @@ fn what_is_filled_is_written_and_read_back_in_the_buffers_own_memory(kind: Kind)
 
     let pool = pool(kind, 2);
     run("tokio-uring reads and writes", async {
-        let file = File::from_std(uring::file());
+        let file = File::from_std(runtime::file());
         let mut block = pool.allocate(SIZE, 4096).unwrap();
         for (at, byte) in block.iter_mut().enumerate() {
             *byte = (at % 251) as u8;

@@ -7,10 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Lines that may name `std::sync`, `core::sync` or `loom` outside `src/sync`:
-/// file and what the line contains. All of it exists only under loom.
-const CONCURRENCY: [(&str, &str); 1] = [
-    // A model's thread-local processor number.
+/// file and what the line contains.
+const CONCURRENCY: [(&str, &str); 3] = [
+    // A model's thread-local processor number. It exists only under loom.
     ("sys/cpu.rs", "loom::thread_local!"),
+    // Between those who ask for an operation and the thread that does it: both enter the
+    // kernel for each, and no buffer is taken or given back there.
+    ("uring/service.rs", "std::sync::{Mutex"),
+    ("uring/transfer.rs", "std::sync::{Mutex"),
 ];
 
 /// Uses of a module below in the list of `src/lib.rs`: user, used. The three are

@@ -188,6 +188,12 @@ impl<M: Memory> Buffer<M> {
         self.owned
     }
 
+    /// The same, lent.
+    #[cfg(feature = "io-uring")]
+    pub(crate) fn owned(&self) -> &Owned {
+        &self.owned
+    }
+
     /// Where its first byte lies: in which of the pool's [`regions`](crate::Pool::regions),
     /// and how far from its start. What an interface needs to which the memory is registered.
     /// Wait-free, also for buffers that [`request`](crate::Pool::request) added.

@@ -311,6 +311,12 @@ impl<M: Memory> Pool<M> {
         self.handle.shared()
     }
 
+    /// Whether the buffer is one of this pool's.
+    #[cfg(feature = "io-uring")]
+    pub(crate) fn owns(&self, buffer: &Owned) -> bool {
+        buffer.shared() == self.handle.0
+    }
+
     /// Takes a buffer of `size` bytes whose address is a multiple of
     /// `alignment` (bytes, a power of two).
     ///

@@ -10,7 +10,11 @@ pub mod backed;
 pub mod bell;
 pub mod clock;
 pub mod cpu;
+#[cfg(not(hugepool_loom))]
+pub mod direct;
 pub mod errno;
+#[cfg(all(feature = "io-uring", not(hugepool_loom)))]
+pub mod eventfd;
 #[cfg(not(hugepool_loom))]
 pub mod fork;
 /// A model does not fork.
@@ -25,6 +29,8 @@ pub mod fork {
 pub mod files;
 #[cfg(not(hugepool_loom))]
 pub mod groups;
+#[cfg(all(feature = "io-uring", not(hugepool_loom)))]
+pub mod inherited;
 #[cfg(not(hugepool_loom))]
 pub mod limits;
 #[cfg(not(hugepool_loom))]
@@ -65,3 +71,5 @@ mod smaps;
 pub mod socket;
 #[cfg(not(hugepool_loom))]
 pub mod transparent;
+#[cfg(all(feature = "io-uring", not(hugepool_loom)))]
+pub mod uring;

@@ -14,6 +14,8 @@ pub mod process;
 pub mod published;
 pub mod reserved;
 pub mod rival;
+#[cfg(any(feature = "compio", feature = "tokio-uring"))]
+pub mod runtime;
 pub mod sections;
 pub mod shared;
 pub mod small;
@@ -21,6 +23,7 @@ pub mod storm;
 #[cfg(feature = "async")]
 pub mod task;
 pub mod timer;
+#[cfg(feature = "io-uring")]
 pub mod uring;
 
 use std::io::Write;

@@ -1,0 +1,269 @@
+//! A thread with a ring, which serves futures.
+
+mod support;
+
+use hugepool::uring::{Handle, Report, Service, Transfer, WhyRejected};
+use hugepool::{Buffer, Pool};
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, ErrorKind, Write};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use support::filter::refuse;
+use support::process::alone;
+use support::skipped;
+use support::uring::{Temporary, pattern, pipe, without_reserved};
+
+const SIZE: usize = 16 << 10;
+const COUNT: usize = 32;
+const PREFIX: usize = 512;
+
+fn pool() -> Pool {
+    let builder = Pool::builder().reserve(SIZE, 4096, COUNT);
+    let builder = without_reserved(builder).prefix_zone(PREFIX);
+    builder.prefault(false).build().unwrap()
+}
+
+/// A service; `None`, after saying so, where there is no io_uring.
+fn service(what: &str, pool: &Pool, depth: u32) -> Option<Service> {
+    match Service::new(pool, depth) {
+        Ok(service) => Some(service),
+        Err(why) => {
+            skipped(&format!("{what}: no io_uring: {why}"));
+            None
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// What a future comes to.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(done) => return done,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+fn take(pool: &Pool) -> Buffer {
+    pool.allocate(SIZE, 4096).unwrap()
+}
+
+/// Why a transfer that is over was not begun, with the buffer as it was.
+#[track_caller]
+fn rejection((result, buffer): (io::Result<usize>, Buffer)) -> WhyRejected {
+    assert!(buffer.iter().all(|&byte| byte == 7));
+    let error = result.unwrap_err();
+    *error.get_ref().unwrap().downcast_ref().unwrap()
+}
+
+#[test]
+fn transfers_of_many_threads_give_what_was_done_and_the_buffer() {
+    let name = "transfers_of_many_threads_give_what_was_done_and_the_buffer";
+    const THREADS: usize = 4;
+    const ROUNDS: usize = 50;
+    let pool = pool();
+    // Fewer than are asked for at once.
+    let Some(service) = service(name, &pool, 3) else {
+        return;
+    };
+    let file = Temporary::new(name);
+    let work = |thread: usize, handle: Handle| {
+        let each = COUNT / THREADS;
+        for round in 0..ROUNDS {
+            let seed = |at: usize| thread * each + at + round;
+            let offset = |at: usize| ((thread * each + at) * (PREFIX + SIZE)) as u64;
+            let begun: Vec<Transfer> = (0..each)
+                .map(|at| {
+                    let (mut buffer, cell) = (take(&pool), pattern(seed(at), PREFIX + SIZE));
+                    buffer.prefix_mut().copy_from_slice(&cell[..PREFIX]);
+                    buffer.copy_from_slice(&cell[PREFIX..]);
+                    let file = Arc::clone(&file.file);
+                    handle.write_with_prefix(file, buffer, .., offset(at))
+                })
+                .collect();
+            for (at, transfer) in begun.into_iter().enumerate() {
+                let (bytes, mut buffer) = block_on(transfer);
+                assert_eq!(bytes.unwrap(), PREFIX + SIZE);
+                buffer.fill(0xee);
+                let from = offset(at) + PREFIX as u64;
+                let read = handle.read(Arc::clone(&file.file), buffer, .., from);
+                let (bytes, buffer) = block_on(read);
+                assert_eq!(bytes.unwrap(), SIZE);
+                assert!(buffer[..] == pattern(seed(at), PREFIX + SIZE)[PREFIX..]);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let handle = service.handle();
+            scope.spawn(move || work(thread, handle));
+        }
+    });
+    assert_eq!(pool.available(SIZE, 4096), COUNT);
+    assert_ne!(service.report(), Report::default());
+}
+
+#[test]
+fn what_cannot_be_is_said_in_the_transfer() {
+    let name = "what_cannot_be_is_said_in_the_transfer";
+    let pool = pool();
+    let Some(service) = service(name, &pool, 2) else {
+        return;
+    };
+    let (handle, null) = (service.handle(), Arc::new(File::open("/dev/null").unwrap()));
+    let buffer = || {
+        let mut buffer = take(&pool);
+        buffer.fill(7);
+        buffer
+    };
+    let refused = handle.read(Arc::clone(&null), buffer(), ..SIZE + 1, 0);
+    assert!(matches!(
+        rejection(block_on(refused)),
+        WhyRejected::Range(_)
+    ));
+    let refused = handle.read(Arc::clone(&null), buffer(), .., u64::MAX);
+    assert!(matches!(
+        rejection(block_on(refused)),
+        WhyRejected::Offset { .. }
+    ));
+    let (result, _) = block_on(handle.write(Arc::clone(&null), buffer(), .., 0));
+    assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EBADF));
+    service.finish();
+    let refused = handle.read(null, buffer(), .., 0);
+    assert_eq!(rejection(block_on(refused)), WhyRejected::Ended);
+    assert_eq!(pool.available(SIZE, 4096), COUNT);
+}
+
+#[test]
+fn a_transfer_that_is_dropped_runs_to_its_end() {
+    let name = "a_transfer_that_is_dropped_runs_to_its_end";
+    let pool = pool();
+    let Some(service) = service(name, &pool, 2) else {
+        return;
+    };
+    let (handle, file) = (service.handle(), Temporary::new(name));
+    for at in 0..COUNT {
+        let mut buffer = take(&pool);
+        buffer.copy_from_slice(&pattern(at, SIZE));
+        let offset = (at * SIZE) as u64;
+        let mut transfer = pin!(handle.write(Arc::clone(&file.file), buffer, .., offset));
+        // Some have a waker by then.
+        if at % 2 == 0 {
+            let _ = transfer
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+    service.finish();
+    let wanted: Vec<u8> = (0..COUNT).flat_map(|at| pattern(at, SIZE)).collect();
+    assert!(file.bytes() == wanted);
+    assert_eq!(pool.available(SIZE, 4096), COUNT);
+    assert_eq!(Arc::strong_count(&file.file), 1);
+}
+
+#[test]
+fn a_service_that_is_dropped_leaves_nothing_open() {
+    let name = "a_service_that_is_dropped_leaves_nothing_open";
+    let pool = pool();
+    let Some(service) = service(name, &pool, 2) else {
+        return;
+    };
+    let (handle, (waits, mut writer)) = (service.handle(), pipe());
+    // Two that wait in the kernel, and others that wait for these.
+    let read = |_| handle.read(Arc::clone(&waits), take(&pool), .., 0);
+    let transfers: Vec<Transfer> = (0..10).map(read).collect();
+    drop(service);
+    for transfer in transfers {
+        let (result, buffer) = block_on(transfer);
+        assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::ECANCELED));
+        assert_eq!(buffer.len(), SIZE);
+    }
+    assert_eq!(pool.available(SIZE, 4096), COUNT);
+    drop(waits);
+    assert_eq!(
+        writer.write(b"x").unwrap_err().kind(),
+        ErrorKind::BrokenPipe
+    );
+}
+
+#[test]
+fn whoever_waits_for_a_full_service_is_served_in_the_end() {
+    let name = "whoever_waits_for_a_full_service_is_served_in_the_end";
+    let pool = pool();
+    let Some(service) = service(name, &pool, 1) else {
+        return;
+    };
+    let (handle, (waits, mut writer)) = (service.handle(), pipe());
+    let read = |_| handle.read(Arc::clone(&waits), take(&pool), ..1, 0);
+    let transfers: Vec<Transfer> = (0..10).map(read).collect();
+    for (at, transfer) in transfers.into_iter().enumerate() {
+        writer.write_all(&[at as u8]).unwrap();
+        let (bytes, buffer) = block_on(transfer);
+        assert_eq!((bytes.unwrap(), buffer[0]), (1, at as u8));
+    }
+}
+
+#[test]
+fn growth_is_followed_and_reported() {
+    let name = "growth_is_followed_and_reported";
+    let pool = pool();
+    let Some(service) = service(name, &pool, 2) else {
+        return;
+    };
+    let before = service.report();
+    if before.registered == 0 {
+        return skipped(&format!("{name}: {before}"));
+    }
+    pool.request(SIZE, 4096, COUNT).unwrap();
+    let null = Arc::new(File::open("/dev/null").unwrap());
+    let held: Vec<Buffer> = (0..2 * COUNT).map(|_| take(&pool)).collect();
+    let handle = service.handle();
+    for buffer in held {
+        let (bytes, _) = block_on(handle.read(Arc::clone(&null), buffer, .., 0));
+        assert_eq!(bytes.unwrap(), 0);
+    }
+    // What the thread sees of it, it says before it does the next.
+    let (bytes, _) = block_on(handle.read(null, take(&pool), .., 0));
+    bytes.unwrap();
+    let after = service.report();
+    let bytes = |report: Report| report.registered + report.unregistered;
+    assert!(bytes(after) > bytes(before), "{after}");
+}
+
+#[test]
+fn where_the_ring_cannot_be_entered_every_transfer_fails_with_its_buffer() {
+    let name = "where_the_ring_cannot_be_entered_every_transfer_fails_with_its_buffer";
+    alone(name, &[], || {
+        let pool = pool();
+        let Some(first) = service(name, &pool, 2) else {
+            return;
+        };
+        first.finish();
+        if let Err(why) = refuse(libc::SYS_io_uring_enter, libc::EPERM) {
+            return skipped(&format!("{name}: no filter for system calls: {why}"));
+        }
+        let service = service(name, &pool, 2).unwrap();
+        let (handle, null) = (service.handle(), Arc::new(File::open("/dev/null").unwrap()));
+        let read = |_| handle.read(Arc::clone(&null), take(&pool), .., 0);
+        let transfers: Vec<Transfer> = (0..10).map(read).collect();
+        for transfer in transfers {
+            let (result, _) = block_on(transfer);
+            assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EPERM));
+        }
+        service.finish();
+        assert_eq!(pool.available(SIZE, 4096), COUNT);
+    });
+}
