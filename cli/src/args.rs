@@ -61,16 +61,17 @@ pub struct BenchOptions {
           default_values_t = DryShape::ALL)]
     shapes: Vec<DryShape>,
 
-    /// Buffer sizes, such as 4K,64K,1M; exhausted runs with the first
-    #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = size, default_value = "64K,1M")]
+    /// Buffer sizes, such as 4K,64K,1M; exhausted runs with the first [default: 64K,1M; for engine
+    /// 64K,1M,4M]
+    #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = size)]
     sizes: Vec<usize>,
 
     /// Alignment of every buffer in bytes, a power of two
     #[arg(long, value_name = "BYTES", value_parser = alignment, default_value = "4096")]
     alignment: usize,
 
-    /// Numbers of threads for threads, pipeline and burst [default: 1,2,32,256 for threads, 2 for pipeline,
-    /// 1 for burst]
+    /// Numbers of threads for threads, pipeline, burst and engine [default: 1,2,32,256 for threads,
+    /// 2 for pipeline, 1 for burst, 8 for engine]
     #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = threads)]
     threads: Vec<usize>,
 
@@ -87,7 +88,7 @@ pub struct BenchOptions {
     seed: u64,
 
     /// Milliseconds of one timed window; those of exhausted last 3 to 48 times as long, for
-    /// tasks half of that
+    /// tasks half of that, and those of engine 8 times
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     millis: u64,
 

@@ -8,7 +8,7 @@ use std::fs;
 
 use common::{Directory, Json, hugepool, parse_json};
 
-const FIELDS: [&str; 23] = [
+const FIELDS: [&str; 28] = [
     "rival",
     "pattern",
     "threads",
@@ -32,12 +32,19 @@ const FIELDS: [&str; 23] = [
     "sleeps_per_take",
     "wakes_per_take",
     "barriers_per_take",
+    "gib_per_s",
+    "cpu_s_per_gib",
+    "faults_per_gib",
+    "sleeps_per_gib",
+    "barriers_per_gib",
 ];
 
 /// From here on the fields belong to the pattern `exhausted` alone.
 const FIRST_OF_EXHAUSTED: usize = 15;
+/// From here on they belong to the pattern `engine` alone.
+const FIRST_OF_ENGINE: usize = 23;
 
-const RIVALS: [&str; 20] = [
+const RIVALS: [&str; 22] = [
     "hugepool",
     "hugepool-class",
     "hugepool-raw",
@@ -58,6 +65,21 @@ const RIVALS: [&str; 20] = [
     "hugepool-tasks",
     "semaphore",
     "no-pool-tasks",
+    "hugepool-ample",
+    "array",
+];
+
+/// Those that take part in `engine`.
+const ENGINES: [&str; 9] = [
+    "hugepool",
+    "glibc",
+    "mmap",
+    "jemalloc",
+    "mimalloc",
+    "rpmalloc",
+    "channel",
+    "hugepool-ample",
+    "array",
 ];
 
 /// Those that take part in `exhausted`.
@@ -98,6 +120,8 @@ fn every_output_has_the_same_rows_and_exactly_the_fields() {
         "64K",
         "--threads",
         "1,2",
+        "--memory",
+        "256M",
         "--json",
         &json,
         "--csv",
@@ -124,7 +148,9 @@ fn every_output_has_the_same_rows_and_exactly_the_fields() {
             let is_right = match value {
                 Json::Null => true,
                 Json::Text(_) => is_exhausted && name == "shape",
-                Json::Number(_) => is_exhausted || place < FIRST_OF_EXHAUSTED,
+                Json::Number(_) if place < FIRST_OF_EXHAUSTED => true,
+                Json::Number(_) if place < FIRST_OF_ENGINE => is_exhausted,
+                Json::Number(_) => pattern == "engine",
                 _ => false,
             };
             assert!(is_right, "{name}: {line}");
@@ -139,7 +165,7 @@ fn every_output_has_the_same_rows_and_exactly_the_fields() {
         patterns.insert(pattern.clone());
     }
     assert_eq!(rivals, RIVALS.map(str::to_owned).into());
-    assert_eq!(patterns.len(), 7, "{patterns:?}");
+    assert_eq!(patterns.len(), 8, "{patterns:?}");
 
     let csv = fs::read_to_string(csv).expect("the CSV file was written");
     let mut lines = csv.lines();
@@ -288,6 +314,8 @@ fn a_request_that_leaves_nothing_to_run_is_an_error_with_the_reason() {
         ("same", "hand-off"),
         ("same", "channel"),
         ("exhausted", "glibc"),
+        ("engine", "mutex-vec"),
+        ("same", "array"),
     ] {
         let run = quick(&["--patterns", pattern, "--rivals", rival]);
         assert_eq!(run.code, 2, "{pattern}, {rival}: {}", run.stderr);
@@ -303,6 +331,15 @@ fn a_request_that_leaves_nothing_to_run_is_an_error_with_the_reason() {
     ]);
     assert_eq!(run.code, 2, "{}", run.stderr);
     assert!(run.stderr.contains("64 buffers"), "{}", run.stderr);
+
+    let run = quick(&["--patterns", "engine", "--memory", "1M"]);
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    for words in ["4 MiB: it needs", "may use 1 MiB"] {
+        assert!(run.stderr.contains(words), "{words}: {}", run.stderr);
+    }
+    let run = quick(&["--patterns", "engine", "--threads", "3"]);
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert!(run.stderr.contains("even number"), "{}", run.stderr);
 }
 
 #[test]
@@ -458,6 +495,122 @@ fn without_its_baseline_a_row_has_no_time_beyond_the_work() {
     for row in rows {
         assert_eq!(row[beyond.expect("a field")], "", "{csv}");
     }
+}
+
+#[test]
+fn an_engine_has_all_its_figures_from_every_rival() {
+    let directory = Directory::new("engine");
+    let [json, html] = ["out.json", "out.html"].map(|name| directory.path(name));
+    let run = quick(&[
+        "--patterns",
+        "engine",
+        "--sizes",
+        "64K,256K",
+        "--threads",
+        "2,6",
+        "--memory",
+        "96M",
+        "--json",
+        &json,
+        "--html",
+        &html,
+    ]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(!run.stdout.contains("skipped"), "{}", run.stdout);
+    assert!(!run.stdout.contains("left out"), "{}", run.stdout);
+    let json = fs::read_to_string(json).expect("the JSON file was written");
+    let mut rows = Vec::new();
+    for line in json.lines() {
+        let Json::Object(fields) = parse_json(line) else {
+            panic!("no object: {line}")
+        };
+        let field = |wanted: &str| {
+            let found = fields.iter().find(|(name, _)| name == wanted);
+            found.expect("all fields are there").1.clone()
+        };
+        let number = |wanted: &str| match field(wanted) {
+            Json::Number(number) => number,
+            other => panic!("{wanted} is {other:?}: {line}"),
+        };
+        let Json::Text(rival) = field("rival") else {
+            panic!("a rival is a name: {line}")
+        };
+        for nothing in ["refused", "lost"] {
+            assert_eq!(number(nothing), 0.0, "{nothing}: {line}");
+        }
+        for something in ["ops", "gib_per_s", "cpu_s_per_gib"] {
+            assert!(number(something) > 0.0, "{something}: {line}");
+        }
+        assert!(number("sleeps_per_gib") >= 0.0, "{line}");
+        assert_eq!(
+            field("barriers_per_gib") != Json::Null,
+            rival.starts_with("hugepool"),
+            "the pool counts them: {line}"
+        );
+        let blocks_per_gib = f64::from(1 << 30) / number("size");
+        // Each buffer is a new mapping, that its reader writes to.
+        assert!(
+            rival != "mmap" || number("faults_per_gib") >= blocks_per_gib,
+            "{line}"
+        );
+        // The pool's memory is there before the first block.
+        assert!(
+            !rival.starts_with("hugepool") || number("faults_per_gib") < blocks_per_gib,
+            "{line}"
+        );
+        rows.push((number("size"), number("threads"), rival));
+    }
+    let mut expected = Vec::new();
+    for size in [65_536.0, 262_144.0] {
+        for threads in [2.0, 6.0] {
+            expected.extend(ENGINES.map(|rival| (size, threads, rival.to_owned())));
+        }
+    }
+    assert_eq!(rows, expected);
+
+    let own: Vec<Vec<&str>> = run
+        .stdout
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .filter(|words: &Vec<&str>| words.first() == Some(&"hugepool") && words.len() == 11)
+        .collect();
+    assert_eq!(own.len(), 4, "{}", run.stdout);
+    for words in own {
+        assert_eq!((words[2], words[4]), ("1.00", "1.00"), "{words:?}");
+    }
+
+    let html = fs::read_to_string(html).expect("the HTML file was written");
+    for words in ["rate ", "processor time ", "waiting for buffers takes "] {
+        let sentences = run
+            .stdout
+            .lines()
+            .filter(|line| line.starts_with(&format!("  hugepool: {words}")));
+        assert_eq!(sentences.count(), 4, "{words}: {}", run.stdout);
+        assert!(html.contains(&format!(">hugepool: {words}")), "{words}");
+    }
+    assert!(
+        !html.contains("All numbers<"),
+        "no row has the other columns"
+    );
+}
+
+#[test]
+fn an_engine_without_the_pool_is_compared_with_nothing() {
+    let run = quick(&[
+        "--patterns",
+        "engine",
+        "--sizes",
+        "64K",
+        "--threads",
+        "2",
+        "--memory",
+        "32M",
+        "--rivals",
+        "array,channel",
+    ]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stdout.contains("array"), "{}", run.stdout);
+    assert!(!run.stdout.contains("hugepool: "), "{}", run.stdout);
 }
 
 #[test]

@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use hugepool::{Pages, Pool, Stats};
 
+use super::engine::{self, Bound, Pipeline};
 use super::exhausted::{self, Tasks, Threads};
 use super::pattern::Pattern;
 use super::window::{Contestant, Entry};
 use crate::rival::general::{General, Glibc};
 use crate::rival::mapped::Mmap;
-use crate::rival::{Mapping, Name, Rival, Shape, hugepool as pool, preset, shared, store, waiting};
+use crate::rival::{
+    Mapping, Name, Rival, Shape, Waits, array, hugepool as pool, preset, shared, store, waiting,
+};
 use crate::units;
 
 /// The memory behind the pool rivals of one group. Each kind is made when the first rival needs it, is shared by
@@ -65,8 +68,14 @@ impl Arenas {
             | Name::NoPool
             | Name::HugepoolTasks
             | Name::Semaphore
-            | Name::NoPoolTasks => {
-                return Err(format!("it takes part in {} only", Pattern::Exhausted));
+            | Name::NoPoolTasks
+            | Name::HugepoolAmple
+            | Name::Array => {
+                return Err(format!(
+                    "it takes part in {} and {} only",
+                    Pattern::Exhausted,
+                    Pattern::Engine
+                ));
             }
         })
     }
@@ -93,6 +102,41 @@ impl Arenas {
         })
     }
 
+    /// As [`enter`](Self::enter), for the pattern `engine`. Where a rival does not bound the blocks under way, the
+    /// queue does.
+    pub fn enter_engine(&mut self, name: Name) -> Result<Box<dyn engine::Contestant>, String> {
+        let shape = self.shape;
+        Ok(match name {
+            Name::Hugepool => engine(
+                pool::ByClass::new(&self.need_pool()?, shape)?,
+                Bound::Buffers,
+            ),
+            Name::HugepoolAmple => {
+                let ample = Shape {
+                    buffers: engine::AMPLE * shape.buffers,
+                    ..shape
+                };
+                engine(
+                    pool::ByClass::new(&pool::build(ample)?, ample)?,
+                    Bound::Queue,
+                )
+            }
+            Name::Glibc => engine(General::new(Glibc, shape)?, Bound::Queue),
+            Name::Mmap => engine(Mmap::new(shape)?, Bound::Queue),
+            Name::Jemalloc => engine(
+                General::new(tikv_jemallocator::Jemalloc, shape)?,
+                Bound::Queue,
+            ),
+            Name::Mimalloc => engine(General::new(mimalloc::MiMalloc, shape)?, Bound::Queue),
+            Name::Rpmalloc => engine(General::new(rpmalloc::RpMalloc, shape)?, Bound::Queue),
+            #[cfg(feature = "snmalloc")]
+            Name::Snmalloc => engine(General::new(snmalloc_rs::SnMalloc, shape)?, Bound::Queue),
+            Name::Channel => engine(waiting::channel(self.need_mapping()?), Bound::Buffers),
+            Name::Array => engine(array::array(self.need_mapping()?), Bound::Queue),
+            _ => return Err(format!("it takes no part in {}", Pattern::Engine)),
+        })
+    }
+
     fn need_pool(&mut self) -> Result<Pool, String> {
         if let Some(pool) = &self.pool {
             return Ok(pool.clone());
@@ -112,6 +156,13 @@ impl Arenas {
 
 fn entry<R: Rival>(rival: R) -> Box<dyn Contestant> {
     Box::new(Entry::new(rival))
+}
+
+fn engine<R: Rival>(rival: R, bound: Bound) -> Box<dyn engine::Contestant>
+where
+    R::Hand: Waits,
+{
+    Box::new(Pipeline::new(rival, bound))
 }
 
 /// The pages a pool stands on, as the kernel reported them for each segment.

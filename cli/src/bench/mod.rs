@@ -1,8 +1,8 @@
 //! The measuring itself.
 //!
 //! Owns a group's rounds. Uses `arenas` for the rivals, `crew` for the worker threads, `pattern` and `pipeline` for
-//! the timed loops, `window` for one measurement and `row` for what came of it. `exhausted` has rounds, loops and
-//! windows of its own, because its takes wait. `run` draws a [`Plan`], measures its
+//! the timed loops, `window` for one measurement and `row` for what came of it. `exhausted` and `engine` have
+//! rounds, loops and windows of their own, because their takes wait. `run` draws a [`Plan`], measures its
 //! groups one after the other and hands the rows to `report`.
 //!
 //! ```text
@@ -15,6 +15,7 @@
 mod arenas;
 mod clock;
 mod crew;
+mod engine;
 mod exhausted;
 mod pattern;
 mod pipeline;
@@ -27,6 +28,7 @@ mod wrongs;
 
 pub use clock::TimerCost;
 pub use crew::Crew;
+pub use engine::Flow;
 pub use exhausted::{CallsPerTake, DryShape};
 pub use pattern::Pattern;
 pub use plan::{Group, Plan, Request, draw};
@@ -59,6 +61,9 @@ pub fn measure(
 ) -> Result<Measured, Failure> {
     if let Some(shape) = group.dry {
         return exhausted::measure(request, group, shape, crew, random, step);
+    }
+    if group.pattern == Pattern::Engine {
+        return engine::measure(request, group, crew, random, step);
     }
     let mut notes = group.notes.clone();
     let mut arenas = Arenas::new(group.shape);

@@ -1,4 +1,4 @@
-//! The patterns of taking and giving, and the timed loops of all but the pipeline and the pool that runs dry.
+//! The patterns of taking and giving, and the timed loops of all but those that have modules of their own.
 //!
 //! Owns [`Pattern`] and its loops, each compiled once for each rival. Uses the worker's take and give; the windows
 //! run the jobs made here.
@@ -12,6 +12,7 @@
 //! | `burst` | drains its share of the pool, then gives all back | exhaustion |
 //! | `fill` | take, write the whole buffer, give back | whether the buffer is warm |
 //! | `exhausted` | waits for a buffer, holds it, gives back | handing over to who waits |
+//! | `engine` | half of the threads copy blocks into buffers, the other half out of them | what the pool is worth |
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,11 +35,12 @@ pub enum Pattern {
     Burst,
     Fill,
     Exhausted,
+    Engine,
 }
 
 impl Pattern {
     /// All of them, in the order of a report.
-    pub const ALL: [Pattern; 7] = [
+    pub const ALL: [Pattern; 8] = [
         Pattern::Same,
         Pattern::Ring,
         Pattern::Threads,
@@ -46,6 +48,7 @@ impl Pattern {
         Pattern::Burst,
         Pattern::Fill,
         Pattern::Exhausted,
+        Pattern::Engine,
     ];
 
     /// The name as it is typed and printed.
@@ -58,6 +61,7 @@ impl Pattern {
             Pattern::Burst => "burst",
             Pattern::Fill => "fill",
             Pattern::Exhausted => "exhausted",
+            Pattern::Engine => "engine",
         }
     }
 
@@ -80,6 +84,9 @@ impl Pattern {
             Pattern::Fill => "One thread takes a buffer, writes all of it and gives it back.",
             Pattern::Exhausted => {
                 "There are fewer buffers than threads or tasks that want one: each waits for a buffer, holds it and gives it back."
+            }
+            Pattern::Engine => {
+                "A backup from memory to memory: half of the threads copy blocks of a source into buffers, the others copy them to a destination and give them back."
             }
         }
     }
@@ -104,7 +111,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// What the workers of a window run, for every pattern but the pipeline and `exhausted`, whose loops are elsewhere.
+/// What the workers of a window run, for every pattern but the pipeline, `exhausted` and `engine`, whose loops are elsewhere.
 pub fn job<R: Rival, P: Probe>(rival: Arc<R>, window: Arc<Window>, group: &Group) -> Job<Tally> {
     let pattern = group.pattern;
     let takers = group.threads;
@@ -120,7 +127,9 @@ pub fn job<R: Rival, P: Probe>(rival: Arc<R>, window: Arc<Window>, group: &Group
             Pattern::Fill => fill(worker),
             Pattern::Burst => burst(worker, share),
             Pattern::Ring | Pattern::Threads => ring(worker, depth),
-            Pattern::Same | Pattern::Pipeline | Pattern::Exhausted => same(worker),
+            Pattern::Same | Pattern::Pipeline | Pattern::Exhausted | Pattern::Engine => {
+                same(worker)
+            }
         }
     })
 }

@@ -9,15 +9,18 @@ use std::time::Duration;
 
 use hugepool::Machine;
 
+use super::engine;
 use super::exhausted::DryShape;
 use super::pattern::{self, Pattern};
 use super::pipeline;
 use crate::failure::Failure;
 use crate::rival::{Name, Shape};
-use crate::units::{self, MIB};
+use crate::units::{self, KIB, MIB};
 
 /// Threads of the pattern `threads` when the user asks for none.
 const THREADS: [usize; 4] = [1, 2, 32, 256];
+/// Sizes of every pattern but `engine` when the user asks for none.
+const SIZES: [usize; 2] = [64 * KIB, MIB];
 
 /// What the user asked for.
 #[derive(Debug, Clone)]
@@ -25,7 +28,7 @@ pub struct Request {
     pub patterns: Vec<Pattern>,
     /// The shapes of `exhausted`.
     pub shapes: Vec<DryShape>,
-    /// Bytes of a buffer. `exhausted` runs with the first.
+    /// Bytes of a buffer; empty: each pattern's own. `exhausted` runs with the first.
     pub sizes: Vec<usize>,
     /// Bytes, a power of two.
     pub alignment: usize,
@@ -48,11 +51,26 @@ pub struct Group {
     pub shape: Shape,
     /// Buffers a worker of a ring holds at most.
     pub depth: usize,
+    /// Blocks of the source, and of the destination, of `engine`; no other pattern has any.
+    pub area: usize,
     pub rivals: Vec<Name>,
     /// The shape of `exhausted`; no other pattern has one.
     pub dry: Option<DryShape>,
     /// What differs from the usual.
     pub notes: Vec<String>,
+}
+
+impl Group {
+    /// Whether its rows have the columns of most patterns, not some of their own.
+    pub fn is_usual(&self) -> bool {
+        !matches!(self.pattern, Pattern::Exhausted | Pattern::Engine)
+    }
+
+    /// The workers of `engine`: those that read, and those that write.
+    pub fn sides(&self) -> (usize, usize) {
+        let readers = self.threads / 2;
+        (readers, self.threads - readers)
+    }
 }
 
 impl fmt::Display for Group {
@@ -68,6 +86,15 @@ impl fmt::Display for Group {
                 f,
                 "{pattern} {dry}: {}, each of {} at {}",
                 dry.explained(),
+                units::bytes(shape.size),
+                shape.alignment
+            );
+        }
+        if *pattern == Pattern::Engine {
+            let (readers, writers) = self.sides();
+            return write!(
+                f,
+                "{pattern}, readers: {readers}, writers: {writers}, {} at {}",
                 units::bytes(shape.size),
                 shape.alignment
             );
@@ -131,9 +158,15 @@ fn draw_within(request: &Request, memory: usize) -> Result<Plan, Failure> {
             }
             continue;
         }
-        for size in request.sizes.iter().copied() {
+        for size in sizes(request, pattern) {
             for threads in threads(request, pattern) {
-                match group(request, pattern, size, threads, memory) {
+                let group = if pattern == Pattern::Engine {
+                    rivals(request, pattern)
+                        .and_then(|rivals| engine::group(request, rivals, (size, threads), memory))
+                } else {
+                    group(request, pattern, size, threads, memory)
+                };
+                match group {
                     Ok(group) => plan.groups.push(group),
                     Err(reason) => plan.skipped.push(format!(
                         "{pattern}, threads {threads}, {}: {reason}",
@@ -152,6 +185,17 @@ fn draw_within(request: &Request, memory: usize) -> Result<Plan, Failure> {
     Ok(plan)
 }
 
+/// What the user asked for, or the pattern's own.
+fn sizes(request: &Request, pattern: Pattern) -> Vec<usize> {
+    if !request.sizes.is_empty() {
+        return request.sizes.clone();
+    }
+    match pattern {
+        Pattern::Engine => engine::SIZES.to_vec(),
+        _ => SIZES.to_vec(),
+    }
+}
+
 /// Some patterns are about one thread; the others run with what the user asked for, or with their own default.
 fn threads(request: &Request, pattern: Pattern) -> Vec<usize> {
     let asked = |default: &[usize]| {
@@ -165,6 +209,7 @@ fn threads(request: &Request, pattern: Pattern) -> Vec<usize> {
         Pattern::Same | Pattern::Ring | Pattern::Fill | Pattern::Exhausted => vec![1],
         Pattern::Threads => asked(&THREADS),
         Pattern::Pipeline => asked(&[2]),
+        Pattern::Engine => asked(&[engine::THREADS]),
         Pattern::Burst => asked(&[1]),
     }
 }
@@ -197,7 +242,7 @@ fn group(
             let buffers = usual(stride).min(most);
             (buffers, ring_depth(pattern::RING, buffers))
         }
-        Pattern::Same | Pattern::Fill | Pattern::Burst | Pattern::Exhausted => {
+        Pattern::Same | Pattern::Fill | Pattern::Burst | Pattern::Exhausted | Pattern::Engine => {
             (usual(stride).min(most), 1)
         }
     };
@@ -222,6 +267,7 @@ fn group(
             buffers,
         },
         depth,
+        area: 0,
         rivals,
         dry: None,
         notes,
@@ -232,7 +278,7 @@ fn group(
 fn dry_group(request: &Request, dry: DryShape, memory: usize) -> Result<Group, String> {
     let rivals = rivals(request, Pattern::Exhausted)?;
     let arenas: HashSet<_> = rivals.iter().filter_map(|rival| rival.arena()).collect();
-    let Some(size) = request.sizes.first().copied() else {
+    let Some(size) = sizes(request, Pattern::Exhausted).first().copied() else {
         return Err("no size was asked for".to_owned());
     };
     let shape = Shape {
@@ -248,6 +294,7 @@ fn dry_group(request: &Request, dry: DryShape, memory: usize) -> Result<Group, S
         threads: dry.workers(),
         shape,
         depth: 1,
+        area: 0,
         rivals,
         dry: Some(dry),
         notes: Vec::new(),
@@ -283,9 +330,14 @@ fn fits(rival: Name, pattern: Pattern) -> bool {
         Name::Limit => matches!(pattern, Pattern::Same | Pattern::Ring | Pattern::Fill),
         Name::HandOff => pattern == Pattern::Pipeline,
         Name::NoAllocator => pattern == Pattern::Fill,
+        Name::HugepoolAmple | Name::Array => pattern == Pattern::Engine,
         Name::Hugepool => true,
         // Takes that wait are another interface than takes that do not.
-        _ => rival.is_only_for_exhausted() == (pattern == Pattern::Exhausted),
+        _ => match pattern {
+            Pattern::Exhausted => rival.waits(),
+            Pattern::Engine => rival.is_general() || rival == Name::Channel,
+            _ => !rival.waits(),
+        },
     }
 }
 
@@ -369,6 +421,26 @@ mod tests {
         assert!(plan.skipped[0].contains("8 MiB"), "{:?}", plan.skipped);
         request.sizes = vec![64 * MIB];
         assert!(draw_within(&request, 8 * MIB).is_err());
+    }
+
+    #[test]
+    fn the_buffers_and_the_areas_of_an_engine_stay_within_the_memory() {
+        let mut request = request();
+        request.patterns = vec![Pattern::Engine];
+        request.sizes = Vec::new();
+        for memory in [400 * MIB, GIB, 4 * GIB] {
+            let plan = draw_within(&request, memory).expect("there is something to run");
+            assert!(plan.skipped.is_empty(), "{:?}", plan.skipped);
+            let sizes: Vec<usize> = plan.groups.iter().map(|group| group.shape.size).collect();
+            assert_eq!(sizes, engine::SIZES, "its own sizes");
+            for group in &plan.groups {
+                // The pool, the ample one, the mapping, and what a general allocator has out.
+                let buffers = (3 + engine::AMPLE) * group.shape.buffers;
+                let stride = group.shape.stride();
+                assert!((buffers + 2 * group.area) * stride <= memory, "{group}");
+                assert!(group.area > 0 && group.area.is_multiple_of(group.sides().1));
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use hdrhistogram::Histogram;
 
 use super::clock;
+use super::engine::Flow;
 use super::exhausted::Dry;
 use super::pattern::Pattern;
 use super::plan::Group;
@@ -74,6 +75,8 @@ pub struct Row {
     pub lost: usize,
     /// What only a pool that runs dry has.
     pub dry: Option<Dry>,
+    /// What only an engine has.
+    pub flow: Option<Flow>,
 }
 
 impl Row {
@@ -92,6 +95,7 @@ impl Row {
             wrongs: tallies.wrongs,
             lost: tallies.lost,
             dry: None,
+            flow: None,
         }
     }
 
@@ -108,6 +112,11 @@ impl Row {
     /// Operations a second.
     pub fn throughput(&self) -> Option<f64> {
         self.ns_per_op.map(|ns| 1e9 / ns)
+    }
+
+    /// Whether it has the columns of most patterns, not some of its own.
+    pub fn is_usual(&self) -> bool {
+        self.dry.is_none() && self.flow.is_none()
     }
 
     /// Its pattern, and the shape or the number of threads.
@@ -128,7 +137,7 @@ impl Row {
             stalled,
         } = self.wrongs;
         let mut parts = Vec::new();
-        if refused > 0 && self.dry.is_some() {
+        if refused > 0 && !self.is_usual() {
             parts.push(format!("let {refused} waits end without a buffer"));
         } else if refused > 0 {
             parts.push(format!(

@@ -124,6 +124,7 @@ fn group(pattern: Pattern, threads: usize) -> Group {
             buffers,
         },
         depth: 8,
+        area: 0,
         rivals: vec![Name::Hugepool],
         dry: None,
         notes: Vec::new(),

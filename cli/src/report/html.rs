@@ -5,7 +5,7 @@
 
 use super::chart::{Lines, Series, bars};
 use super::table::reference;
-use super::{Setting, dry};
+use super::{Setting, engine, own};
 use crate::bench::{DryShape, Pattern, Row};
 use crate::units;
 
@@ -36,7 +36,8 @@ pub fn page(setting: &Setting, rows: &[Row]) -> String {
         patterns(&mut body, pattern, rows);
     }
     table(&mut body, rows);
-    dry_table(&mut body, rows);
+    own::dry_table(&mut body, rows);
+    own::engine_table(&mut body, rows);
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -158,6 +159,10 @@ fn patterns(body: &mut String, pattern: Pattern, rows: &[Row]) {
             dry_charts(body, dry.shape, &group);
             continue;
         }
+        if first.flow.is_some() {
+            engine_charts(body, &group);
+            continue;
+        }
         let values: Vec<(String, f64)> = group
             .iter()
             .filter_map(|row| Some((row.rival.to_string(), row.ns_per_op?)))
@@ -175,7 +180,8 @@ fn key(row: &Row) -> (Option<DryShape>, usize, usize) {
     (shape(row), row.size, row.threads)
 }
 
-fn shape(row: &Row) -> Option<DryShape> {
+/// The shape of a pool that runs dry.
+pub fn shape(row: &Row) -> Option<DryShape> {
     row.dry.as_ref().map(|dry| dry.shape)
 }
 
@@ -207,6 +213,28 @@ fn dry_charts(body: &mut String, shape: DryShape, group: &[&Row]) {
     figure(body, &caption, &bars(&caption, &longest, units::time));
     let caption = format!("Time from asking to having, {shape}");
     figure(body, &caption, &curves(&caption, group));
+}
+
+/// Bars of one engine.
+fn engine_charts(body: &mut String, group: &[&Row]) {
+    let Some(first) = group.first() else { return };
+    let charts: [(&str, engine::Pick); 3] = [
+        ("GiB a second", |flow| flow.gib_per_s),
+        ("Seconds of processor time for a GiB", |flow| {
+            flow.cpu_s_per_gib
+        }),
+        ("Page faults for a GiB", |flow| flow.faults_per_gib),
+    ];
+    for (what, pick) in charts {
+        // Who faults never has no bar: no logarithm shows it.
+        let values: Vec<(String, f64)> = group
+            .iter()
+            .filter_map(|row| Some((row.rival.to_string(), pick(row.flow.as_ref()?)?)))
+            .filter(|(_, value)| *value > 0.0)
+            .collect();
+        let caption = format!("{what}: {}", title(first));
+        figure(body, &caption, &bars(&caption, &values, units::digits));
+    }
 }
 
 /// Latency over the share of takes, with room for the nines.
@@ -266,7 +294,7 @@ fn table(body: &mut String, rows: &[Row]) {
         "refused",
         "lost",
     ];
-    let rows: Vec<&Row> = rows.iter().filter(|row| row.dry.is_none()).collect();
+    let rows: Vec<&Row> = rows.iter().filter(|row| row.is_usual()).collect();
     if rows.is_empty() {
         return;
     }
@@ -314,7 +342,8 @@ fn line(row: &Row, reference: Option<f64>) -> String {
     table_row(row, &cells)
 }
 
-fn table_row(row: &Row, cells: &[String]) -> String {
+/// A line of a table; its class says whose it is and whether something went wrong.
+pub fn table_row(row: &Row, cells: &[String]) -> String {
     let class = match (row.rival.is_hugepool(), row.fault().is_some()) {
         (true, true) => " class=\"own failed\"",
         (true, false) => " class=\"own\"",
@@ -326,46 +355,6 @@ fn table_row(row: &Row, cells: &[String]) -> String {
         .map(|cell| format!("<td>{cell}</td>"))
         .collect();
     format!("<tr{class}>{cells}</tr>\n")
-}
-
-/// The numbers of the pools that ran dry, and below each shape the ratios.
-fn dry_table(body: &mut String, rows: &[Row]) {
-    let rows: Vec<&Row> = rows.iter().filter(|row| row.dry.is_some()).collect();
-    if rows.is_empty() {
-        return;
-    }
-    let [rival, others @ ..] = dry::COLUMNS;
-    let header: String = [rival, "shape"]
-        .into_iter()
-        .chain(others)
-        .map(|name| format!("<th>{name}</th>"))
-        .collect();
-    body.push_str(&format!(
-        "<h2>All numbers of pools that ran dry</h2>\n<div class=\"wide\"><table>\n<thead><tr>{header}</tr></thead>\n"
-    ));
-    for shape in distinct(rows.iter().filter_map(|row| shape(row))) {
-        let group: Vec<&Row> = rows
-            .iter()
-            .copied()
-            .filter(|row| row.dry.as_ref().is_some_and(|dry| dry.shape == shape))
-            .collect();
-        body.push_str("<tbody>\n");
-        for row in &group {
-            let mut cells = dry::cells(row, "–").to_vec();
-            cells.insert(1, shape.to_string());
-            let cells: Vec<String> = cells.iter().map(|cell| escape(cell)).collect();
-            body.push_str(&table_row(row, &cells));
-        }
-        for sentence in dry::ratios(&group) {
-            body.push_str(&format!(
-                "<tr><td colspan=\"{}\">{}</td></tr>\n",
-                dry::COLUMNS.len() + 1,
-                escape(&sentence)
-            ));
-        }
-        body.push_str("</tbody>\n");
-    }
-    body.push_str("</table></div>\n");
 }
 
 fn figure(body: &mut String, caption: &str, svg: &str) {
@@ -383,7 +372,7 @@ fn title(row: &Row) -> String {
 }
 
 /// The different values in the order of their first appearance.
-fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+pub fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
     let mut kept = Vec::new();
     for value in values {
         if !kept.contains(&value) {

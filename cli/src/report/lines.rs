@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use crate::bench::{CallsPerTake, Row};
+use crate::bench::{CallsPerTake, Flow, Row};
 
 /// A cell: a name, a number, or nothing where nothing was measured.
 enum Cell {
@@ -14,9 +14,9 @@ enum Cell {
     Missing,
 }
 
-/// The columns of both forms, in their order. Those from the shape on are of a pool that runs dry; a row of another
-/// pattern has nothing there.
-const COLUMNS: [&str; 23] = [
+/// The columns of both forms, in their order. Those from the shape on are of a pool that runs dry, the last five of an
+/// engine; a row of another pattern has nothing there.
+const COLUMNS: [&str; 28] = [
     "rival",
     "pattern",
     "threads",
@@ -40,6 +40,11 @@ const COLUMNS: [&str; 23] = [
     "sleeps_per_take",
     "wakes_per_take",
     "barriers_per_take",
+    "gib_per_s",
+    "cpu_s_per_gib",
+    "faults_per_gib",
+    "sleeps_per_gib",
+    "barriers_per_gib",
 ];
 
 fn cells(row: &Row) -> [Cell; COLUMNS.len()] {
@@ -47,6 +52,7 @@ fn cells(row: &Row) -> [Cell; COLUMNS.len()] {
     let count = |ns: Option<u64>| ns.map_or(Cell::Missing, Cell::Count);
     let dry = row.dry.as_ref();
     let calls = |pick: fn(CallsPerTake) -> f64| decimal(dry.and_then(|dry| dry.calls).map(pick));
+    let flow = |pick: fn(&Flow) -> Option<f64>| decimal(row.flow.as_ref().and_then(pick));
     [
         Cell::Text(row.rival.to_string()),
         Cell::Text(row.pattern.to_string()),
@@ -71,6 +77,11 @@ fn cells(row: &Row) -> [Cell; COLUMNS.len()] {
         calls(|calls| calls.sleeps),
         calls(|calls| calls.wakes),
         calls(|calls| calls.barriers),
+        flow(|flow| flow.gib_per_s),
+        flow(|flow| flow.cpu_s_per_gib),
+        flow(|flow| flow.faults_per_gib),
+        flow(|flow| flow.sleeps_per_gib),
+        flow(|flow| flow.barriers_per_gib),
     ]
 }
 

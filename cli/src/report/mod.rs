@@ -5,8 +5,10 @@
 
 mod chart;
 mod dry;
+mod engine;
 mod html;
 mod lines;
+mod own;
 mod table;
 
 use std::fs::File;
@@ -15,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use hugepool::Machine;
 
-use crate::bench::{Group, Measured, Plan, Request, Row, TimerCost};
+use crate::bench::{Group, Measured, Pattern, Plan, Request, Row, TimerCost};
 use crate::failure::Failure;
 use crate::rival::Name;
 use crate::units;
@@ -85,14 +87,14 @@ impl Setting {
             format!(
                 "rounds: {}, each visiting every rival once in an order of seed {}; per visit a warm-up, {} ms timed in \
                  batches, then single takes timed; medians of the rounds; longer windows from {} threads on \
-                 and in exhausted",
+                 and in exhausted and engine",
                 request.rounds,
                 request.seed,
                 request.window.as_millis(),
                 16 * machine.online_cpus.unwrap_or(1)
             ),
         ));
-        if plan.groups.iter().any(|group| group.dry.is_none()) {
+        if plan.groups.iter().any(|group| group.is_usual()) {
             facts.push((
             "columns",
             "ns/op: wall time over the operations of all threads; cpu/op: their processor time over the same; \
@@ -103,6 +105,13 @@ impl Setting {
         }
         if plan.groups.iter().any(|group| group.dry.is_some()) {
             facts.push(("exhausted", dry::EXPLAINED.to_owned()));
+        }
+        if plan
+            .groups
+            .iter()
+            .any(|group| group.pattern == Pattern::Engine)
+        {
+            facts.push(("engine", engine::EXPLAINED.to_owned()));
         }
         Setting {
             facts,

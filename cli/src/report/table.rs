@@ -2,8 +2,8 @@
 //!
 //! Owns the head and the tables of `bench`, and the aligning that the doctor uses too.
 
-use super::{Setting, dry};
-use crate::bench::{Group, Measured, Row};
+use super::{Setting, dry, engine};
+use crate::bench::{Group, Measured, Pattern, Row};
 use crate::rival::Name;
 use crate::units;
 
@@ -26,30 +26,37 @@ pub fn head(setting: &Setting) -> String {
 
 /// One group: a title, notes and a line for each rival.
 pub fn group(group: &Group, measured: &Measured) -> String {
-    let mut cells = Vec::with_capacity(measured.rows.len() + 1);
-    if group.dry.is_some() {
-        cells.push(dry::COLUMNS.map(str::to_owned).to_vec());
-        cells.extend(
-            measured
-                .rows
-                .iter()
-                .map(|row| dry::cells(row, "-").to_vec()),
-        );
-    } else {
-        let reference = reference(&measured.rows);
-        cells.push(HEADER.map(str::to_owned).to_vec());
-        cells.extend(measured.rows.iter().map(|row| line(row, reference)));
+    let rows: Vec<&Row> = measured.rows.iter().collect();
+    let mut cells = Vec::with_capacity(rows.len() + 1);
+    let mut sentences = Vec::new();
+    match group.pattern {
+        Pattern::Exhausted => {
+            cells.push(dry::COLUMNS.map(str::to_owned).to_vec());
+            cells.extend(rows.iter().map(|row| dry::cells(row, "-").to_vec()));
+            sentences = dry::ratios(&rows);
+        }
+        Pattern::Engine => {
+            let pool = engine::reference(&rows);
+            cells.push(engine::COLUMNS.map(str::to_owned).to_vec());
+            cells.extend(
+                rows.iter()
+                    .map(|row| engine::cells(row, pool, "-").to_vec()),
+            );
+            sentences = engine::ratios(&rows);
+        }
+        _ => {
+            let reference = reference(rows.iter().copied());
+            cells.push(HEADER.map(str::to_owned).to_vec());
+            cells.extend(rows.iter().map(|row| line(row, reference)));
+        }
     }
     let mut out = format!("\n{group}, {} buffers\n", group.shape.buffers);
     for note in &measured.notes {
         out.push_str(&format!("  {note}\n"));
     }
     out.push_str(&align(&cells));
-    if group.dry.is_some() {
-        let rows: Vec<&Row> = measured.rows.iter().collect();
-        for sentence in dry::ratios(&rows) {
-            out.push_str(&format!("  {sentence}\n"));
-        }
+    for sentence in sentences {
+        out.push_str(&format!("  {sentence}\n"));
     }
     for row in &measured.rows {
         if let Some(fault) = row.fault() {

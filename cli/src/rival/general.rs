@@ -6,9 +6,10 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::block::Block;
-use super::{Hand, Rival, Seat, Shape};
+use super::{Hand, Rival, Seat, Shape, Waits};
 use crate::units;
 
 /// A general allocator asked for one layout over and over.
@@ -89,6 +90,14 @@ impl<A: GlobalAlloc> Hand for GeneralHand<A> {
     fn bytes<'h>(&self, held: &'h mut Block) -> &'h mut [u8] {
         // SAFETY: `take` made the block for the layout's size.
         unsafe { held.bytes(self.layout.size()) }
+    }
+}
+
+impl<A: GlobalAlloc> Waits for GeneralHand<A> {
+    /// There is nothing to wait for: memory is found, or there is none.
+    #[inline]
+    fn wait(&mut self, _: Duration) -> Option<Block> {
+        self.take()
     }
 }
 

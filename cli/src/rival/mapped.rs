@@ -4,9 +4,10 @@
 //! the arenas make it.
 
 use std::ptr::{self, NonNull};
+use std::time::Duration;
 
 use super::block::Block;
-use super::{Hand, Rival, Seat, Shape};
+use super::{Hand, Rival, Seat, Shape, Waits};
 use crate::units;
 
 /// Maps and unmaps each buffer.
@@ -101,6 +102,14 @@ impl Hand for Mmap {
     fn bytes<'h>(&self, held: &'h mut Held) -> &'h mut [u8] {
         // SAFETY: `take` made the block for `size` bytes.
         unsafe { held.block.bytes(self.size) }
+    }
+}
+
+impl Waits for Mmap {
+    /// There is nothing to wait for: the kernel maps, or refuses.
+    #[inline]
+    fn wait(&mut self, _: Duration) -> Option<Held> {
+        self.take()
     }
 }
 

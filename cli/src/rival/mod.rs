@@ -4,6 +4,7 @@
 //! allocator. `bench` makes them and runs its patterns over the traits, compiled once for each rival, so that nothing
 //! inside a timed loop is a virtual call.
 
+pub mod array;
 mod block;
 pub mod general;
 pub mod hugepool;
@@ -19,7 +20,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub use mapping::Mapping;
-pub use name::{Name, names};
+pub use name::{Arena, Name, names};
 
 /// An allocator under test, shared by all workers.
 pub trait Rival: Send + Sync + 'static {

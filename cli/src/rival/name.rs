@@ -51,11 +51,15 @@ pub enum Name {
     Semaphore,
     /// Baseline of `exhausted`: tasks that need no pool.
     NoPoolTasks,
+    /// The pool, with more buffers than can be under way: nobody waits there.
+    HugepoolAmple,
+    /// Baseline of `engine`: an array of buffers, each with a flag.
+    Array,
 }
 
 impl Name {
     /// All of them, in the order of a report.
-    pub const ALL: [Name; 21] = [
+    pub const ALL: [Name; 23] = [
         Name::Hugepool,
         Name::HugepoolClass,
         Name::HugepoolRaw,
@@ -77,6 +81,8 @@ impl Name {
         Name::HugepoolTasks,
         Name::Semaphore,
         Name::NoPoolTasks,
+        Name::HugepoolAmple,
+        Name::Array,
     ];
 
     /// Those that this build can run.
@@ -110,6 +116,8 @@ impl Name {
             Name::HugepoolTasks => "hugepool-tasks",
             Name::Semaphore => "semaphore",
             Name::NoPoolTasks => "no-pool-tasks",
+            Name::HugepoolAmple => "hugepool-ample",
+            Name::Array => "array",
         }
     }
 
@@ -132,13 +140,30 @@ impl Name {
     pub fn is_hugepool(self) -> bool {
         matches!(
             self,
-            Name::Hugepool | Name::HugepoolClass | Name::HugepoolRaw | Name::HugepoolTasks
+            Name::Hugepool
+                | Name::HugepoolClass
+                | Name::HugepoolRaw
+                | Name::HugepoolTasks
+                | Name::HugepoolAmple
         )
     }
 
     /// Whether its takes wait, or stand for takes that do. (This pool under its plain name does both.)
-    pub fn is_only_for_exhausted(self) -> bool {
+    pub fn waits(self) -> bool {
         self.is_for_tasks() || matches!(self, Name::MutexCondvar | Name::Channel | Name::NoPool)
+    }
+
+    /// Whether it finds memory for each buffer when it is asked for it.
+    pub fn is_general(self) -> bool {
+        matches!(
+            self,
+            Name::Glibc
+                | Name::Mmap
+                | Name::Jemalloc
+                | Name::Mimalloc
+                | Name::Rpmalloc
+                | Name::Snmalloc
+        )
     }
 
     /// Whether tasks wait there, not threads.
@@ -162,13 +187,15 @@ impl Name {
             | Name::HugepoolRaw
             | Name::NoAllocator
             | Name::HugepoolTasks => Some(Arena::Pool),
+            Name::HugepoolAmple => Some(Arena::AmplePool),
             Name::ArrayQueue
             | Name::MutexVec
             | Name::Limit
             | Name::HandOff
             | Name::MutexCondvar
             | Name::Channel
-            | Name::Semaphore => Some(Arena::Mapping),
+            | Name::Semaphore
+            | Name::Array => Some(Arena::Mapping),
             Name::StoreIoBuf => Some(Arena::Store),
             Name::Glibc
             | Name::Mmap
@@ -198,6 +225,8 @@ impl Name {
             | Name::HugepoolClass
             | Name::HugepoolRaw
             | Name::HugepoolTasks
+            | Name::HugepoolAmple
+            | Name::Array
             | Name::MutexCondvar
             | Name::NoPool
             | Name::NoPoolTasks
@@ -215,6 +244,8 @@ impl Name {
 pub enum Arena {
     /// This pool's.
     Pool,
+    /// That of a larger pool.
+    AmplePool,
     /// One mapping for the pools made here.
     Mapping,
     /// The published pool's own.

@@ -119,6 +119,7 @@ impl Tallies {
             ops: self.takes,
             wrongs: self.wrongs,
             lost: self.lost,
+            flow: None,
             dry: Some(Dry {
                 shape,
                 takes_per_s,

@@ -309,6 +309,7 @@ fn group(shape: DryShape) -> Group {
             buffers: shape.buffers,
         },
         depth: 1,
+        area: 0,
         rivals: vec![Name::Hugepool],
         dry: Some(shape),
         notes: Vec::new(),

@@ -1,0 +1,119 @@
+//! The pattern `engine`: a backup from memory to memory.
+//!
+//! Owns the rounds of a group of this pattern, and what bounds the blocks under way. Uses `shape` for how large one is,
+//! `areas` for what is read and written, `pipeline` for the loops, `window` for one measurement, `usage` for what a
+//! thread used and `outcome` for what came of it. `bench` measures groups of this pattern with it; `Arenas` makes the contestants.
+//!
+//! ```text
+//!   source area ──copy──▶ buffer ──[queue]──▶ copy ──▶ destination area
+//!              readers                    writers, who give the buffer back
+//! ```
+//!
+//! A reader's copy stands for `read(2)`, a writer's for `write(2)`: where the file system keeps files in memory, both
+//! are copies that the kernel makes. (A writer that took a checksum instead would touch each byte once less than an
+//! engine does, and so make much of what the buffers cost.) Neither area fits in the processor's caches.
+//!
+//! All rivals have the same bound on the blocks under way: those that readers fill, those in the queue and those that
+//! writers empty.
+
+mod areas;
+mod outcome;
+mod pipeline;
+mod shape;
+mod usage;
+mod window;
+#[cfg(test)]
+mod wrongs;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::arenas::Arenas;
+use super::crew::Crew;
+use super::plan::{Group, Request};
+use super::random::Random;
+use super::{Measured, row::Row};
+use crate::failure::Failure;
+use crate::rival::Name;
+use crate::units;
+use areas::Areas;
+use outcome::Tallies;
+use window::{Lengths, Visit};
+
+pub use outcome::Flow;
+pub use pipeline::Pipeline;
+pub use shape::{AMPLE, SIZES, THREADS, group};
+
+/// Windows of the usual length that one of this pattern lasts: a block of 4 MiB takes milliseconds.
+const WINDOWS: u32 = 8;
+/// How long a wait may outlast its window before its rival counts as stalled.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What makes a reader wait when as many blocks are under way as may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// There are only so many buffers; the queue has room for all.
+    Buffers,
+    /// The queue is full: it has room for the blocks that no worker holds.
+    Queue,
+}
+
+/// A rival that a group of this pattern can visit.
+pub trait Contestant {
+    /// Measures one window and counts what came home.
+    fn visit(&self, crew: &Crew, group: &Group, areas: &Arc<Areas>, lengths: Lengths) -> Visit;
+}
+
+/// Measures one group; calls `step` after each visit. Fails only if this pool itself or the areas cannot be had: a
+/// rival that cannot take part is left out with a note.
+pub fn measure(
+    request: &Request,
+    group: &Group,
+    crew: &Crew,
+    random: &mut Random,
+    mut step: impl FnMut(),
+) -> Result<Measured, Failure> {
+    let mut notes = group.notes.clone();
+    let areas = Areas::new(group)
+        .map_err(|error| Failure::run(format!("nothing to read from or write to: {error}")))?;
+    notes.push(format!(
+        "{} to read, {} to write",
+        units::bytes(areas.bytes()),
+        units::bytes(areas.bytes())
+    ));
+    let areas = Arc::new(areas);
+    let mut arenas = Arenas::new(group.shape);
+    let mut entered: Vec<(Name, Box<dyn Contestant>, Tallies)> = Vec::new();
+    for name in group.rivals.iter().copied() {
+        match arenas.enter_engine(name) {
+            Ok(rival) => entered.push((name, rival, Tallies::default())),
+            Err(error) if name.is_hugepool() => {
+                return Err(Failure::run(format!("{name}: {error}")));
+            }
+            Err(error) => notes.push(format!("{name} left out: {error}")),
+        }
+    }
+    notes.extend(arenas.pages());
+    let window = request.window * WINDOWS;
+    let lengths = Lengths {
+        lead_in: window / 4,
+        window,
+        patience: PATIENCE,
+    };
+    let mut order: Vec<usize> = (0..entered.len()).collect();
+    for _ in 0..request.rounds {
+        random.shuffle(&mut order);
+        for index in order.iter().copied() {
+            let (_, rival, tallies) = &mut entered[index];
+            if !tallies.stalled() {
+                tallies.add(rival.visit(crew, group, &areas, lengths));
+            }
+            step();
+        }
+    }
+    let rows: Vec<Row> = entered
+        .into_iter()
+        .map(|(name, _, tallies)| tallies.row(name, group))
+        .collect();
+    Ok(Measured { rows, notes })
+}

@@ -1,0 +1,330 @@
+//! Tests of this pattern with rivals that are wrong on purpose: each defect must be found and none may hang the run.
+//!
+//! Owns a small pool with one switchable defect, that also tells how many buffers were out at the most; uses the real
+//! crew, windows and loops.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::areas::Areas;
+use super::outcome::Tallies;
+use super::window::{Lengths, PerBlock, Visit};
+use super::{Bound, Contestant, Pipeline};
+use crate::bench::crew::Crew;
+use crate::bench::pattern::Pattern;
+use crate::bench::plan::Group;
+use crate::bench::window::Wrongs;
+use crate::rival::{Hand, Mapping, Name, Rival, Seat, Shape, SystemCalls, Waits, array};
+
+const SIZE: usize = 4096;
+const THREADS: usize = 4;
+const BUFFERS: usize = 6;
+
+type Buffer = Box<[u8]>;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Defect {
+    None,
+    /// Drops buffers that come home, until one is left.
+    Loses,
+    /// Drops every buffer that comes home.
+    LosesAll,
+    /// Will not take buffers back, but keeps them.
+    Rejects,
+    /// Hands the same memory to two takers.
+    Doubles,
+}
+
+struct Inner {
+    defect: Defect,
+    free: Vec<Buffer>,
+    left: usize,
+    out: usize,
+    most_out: usize,
+    gives: u64,
+    /// What the doubling pool writes over, as a second holder would.
+    second_holder: u8,
+}
+
+#[derive(Clone)]
+struct Wrong {
+    inner: Arc<(Mutex<Inner>, Condvar)>,
+    buffers: usize,
+}
+
+impl Wrong {
+    fn new(defect: Defect, buffers: usize) -> Wrong {
+        let inner = Inner {
+            defect,
+            free: (0..buffers).map(|_| vec![0; SIZE].into()).collect(),
+            left: buffers,
+            out: 0,
+            most_out: 0,
+            gives: 0,
+            second_holder: 0,
+        };
+        Wrong {
+            inner: Arc::new((Mutex::new(inner), Condvar::new())),
+            buffers,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn pop(&mut self) -> Option<Buffer> {
+        let buffer = self.free.pop()?;
+        self.out += 1;
+        self.most_out = self.most_out.max(self.out);
+        Some(buffer)
+    }
+}
+
+impl Rival for Wrong {
+    type Hand = Wrong;
+
+    fn hand(&self, _: Seat) -> Wrong {
+        self.clone()
+    }
+
+    fn capacity(&self) -> Option<usize> {
+        Some(self.buffers)
+    }
+
+    /// Two barriers for each give.
+    fn system_calls(&self) -> Option<SystemCalls> {
+        Some(SystemCalls {
+            sleeps: 0,
+            wakes: 0,
+            barriers: 2 * self.lock().gives,
+        })
+    }
+}
+
+impl Hand for Wrong {
+    type Held = Buffer;
+
+    fn take(&mut self) -> Option<Buffer> {
+        // The count of what came home: nobody is under way.
+        self.lock().free.pop()
+    }
+
+    fn give(&mut self, held: Buffer) -> bool {
+        let mut inner = self.lock();
+        inner.gives += 1;
+        inner.out = inner.out.saturating_sub(1);
+        let drops = match inner.defect {
+            Defect::Loses => inner.left > 1,
+            Defect::LosesAll => true,
+            _ => false,
+        };
+        if drops {
+            inner.left -= 1;
+        } else {
+            inner.free.push(held);
+        }
+        self.inner.1.notify_one();
+        inner.defect != Defect::Rejects
+    }
+
+    fn bytes<'h>(&self, held: &'h mut Buffer) -> &'h mut [u8] {
+        let mut inner = self.lock();
+        if inner.defect == Defect::Doubles {
+            inner.second_holder = inner.second_holder.wrapping_add(1);
+            held[7] = inner.second_holder;
+        }
+        &mut held[..]
+    }
+}
+
+impl Waits for Wrong {
+    fn wait(&mut self, limit: Duration) -> Option<Buffer> {
+        let (mut inner, _) = self
+            .inner
+            .1
+            .wait_timeout_while(self.lock(), limit, |inner| inner.free.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        inner.pop()
+    }
+}
+
+/// A busy machine may let a thread wait long at a pool that is sound.
+const LENGTHS: Lengths = Lengths {
+    lead_in: Duration::from_millis(2),
+    window: Duration::from_millis(10),
+    patience: Duration::from_secs(30),
+};
+
+/// For pools at which somebody waits for ever.
+const HASTY: Lengths = Lengths {
+    patience: Duration::from_millis(300),
+    ..LENGTHS
+};
+
+fn group() -> Group {
+    Group {
+        pattern: Pattern::Engine,
+        threads: THREADS,
+        shape: Shape {
+            size: SIZE,
+            alignment: 512,
+            buffers: BUFFERS,
+        },
+        depth: 1,
+        area: 8,
+        rivals: vec![Name::Hugepool],
+        dry: None,
+        notes: Vec::new(),
+    }
+}
+
+fn visit(contestant: &dyn Contestant, areas: &Arc<Areas>, lengths: Lengths) -> Visit {
+    let crew = Crew::hire(THREADS).expect("a few threads can be started");
+    contestant.visit(&crew, &group(), areas, lengths)
+}
+
+fn areas() -> Arc<Areas> {
+    Arc::new(Areas::new(&group()).expect("there is room for a few blocks"))
+}
+
+fn visit_wrong(defect: Defect) -> Visit {
+    let lengths = match defect {
+        Defect::LosesAll => HASTY,
+        _ => LENGTHS,
+    };
+    let pipeline = Pipeline::new(Wrong::new(defect, BUFFERS), Bound::Buffers);
+    visit(&pipeline, &areas(), lengths)
+}
+
+#[test]
+fn a_sound_pool_has_nothing_wrong_and_every_figure() {
+    let visit = visit_wrong(Defect::None);
+    assert_eq!(visit.wrongs, Wrongs::default());
+    assert_eq!(visit.lost, 0);
+    assert!(visit.blocks > 0);
+    assert!(visit.blocks_per_s.is_some_and(|rate| rate > 0.0));
+    let used = visit.used.expect("both sides had blocks");
+    assert!(used.cpu_ns > 0.0);
+    assert_eq!(visit.barriers, Some(2.0));
+}
+
+#[test]
+fn a_window_without_length_has_something_to_count_on_each_side() {
+    let brief = Lengths {
+        lead_in: Duration::ZERO,
+        window: Duration::ZERO,
+        ..LENGTHS
+    };
+    for (bound, buffers) in [(Bound::Buffers, BUFFERS), (Bound::Queue, 4 * BUFFERS)] {
+        let pipeline = Pipeline::new(Wrong::new(Defect::None, buffers), bound);
+        for _ in 0..20 {
+            let visit = visit(&pipeline, &areas(), brief);
+            assert!(visit.used.is_some(), "{bound:?}");
+            assert!(visit.blocks_per_s.is_some(), "{bound:?}");
+        }
+    }
+}
+
+#[test]
+fn no_more_blocks_are_under_way_than_may_be() {
+    for (bound, buffers) in [(Bound::Buffers, BUFFERS), (Bound::Queue, 4 * BUFFERS)] {
+        let wrong = Wrong::new(Defect::None, buffers);
+        let visit = visit(&Pipeline::new(wrong.clone(), bound), &areas(), LENGTHS);
+        assert_eq!(visit.wrongs, Wrongs::default(), "{bound:?}");
+        let most = wrong.lock().most_out;
+        assert!(most <= BUFFERS, "{bound:?}: {most} of {BUFFERS}");
+    }
+}
+
+#[test]
+fn what_is_written_is_what_was_read() {
+    let areas = areas();
+    let pipeline = Pipeline::new(Wrong::new(Defect::None, BUFFERS), Bound::Buffers);
+    let visit = visit(&pipeline, &areas, LENGTHS);
+    assert!(visit.blocks > 0);
+    let mut written = 0;
+    for writer in 0..THREADS / 2 {
+        let mut lane = areas.lane(writer);
+        let block = lane.last();
+        // The reader's stamp stands at the start.
+        let (_, content) = block.split_at(size_of::<u64>());
+        written += usize::from(content[0] != 0);
+        assert!(content.iter().all(|byte| *byte == content[0]));
+    }
+    assert!(written > 0, "nobody wrote anything");
+}
+
+#[test]
+fn buffers_that_do_not_come_home_are_missed() {
+    let visit = visit_wrong(Defect::Loses);
+    assert_eq!(visit.lost, BUFFERS - 1);
+}
+
+#[test]
+fn a_pool_that_loses_all_ends_the_window_and_nobody_waits_for_ever() {
+    let visit = visit_wrong(Defect::LosesAll);
+    assert_eq!(visit.lost, BUFFERS);
+    assert!(visit.wrongs.refused > 0 && visit.wrongs.stalled);
+    assert_eq!(visit.blocks_per_s, None);
+    let mut tallies = Tallies::default();
+    tallies.add(visit);
+    assert!(tallies.stalled());
+    let fault = tallies.row(Name::Hugepool, &group()).fault();
+    let fault = fault.expect("it lost everything");
+    for words in ["waits end without a buffer", "lost 6 buffers"] {
+        assert!(fault.contains(words), "{fault}");
+    }
+}
+
+#[test]
+fn a_rejected_buffer_is_counted() {
+    assert!(visit_wrong(Defect::Rejects).wrongs.rejected > 0);
+}
+
+#[test]
+fn a_second_holder_is_seen_by_its_stamp() {
+    assert!(visit_wrong(Defect::Doubles).wrongs.doubled > 0);
+}
+
+#[test]
+fn a_block_of_the_array_has_one_owner_and_comes_home() {
+    let mapping = Mapping::new(group().shape).expect("there is room for a few blocks");
+    let pipeline = Pipeline::new(array::array(Arc::new(mapping)), Bound::Queue);
+    let visit = visit(&pipeline, &areas(), LENGTHS);
+    assert_eq!(visit.wrongs, Wrongs::default());
+    assert_eq!(visit.lost, 0);
+    assert_eq!(visit.barriers, None);
+}
+
+#[test]
+fn rounds_come_to_their_medians_for_a_gib() {
+    let mut tallies = Tallies::default();
+    let blocks_per_gib = 262_144.0;
+    for factor in [1.0, 5.0, 2.0] {
+        tallies.add(Visit {
+            blocks: 10,
+            blocks_per_s: Some(factor * blocks_per_gib),
+            used: Some(PerBlock {
+                cpu_ns: factor * 1000.0,
+                faults: factor,
+                sleeps: factor / 2.0,
+            }),
+            barriers: Some(factor / 4.0),
+            wrongs: Wrongs::default(),
+            lost: 0,
+        });
+    }
+    let row = tallies.row(Name::Hugepool, &group());
+    assert_eq!(row.ops, 30);
+    assert_eq!(row.cpu_ns_per_op, Some(2000.0));
+    let flow = row.flow.expect("an engine has it");
+    assert_eq!(flow.gib_per_s, Some(2.0));
+    let cpu = flow.cpu_s_per_gib.expect("there were rounds");
+    assert!((cpu - 0.524_288).abs() < 1e-9, "{cpu}");
+    assert_eq!(flow.faults_per_gib, Some(2.0 * blocks_per_gib));
+    assert_eq!(flow.sleeps_per_gib, Some(blocks_per_gib));
+    assert_eq!(flow.barriers_per_gib, Some(blocks_per_gib / 2.0));
+}

@@ -1,0 +1,95 @@
+//! The tables of a page for the patterns that have columns of their own.
+//!
+//! Owns their form: a group below the other, and below each the sentences that compare. Uses `dry` and `engine`, which
+//! have the columns; the page shows them.
+
+use super::html::{distinct, escape, shape, table_row};
+use super::{dry, engine};
+use crate::bench::Row;
+use crate::units;
+
+/// The numbers of the pools that ran dry, and below each shape the ratios.
+pub fn dry_table(body: &mut String, rows: &[Row]) {
+    let rows: Vec<&Row> = rows.iter().filter(|row| row.dry.is_some()).collect();
+    if rows.is_empty() {
+        return;
+    }
+    header(body, "pools that ran dry", &dry::COLUMNS, "shape");
+    for shape in distinct(rows.iter().filter_map(|row| shape(row))) {
+        let group: Vec<&Row> = rows
+            .iter()
+            .copied()
+            .filter(|row| row.dry.as_ref().is_some_and(|dry| dry.shape == shape))
+            .collect();
+        let cells = |row: &Row| dry::cells(row, "–").to_vec();
+        group_of(
+            body,
+            &group,
+            cells,
+            &shape.to_string(),
+            &dry::ratios(&group),
+        );
+    }
+    body.push_str("</table></div>\n");
+}
+
+/// The numbers of the engines, and below each size the ratios.
+pub fn engine_table(body: &mut String, rows: &[Row]) {
+    let rows: Vec<&Row> = rows.iter().filter(|row| row.flow.is_some()).collect();
+    if rows.is_empty() {
+        return;
+    }
+    header(body, "engines", &engine::COLUMNS, "size, threads");
+    for (size, threads) in distinct(rows.iter().map(|row| (row.size, row.threads))) {
+        let group: Vec<&Row> = rows
+            .iter()
+            .copied()
+            .filter(|row| (row.size, row.threads) == (size, threads))
+            .collect();
+        let pool = engine::reference(&group);
+        let cells = |row: &Row| engine::cells(row, pool, "–").to_vec();
+        let which = format!("{}, {threads}", units::short(size));
+        group_of(body, &group, cells, &which, &engine::ratios(&group));
+    }
+    body.push_str("</table></div>\n");
+}
+
+/// Begins the table of a pattern that has columns of its own. `which` is what tells its groups apart.
+fn header(body: &mut String, what: &str, columns: &[&str], which: &str) {
+    let (rival, others) = columns.split_at(1);
+    let cells: String = rival
+        .iter()
+        .chain([&which])
+        .chain(others)
+        .map(|name| format!("<th>{name}</th>"))
+        .collect();
+    body.push_str(&format!(
+        "<h2>All numbers of {what}</h2>\n<div class=\"wide\"><table>\n<thead><tr>{cells}</tr></thead>\n"
+    ));
+}
+
+/// A group of such a table, and the sentences below it.
+fn group_of(
+    body: &mut String,
+    group: &[&Row],
+    cells: impl Fn(&Row) -> Vec<String>,
+    which: &str,
+    sentences: &[String],
+) {
+    body.push_str("<tbody>\n");
+    let mut columns = 0;
+    for row in group {
+        let mut cells = cells(row);
+        cells.insert(1, which.to_owned());
+        let cells: Vec<String> = cells.iter().map(|cell| escape(cell)).collect();
+        columns = cells.len();
+        body.push_str(&table_row(row, &cells));
+    }
+    for sentence in sentences {
+        body.push_str(&format!(
+            "<tr><td colspan=\"{columns}\">{}</td></tr>\n",
+            escape(sentence)
+        ));
+    }
+    body.push_str("</tbody>\n");
+}
