@@ -61,3 +61,12 @@ fn a_client_process_reads_what_a_server_wrote() {
     };
     assert!(out.ends_with(": 324403200\n"), "{out}");
 }
+
+#[test]
+fn each_client_is_sent_every_block() {
+    let Some(out) = run("bytes_server") else {
+        return;
+    };
+    let sums = out.lines().filter(|line| line.ends_with(": 1304166400"));
+    assert_eq!(sums.count(), 3, "{out}");
+}
