@@ -43,7 +43,7 @@ fn serve() -> Result<(), Box<dyn Error>> {
         let mut buffer = pool.allocate(SIZE, 4096)?;
         buffer.fill(block as u8);
         // As a raw pointer it has a handle.
-        let start = pool.into_raw(buffer).map_err(|_| "another pool's")?;
+        let start = pool.into_raw(buffer)?;
         writeln!(requests, "{}", pool.handle(start.as_ptr())?.raw())?;
         let answer = answers.next().ok_or("the client has gone")??;
         sum += answer.parse::<u64>()?;

@@ -22,7 +22,7 @@ def build_command(arch, only):
     """For this machine's own architecture as the README says it, so that nothing is built
     twice; else what the library has. Of these the suites in `only`, if it names some."""
     command = ["cargo", "test", "--locked", "--features",
-               "async,bytes,compio,metrics,tokio-uring", "--no-run",
+               "async,bytes,compio,io-uring,metrics,tokio-uring", "--no-run",
                "--message-format=json-render-diagnostics"]
     if TARGET[arch]:
         command += ["-p", "hugepool", "--target", TARGET[arch]]
