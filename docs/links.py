@@ -34,8 +34,9 @@ def main():
     for page in pages:
         for link in Links(page).found:
             parts = urllib.parse.urlsplit(link)
-            # What is re-exported of the standard library brings that one's own links.
-            foreign = {"std", "core", "nomicon"} & set(parts.path.split("/"))
+            # What is re-exported of the standard library, or implemented for all types by
+            # another crate, brings that one's own links.
+            foreign = {"std", "core", "nomicon"} & set(parts.path.split("/")) or "::" in link
             if parts.scheme or not parts.path or foreign:
                 continue
             to = page.parent / urllib.parse.unquote(parts.path)
