@@ -29,6 +29,9 @@ impl IoBufMut for Buffer {
 }
 
 impl SetLen for Buffer {
+    /// # Safety
+    ///
+    /// The first `len` bytes hold values. (Here they always do.)
     unsafe fn set_len(&mut self, len: usize) {
         // The caller says that there are so many. (If not, nothing changes.)
         let _ = self.owned.set_len(len);

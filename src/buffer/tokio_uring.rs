@@ -34,6 +34,9 @@ unsafe impl IoBufMut for Buffer {
         self.data().as_ptr()
     }
 
+    /// # Safety
+    ///
+    /// The first `pos` bytes hold values. (Here they always do.)
     unsafe fn set_init(&mut self, pos: usize) {
         if pos > self.len() {
             // The caller says that there are so many. (If not, nothing changes.)
