@@ -8,7 +8,7 @@ use std::process::Command;
 /// Those that a program may ignore: they end something, whatever they say; or they set a
 /// number in a description, and fail for one that is null, which building says again; or
 /// nothing is lost if they do nothing.
-const MAY_BE_IGNORED: [&str; 21] = [
+const MAY_BE_IGNORED: [&str; 22] = [
     "hp_builder_address_space",
     "hp_builder_climb",
     "hp_builder_cpu_cache",
@@ -21,6 +21,7 @@ const MAY_BE_IGNORED: [&str; 21] = [
     "hp_builder_prefer_node",
     "hp_builder_prefix_zone",
     "hp_builder_track",
+    "hp_builder_wipe",
     "hp_client_close",
     "hp_last_error",
     "hp_pool_abort",
