@@ -44,7 +44,7 @@ static void each_way(bool portable, bool wipe) {
     void *start;
     OK(hp_pool_allocate(pool, 100, 4096, &start));
     CHECK(held(start, 0));
-    EXPECT(hp_pool_free(pool, start, 101), HP_VD_E_INVALID);
+    EXPECT(hp_pool_free(pool, start, 101), HP_E_WRONG_SIZE);
     CHECK(held(start, 0xa5));
     OK(hp_pool_free(pool, start, 100));
     OK(hp_class_new(pool, BYTES, 4096, &class));
