@@ -2,12 +2,17 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::skipped;
 
 /// Runs an example that must succeed; gives what it printed. `None`: cargo has not built it.
 fn run(name: &str) -> Option<String> {
+    run_with(name, &[])
+}
+
+/// As `run`, with arguments.
+fn run_with(name: &str, arguments: &[&Path]) -> Option<String> {
     let own = std::env::current_exe().unwrap();
     let folder: PathBuf = own.parent()?.parent()?.join("examples");
     let path = folder.join(name);
@@ -16,7 +21,7 @@ fn run(name: &str) -> Option<String> {
         skipped(&format!("example {name}: it is not built"));
         return None;
     }
-    let output = Command::new(path).output().unwrap();
+    let output = Command::new(path).args(arguments).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{name}: {}\n{err}", output.status);
@@ -69,4 +74,39 @@ fn each_client_is_sent_every_block() {
     };
     let sums = out.lines().filter(|line| line.ends_with(": 1304166400"));
     assert_eq!(sums.count(), 3, "{out}");
+}
+
+/// A folder of this process, which goes when this does.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_copy_past_the_cache_is_the_file() {
+    let name = format!("hugepool-direct_copy-{}", std::process::id());
+    let folder = Folder(std::env::temp_dir().join(name));
+    std::fs::create_dir(&folder.0).unwrap();
+    let (from, to) = (folder.0.join("from"), folder.0.join("to"));
+    // Within a block, at its end, and none at all.
+    for len in [3_500_123, 2 << 20, 511, 0] {
+        let bytes: Vec<u8> = (0..len).map(|at| (at / 7 + at / 4096) as u8).collect();
+        std::fs::write(&from, &bytes).unwrap();
+        // What was there before is longer.
+        std::fs::write(&to, vec![9; 4 << 20]).unwrap();
+        let Some(out) = run_with("direct_copy", &[&from, &to]) else {
+            return;
+        };
+        assert!(out.ends_with(&format!("{len} bytes copied\n")), "{out}");
+        if out.contains("directly: false") {
+            skipped(&format!(
+                "a copy by direct I/O: {}",
+                out.lines().next().unwrap()
+            ));
+        }
+        assert!(std::fs::read(&to).unwrap() == bytes, "{len}: another file");
+    }
 }

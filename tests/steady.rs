@@ -11,7 +11,7 @@ use support::calls::Watch;
 use support::kind::{Kind, both_kinds};
 use support::process::{NO_REGISTRATION, alone};
 use support::small::until_cached;
-use support::{faults, heap, maps, on_cpu, pin, two_cpus};
+use support::{faults, heap, maps, on_cpu, pin, stay_off_passing, two_cpus};
 
 both_kinds! {
     a_million_taken_and_given_back_fault_no_page_and_map_nothing,
@@ -241,6 +241,7 @@ const MILLION: usize = 1_000_000;
 /// then a million times more, and fails if the second million made a system call,
 /// faulted a page or allocated.
 fn assert_no_call(what: &str, mut work: impl FnMut()) {
+    stay_off_passing();
     // By the same code both times, so that its pages are there.
     let mut million = |watch: Option<&Watch<'_>>| {
         for _ in 0..MILLION {

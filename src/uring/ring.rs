@@ -509,9 +509,9 @@ impl<F: AsFd + 'static, M: Memory> Drop for Ring<F, M> {
                 return;
             }
             // The kernel closes a ring some time after its last descriptor. Until then it would
-            // have the pages, and a share of the limit. (A page of hugetlbfs that is unmapped
-            // while it has it counts as free and is not: whoever maps one next may be killed
-            // for it.) If it refuses, that is what becomes of them.
+            // have the pages, and a share of the limit. (Where reserved huge pages were unmapped
+            // while a ring had them, whoever mapped some next was seen to be killed on 6.18.)
+            // If it refuses, that is what becomes of them.
             let _ = self.registry.release(&self.queue.submitter());
             // Before the descriptor is closed.
             self.seat.leave();

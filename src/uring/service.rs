@@ -122,7 +122,8 @@ impl<F, M: Memory> Shared<F, M> {
 /// Its ring has the pool's memory registered as a [`Ring`] has, and is kept from children as
 /// that is. In a child of a fork there is no service: what is asked of it is refused.
 ///
-/// Dropped, it cancels what is under way and waits for that; every [`Transfer`] is ready then.
+/// Dropped, it cancels what is under way and waits for that; every [`Transfer`] is ready then
+/// (unless a filter of system calls has come to forbid the ring: what the kernel has is leaked).
 /// [`finish`](Self::finish) lets it run to its end.
 ///
 /// ```

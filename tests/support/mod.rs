@@ -101,13 +101,27 @@ pub fn processors() -> usize {
 
 /// Keeps the calling thread on one processor.
 pub fn pin(cpu: usize) {
+    keep_on(&[cpu]);
+}
+
+/// Keeps the calling thread, if it may be on more than one, off the processors that come and
+/// go: the first visit to one that has come makes a system call.
+pub fn stay_off_passing() {
+    if std::env::var_os(PASSING).is_some() && every_cpu().len() > 1 {
+        keep_on(&cpus());
+    }
+}
+
+fn keep_on(cpus: &[usize]) {
     // SAFETY: all-zero bytes are an empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the number came from `cpus`, so it is below the size of the set.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
+    for &cpu in cpus {
+        // SAFETY: the number came from `cpus`, so it is below the size of the set.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
     // SAFETY: `set` is readable and as large as we say.
     let done = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
-    assert_eq!(done, 0, "sched_setaffinity to {cpu}");
+    assert_eq!(done, 0, "sched_setaffinity to {cpus:?}");
 }
 
 /// Two processors to pin to; `None`, after saying so, if there is only one.
