@@ -10,12 +10,11 @@
 //! ```
 
 use std::fs::{self, File};
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::AsFd;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, renameat, unlinkat};
-use rustix::io::{Errno, preadv, pwritev, retry_on_intr};
+use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 
 use super::buffers::Space;
 use super::direct::{self, Direct};
@@ -189,23 +188,12 @@ pub struct StripeFile {
 
 impl<S: Space> Sink<S> for StripeFile {
     fn append(&mut self, space: S, payload: usize) -> io::Result<()> {
-        let data = &space.data()[..padded(payload)];
-        let mut written = 0;
-        let whole = HEADER + data.len();
-        while written < whole {
-            // The header and the payload behind it, but for what is written.
-            let header = &space.header()[written.min(HEADER)..];
-            let data = &data[written.saturating_sub(HEADER)..];
-            let both = [IoSlice::new(header), IoSlice::new(data)];
-            let from = if header.is_empty() {
-                &both[1..]
-            } else {
-                &both[..]
-            };
-            match retry_on_intr(|| pwritev(&self.file, from, self.end))? {
+        let mut rest = &space.whole()[..HEADER + padded(payload)];
+        while !rest.is_empty() {
+            match retry_on_intr(|| pwrite(&self.file, rest, self.end))? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 count => {
-                    written += count;
+                    rest = &rest[count..];
                     self.end += count as u64;
                 }
             }
@@ -306,50 +294,22 @@ impl Source for StripeSource {
         &self,
         offset: u64,
         space: &mut S,
-        payload: usize,
+        from: usize,
+        to: usize,
         stop: &Stop,
     ) -> io::Result<usize> {
-        let (header, data) = space.both_mut();
-        let (whole, mut done) = (HEADER + payload, 0);
-        while done < whole && !stop.is_stopped() {
-            let (before, after) = (done.min(HEADER), done.saturating_sub(HEADER));
-            let mut both = [
-                IoSliceMut::new(&mut header[before..]),
-                IoSliceMut::new(&mut data[after..payload]),
-            ];
-            let into = if done < HEADER {
-                &mut both[..]
-            } else {
-                &mut both[1..]
-            };
-            let count = retry_on_intr(|| preadv(self.file.as_fd(), into, offset + done as u64))?;
+        let into = &mut space.whole_mut()[..to];
+        let mut done = from;
+        while done < to && !stop.is_stopped() {
+            let at = offset + done as u64;
+            let count = retry_on_intr(|| pread(&self.file, &mut into[done..], at))?;
             done += count;
             // Past the cache, what is no multiple is the end; to go on from there would be an error.
             if count == 0 || !count.is_multiple_of(UNIT) && self.is_end(offset + done as u64) {
                 break;
             }
         }
-        Ok(done)
-    }
-
-    fn read_more<S: Space>(
-        &self,
-        offset: u64,
-        space: &mut S,
-        at: usize,
-        to: usize,
-    ) -> io::Result<usize> {
-        let mut done = at;
-        while done < to {
-            let mut into = [IoSliceMut::new(&mut space.data_mut()[done..to])];
-            let from = offset + (done - at) as u64;
-            let count = retry_on_intr(|| preadv(self.file.as_fd(), &mut into, from))?;
-            done += count;
-            if count == 0 || !count.is_multiple_of(UNIT) && self.is_end(from + count as u64) {
-                break;
-            }
-        }
-        Ok(done - at)
+        Ok(done - from)
     }
 }
 

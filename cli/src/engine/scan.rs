@@ -154,9 +154,8 @@ impl<B: Buffers, P: Shelf> Scan<'_, B, P> {
     }
 
     fn next(&mut self, space: &mut B::Space) -> Next {
-        let read = self
-            .source
-            .read(self.at, space, self.guess, self.around.stop);
+        let (to, stop) = (HEADER + self.guess, self.around.stop);
+        let read = self.source.read(self.at, space, 0, to, stop);
         let count = match read {
             Ok(count) => count,
             Err(error) => {
@@ -209,8 +208,8 @@ impl<B: Buffers, P: Shelf> Scan<'_, B, P> {
         let payload = padded(header.stored as usize);
         let mut have = count - HEADER;
         if have < payload && have == self.guess {
-            let from = self.at + count as u64;
-            match self.source.read_more(from, space, have, payload) {
+            let (to, stop) = (HEADER + payload, self.around.stop);
+            match self.source.read(self.at, space, count, to, stop) {
                 Ok(more) => have += more,
                 Err(error) => self.damage(format!("cannot be read: {error}")),
             }

@@ -52,23 +52,15 @@ pub trait Source: Send {
     /// Bytes that the stripe has.
     fn length(&self) -> u64;
 
-    /// Reads from `offset` on, a multiple of 4096, first into a block's header and then into the first `payload` bytes
-    /// of its data, a multiple of 4096, too. Gives how many bytes there were: fewer only at the stripe's end.
+    /// Reads the block that begins at `offset`, a multiple of 4096, into `space`, header and payload: its bytes from the
+    /// place `from` to the place `to`, both multiples of 4096. Gives how many there were: fewer only at the stripe's end,
+    /// or when the run is stopped.
     fn read<S: Space>(
         &self,
         offset: u64,
         space: &mut S,
-        payload: usize,
-        stop: &Stop,
-    ) -> io::Result<usize>;
-
-    /// Reads from `offset` on, a multiple of 4096, into `space`'s data from the place `at` on, a multiple of 4096, too,
-    /// to the place `to`.
-    fn read_more<S: Space>(
-        &self,
-        offset: u64,
-        space: &mut S,
-        at: usize,
+        from: usize,
         to: usize,
+        stop: &Stop,
     ) -> io::Result<usize>;
 }

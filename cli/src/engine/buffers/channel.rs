@@ -22,8 +22,7 @@ impl Preallocated {
         let one = || {
             let mut whole = Memory::new(HEADER + transfer)?;
             // Faulted in now, as a pool's are.
-            whole.header_mut().fill(0);
-            whole.data_mut().fill(0);
+            whole.whole_mut().fill(0);
             Some(whole)
         };
         let all: Option<Vec<Memory>> = (0..count).map(|_| one()).collect();
@@ -66,19 +65,8 @@ pub struct Passed {
     tokens: Arc<Tokens<Memory>>,
 }
 
-impl Passed {
-    fn memory(&self) -> &Memory {
-        self.memory
-            .as_ref()
-            .expect("it is there until it is dropped")
-    }
-
-    fn memory_mut(&mut self) -> &mut Memory {
-        self.memory
-            .as_mut()
-            .expect("it is there until it is dropped")
-    }
-}
+/// Why it is there.
+const HELD: &str = "it is there until it is dropped";
 
 impl Drop for Passed {
     fn drop(&mut self) {
@@ -89,23 +77,11 @@ impl Drop for Passed {
 }
 
 impl Space for Passed {
-    fn header(&self) -> &[u8] {
-        self.memory().header()
+    fn whole(&self) -> &[u8] {
+        self.memory.as_ref().expect(HELD).whole()
     }
 
-    fn data(&self) -> &[u8] {
-        self.memory().data()
-    }
-
-    fn header_mut(&mut self) -> &mut [u8] {
-        self.memory_mut().header_mut()
-    }
-
-    fn data_mut(&mut self) -> &mut [u8] {
-        self.memory_mut().data_mut()
-    }
-
-    fn both_mut(&mut self) -> (&mut [u8], &mut [u8]) {
-        self.memory_mut().both_mut()
+    fn whole_mut(&mut self) -> &mut [u8] {
+        self.memory.as_mut().expect(HELD).whole_mut()
     }
 }

@@ -145,17 +145,6 @@ impl<M: Maker> Whole<M> {
             maker: std::marker::PhantomData,
         })
     }
-
-    fn all(&self) -> &[u8] {
-        // SAFETY: `make` gave that many bytes, which live as long as this. C code made them, and no byte is looked at
-        // before something was read or written there.
-        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
-    }
-
-    fn all_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and `self` is borrowed mutably.
-        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) }
-    }
 }
 
 impl<M: Maker> Drop for Whole<M> {
@@ -166,45 +155,24 @@ impl<M: Maker> Drop for Whole<M> {
 }
 
 impl<M: Maker> Space for Whole<M> {
-    fn header(&self) -> &[u8] {
-        &self.all()[..HEADER]
+    fn whole(&self) -> &[u8] {
+        // SAFETY: `make` gave that many bytes, which live as long as this. C code made them, and no byte is looked at
+        // before something was read or written there.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
     }
 
-    fn data(&self) -> &[u8] {
-        &self.all()[HEADER..]
-    }
-
-    fn header_mut(&mut self) -> &mut [u8] {
-        &mut self.all_mut()[..HEADER]
-    }
-
-    fn data_mut(&mut self) -> &mut [u8] {
-        &mut self.all_mut()[HEADER..]
-    }
-
-    fn both_mut(&mut self) -> (&mut [u8], &mut [u8]) {
-        self.all_mut().split_at_mut(HEADER)
+    fn whole_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and `self` is borrowed mutably.
+        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) }
     }
 }
 
 impl<M: Maker> Space for FreshSpace<M> {
-    fn header(&self) -> &[u8] {
-        self.whole.header()
+    fn whole(&self) -> &[u8] {
+        self.whole.whole()
     }
 
-    fn data(&self) -> &[u8] {
-        self.whole.data()
-    }
-
-    fn header_mut(&mut self) -> &mut [u8] {
-        self.whole.header_mut()
-    }
-
-    fn data_mut(&mut self) -> &mut [u8] {
-        self.whole.data_mut()
-    }
-
-    fn both_mut(&mut self) -> (&mut [u8], &mut [u8]) {
-        self.whole.both_mut()
+    fn whole_mut(&mut self) -> &mut [u8] {
+        self.whole.whole_mut()
     }
 }

@@ -43,12 +43,25 @@ pub trait Buffers: Sync {
 /// A buffer: room for a block's header, and for its payload right behind it in memory. Both begin at a multiple of
 /// 4096. It is given back when dropped.
 pub trait Space: Send {
-    fn header(&self) -> &[u8];
-    fn data(&self) -> &[u8];
-    fn header_mut(&mut self) -> &mut [u8];
-    fn data_mut(&mut self) -> &mut [u8];
-    /// The header and the payload, both to be written at once.
-    fn both_mut(&mut self) -> (&mut [u8], &mut [u8]);
+    /// The header, and the payload behind it.
+    fn whole(&self) -> &[u8];
+    fn whole_mut(&mut self) -> &mut [u8];
+
+    fn header(&self) -> &[u8] {
+        &self.whole()[..HEADER]
+    }
+
+    fn data(&self) -> &[u8] {
+        &self.whole()[HEADER..]
+    }
+
+    fn header_mut(&mut self) -> &mut [u8] {
+        &mut self.whole_mut()[..HEADER]
+    }
+
+    fn data_mut(&mut self) -> &mut [u8] {
+        &mut self.whole_mut()[HEADER..]
+    }
 }
 
 /// The run was stopped while somebody waited for a buffer.

@@ -58,27 +58,11 @@ impl Buffers for Pooled {
 }
 
 impl Space for Buffer {
-    fn header(&self) -> &[u8] {
-        self.prefix()
+    fn whole(&self) -> &[u8] {
+        self.with_prefix()
     }
 
-    fn data(&self) -> &[u8] {
-        self
-    }
-
-    fn header_mut(&mut self) -> &mut [u8] {
-        self.prefix_mut()
-    }
-
-    fn data_mut(&mut self) -> &mut [u8] {
-        self
-    }
-
-    fn both_mut(&mut self) -> (&mut [u8], &mut [u8]) {
-        let header: *mut [u8] = self.prefix_mut();
-        let data: &mut [u8] = self;
-        // SAFETY: the prefix zone and the data of a buffer are both its owner's, mapped and initialized, and do not
-        // overlap (`Buffer::prefix`). `self` is borrowed mutably as long as both.
-        (unsafe { &mut *header }, data)
+    fn whole_mut(&mut self) -> &mut [u8] {
+        self.with_prefix_mut()
     }
 }
