@@ -43,6 +43,9 @@ def notes(outcomes):
             yield f"- {outcome.machine.name}: skipped: {outcome.skipped}"
         if outcome.fault:
             yield f"- {outcome.machine.name}: **failed**: {outcome.fault}"
+        for suite in outcome.late:
+            yield (f"- {outcome.machine.name}: booted again in {suite}: a processor of the emulator came to a "
+                   "breakpoint of the kernel's that was there no more")
         for suite in outcome.suites.values():
             for why in suite.failures:
                 yield f"- {outcome.machine.name}, `{suite.name}`: **failed**: {why}"
