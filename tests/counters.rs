@@ -30,12 +30,19 @@ fn each_wait_is_counted_by_how_it_ended() {
         while pool.counters().waits == 0 {
             waits(pool, SHORT).unwrap_err();
         }
+        // The one above may have been out of time before it slept.
+        let before = pool.counters().sleeps;
+        let until_asleep = |pool: &Pool, count| {
+            while pool.counters().sleeps < before + count {
+                thread::yield_now();
+            }
+        };
         let token = pool.cancel_token();
         thread::scope(|scope| {
             let served = scope.spawn(|| waits(pool, LONG));
-            until_waiting(pool, 1);
+            until_asleep(pool, 1);
             let cancelled = scope.spawn(|| pool.allocate_cancellable(SIZE, SIZE, LONG, &token));
-            until_waiting(pool, 2);
+            until_asleep(pool, 2);
             token.cancel();
             let refused = cancelled.join().unwrap().unwrap_err();
             assert_eq!(refused, AllocError::Cancelled);
@@ -45,7 +52,7 @@ fn each_wait_is_counted_by_how_it_ended() {
         let _held = take(pool);
         thread::scope(|scope| {
             let aborted = scope.spawn(|| waits(pool, LONG));
-            until_waiting(pool, 1);
+            until_asleep(pool, 3);
             pool.abort();
             assert_eq!(aborted.join().unwrap(), Err(AllocError::Aborted));
         });

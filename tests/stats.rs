@@ -315,10 +315,11 @@ fn the_bookkeeping_of_many_small_segments_stays_within_its_bound_too() {
         grown.request(SIZE, SIZE, 1).unwrap();
     }
     assert_lean("51 segments of 1", &grown, true);
-    // As many addresses as a process may have are not there everywhere.
+    // As many addresses as a process may have are not there everywhere. (On pages of 1 GiB a
+    // segment has two of them, and where they begin.)
     let far = Pool::builder()
         .prefault(false)
-        .address_space(101 << 30)
+        .address_space(128 << 30)
         .build();
     match far {
         Ok(far) => {
