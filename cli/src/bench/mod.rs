@@ -1,6 +1,6 @@
 //! The measuring itself.
 //!
-//! Owns a group's rounds. Uses `arenas` for the rivals, `crew` for the worker threads, `pattern` and `pipeline` for
+//! Owns a group's measurement. Uses `arenas` for the rivals, `rounds` for their order, `crew` for the worker threads, `pattern` and `pipeline` for
 //! the timed loops, `window` for one measurement and `row` for what came of it. `exhausted` and `engine` have
 //! rounds, loops and windows of their own, because their takes wait. `run` draws a [`Plan`], measures its
 //! groups one after the other and hands the rows to `report`.
@@ -17,11 +17,15 @@ mod clock;
 mod crew;
 mod engine;
 mod exhausted;
+#[cfg(test)]
+mod faulty;
 mod pattern;
 mod pipeline;
 mod plan;
 mod random;
+mod rounds;
 mod row;
+mod seats;
 mod window;
 #[cfg(test)]
 mod wrongs;
@@ -36,8 +40,8 @@ pub use random::Random;
 pub use row::Row;
 
 use crate::failure::Failure;
-use crate::rival::Name;
 use arenas::Arenas;
+use rounds::Entered;
 use row::Tallies;
 use window::{Contestant, Lengths};
 
@@ -57,7 +61,7 @@ pub fn measure(
     group: &Group,
     crew: &Crew,
     random: &mut Random,
-    mut step: impl FnMut(),
+    step: impl FnMut(),
 ) -> Result<Measured, Failure> {
     if let Some(shape) = group.dry {
         return exhausted::measure(request, group, shape, crew, random, step);
@@ -67,32 +71,20 @@ pub fn measure(
     }
     let mut notes = group.notes.clone();
     let mut arenas = Arenas::new(group.shape);
-    let mut entered: Vec<(Name, Box<dyn Contestant>, Tallies)> = Vec::new();
-    for name in group.rivals.iter().copied() {
-        match arenas.enter(name) {
-            Ok(rival) => entered.push((name, rival, Tallies::default())),
-            Err(error) if name.is_hugepool() => {
-                return Err(Failure::run(format!("{name}: {error}")));
-            }
-            Err(error) => notes.push(format!("{name} left out: {error}")),
-        }
-    }
+    let mut entered: Vec<Entered<dyn Contestant, Tallies>> =
+        rounds::enter(&group.rivals, &mut notes, |name| arenas.enter(name))?;
     notes.extend(arenas.pages());
     let lengths = Lengths::new(request.window, group.threads);
-    let mut order: Vec<usize> = (0..entered.len()).collect();
-    for _ in 0..request.rounds {
-        random.shuffle(&mut order);
-        for index in order.iter().copied() {
-            let (_, rival, tallies) = &mut entered[index];
-            if !tallies.stalled() {
-                tallies.add(rival.visit(crew, group, lengths));
-            }
-            step();
-        }
-    }
+    rounds::visit(
+        request.rounds,
+        random,
+        &mut entered,
+        |one| one.tallies.add(one.rival.visit(crew, group, lengths)),
+        step,
+    );
     let rows = entered
         .into_iter()
-        .map(|(name, _, tallies)| Row::new(name, group, tallies))
+        .map(|Entered { name, tallies, .. }| Row::new(name, group, tallies))
         .collect();
     Ok(Measured { rows, notes })
 }

@@ -9,6 +9,7 @@ use super::engine::Flow;
 use super::exhausted::Dry;
 use super::pattern::Pattern;
 use super::plan::Group;
+use super::rounds::Tallied;
 use super::window::{Visit, Wrongs};
 use crate::rival::Name;
 
@@ -36,6 +37,12 @@ impl Default for Tallies {
     }
 }
 
+impl Tallied for Tallies {
+    fn stalled(&self) -> bool {
+        self.wrongs.stalled
+    }
+}
+
 impl Tallies {
     /// Adds one visit.
     pub fn add(&mut self, visit: Visit) {
@@ -47,11 +54,6 @@ impl Tallies {
         self.wrongs.add(visit.wrongs);
         // Missing buffers stay missing, so the last count tells all.
         self.lost = self.lost.max(visit.lost);
-    }
-
-    /// Whether the rival stopped making progress; it is visited no more then.
-    pub fn stalled(&self) -> bool {
-        self.wrongs.stalled
     }
 }
 

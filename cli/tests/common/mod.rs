@@ -27,6 +27,13 @@ pub fn hugepool(args: &[&str]) -> Outcome {
     }
 }
 
+/// A run of `bench` that is over soon; what is added must not name these options again.
+pub fn quick(more: &[&str]) -> Outcome {
+    let mut args = vec!["bench", "--rounds", "1", "--millis", "1"];
+    args.extend(more);
+    hugepool(&args)
+}
+
 /// A directory of the test's own, gone with it.
 pub struct Directory(PathBuf);
 

@@ -32,9 +32,9 @@ use super::arenas::Arenas;
 use super::crew::Crew;
 use super::plan::{Group, Request};
 use super::random::Random;
+use super::rounds::{self, Entered};
 use super::{Measured, row::Row};
 use crate::failure::Failure;
-use crate::rival::Name;
 use crate::units;
 use areas::Areas;
 use outcome::Tallies;
@@ -71,7 +71,7 @@ pub fn measure(
     group: &Group,
     crew: &Crew,
     random: &mut Random,
-    mut step: impl FnMut(),
+    step: impl FnMut(),
 ) -> Result<Measured, Failure> {
     let mut notes = group.notes.clone();
     let areas = Areas::new(group)
@@ -83,16 +83,8 @@ pub fn measure(
     ));
     let areas = Arc::new(areas);
     let mut arenas = Arenas::new(group.shape);
-    let mut entered: Vec<(Name, Box<dyn Contestant>, Tallies)> = Vec::new();
-    for name in group.rivals.iter().copied() {
-        match arenas.enter_engine(name) {
-            Ok(rival) => entered.push((name, rival, Tallies::default())),
-            Err(error) if name.is_hugepool() => {
-                return Err(Failure::run(format!("{name}: {error}")));
-            }
-            Err(error) => notes.push(format!("{name} left out: {error}")),
-        }
-    }
+    let mut entered: Vec<Entered<dyn Contestant, Tallies>> =
+        rounds::enter(&group.rivals, &mut notes, |name| arenas.enter_engine(name))?;
     notes.extend(arenas.pages());
     let window = request.window * WINDOWS;
     let lengths = Lengths {
@@ -100,20 +92,19 @@ pub fn measure(
         window,
         patience: PATIENCE,
     };
-    let mut order: Vec<usize> = (0..entered.len()).collect();
-    for _ in 0..request.rounds {
-        random.shuffle(&mut order);
-        for index in order.iter().copied() {
-            let (_, rival, tallies) = &mut entered[index];
-            if !tallies.stalled() {
-                tallies.add(rival.visit(crew, group, &areas, lengths));
-            }
-            step();
-        }
-    }
+    rounds::visit(
+        request.rounds,
+        random,
+        &mut entered,
+        |one| {
+            one.tallies
+                .add(one.rival.visit(crew, group, &areas, lengths))
+        },
+        step,
+    );
     let rows: Vec<Row> = entered
         .into_iter()
-        .map(|(name, _, tallies)| tallies.row(name, group))
+        .map(|Entered { name, tallies, .. }| tallies.row(name, group))
         .collect();
     Ok(Measured { rows, notes })
 }

@@ -6,6 +6,7 @@
 use super::window::Visit;
 use crate::bench::clock;
 use crate::bench::plan::Group;
+use crate::bench::rounds::Tallied;
 use crate::bench::row::{Row, median};
 use crate::bench::window::Wrongs;
 use crate::rival::Name;
@@ -37,6 +38,12 @@ pub struct Tallies {
     lost: usize,
 }
 
+impl Tallied for Tallies {
+    fn stalled(&self) -> bool {
+        self.wrongs.stalled
+    }
+}
+
 impl Tallies {
     /// Adds one visit.
     pub fn add(&mut self, visit: Visit) {
@@ -51,11 +58,6 @@ impl Tallies {
         self.wrongs.add(visit.wrongs);
         // Missing buffers stay missing, so the last count tells all.
         self.lost = self.lost.max(visit.lost);
-    }
-
-    /// Whether the rival stopped making progress; it is visited no more then.
-    pub fn stalled(&self) -> bool {
-        self.wrongs.stalled
     }
 
     /// Sums up.

@@ -1,9 +1,9 @@
 //! Readers and writers around a rival.
 //!
-//! Owns their loops, compiled once for each rival, and the queue between them. Uses the crew's threads, the areas and
-//! the worker's account; `Arenas` makes its contestants.
+//! Owns their loops, compiled once for each rival. Uses the crew's threads, the queue between them (`seats`), the areas
+//! and the worker's account; `Arenas` makes its contestants.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -12,6 +12,7 @@ use super::window::{Account, Lengths, Side, Tally, Visit, Window};
 use super::{Bound, Contestant};
 use crate::bench::crew::{Crew, Job};
 use crate::bench::plan::Group;
+use crate::bench::seats::{End, Ends};
 use crate::bench::window::{missing, read_stamp, write_stamp};
 use crate::rival::{Hand, Rival, Seat, SystemCalls, Waits};
 
@@ -79,39 +80,16 @@ struct Block<T> {
 
 type Held<R> = <<R as Rival>::Hand as Hand>::Held;
 
-/// A reader's or a writer's end of the queue.
-enum End<T> {
-    Reader(Sender<Block<T>>),
-    Writer(Receiver<Block<T>>),
-}
-
 /// The first seats read, the others write.
 fn job<R: Rival>(stage: Stage<R>, writers: usize, places: usize) -> Job<Tally>
 where
     R::Hand: Waits,
 {
     let readers = stage.readers;
-    let (sender, receiver) = crossbeam_channel::bounded(places);
-    // Each end goes to its worker: the queue closes when the last reader is through, not when the job ends.
-    let ends: Vec<Mutex<Option<End<Held<R>>>>> = (0..readers + writers)
-        .map(|seat| {
-            Mutex::new(Some(if seat < readers {
-                End::Reader(sender.clone())
-            } else {
-                End::Writer(receiver.clone())
-            }))
-        })
-        .collect();
-    Arc::new(move |seat| {
-        let end = ends[seat]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        match end {
-            Some(End::Reader(queue)) => stage.read(seat, queue),
-            Some(End::Writer(queue)) => stage.write(seat - readers, &queue),
-            None => unreachable!("a job gives each seat to one worker, once"),
-        }
+    let ends = Ends::new(readers, writers, places);
+    Arc::new(move |seat| match ends.take(seat) {
+        End::Sender(queue) => stage.read(seat, queue),
+        End::Receiver(queue) => stage.write(seat - readers, &queue),
     })
 }
 

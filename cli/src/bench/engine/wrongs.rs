@@ -1,9 +1,8 @@
 //! Tests of this pattern with rivals that are wrong on purpose: each defect must be found and none may hang the run.
 //!
-//! Owns a small pool with one switchable defect, that also tells how many buffers were out at the most; uses the real
-//! crew, windows and loops.
+//! Uses `faulty` and the real crew, windows and loops.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::areas::Areas;
@@ -11,145 +10,16 @@ use super::outcome::Tallies;
 use super::window::{Lengths, PerBlock, Visit};
 use super::{Bound, Contestant, Pipeline};
 use crate::bench::crew::Crew;
+use crate::bench::faulty::{Defect, Wrong};
 use crate::bench::pattern::Pattern;
 use crate::bench::plan::Group;
+use crate::bench::rounds::Tallied;
 use crate::bench::window::Wrongs;
-use crate::rival::{Hand, Mapping, Name, Rival, Seat, Shape, SystemCalls, Waits, array};
+use crate::rival::{Mapping, Name, Shape, array};
 
 const SIZE: usize = 4096;
 const THREADS: usize = 4;
 const BUFFERS: usize = 6;
-
-type Buffer = Box<[u8]>;
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Defect {
-    None,
-    /// Drops buffers that come home, until one is left.
-    Loses,
-    /// Drops every buffer that comes home.
-    LosesAll,
-    /// Will not take buffers back, but keeps them.
-    Rejects,
-    /// Hands the same memory to two takers.
-    Doubles,
-}
-
-struct Inner {
-    defect: Defect,
-    free: Vec<Buffer>,
-    left: usize,
-    out: usize,
-    most_out: usize,
-    gives: u64,
-    /// What the doubling pool writes over, as a second holder would.
-    second_holder: u8,
-}
-
-#[derive(Clone)]
-struct Wrong {
-    inner: Arc<(Mutex<Inner>, Condvar)>,
-    buffers: usize,
-}
-
-impl Wrong {
-    fn new(defect: Defect, buffers: usize) -> Wrong {
-        let inner = Inner {
-            defect,
-            free: (0..buffers).map(|_| vec![0; SIZE].into()).collect(),
-            left: buffers,
-            out: 0,
-            most_out: 0,
-            gives: 0,
-            second_holder: 0,
-        };
-        Wrong {
-            inner: Arc::new((Mutex::new(inner), Condvar::new())),
-            buffers,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    fn pop(&mut self) -> Option<Buffer> {
-        let buffer = self.free.pop()?;
-        self.out += 1;
-        self.most_out = self.most_out.max(self.out);
-        Some(buffer)
-    }
-}
-
-impl Rival for Wrong {
-    type Hand = Wrong;
-
-    fn hand(&self, _: Seat) -> Wrong {
-        self.clone()
-    }
-
-    fn capacity(&self) -> Option<usize> {
-        Some(self.buffers)
-    }
-
-    /// Two barriers for each give.
-    fn system_calls(&self) -> Option<SystemCalls> {
-        Some(SystemCalls {
-            sleeps: 0,
-            wakes: 0,
-            barriers: 2 * self.lock().gives,
-        })
-    }
-}
-
-impl Hand for Wrong {
-    type Held = Buffer;
-
-    fn take(&mut self) -> Option<Buffer> {
-        // The count of what came home: nobody is under way.
-        self.lock().free.pop()
-    }
-
-    fn give(&mut self, held: Buffer) -> bool {
-        let mut inner = self.lock();
-        inner.gives += 1;
-        inner.out = inner.out.saturating_sub(1);
-        let drops = match inner.defect {
-            Defect::Loses => inner.left > 1,
-            Defect::LosesAll => true,
-            _ => false,
-        };
-        if drops {
-            inner.left -= 1;
-        } else {
-            inner.free.push(held);
-        }
-        self.inner.1.notify_one();
-        inner.defect != Defect::Rejects
-    }
-
-    fn bytes<'h>(&self, held: &'h mut Buffer) -> &'h mut [u8] {
-        let mut inner = self.lock();
-        if inner.defect == Defect::Doubles {
-            inner.second_holder = inner.second_holder.wrapping_add(1);
-            held[7] = inner.second_holder;
-        }
-        &mut held[..]
-    }
-}
-
-impl Waits for Wrong {
-    fn wait(&mut self, limit: Duration) -> Option<Buffer> {
-        let (mut inner, _) = self
-            .inner
-            .1
-            .wait_timeout_while(self.lock(), limit, |inner| inner.free.is_empty())
-            .unwrap_or_else(PoisonError::into_inner);
-        inner.pop()
-    }
-}
 
 /// A busy machine may let a thread wait long at a pool that is sound.
 const LENGTHS: Lengths = Lengths {
@@ -195,7 +65,7 @@ fn visit_wrong(defect: Defect) -> Visit {
         Defect::LosesAll => HASTY,
         _ => LENGTHS,
     };
-    let pipeline = Pipeline::new(Wrong::new(defect, BUFFERS), Bound::Buffers);
+    let pipeline = Pipeline::new(Wrong::new(defect, BUFFERS, SIZE), Bound::Buffers);
     visit(&pipeline, &areas(), lengths)
 }
 
@@ -208,7 +78,7 @@ fn a_sound_pool_has_nothing_wrong_and_every_figure() {
     assert!(visit.blocks_per_s.is_some_and(|rate| rate > 0.0));
     let used = visit.used.expect("both sides had blocks");
     assert!(used.cpu_ns > 0.0);
-    assert_eq!(visit.barriers, Some(2.0));
+    assert_eq!(visit.barriers, Some(3.0));
 }
 
 #[test]
@@ -219,7 +89,7 @@ fn a_window_without_length_has_something_to_count_on_each_side() {
         ..LENGTHS
     };
     for (bound, buffers) in [(Bound::Buffers, BUFFERS), (Bound::Queue, 4 * BUFFERS)] {
-        let pipeline = Pipeline::new(Wrong::new(Defect::None, buffers), bound);
+        let pipeline = Pipeline::new(Wrong::new(Defect::None, buffers, SIZE), bound);
         for _ in 0..20 {
             let visit = visit(&pipeline, &areas(), brief);
             assert!(visit.used.is_some(), "{bound:?}");
@@ -231,10 +101,10 @@ fn a_window_without_length_has_something_to_count_on_each_side() {
 #[test]
 fn no_more_blocks_are_under_way_than_may_be() {
     for (bound, buffers) in [(Bound::Buffers, BUFFERS), (Bound::Queue, 4 * BUFFERS)] {
-        let wrong = Wrong::new(Defect::None, buffers);
+        let wrong = Wrong::new(Defect::None, buffers, SIZE);
         let visit = visit(&Pipeline::new(wrong.clone(), bound), &areas(), LENGTHS);
         assert_eq!(visit.wrongs, Wrongs::default(), "{bound:?}");
-        let most = wrong.lock().most_out;
+        let most = wrong.most_out();
         assert!(most <= BUFFERS, "{bound:?}: {most} of {BUFFERS}");
     }
 }
@@ -242,7 +112,7 @@ fn no_more_blocks_are_under_way_than_may_be() {
 #[test]
 fn what_is_written_is_what_was_read() {
     let areas = areas();
-    let pipeline = Pipeline::new(Wrong::new(Defect::None, BUFFERS), Bound::Buffers);
+    let pipeline = Pipeline::new(Wrong::new(Defect::None, BUFFERS, SIZE), Bound::Buffers);
     let visit = visit(&pipeline, &areas, LENGTHS);
     assert!(visit.blocks > 0);
     let mut written = 0;

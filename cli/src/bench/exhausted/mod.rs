@@ -27,6 +27,7 @@ use super::arenas::Arenas;
 use super::crew::Crew;
 use super::plan::{Group, Request};
 use super::random::Random;
+use super::rounds::{self, Entered};
 use super::{Measured, row::Row};
 use crate::failure::Failure;
 use crate::rival::Name;
@@ -66,13 +67,6 @@ pub trait Contestant {
     fn visit(&self, stage: &Stage<'_>, shape: DryShape, lengths: Lengths) -> Visit;
 }
 
-struct Entered {
-    name: Name,
-    rival: Box<dyn Contestant>,
-    shape: DryShape,
-    tallies: Tallies,
-}
-
 /// Measures one group; calls `step` after each visit. Fails only if this pool itself cannot be built: a rival that
 /// cannot take part is left out with a note.
 pub fn measure(
@@ -81,35 +75,27 @@ pub fn measure(
     shape: DryShape,
     crew: &Crew,
     random: &mut Random,
-    mut step: impl FnMut(),
+    step: impl FnMut(),
 ) -> Result<Measured, Failure> {
     let stage = Stage::new(crew)
         .map_err(|error| Failure::run(format!("cannot start tokio's runtime: {error}")))?;
     let mut notes = group.notes.clone();
     let mut arenas = Arenas::new(group.shape);
-    let mut entered = Vec::with_capacity(group.rivals.len());
-    for name in group.rivals.iter().copied() {
-        match arenas.enter_exhausted(name) {
-            Ok(rival) => entered.push(Entered {
-                name,
-                rival,
-                shape: if name.is_without_a_pool() {
-                    shape.without_a_pool()
-                } else {
-                    shape
-                },
-                tallies: Tallies::default(),
-            }),
-            Err(error) if name.is_hugepool() => {
-                return Err(Failure::run(format!("{name}: {error}")));
-            }
-            Err(error) => notes.push(format!("{name} left out: {error}")),
-        }
-    }
+    let mut entered: Vec<Entered<dyn Contestant, Tallies>> =
+        rounds::enter(&group.rivals, &mut notes, |name| {
+            arenas.enter_exhausted(name)
+        })?;
     notes.extend(arenas.pages());
     let lengths = Lengths {
         window: request.window * shape.windows,
         patience: PATIENCE,
+    };
+    let shape_for = |name: Name| {
+        if name.is_without_a_pool() {
+            shape.without_a_pool()
+        } else {
+            shape
+        }
     };
     // Tasks take turns in microseconds, so half of the time is enough for them.
     let lengths_for = |name: Name| Lengths {
@@ -124,7 +110,6 @@ pub fn measure(
     for Entered {
         name,
         rival,
-        shape,
         tallies,
     } in &mut entered
     {
@@ -133,25 +118,22 @@ pub fn measure(
             window: lengths.window / 4,
             ..lengths
         };
-        let visit = rival.visit(&stage, *shape, warm_up);
+        let visit = rival.visit(&stage, shape_for(*name), warm_up);
         tallies.blame(visit.wrongs, visit.lost);
     }
-    let mut order: Vec<usize> = (0..entered.len()).collect();
-    for _ in 0..request.rounds {
-        random.shuffle(&mut order);
-        for index in order.iter().copied() {
-            let Entered {
-                name,
-                rival,
-                shape,
-                tallies,
-            } = &mut entered[index];
-            if !tallies.stalled() {
-                tallies.add(rival.visit(&stage, *shape, lengths_for(*name)));
-            }
-            step();
-        }
-    }
+    rounds::visit(
+        request.rounds,
+        random,
+        &mut entered,
+        |Entered {
+             name,
+             rival,
+             tallies,
+         }| {
+            tallies.add(rival.visit(&stage, shape_for(*name), lengths_for(*name)));
+        },
+        step,
+    );
     let mut rows: Vec<Row> = entered
         .into_iter()
         .map(|Entered { name, tallies, .. }| tallies.row(name, group, shape))

@@ -10,6 +10,7 @@ use super::window::Visit;
 use crate::bench::clock;
 use crate::bench::pattern::Pattern;
 use crate::bench::plan::Group;
+use crate::bench::rounds::Tallied;
 use crate::bench::row::{Row, median};
 use crate::bench::window::Wrongs;
 use crate::rival::{Name, SystemCalls};
@@ -69,6 +70,12 @@ impl Default for Tallies {
     }
 }
 
+impl Tallied for Tallies {
+    fn stalled(&self) -> bool {
+        self.wrongs.stalled
+    }
+}
+
 impl Tallies {
     /// Adds one visit.
     pub fn add(&mut self, visit: Visit) {
@@ -94,11 +101,6 @@ impl Tallies {
         self.wrongs.add(wrongs);
         // Missing buffers stay missing, so the last count tells all.
         self.lost = self.lost.max(lost);
-    }
-
-    /// Whether the rival stopped making progress; it is visited no more then.
-    pub fn stalled(&self) -> bool {
-        self.wrongs.stalled
     }
 
     /// Sums up; [`compare`] fills in what needs another row.

@@ -1,7 +1,7 @@
 //! Threads around a pool that runs dry.
 //!
-//! Owns the loops of the crowd and of the pipeline, compiled once for each rival, and the queue between producers
-//! and consumers. Uses the crew's threads and the worker's account; `Arenas` makes its contestants.
+//! Owns the loops of the crowd and of the pipeline, compiled once for each rival. Uses the crew's threads, the queue
+//! between producers and consumers (`seats`) and the worker's account; `Arenas` makes its contestants.
 //!
 //! ```text
 //! crowd      each thread:  wait for a buffer, hold, give
@@ -11,7 +11,7 @@
 //! The queue has a place for every buffer of the pool, so it never makes a producer wait: the pool does. Without a
 //! pool it is the queue that does.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -20,6 +20,7 @@ use super::window::{Account, Item, Lengths, Tally, Visit, Window};
 use super::work::Holding;
 use super::{Contestant, Stage};
 use crate::bench::crew::Job;
+use crate::bench::seats::{End, Ends};
 use crate::bench::window::missing;
 use crate::rival::{Rival, Seat, SystemCalls, Waits};
 
@@ -64,12 +65,6 @@ struct Shared<R> {
     window: Window,
     holding: Holding,
     takers: usize,
-}
-
-/// A producer's or a consumer's end of the queue.
-enum End<T> {
-    Producer(Sender<Item<T>>),
-    Consumer(Receiver<Item<T>>),
 }
 
 impl<R: Rival> Shared<R>
@@ -137,26 +132,9 @@ fn pipeline<R: Rival>(shared: Shared<R>, producers: usize, shape: DryShape) -> J
 where
     R::Hand: Waits,
 {
-    let (sender, receiver) = crossbeam_channel::bounded(shape.buffers);
-    // Each end goes to its worker: the queue closes when the last producer is through, not when the job ends.
-    let ends: Vec<Mutex<Option<End<Held<R>>>>> = (0..shape.workers())
-        .map(|seat| {
-            Mutex::new(Some(if seat < producers {
-                End::Producer(sender.clone())
-            } else {
-                End::Consumer(receiver.clone())
-            }))
-        })
-        .collect();
-    Arc::new(move |seat| {
-        let end = ends[seat]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        match end {
-            Some(End::Producer(queue)) => shared.produce(seat, queue),
-            Some(End::Consumer(queue)) => shared.consume(seat, &queue),
-            None => unreachable!("a job gives each seat to one worker, once"),
-        }
+    let ends = Ends::new(producers, shape.workers() - producers, shape.buffers);
+    Arc::new(move |seat| match ends.take(seat) {
+        End::Sender(queue) => shared.produce(seat, queue),
+        End::Receiver(queue) => shared.consume(seat, &queue),
     })
 }

@@ -1,10 +1,7 @@
 //! Tests of this pattern with rivals that are wrong on purpose: each defect must be found and none may hang the run.
 //!
-//! Owns a small pool with one switchable defect, at which threads and tasks wait; uses the real crew, runtime, windows
-//! and loops.
+//! Uses `faulty` and the real crew, runtime, windows and loops.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use super::outcome::{Tallies, compare};
@@ -12,155 +9,15 @@ use super::shape::{DryShape, Form, Hold};
 use super::window::{Lengths, Visit};
 use super::{Contestant, Stage, Tasks, Threads};
 use crate::bench::crew::Crew;
+use crate::bench::faulty::{Defect, Wrong};
 use crate::bench::pattern::Pattern;
 use crate::bench::plan::Group;
 use crate::bench::row::Row;
 use crate::bench::window::Wrongs;
 use crate::rival::preset::NoPool;
-use crate::rival::{Awaits, Hand, Name, Rival, Seat, Shape, SystemCalls, Waits};
+use crate::rival::{Name, Shape};
 
 const SIZE: usize = 512;
-
-type Buffer = Box<[u8]>;
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Defect {
-    None,
-    /// Drops buffers that come home, until one is left.
-    Loses,
-    /// Drops every buffer that comes home.
-    LosesAll,
-    /// Does not serve those who wait when a buffer comes home.
-    Deaf,
-    /// Will not take buffers back, but keeps them.
-    Rejects,
-    /// Hands the same memory to two takers.
-    Doubles,
-}
-
-struct Inner {
-    defect: Defect,
-    free: Vec<Buffer>,
-    left: usize,
-    gives: u64,
-    /// What the doubling pool writes over, as a second holder would.
-    second_holder: u8,
-}
-
-#[derive(Clone)]
-struct Wrong {
-    inner: Arc<(Mutex<Inner>, Condvar)>,
-    buffers: usize,
-}
-
-impl Wrong {
-    fn new(defect: Defect, buffers: usize) -> Wrong {
-        let inner = Inner {
-            defect,
-            free: (0..buffers).map(|_| vec![0; SIZE].into()).collect(),
-            left: buffers,
-            gives: 0,
-            second_holder: 0,
-        };
-        Wrong {
-            inner: Arc::new((Mutex::new(inner), Condvar::new())),
-            buffers,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Rival for Wrong {
-    type Hand = Wrong;
-
-    fn hand(&self, _: Seat) -> Wrong {
-        self.clone()
-    }
-
-    fn capacity(&self) -> Option<usize> {
-        Some(self.buffers)
-    }
-
-    /// Two wakes for each give.
-    fn system_calls(&self) -> Option<SystemCalls> {
-        Some(SystemCalls {
-            sleeps: 0,
-            wakes: 2 * self.lock().gives,
-            barriers: 0,
-        })
-    }
-}
-
-impl Hand for Wrong {
-    type Held = Buffer;
-
-    fn take(&mut self) -> Option<Buffer> {
-        self.lock().free.pop()
-    }
-
-    fn give(&mut self, held: Buffer) -> bool {
-        let mut inner = self.lock();
-        inner.gives += 1;
-        let drops = match inner.defect {
-            Defect::Loses => inner.left > 1,
-            Defect::LosesAll => true,
-            _ => false,
-        };
-        if drops {
-            inner.left -= 1;
-        } else {
-            inner.free.push(held);
-        }
-        self.inner.1.notify_one();
-        inner.defect != Defect::Rejects
-    }
-
-    fn bytes<'h>(&self, held: &'h mut Buffer) -> &'h mut [u8] {
-        let mut inner = self.lock();
-        if inner.defect == Defect::Doubles {
-            inner.second_holder = inner.second_holder.wrapping_add(1);
-            held[7] = inner.second_holder;
-        }
-        &mut held[..]
-    }
-}
-
-impl Waits for Wrong {
-    fn wait(&mut self, limit: Duration) -> Option<Buffer> {
-        let inner = self.lock();
-        if inner.defect == Defect::Deaf && inner.free.is_empty() {
-            drop(inner);
-            thread::sleep(limit);
-            return None;
-        }
-        let (mut inner, _) = self
-            .inner
-            .1
-            .wait_timeout_while(inner, limit, |inner| inner.free.is_empty())
-            .unwrap_or_else(PoisonError::into_inner);
-        inner.free.pop()
-    }
-}
-
-impl Awaits for Wrong {
-    async fn wait(&mut self) -> Option<Buffer> {
-        if let Some(buffer) = self.take() {
-            return Some(buffer);
-        }
-        loop {
-            tokio::task::yield_now().await;
-            let mut inner = self.lock();
-            if inner.defect != Defect::Deaf
-                && let Some(buffer) = inner.free.pop()
-            {
-                return Some(buffer);
-            }
-        }
-    }
-}
 
 /// A crowd and a pipeline that are dry from the first moment on.
 const SMALL: [DryShape; 2] = [
@@ -209,7 +66,7 @@ fn visit_all(defect: Defect) -> Vec<(String, Visit)> {
     };
     let mut visits = Vec::new();
     for shape in SMALL {
-        let wrong = || Wrong::new(defect, shape.buffers);
+        let wrong = || Wrong::new(defect, shape.buffers, SIZE);
         let threads = visit(&Threads::new(wrong()), shape, lengths);
         visits.push((format!("threads, {shape}"), threads));
         let tasks = visit(&Tasks::new(wrong()), shape, lengths);
@@ -242,12 +99,12 @@ fn every_shape_begins_and_ends_in_a_short_window() {
     for shape in DryShape::ALL {
         for visit in [
             visit(
-                &Threads::new(Wrong::new(Defect::None, shape.buffers)),
+                &Threads::new(Wrong::new(Defect::None, shape.buffers, SIZE)),
                 shape,
                 lengths,
             ),
             visit(
-                &Tasks::new(Wrong::new(Defect::None, shape.buffers)),
+                &Tasks::new(Wrong::new(Defect::None, shape.buffers, SIZE)),
                 shape,
                 lengths,
             ),
@@ -326,7 +183,7 @@ fn row(name: Name, shape: DryShape, visit: Visit) -> Row {
 fn what_went_wrong_is_said_in_words() {
     let shape = SMALL[0];
     let lost = visit(
-        &Threads::new(Wrong::new(Defect::LosesAll, shape.buffers)),
+        &Threads::new(Wrong::new(Defect::LosesAll, shape.buffers, SIZE)),
         shape,
         HASTY,
     );
@@ -346,7 +203,7 @@ fn what_went_wrong_is_said_in_words() {
 fn system_calls_are_reported_for_each_take() {
     let shape = SMALL[0];
     let counted = visit(
-        &Threads::new(Wrong::new(Defect::None, shape.buffers)),
+        &Threads::new(Wrong::new(Defect::None, shape.buffers, SIZE)),
         shape,
         LENGTHS,
     );
@@ -355,7 +212,7 @@ fn system_calls_are_reported_for_each_take() {
         .dry
         .and_then(|dry| dry.calls)
         .expect("the pool counts them");
-    assert_eq!((calls.sleeps, calls.wakes, calls.barriers), (0.0, 2.0, 0.0));
+    assert_eq!((calls.sleeps, calls.wakes, calls.barriers), (0.0, 2.0, 3.0));
 }
 
 #[test]
