@@ -7,8 +7,10 @@ use hugepool::{Buffer, Pool};
 use std::fs::File;
 use std::future::Future;
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use support::filter::refuse;
@@ -27,7 +29,10 @@ fn pool() -> Pool {
 }
 
 /// A service; `None`, after saying so, where there is no io_uring.
-fn service(what: &str, pool: &Pool, depth: u32) -> Option<Service> {
+fn service<F>(what: &str, pool: &Pool, depth: u32) -> Option<Service<F>>
+where
+    F: AsFd + Send + 'static,
+{
     match Service::new(pool, depth) {
         Ok(service) => Some(service),
         Err(why) => {
@@ -248,7 +253,7 @@ fn where_the_ring_cannot_be_entered_every_transfer_fails_with_its_buffer() {
     let name = "where_the_ring_cannot_be_entered_every_transfer_fails_with_its_buffer";
     alone(name, &[], || {
         let pool = pool();
-        let Some(first) = service(name, &pool, 2) else {
+        let Some(first) = service::<Arc<File>>(name, &pool, 2) else {
             return;
         };
         first.finish();
@@ -266,4 +271,154 @@ fn where_the_ring_cannot_be_entered_every_transfer_fails_with_its_buffer() {
         service.finish();
         assert_eq!(pool.available(SIZE, 4096), COUNT);
     });
+}
+
+/// A file whose owner's code panics.
+struct Faulty {
+    file: Arc<File>,
+    /// When it lends its descriptor; else when it is dropped.
+    lending: bool,
+}
+
+impl AsFd for Faulty {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        assert!(!self.lending, "somebody else's code");
+        self.file.as_fd()
+    }
+}
+
+impl Drop for Faulty {
+    fn drop(&mut self) {
+        assert!(self.lending, "somebody else's code");
+    }
+}
+
+#[test]
+fn a_panic_in_the_code_of_a_file_ends_no_other_transfer() {
+    let name = "a_panic_in_the_code_of_a_file_ends_no_other_transfer";
+    let pool = pool();
+    let Some(service) = service::<Faulty>(name, &pool, 1) else {
+        return;
+    };
+    let (handle, (waits, mut writer)) = (service.handle(), pipe());
+    let read = |lending| {
+        let file = Arc::clone(&waits);
+        handle.read(Faulty { file, lending }, take(&pool), ..1, 0)
+    };
+    // The first is under way, and the others wait for it.
+    let transfers: Vec<Transfer> = (0..4).map(|_| read(false)).collect();
+    // What lending panics with, whoever began the transfer is told.
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(read(true)))).is_err());
+    for (at, transfer) in transfers.into_iter().enumerate().take(2) {
+        writer.write_all(&[at as u8]).unwrap();
+        let (bytes, buffer) = block_on(transfer);
+        assert_eq!((bytes.unwrap(), buffer[0]), (1, at as u8));
+    }
+    let transfers = [read(false), read(false), read(false)];
+    drop(service);
+    for transfer in transfers {
+        let (result, _) = block_on(transfer);
+        assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::ECANCELED));
+    }
+    assert_eq!(pool.available(SIZE, 4096), COUNT);
+}
+
+/// A file that notes when it is given up, and a waker that notes when it is called.
+struct Noting {
+    file: Arc<File>,
+    notes: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl AsFd for Noting {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Drop for Noting {
+    fn drop(&mut self) {
+        self.notes.lock().unwrap().push("given up");
+    }
+}
+
+struct Notes(Arc<Mutex<Vec<&'static str>>>);
+
+impl Wake for Notes {
+    fn wake(self: Arc<Self>) {
+        self.0.lock().unwrap().push("ready");
+    }
+}
+
+#[test]
+fn when_a_transfer_is_ready_its_file_was_given_up() {
+    let name = "when_a_transfer_is_ready_its_file_was_given_up";
+    let pool = pool();
+    let Some(service) = service::<Noting>(name, &pool, 1) else {
+        return;
+    };
+    let (handle, (waits, mut writer)) = (service.handle(), pipe());
+    // One that is done, one that is cancelled, and one that was not begun by then.
+    let mut transfers = Vec::new();
+    for _ in 0..3 {
+        let notes = Arc::default();
+        let file = Noting {
+            file: Arc::clone(&waits),
+            notes: Arc::clone(&notes),
+        };
+        let mut transfer = Box::pin(handle.read(file, take(&pool), ..1, 0));
+        let waker = Waker::from(Arc::new(Notes(Arc::clone(&notes))));
+        let polled = transfer.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        transfers.push((transfer, notes));
+    }
+    writer.write_all(b"x").unwrap();
+    let (first, notes) = transfers.remove(0);
+    // With another waker, unless it is ready.
+    block_on(first).0.unwrap();
+    assert_eq!(notes.lock().unwrap()[0], "given up");
+    drop(service);
+    for (transfer, notes) in transfers {
+        assert_eq!(notes.lock().unwrap()[..], ["given up", "ready"]);
+        block_on(transfer).0.unwrap_err();
+    }
+}
+
+/// A file that has the service it is read by.
+struct Session {
+    file: Arc<File>,
+    service: OnceLock<Service<Arc<Session>>>,
+}
+
+impl AsFd for Session {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+#[test]
+fn a_service_that_is_dropped_by_its_own_thread_ends_as_any_other() {
+    let name = "a_service_that_is_dropped_by_its_own_thread_ends_as_any_other";
+    let pool = pool();
+    let Some(service) = service::<Arc<Session>>(name, &pool, 2) else {
+        return;
+    };
+    let (handle, (waits, mut writer)) = (service.handle(), pipe());
+    let session = |file| {
+        let service = OnceLock::new();
+        Arc::new(Session { file, service })
+    };
+    // Another's, which is read for ever.
+    let (never, _writer) = pipe();
+    let other = handle.read(session(never), take(&pool), .., 0);
+    let own = session(waits);
+    assert!(own.service.set(service).is_ok());
+    // The thread has the last of it, when the operation is over.
+    let transfer = handle.read(own, take(&pool), .., 0);
+    writer.write_all(b"x").unwrap();
+    assert_eq!(block_on(transfer).0.unwrap(), 1);
+    let (result, buffer) = block_on(other);
+    assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::ECANCELED));
+    let null = session(Arc::new(File::open("/dev/null").unwrap()));
+    let (result, _) = block_on(handle.read(null, buffer, .., 0));
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::BrokenPipe);
 }

@@ -31,7 +31,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::RangeBounds;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 /// The most operations that the kernel has room for in one ring.
 const MAX_DEPTH: u32 = 32768;
@@ -303,7 +303,10 @@ impl<F: AsFd + 'static, M: Memory> Ring<F, M> {
         };
         let extent = Extent::of(&flight.buffer, with_prefix, &range);
         let begun = match extent {
-            Ok(extent) => self.begin(direction, extent, flight, offset),
+            Ok(extent) => {
+                let fd = flight.file.as_fd().as_raw_fd();
+                self.begin(direction, extent, flight, fd, offset)
+            }
             Err(error) => Err((WhyRejected::Range(error), flight)),
         };
         begun.map_err(|(why, flight)| super::Rejected {
@@ -314,12 +317,14 @@ impl<F: AsFd + 'static, M: Memory> Ring<F, M> {
         })
     }
 
-    /// Queues an operation. `extent` is one of the flight's buffer.
+    /// Queues an operation. `extent` is one of the flight's buffer, and `fd` what its file
+    /// lent.
     pub(super) fn begin(
         &mut self,
         direction: Direction,
         extent: Extent,
         flight: Flight<F>,
+        fd: RawFd,
         offset: u64,
     ) -> Result<(), (WhyRejected, Flight<F>)> {
         if self.origin.is_forked() {
@@ -329,7 +334,6 @@ impl<F: AsFd + 'static, M: Memory> Ring<F, M> {
         if offset > limit {
             return Err((WhyRejected::Offset { offset, limit }, flight));
         }
-        let fd = flight.file.as_fd();
         let entry = self.entry(&flight.buffer);
         let operation = extent.operation(direction, fd, &flight.buffer, offset, entry);
         let depth = self.depth;

@@ -23,15 +23,16 @@ use super::worker::Worker;
 use crate::buffer::{Buffer, Memory, Owned, Plain};
 use crate::error::OsError;
 use crate::pool::Pool;
-use crate::sync::Arc;
+use crate::sync::{Arc, shield};
 use crate::sys::eventfd::EventFd;
+use crate::sys::files::thread_number;
 use crate::sys::fork::Mark;
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::ops::RangeBounds;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -41,6 +42,9 @@ pub struct Request<F, M: Memory> {
     pub extent: Extent,
     pub buffer: Owned,
     pub offset: u64,
+    /// What the ticket's file lent to whoever asked, in whose thread that code runs: the
+    /// service's would end by a panic.
+    pub fd: RawFd,
     pub ticket: Ticket<F, M>,
 }
 
@@ -48,6 +52,16 @@ pub struct Request<F, M: Memory> {
 pub struct Ticket<F, M: Memory> {
     pub file: F,
     pub reply: Arc<Reply<M>>,
+}
+
+impl<F, M: Memory> Ticket<F, M> {
+    /// The operation is over. The file is given up before anybody hears of it, and a panic of
+    /// its code is caught.
+    pub fn end(self, result: io::Result<usize>, buffer: Owned) {
+        let Self { file, reply } = self;
+        shield(move || drop(file));
+        reply.put(result, Buffer::of(buffer));
+    }
 }
 
 impl<F: AsFd, M: Memory> AsFd for Ticket<F, M> {
@@ -70,6 +84,8 @@ pub enum Standing {
 pub struct Mailbox<F, M: Memory> {
     pub requests: VecDeque<Request<F, M>>,
     pub standing: Standing,
+    /// The number of the thread, once it runs.
+    pub thread: Option<i32>,
     /// Whether the thread sleeps, or is about to, and is to be woken for a request.
     pub asleep: bool,
     pub report: Report,
@@ -109,10 +125,15 @@ impl<F, M: Memory> Shared<F, M> {
         Ok(())
     }
 
-    /// Has the service end, unless it does already.
-    fn end(&self, standing: Standing) {
-        self.mailbox().standing = standing;
+    /// Has the service end, unless it does already. Whether the caller is its own thread,
+    /// which does so when it comes back from the caller's code.
+    fn end(&self, standing: Standing) -> bool {
+        let mut mailbox = self.mailbox();
+        mailbox.standing = standing;
+        let is_own = mailbox.thread == Some(thread_number());
+        drop(mailbox);
         self.bell.ring();
+        is_own
     }
 }
 
@@ -125,6 +146,10 @@ impl<F, M: Memory> Shared<F, M> {
 /// Dropped, it cancels what is under way and waits for that; every [`Transfer`] is ready then
 /// (unless a filter of system calls has come to forbid the ring: what the kernel has is leaked).
 /// [`finish`](Self::finish) lets it run to its end.
+///
+/// The thread calls wakers, and drops the file `F` of what is over. A panic of either is caught.
+/// If one of them drops the service itself, or finishes it, that does not wait: the thread ends
+/// afterwards.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -182,6 +207,7 @@ impl<F: AsFd + Send + 'static, M: Memory> Service<F, M> {
             mailbox: Mutex::new(Mailbox {
                 requests: VecDeque::new(),
                 standing: Standing::Open,
+                thread: None,
                 asleep: false,
                 report: *ring.report(),
             }),
@@ -216,8 +242,9 @@ impl<F: AsFd + Send + 'static, M: Memory> Service<F, M> {
         self.shared.mailbox().report
     }
 
-    /// Lets everything that was asked for run to its end, and ends. Blocks until then. What is
-    /// asked for meanwhile is refused.
+    /// Lets everything that was asked for run to its end, and ends. Blocks until then, unless
+    /// the service's own thread calls it: see [`Service`]. What is asked for meanwhile is
+    /// refused.
     pub fn finish(mut self) {
         self.end(Standing::Finishing);
     }
@@ -231,9 +258,10 @@ impl<F: AsFd + Send + 'static, M: Memory> Service<F, M> {
             std::mem::forget(thread);
             return;
         }
-        self.shared.end(standing);
-        // It does not panic.
-        let _ = thread.join();
+        if !self.shared.end(standing) {
+            // It does not panic.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -331,7 +359,8 @@ impl<F: AsFd + Send + 'static, M: Memory> Handle<F, M> {
         range: impl RangeBounds<usize>,
         offset: u64,
     ) -> Transfer<M> {
-        let (reply, buffer) = (Reply::new(), buffer.into_owned());
+        let (reply, fd) = (Reply::new(), file.as_fd().as_raw_fd());
+        let buffer = buffer.into_owned();
         let rejected = match Extent::of(&buffer, with_prefix, &range) {
             Ok(extent) => {
                 let ticket = Ticket {
@@ -343,6 +372,7 @@ impl<F: AsFd + Send + 'static, M: Memory> Handle<F, M> {
                     extent,
                     buffer,
                     offset,
+                    fd,
                     ticket,
                 };
                 let sent = self.shared.send(request).err();

@@ -6,8 +6,9 @@
 use super::flights::Flight;
 use super::ring::{Ring, is_transient};
 use super::service::{Request, Shared, Standing, Ticket};
-use crate::buffer::{Buffer, Memory};
+use crate::buffer::Memory;
 use crate::sync::Arc;
+use crate::sys::files::thread_number;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
@@ -38,6 +39,7 @@ impl<F: AsFd + Send + 'static, M: Memory> Worker<F, M> {
     /// Until the service ends.
     pub fn run(mut self) {
         let shared = Arc::clone(&self.shared);
+        shared.mailbox().thread = Some(thread_number());
         loop {
             if !self.ring.watches() {
                 // First: who rings after this wakes the thread again.
@@ -97,9 +99,14 @@ impl<F: AsFd + Send + 'static, M: Memory> Worker<F, M> {
                 buffer: request.buffer,
                 file: request.ticket,
             };
-            let begun = self
-                .ring
-                .begin(request.direction, request.extent, flight, request.offset);
+            let Request {
+                direction,
+                extent,
+                offset,
+                fd,
+                ..
+            } = request;
+            let begun = self.ring.begin(direction, extent, flight, fd, offset);
             if let Err((why, flight)) = begun {
                 all = Begun::Rejected;
                 reply(flight, why.into());
@@ -112,7 +119,7 @@ impl<F: AsFd + Send + 'static, M: Memory> Worker<F, M> {
     fn complete(&mut self) -> bool {
         let mut some = false;
         while let Some(over) = self.ring.try_complete() {
-            over.file.reply.put(over.result, over.buffer);
+            over.file.end(over.result, over.buffer.into_owned());
             some = true;
         }
         some
@@ -128,8 +135,7 @@ impl<F: AsFd + Send + 'static, M: Memory> Worker<F, M> {
     fn refuse_backlog(&mut self, number: i32) {
         for request in self.backlog.drain(..) {
             let error = io::Error::from_raw_os_error(number);
-            let buffer = Buffer::of(request.buffer);
-            request.ticket.reply.put(Err(error), buffer);
+            request.ticket.end(Err(error), request.buffer);
         }
     }
 
@@ -166,7 +172,5 @@ enum Begun {
 
 /// An operation was not done.
 fn reply<F, M: Memory>(flight: Flight<Ticket<F, M>>, error: io::Error) {
-    let Ticket { file, reply } = flight.file;
-    drop(file);
-    reply.put(Err(error), Buffer::of(flight.buffer));
+    flight.file.end(Err(error), flight.buffer);
 }
