@@ -59,8 +59,8 @@ const WATCH: u64 = u64::MAX - 1;
 /// Operations that were not [submitted](Self::submit) are forgotten (unless a call that should
 /// submit them failed: they may be). Those that are under way
 /// are cancelled and waited for: a read of a file or disk mostly runs to its end, one of a pipe
-/// or socket ends at once. If the kernel does not let the ring wait, ring, buffers and memory
-/// are leaked, for it may still write there.
+/// or socket ends at once. If the kernel does not let the ring wait for what it has, ring,
+/// buffers and memory are leaked, for it may still write there.
 ///
 /// # Children of a fork
 ///
@@ -473,20 +473,23 @@ impl<F: AsFd + 'static, M: Memory> Ring<F, M> {
         }
     }
 
-    /// Cancels what is under way and waits for it; false if that cannot be had.
-    fn drain(&mut self) -> bool {
+    /// Cancels what is under way and waits for it; false if that cannot be had. The files of
+    /// what is over, and of what was not handed over, come to `files`.
+    fn drain(&mut self, files: &mut Vec<F>) -> bool {
         if self.queue.is_shut() {
             return self.in_flight() == 0;
         }
-        for operation in self.queue.forget() {
-            drop(self.flights.end(operation));
-        }
+        let forgotten = self.queue.forget();
+        files.extend(forgotten.filter_map(|at| Some(self.flights.end(at)?.file)));
         self.cancel();
         while self.in_flight() > 0 {
-            if self.try_complete().is_none()
-                && self.wait_any().is_err_and(|error| !is_transient(&error))
+            if let Some(over) = self.try_complete() {
+                files.push(over.file);
+            } else if let Err(error) = self.wait_any()
+                && !is_transient(&error)
             {
-                return false;
+                self.give_up(|flight| files.push(flight.file));
+                return self.in_flight() == 0;
             }
         }
         true
@@ -508,8 +511,10 @@ pub fn is_transient(error: &io::Error) -> bool {
 impl<F: AsFd + 'static, M: Memory> Drop for Ring<F, M> {
     fn drop(&mut self) {
         let is_own = !self.origin.is_inherited();
+        // Dropped when all else is done: somebody else's code, which may panic.
+        let mut files = Vec::new();
         if is_own {
-            if !self.drain() {
+            if !self.drain(&mut files) {
                 return;
             }
             // The kernel closes a ring some time after its last descriptor. Until then it would
@@ -526,8 +531,8 @@ impl<F: AsFd + 'static, M: Memory> Drop for Ring<F, M> {
         // SAFETY: not used any more. The kernel has nothing of the flights, for none are under
         // way; in a child it never had. The ring, which the registry is for, is closed.
         unsafe {
-            ManuallyDrop::drop(&mut self.flights);
             ManuallyDrop::drop(&mut self.registry);
+            ManuallyDrop::drop(&mut self.flights);
         }
     }
 }
