@@ -33,6 +33,7 @@ use std::fs::File;
 use std::io;
 use std::ops::RangeBounds;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -264,6 +265,10 @@ impl<F: AsFd + Send + 'static, M: Memory> Service<F, M> {
         }
     }
 }
+
+// It has a lock, under which nothing panics, and a thread, which is joined and no more.
+impl<F: AsFd + Send + 'static, M: Memory> UnwindSafe for Service<F, M> {}
+impl<F: AsFd + Send + 'static, M: Memory> RefUnwindSafe for Service<F, M> {}
 
 impl<F: AsFd + Send + 'static, M: Memory> Drop for Service<F, M> {
     fn drop(&mut self) {
