@@ -125,6 +125,15 @@ fn forked() -> io::Error {
     WhyRejected::Forked.into()
 }
 
+/// The ring, if its kernel has the operations `Read` and `Write`. They came with Linux 5.6, as
+/// the feature did that is asked for; before that each would fail with `EINVAL`.
+fn able(ring: IoUring) -> io::Result<IoUring> {
+    match ring.params().is_feature_rw_cur_pos() {
+        true => Ok(ring),
+        false => Err(io::Error::from_raw_os_error(libc::ENOSYS)),
+    }
+}
+
 impl<F: AsFd + 'static, M: Memory> Ring<F, M> {
     /// A ring for up to `depth` operations at once, with as much of the pool's memory
     /// registered as the kernel allows: [`report`](Self::report) says how much. It counts as a
@@ -154,7 +163,7 @@ impl<F: AsFd + 'static, M: Memory> Ring<F, M> {
         let seat = Seat::take().map_err(os("pthread_atfork"))?;
         let seat = seat.ok_or(RingError::TooManyRings { limit: SEATS })?;
         let made = IoUring::builder().dontfork().build(depth);
-        let ring = made.map_err(|error| {
+        let ring = made.and_then(able).map_err(|error| {
             seat.leave();
             os("io_uring_setup")(error)
         })?;
