@@ -249,6 +249,36 @@ fn growth_is_followed_and_reported() {
 }
 
 #[test]
+fn memory_that_was_trimmed_goes_when_a_service_is_told_to_look() {
+    let name = "memory_that_was_trimmed_goes_when_a_service_is_told_to_look";
+    let pool = pool();
+    let Some(service) = service::<Session>(name, &pool, 2) else {
+        return;
+    };
+    let held = || pool.stats().held_bytes;
+    pool.request(SIZE, 4096, COUNT).unwrap();
+    let grown = service.refresh();
+    if grown.unregistered > 0 {
+        return skipped(&format!("{name}: {grown}"));
+    }
+    assert_eq!((pool.trim().segments, grown.entries), (1, 2));
+    assert!(held() > 0);
+    assert_eq!((service.refresh().entries, held()), (1, 0));
+    assert_eq!(service.report().entries, 1);
+    // Its own thread does not wait for itself.
+    let (handle, (waits, mut writer)) = (service.handle(), pipe());
+    let own = Session {
+        file: waits,
+        service: OnceLock::new(),
+        refreshes: true,
+    };
+    assert!(own.service.set(service).is_ok());
+    let transfer = handle.read(own, take(&pool), .., 0);
+    writer.write_all(b"x").unwrap();
+    assert_eq!(block_on(transfer).0.unwrap(), 1);
+}
+
+#[test]
 fn where_the_ring_cannot_be_entered_every_transfer_fails_with_its_buffer() {
     let name = "where_the_ring_cannot_be_entered_every_transfer_fails_with_its_buffer";
     alone(name, &[], || {
@@ -386,7 +416,16 @@ fn when_a_transfer_is_ready_its_file_was_given_up() {
 /// A file that has the service it is read by.
 struct Session {
     file: Arc<File>,
-    service: OnceLock<Service<Arc<Session>>>,
+    service: OnceLock<Service<Session>>,
+    refreshes: bool,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(service) = self.service.get().filter(|_| self.refreshes) {
+            service.refresh();
+        }
+    }
 }
 
 impl AsFd for Session {
@@ -399,13 +438,14 @@ impl AsFd for Session {
 fn a_service_that_is_dropped_by_its_own_thread_ends_as_any_other() {
     let name = "a_service_that_is_dropped_by_its_own_thread_ends_as_any_other";
     let pool = pool();
-    let Some(service) = service::<Arc<Session>>(name, &pool, 2) else {
+    let Some(service) = service::<Session>(name, &pool, 2) else {
         return;
     };
     let (handle, (waits, mut writer)) = (service.handle(), pipe());
-    let session = |file| {
-        let service = OnceLock::new();
-        Arc::new(Session { file, service })
+    let session = |file| Session {
+        file,
+        service: OnceLock::new(),
+        refreshes: false,
     };
     // Another's, which is read for ever.
     let (never, _writer) = pipe();

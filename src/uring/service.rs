@@ -34,7 +34,7 @@ use std::io;
 use std::ops::RangeBounds;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 /// Something to be done, and who is told.
@@ -90,11 +90,16 @@ pub struct Mailbox<F, M: Memory> {
     /// Whether the thread sleeps, or is about to, and is to be woken for a request.
     pub asleep: bool,
     pub report: Report,
+    /// How often somebody asked for a `refresh`, and how many of these are done.
+    pub wanted: u64,
+    pub refreshed: u64,
 }
 
 /// What the thread and the handles share.
 pub struct Shared<F, M: Memory> {
     pub mailbox: Mutex<Mailbox<F, M>>,
+    /// Told when `refreshed` grows.
+    pub is_refreshed: Condvar,
     pub bell: EventFd,
     /// The process that has the thread. In a child another thread of the parent may have had
     /// the lock when it was made.
@@ -211,7 +216,10 @@ impl<F: AsFd + Send + 'static, M: Memory> Service<F, M> {
                 thread: None,
                 asleep: false,
                 report: *ring.report(),
+                wanted: 0,
+                refreshed: 0,
             }),
+            is_refreshed: Condvar::new(),
             bell: EventFd::new().map_err(os("eventfd"))?,
             mark: Mark::here(),
         });
@@ -234,13 +242,38 @@ impl<F: AsFd + Send + 'static, M: Memory> Service<F, M> {
     }
 
     /// How much of the pool's memory is registered, and why the rest is not, as the thread saw
-    /// it last. In a child of a fork nothing is.
+    /// it last; [`refresh`](Self::refresh) has it look. In a child of a fork nothing is.
     #[must_use]
     pub fn report(&self) -> Report {
         if self.shared.mark.is_forked() {
             return Report::default();
         }
         self.shared.mailbox().report
+    }
+
+    /// Has the thread register what the pool has and its ring does not, also what was refused
+    /// before, and let go of what was [trimmed](Pool::trim), so that its memory goes: see
+    /// [`Ring::refresh`].
+    ///
+    /// Blocks until it has, which may take a second, in which it does nothing else. The
+    /// service's own thread, in a waker or the drop of a file, does so when it comes back from
+    /// there. In a child of a fork nothing happens.
+    pub fn refresh(&self) -> Report {
+        if self.shared.mark.is_forked() {
+            return Report::default();
+        }
+        let mut mailbox = self.shared.mailbox();
+        mailbox.wanted += 1;
+        let own = mailbox.wanted;
+        drop(mailbox);
+        self.shared.bell.ring();
+        let mut mailbox = self.shared.mailbox();
+        // It does not end before the service does.
+        while mailbox.refreshed < own && mailbox.thread != Some(thread_number()) {
+            let woken = self.shared.is_refreshed.wait(mailbox);
+            mailbox = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+        mailbox.report
     }
 
     /// Lets everything that was asked for run to its end, and ends. Blocks until then, unless

@@ -46,6 +46,7 @@ impl<F: AsFd + Send + 'static, M: Memory> Worker<F, M> {
                 shared.bell.clear();
             }
             let standing = self.collect();
+            self.refresh();
             if standing == Standing::Cancelling && !self.is_cancelled {
                 self.cancel();
             }
@@ -78,6 +79,22 @@ impl<F: AsFd + Send + 'static, M: Memory> Worker<F, M> {
         mailbox.report = *self.ring.report();
         self.backlog.append(&mut mailbox.requests);
         mailbox.standing
+    }
+
+    /// Does what was asked for by `Service::refresh`.
+    fn refresh(&mut self) {
+        let mailbox = self.shared.mailbox();
+        let wanted = mailbox.wanted;
+        if mailbox.refreshed == wanted {
+            return;
+        }
+        drop(mailbox);
+        let report = *self.ring.refresh();
+        let mut mailbox = self.shared.mailbox();
+        mailbox.report = report;
+        mailbox.refreshed = wanted;
+        drop(mailbox);
+        self.shared.is_refreshed.notify_all();
     }
 
     /// Whether there is nothing to do until something completes or somebody rings.
@@ -147,6 +164,7 @@ impl<F: AsFd + Send + 'static, M: Memory> Worker<F, M> {
             .give_up(|flight| reply(flight, io::Error::from_raw_os_error(number)));
         loop {
             let standing = self.collect();
+            self.refresh();
             self.refuse_backlog(number);
             self.complete();
             let ends = match standing {
