@@ -1,5 +1,7 @@
 //! A thread with a ring, which serves futures.
 
+#![allow(clippy::disallowed_types, reason = "somebody else's code has locks")]
+
 mod support;
 
 use hugepool::uring::{Handle, Report, Service, Transfer, WhyRejected};
