@@ -305,6 +305,37 @@ fn where_the_ring_cannot_be_entered_every_transfer_fails_with_its_buffer() {
     });
 }
 
+/// The library's other threads do so, too.
+#[test]
+fn a_program_that_waits_for_signals_gets_them() {
+    let name = "a_program_that_waits_for_signals_gets_them";
+    let pool = pool();
+    let Some(service) = service(name, &pool, 1) else {
+        return;
+    };
+    let null = Arc::new(File::open("/dev/null").unwrap());
+    // It has its name when it has done something.
+    let (bytes, _) = block_on(service.handle().read(null, take(&pool), .., 0));
+    bytes.unwrap();
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    // Those of other tests may end meanwhile.
+    let states = tasks.filter_map(|task| {
+        let state = std::fs::read_to_string(task.unwrap().path().join("status"));
+        state.ok().filter(|state| state.contains("hugepool-uring"))
+    });
+    let mut found = 0;
+    for state in states {
+        let mut lines = state.lines();
+        let blocked = lines.find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
+        for signal in [libc::SIGTERM, libc::SIGCHLD, libc::SIGALRM] {
+            assert!(blocked & 1 << (signal - 1) != 0, "{state}");
+        }
+        found += 1;
+    }
+    assert!(found > 0);
+}
+
 /// A file whose owner's code panics.
 struct Faulty {
     file: Arc<File>,

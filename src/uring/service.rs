@@ -27,15 +27,14 @@ use crate::sync::{Arc, shield};
 use crate::sys::eventfd::EventFd;
 use crate::sys::files::thread_number;
 use crate::sys::fork::Mark;
+use crate::sys::signal::{Thread, quiet_thread};
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::ops::RangeBounds;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 
 /// Something to be done, and who is told.
 pub struct Request<F, M: Memory> {
@@ -153,8 +152,9 @@ impl<F, M: Memory> Shared<F, M> {
 /// (unless a filter of system calls has come to forbid the ring: what the kernel has is leaked).
 /// [`finish`](Self::finish) lets it run to its end.
 ///
-/// The thread calls wakers, and drops the file `F` of what is over. A panic of either is caught.
-/// If one of them drops the service itself, or finishes it, that does not wait: the thread ends
+/// The thread blocks signals, for a program that waits for them, and has a stack of 1 MiB. It
+/// calls wakers, and drops the file `F` of what is over. A panic of either is caught. If one of
+/// them drops the service itself, or finishes it, that does not wait: the thread ends
 /// afterwards.
 ///
 /// ```
@@ -194,7 +194,7 @@ impl<F, M: Memory> Shared<F, M> {
 /// ```
 pub struct Service<F: AsFd + Send + 'static = Arc<File>, M: Memory = Plain> {
     shared: Arc<Shared<F, M>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Thread>,
 }
 
 impl<F: AsFd + Send + 'static, M: Memory> Service<F, M> {
@@ -224,8 +224,8 @@ impl<F: AsFd + Send + 'static, M: Memory> Service<F, M> {
             mark: Mark::here(),
         });
         let worker = Worker::new(ring, Arc::clone(&shared));
-        let thread = std::thread::Builder::new().name("hugepool-uring".to_owned());
-        let thread = thread.spawn(|| worker.run()).map_err(os("clone"))?;
+        let thread = quiet_thread("hugepool-uring", || worker.run());
+        let thread = thread.map_err(os("pthread_create"))?;
         Ok(Self {
             shared,
             thread: Some(thread),
@@ -293,15 +293,10 @@ impl<F: AsFd + Send + 'static, M: Memory> Service<F, M> {
             return;
         }
         if !self.shared.end(standing) {
-            // It does not panic.
-            let _ = thread.join();
+            thread.join();
         }
     }
 }
-
-// It has a lock, under which nothing panics, and a thread, which is joined and no more.
-impl<F: AsFd + Send + 'static, M: Memory> UnwindSafe for Service<F, M> {}
-impl<F: AsFd + Send + 'static, M: Memory> RefUnwindSafe for Service<F, M> {}
 
 impl<F: AsFd + Send + 'static, M: Memory> Drop for Service<F, M> {
     fn drop(&mut self) {
