@@ -333,7 +333,8 @@ impl<F: AsFd + Send + 'static, M: Memory> Handle<F, M> {
     /// Reads into the bytes `range` of a buffer, from byte `offset` of `file` on, as
     /// [`Ring::read`].
     ///
-    /// Begun at once; never waits for the operation. Enters the kernel if the thread sleeps.
+    /// Begun at once; never waits for the operation. Enters the kernel if the thread sleeps. The
+    /// file is asked for its descriptor in the caller's thread.
     ///
     /// # Errors
     ///
