@@ -55,7 +55,8 @@ impl DirectIo {
     ///
     /// # Errors
     ///
-    /// What `statx` fails with, except where it is not known: then nothing is told.
+    /// What `statx` fails with, except where it is not known, or a filter of system calls
+    /// forbids it: then nothing is told.
     pub fn of(file: impl AsFd) -> io::Result<Option<Self>> {
         Ok(Self::told(alignments(file.as_fd())?))
     }

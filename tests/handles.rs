@@ -3,6 +3,8 @@
 mod support;
 
 use hugepool::share::{Access, Client, Export, Layout, Name, Peers, Publication, ShareError, View};
+#[cfg(feature = "io-uring")]
+use hugepool::uring;
 use hugepool::vdi::{self, Set};
 use hugepool::{
     AllocError, Buffer, BuildError, Builder, CancelToken, Class, ClassCounters, Counters,
@@ -42,6 +44,11 @@ fn handles_may_be_held_across_a_panic() {
     };
     #[cfg(feature = "bytes")]
     each! { unwound: hugepool::Frozen };
+    #[cfg(feature = "io-uring")]
+    each! { unwound:
+        uring::Registry, uring::Registry<Volatile>, uring::Ring, uring::Service, uring::Handle,
+        uring::Transfer, uring::Report, uring::RingError, uring::WhyRejected,
+    };
 }
 
 /// Holds if it compiles.
@@ -56,6 +63,11 @@ fn handles_may_be_shared_by_threads() {
     each! { shared: hugepool::Allocate, hugepool::AllocateMany };
     #[cfg(feature = "bytes")]
     each! { shared: hugepool::Frozen };
+    #[cfg(feature = "io-uring")]
+    each! { shared:
+        uring::Registry, uring::Registry<Volatile>, uring::Ring, uring::Service, uring::Handle,
+        uring::Transfer,
+    };
 }
 
 fn what_a_panic_unwinds_past_comes_home_and_the_handles_go_on(kind: Kind) {

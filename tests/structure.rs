@@ -13,7 +13,7 @@ const CONCURRENCY: [(&str, &str); 3] = [
     ("sys/cpu.rs", "loom::thread_local!"),
     // Between those who ask for an operation and the thread that does it: both enter the
     // kernel for each, and no buffer is taken or given back there.
-    ("uring/service.rs", "std::sync::{Mutex"),
+    ("uring/service.rs", "std::sync::{Condvar, Mutex"),
     ("uring/transfer.rs", "std::sync::{Mutex"),
 ];
 

@@ -7,7 +7,8 @@ use hugepool::uring::{Completion, Registry, Rejected, Ring, RingError, WhyReject
 use hugepool::{Buffer, Pool, Volatile};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use support::filter::refuse;
 use support::heap::{Counting, calls};
@@ -446,6 +447,112 @@ fn buffers_that_the_kernel_may_still_write_are_leaked() {
             std::thread::yield_now();
         }
     });
+}
+
+#[test]
+fn what_the_kernel_was_not_handed_is_not_leaked() {
+    let name = "what_the_kernel_was_not_handed_is_not_leaked";
+    alone(name, &[], || {
+        let pool = pool();
+        let (Some(mut idle), Some(mut busy)) = (ring(name, &pool, 8), ring(name, &pool, 8)) else {
+            return;
+        };
+        let (waits, _writer) = pipe();
+        let null = Arc::new(File::open("/dev/null").unwrap());
+        let take = || pool.allocate(SIZE, 4096).unwrap();
+        busy.read(Arc::clone(&waits), take(), .., 0, 0).unwrap();
+        busy.submit().unwrap();
+        if let Err(why) = refuse(libc::SYS_io_uring_enter, libc::EPERM) {
+            return skipped(&format!("{name}: no filter for system calls: {why}"));
+        }
+        for ring in [&mut idle, &mut busy] {
+            ring.read(Arc::clone(&null), take(), .., 0, 1).unwrap();
+            let error = ring.submit().unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+        }
+        drop(idle);
+        assert_eq!(pool.available(SIZE, 4096), COUNT - 2);
+        drop(busy);
+        // The one that the kernel has.
+        assert_eq!(pool.available(SIZE, 4096), COUNT - 1);
+        let counts = [&null, &waits].map(Arc::strong_count);
+        assert_eq!(counts, [1, 2]);
+    });
+}
+
+/// A file whose owner's code may panic when it is dropped.
+struct Faulty {
+    file: Arc<File>,
+    panics: bool,
+}
+
+impl AsFd for Faulty {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Drop for Faulty {
+    fn drop(&mut self) {
+        assert!(!self.panics, "somebody else's code");
+    }
+}
+
+#[test]
+fn a_ring_is_gone_though_a_file_panics_when_it_is_dropped() {
+    let name = "a_ring_is_gone_though_a_file_panics_when_it_is_dropped";
+    let pool = pool();
+    for submitted in [1, 3] {
+        let Some(mut ring) = ring(name, &pool, 4) else {
+            return;
+        };
+        let (waits, mut writer) = pipe();
+        for token in 0..4 {
+            let file = Faulty {
+                file: Arc::clone(&waits),
+                // The first of those that are forgotten, or one that is cancelled.
+                panics: token == 1,
+            };
+            let buffer = pool.allocate(SIZE, 4096).unwrap();
+            ring.read(file, buffer, .., 0, token).unwrap();
+            if token + 1 == submitted {
+                ring.submit().unwrap();
+            }
+        }
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(ring))).is_err());
+        assert_eq!(pool.available(SIZE, 4096), COUNT);
+        drop(waits);
+        let error = writer.write(b"x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    }
+}
+
+#[test]
+fn completions_that_the_ring_had_no_room_for_arrive_without_a_wait() {
+    let name = "completions_that_the_ring_had_no_room_for_arrive_without_a_wait";
+    let pool = pool();
+    let Some(mut ring) = ring(name, &pool, 1) else {
+        return;
+    };
+    let (waits, _writer) = pipe();
+    let null = Arc::new(File::open("/dev/null").unwrap());
+    let buffer = pool.allocate(SIZE, 4096).unwrap();
+    ring.read(waits, buffer, .., 0, 0).unwrap();
+    // Each cancellation has a completion, too, and there is room for two.
+    (0..8).for_each(|_| ring.cancel());
+    let next = |ring: &mut Ring| {
+        // A call brings as many as there is room for.
+        let over = (0..100).find_map(|_| {
+            ring.submit().unwrap();
+            ring.try_complete()
+        });
+        over.expect("it is over")
+    };
+    let done = next(&mut ring);
+    let error = done.result.unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ECANCELED));
+    ring.read(null, done.buffer, .., 0, 1).unwrap();
+    assert_eq!(well(next(&mut ring)).1, 0);
 }
 
 #[test]

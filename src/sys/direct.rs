@@ -51,9 +51,12 @@ pub fn alignments(file: BorrowedFd<'_>) -> io::Result<Option<Alignments>> {
     if outcome == 0 {
         return Ok(read(&said));
     }
-    match io::Error::last_os_error() {
-        error if error.raw_os_error() == Some(libc::ENOSYS) => Ok(None),
-        error => Err(error),
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        // The kernel does not know the call, or a filter of system calls does not: some say
+        // `EPERM` then. The kernel does not, of a file that is open.
+        Some(libc::ENOSYS | libc::EPERM) => Ok(None),
+        _ => Err(error),
     }
 }
 

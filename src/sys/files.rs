@@ -1,6 +1,6 @@
 //! Threads with a table of descriptors of their own.
 //!
-//! Owns: `close_range`, and which threads there are. Uses: libc. Used by: `share`.
+//! Owns: `close_range`, and which threads there are. Uses: libc. Used by: `share`, `uring`.
 //!
 //! Source: close_range(2), clone(2) under CLONE_FILES, socket(7) under SO_LINGER. The threads
 //! of a process have one table of descriptors, unless one of them takes a table of its own.

@@ -1,7 +1,7 @@
 //! Threads of this library's own.
 //!
 //! Owns: `pthread_create`, and the signals that they block. Uses: libc, `loaded`. Used by:
-//! `share`, `arena`, `rseq`.
+//! `share`, `arena`, `rseq`, `uring`.
 //!
 //! Source: pthread_create(3), signal(7). A program that blocks signals to wait for them relies
 //! on every thread to do so. Those of the standard library note themselves in thread-local

@@ -23,8 +23,9 @@ pub enum RingError {
         /// How many that is.
         limit: usize,
     },
-    /// The kernel refuses: `ENOSYS` where it has no io_uring, `EPERM` where it is not allowed
-    /// (`kernel.io_uring_disabled`, a filter of system calls, as in many containers).
+    /// The kernel refuses: `ENOSYS` where it has no io_uring, or one without these operations
+    /// (before Linux 5.6), `EPERM` where it is not allowed (`kernel.io_uring_disabled`, a filter
+    /// of system calls, as in many containers).
     Os(OsError),
 }
 

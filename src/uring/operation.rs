@@ -11,7 +11,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::RawFd;
 
 /// An operation that is over: what became of it, and all that was its.
 #[non_exhaustive]
@@ -88,17 +88,17 @@ impl Extent {
         }
     }
 
-    /// The operation on these bytes of `buffer`, which they were made for, in entry `entry` of
-    /// the ring's table if it is in one.
+    /// The operation of file `fd` on these bytes of `buffer`, which they were made for, in
+    /// entry `entry` of the ring's table if it is in one.
     pub fn operation(
         self,
         direction: Direction,
-        file: BorrowedFd<'_>,
+        fd: RawFd,
         buffer: &Owned,
         offset: u64,
         entry: Option<u16>,
     ) -> squeue::Entry {
-        let fd = types::Fd(file.as_raw_fd());
+        let fd = types::Fd(fd);
         let start = buffer.data().as_ptr().wrapping_offset(self.start);
         // A cell is shorter than 2^32 bytes: the data are 1 GiB at most, and the prefix zone
         // and the alignment are no longer.

@@ -54,10 +54,14 @@ impl Queue {
         self.ring.completion().next()
     }
 
-    /// Hands everything to the kernel.
+    /// Hands everything to the kernel, and has it put completions that there was no room for
+    /// where there is some now.
     pub fn submit(&mut self) -> io::Result<()> {
-        while self.fill() > 0 {
+        let mut overflown = !self.is_shut && self.ring.submission().cq_overflow();
+        while self.fill() > 0 || overflown {
             self.enter(0)?;
+            // Once: there may be no room before some are taken.
+            overflown = false;
         }
         Ok(())
     }

@@ -194,7 +194,8 @@ impl<M: Memory> Registry<M> {
     }
 
     /// Lets go of everything, and of the ring's table: the registry is as new. No operation
-    /// with fixed buffers may be queued and not submitted; those under way keep what they use.
+    /// with fixed buffers may be queued and not submitted; those under way keep what they use,
+    /// or are waited for by the kernel, if it is an older one.
     ///
     /// # Errors
     ///

@@ -31,7 +31,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::RangeBounds;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 /// The most operations that the kernel has room for in one ring.
 const MAX_DEPTH: u32 = 32768;
@@ -59,8 +59,8 @@ const WATCH: u64 = u64::MAX - 1;
 /// Operations that were not [submitted](Self::submit) are forgotten (unless a call that should
 /// submit them failed: they may be). Those that are under way
 /// are cancelled and waited for: a read of a file or disk mostly runs to its end, one of a pipe
-/// or socket ends at once. If the kernel does not let the ring wait, ring, buffers and memory
-/// are leaked, for it may still write there.
+/// or socket ends at once. If the kernel does not let the ring wait for what it has, ring,
+/// buffers and memory are leaked, for it may still write there.
 ///
 /// # Children of a fork
 ///
@@ -125,6 +125,15 @@ fn forked() -> io::Error {
     WhyRejected::Forked.into()
 }
 
+/// The ring, if its kernel has the operations `Read` and `Write`. They came with Linux 5.6, as
+/// the feature did that is asked for; before that each would fail with `EINVAL`.
+fn able(ring: IoUring) -> io::Result<IoUring> {
+    match ring.params().is_feature_rw_cur_pos() {
+        true => Ok(ring),
+        false => Err(io::Error::from_raw_os_error(libc::ENOSYS)),
+    }
+}
+
 impl<F: AsFd + 'static, M: Memory> Ring<F, M> {
     /// A ring for up to `depth` operations at once, with as much of the pool's memory
     /// registered as the kernel allows: [`report`](Self::report) says how much. It counts as a
@@ -154,7 +163,7 @@ impl<F: AsFd + 'static, M: Memory> Ring<F, M> {
         let seat = Seat::take().map_err(os("pthread_atfork"))?;
         let seat = seat.ok_or(RingError::TooManyRings { limit: SEATS })?;
         let made = IoUring::builder().dontfork().build(depth);
-        let ring = made.map_err(|error| {
+        let ring = made.and_then(able).map_err(|error| {
             seat.leave();
             os("io_uring_setup")(error)
         })?;
@@ -303,7 +312,10 @@ impl<F: AsFd + 'static, M: Memory> Ring<F, M> {
         };
         let extent = Extent::of(&flight.buffer, with_prefix, &range);
         let begun = match extent {
-            Ok(extent) => self.begin(direction, extent, flight, offset),
+            Ok(extent) => {
+                let fd = flight.file.as_fd().as_raw_fd();
+                self.begin(direction, extent, flight, fd, offset)
+            }
             Err(error) => Err((WhyRejected::Range(error), flight)),
         };
         begun.map_err(|(why, flight)| super::Rejected {
@@ -314,12 +326,14 @@ impl<F: AsFd + 'static, M: Memory> Ring<F, M> {
         })
     }
 
-    /// Queues an operation. `extent` is one of the flight's buffer.
+    /// Queues an operation. `extent` is one of the flight's buffer, and `fd` what its file
+    /// lent.
     pub(super) fn begin(
         &mut self,
         direction: Direction,
         extent: Extent,
         flight: Flight<F>,
+        fd: RawFd,
         offset: u64,
     ) -> Result<(), (WhyRejected, Flight<F>)> {
         if self.origin.is_forked() {
@@ -329,7 +343,6 @@ impl<F: AsFd + 'static, M: Memory> Ring<F, M> {
         if offset > limit {
             return Err((WhyRejected::Offset { offset, limit }, flight));
         }
-        let fd = flight.file.as_fd();
         let entry = self.entry(&flight.buffer);
         let operation = extent.operation(direction, fd, &flight.buffer, offset, entry);
         let depth = self.depth;
@@ -469,20 +482,23 @@ impl<F: AsFd + 'static, M: Memory> Ring<F, M> {
         }
     }
 
-    /// Cancels what is under way and waits for it; false if that cannot be had.
-    fn drain(&mut self) -> bool {
+    /// Cancels what is under way and waits for it; false if that cannot be had. The files of
+    /// what is over, and of what was not handed over, come to `files`.
+    fn drain(&mut self, files: &mut Vec<F>) -> bool {
         if self.queue.is_shut() {
             return self.in_flight() == 0;
         }
-        for operation in self.queue.forget() {
-            drop(self.flights.end(operation));
-        }
+        let forgotten = self.queue.forget();
+        files.extend(forgotten.filter_map(|at| Some(self.flights.end(at)?.file)));
         self.cancel();
         while self.in_flight() > 0 {
-            if self.try_complete().is_none()
-                && self.wait_any().is_err_and(|error| !is_transient(&error))
+            if let Some(over) = self.try_complete() {
+                files.push(over.file);
+            } else if let Err(error) = self.wait_any()
+                && !is_transient(&error)
             {
-                return false;
+                self.give_up(|flight| files.push(flight.file));
+                return self.in_flight() == 0;
             }
         }
         true
@@ -504,8 +520,10 @@ pub fn is_transient(error: &io::Error) -> bool {
 impl<F: AsFd + 'static, M: Memory> Drop for Ring<F, M> {
     fn drop(&mut self) {
         let is_own = !self.origin.is_inherited();
+        // Dropped when all else is done: somebody else's code, which may panic.
+        let mut files = Vec::new();
         if is_own {
-            if !self.drain() {
+            if !self.drain(&mut files) {
                 return;
             }
             // The kernel closes a ring some time after its last descriptor. Until then it would
@@ -522,8 +540,8 @@ impl<F: AsFd + 'static, M: Memory> Drop for Ring<F, M> {
         // SAFETY: not used any more. The kernel has nothing of the flights, for none are under
         // way; in a child it never had. The ring, which the registry is for, is closed.
         unsafe {
-            ManuallyDrop::drop(&mut self.flights);
             ManuallyDrop::drop(&mut self.registry);
+            ManuallyDrop::drop(&mut self.flights);
         }
     }
 }

@@ -23,17 +23,18 @@ use super::worker::Worker;
 use crate::buffer::{Buffer, Memory, Owned, Plain};
 use crate::error::OsError;
 use crate::pool::Pool;
-use crate::sync::Arc;
+use crate::sync::{Arc, shield};
 use crate::sys::eventfd::EventFd;
+use crate::sys::files::thread_number;
 use crate::sys::fork::Mark;
+use crate::sys::signal::{Thread, quiet_thread};
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::ops::RangeBounds;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Something to be done, and who is told.
 pub struct Request<F, M: Memory> {
@@ -41,6 +42,9 @@ pub struct Request<F, M: Memory> {
     pub extent: Extent,
     pub buffer: Owned,
     pub offset: u64,
+    /// What the ticket's file lent to whoever asked, in whose thread that code runs: the
+    /// service's would end by a panic.
+    pub fd: RawFd,
     pub ticket: Ticket<F, M>,
 }
 
@@ -48,6 +52,16 @@ pub struct Request<F, M: Memory> {
 pub struct Ticket<F, M: Memory> {
     pub file: F,
     pub reply: Arc<Reply<M>>,
+}
+
+impl<F, M: Memory> Ticket<F, M> {
+    /// The operation is over. The file is given up before anybody hears of it, and a panic of
+    /// its code is caught.
+    pub fn end(self, result: io::Result<usize>, buffer: Owned) {
+        let Self { file, reply } = self;
+        shield(move || drop(file));
+        reply.put(result, Buffer::of(buffer));
+    }
 }
 
 impl<F: AsFd, M: Memory> AsFd for Ticket<F, M> {
@@ -70,14 +84,21 @@ pub enum Standing {
 pub struct Mailbox<F, M: Memory> {
     pub requests: VecDeque<Request<F, M>>,
     pub standing: Standing,
+    /// The number of the thread, once it runs.
+    pub thread: Option<i32>,
     /// Whether the thread sleeps, or is about to, and is to be woken for a request.
     pub asleep: bool,
     pub report: Report,
+    /// How often somebody asked for a `refresh`, and how many of these are done.
+    pub wanted: u64,
+    pub refreshed: u64,
 }
 
 /// What the thread and the handles share.
 pub struct Shared<F, M: Memory> {
     pub mailbox: Mutex<Mailbox<F, M>>,
+    /// Told when `refreshed` grows.
+    pub is_refreshed: Condvar,
     pub bell: EventFd,
     /// The process that has the thread. In a child another thread of the parent may have had
     /// the lock when it was made.
@@ -109,10 +130,15 @@ impl<F, M: Memory> Shared<F, M> {
         Ok(())
     }
 
-    /// Has the service end, unless it does already.
-    fn end(&self, standing: Standing) {
-        self.mailbox().standing = standing;
+    /// Has the service end, unless it does already. Whether the caller is its own thread,
+    /// which does so when it comes back from the caller's code.
+    fn end(&self, standing: Standing) -> bool {
+        let mut mailbox = self.mailbox();
+        mailbox.standing = standing;
+        let is_own = mailbox.thread == Some(thread_number());
+        drop(mailbox);
         self.bell.ring();
+        is_own
     }
 }
 
@@ -125,6 +151,11 @@ impl<F, M: Memory> Shared<F, M> {
 /// Dropped, it cancels what is under way and waits for that; every [`Transfer`] is ready then
 /// (unless a filter of system calls has come to forbid the ring: what the kernel has is leaked).
 /// [`finish`](Self::finish) lets it run to its end.
+///
+/// The thread blocks signals, for a program that waits for them, and has a stack of 1 MiB. It
+/// calls wakers, and drops the file `F` of what is over. A panic of either is caught. If one of
+/// them drops the service itself, or finishes it, that does not wait: the thread ends
+/// afterwards.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -163,7 +194,7 @@ impl<F, M: Memory> Shared<F, M> {
 /// ```
 pub struct Service<F: AsFd + Send + 'static = Arc<File>, M: Memory = Plain> {
     shared: Arc<Shared<F, M>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Thread>,
 }
 
 impl<F: AsFd + Send + 'static, M: Memory> Service<F, M> {
@@ -182,15 +213,19 @@ impl<F: AsFd + Send + 'static, M: Memory> Service<F, M> {
             mailbox: Mutex::new(Mailbox {
                 requests: VecDeque::new(),
                 standing: Standing::Open,
+                thread: None,
                 asleep: false,
                 report: *ring.report(),
+                wanted: 0,
+                refreshed: 0,
             }),
+            is_refreshed: Condvar::new(),
             bell: EventFd::new().map_err(os("eventfd"))?,
             mark: Mark::here(),
         });
         let worker = Worker::new(ring, Arc::clone(&shared));
-        let thread = std::thread::Builder::new().name("hugepool-uring".to_owned());
-        let thread = thread.spawn(|| worker.run()).map_err(os("clone"))?;
+        let thread = quiet_thread("hugepool-uring", || worker.run());
+        let thread = thread.map_err(os("pthread_create"))?;
         Ok(Self {
             shared,
             thread: Some(thread),
@@ -207,7 +242,7 @@ impl<F: AsFd + Send + 'static, M: Memory> Service<F, M> {
     }
 
     /// How much of the pool's memory is registered, and why the rest is not, as the thread saw
-    /// it last. In a child of a fork nothing is.
+    /// it last; [`refresh`](Self::refresh) has it look. In a child of a fork nothing is.
     #[must_use]
     pub fn report(&self) -> Report {
         if self.shared.mark.is_forked() {
@@ -216,8 +251,34 @@ impl<F: AsFd + Send + 'static, M: Memory> Service<F, M> {
         self.shared.mailbox().report
     }
 
-    /// Lets everything that was asked for run to its end, and ends. Blocks until then. What is
-    /// asked for meanwhile is refused.
+    /// Has the thread register what the pool has and its ring does not, also what was refused
+    /// before, and let go of what was [trimmed](Pool::trim), so that its memory goes: see
+    /// [`Ring::refresh`].
+    ///
+    /// Blocks until it has, which may take a second, in which it does nothing else. The
+    /// service's own thread, in a waker or the drop of a file, does so when it comes back from
+    /// there. In a child of a fork nothing happens.
+    pub fn refresh(&self) -> Report {
+        if self.shared.mark.is_forked() {
+            return Report::default();
+        }
+        let mut mailbox = self.shared.mailbox();
+        mailbox.wanted += 1;
+        let own = mailbox.wanted;
+        drop(mailbox);
+        self.shared.bell.ring();
+        let mut mailbox = self.shared.mailbox();
+        // It does not end before the service does.
+        while mailbox.refreshed < own && mailbox.thread != Some(thread_number()) {
+            let woken = self.shared.is_refreshed.wait(mailbox);
+            mailbox = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+        mailbox.report
+    }
+
+    /// Lets everything that was asked for run to its end, and ends. Blocks until then, unless
+    /// the service's own thread calls it: see [`Service`]. What is asked for meanwhile is
+    /// refused.
     pub fn finish(mut self) {
         self.end(Standing::Finishing);
     }
@@ -231,9 +292,9 @@ impl<F: AsFd + Send + 'static, M: Memory> Service<F, M> {
             std::mem::forget(thread);
             return;
         }
-        self.shared.end(standing);
-        // It does not panic.
-        let _ = thread.join();
+        if !self.shared.end(standing) {
+            thread.join();
+        }
     }
 }
 
@@ -272,7 +333,8 @@ impl<F: AsFd + Send + 'static, M: Memory> Handle<F, M> {
     /// Reads into the bytes `range` of a buffer, from byte `offset` of `file` on, as
     /// [`Ring::read`].
     ///
-    /// Begun at once; never waits for the operation. Enters the kernel if the thread sleeps.
+    /// Begun at once; never waits for the operation. Enters the kernel if the thread sleeps. The
+    /// file is asked for its descriptor in the caller's thread.
     ///
     /// # Errors
     ///
@@ -331,7 +393,8 @@ impl<F: AsFd + Send + 'static, M: Memory> Handle<F, M> {
         range: impl RangeBounds<usize>,
         offset: u64,
     ) -> Transfer<M> {
-        let (reply, buffer) = (Reply::new(), buffer.into_owned());
+        let (reply, fd) = (Reply::new(), file.as_fd().as_raw_fd());
+        let buffer = buffer.into_owned();
         let rejected = match Extent::of(&buffer, with_prefix, &range) {
             Ok(extent) => {
                 let ticket = Ticket {
@@ -343,6 +406,7 @@ impl<F: AsFd + Send + 'static, M: Memory> Handle<F, M> {
                     extent,
                     buffer,
                     offset,
+                    fd,
                     ticket,
                 };
                 let sent = self.shared.send(request).err();

@@ -6,8 +6,9 @@
 use super::flights::Flight;
 use super::ring::{Ring, is_transient};
 use super::service::{Request, Shared, Standing, Ticket};
-use crate::buffer::{Buffer, Memory};
+use crate::buffer::Memory;
 use crate::sync::Arc;
+use crate::sys::files::thread_number;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
@@ -38,12 +39,14 @@ impl<F: AsFd + Send + 'static, M: Memory> Worker<F, M> {
     /// Until the service ends.
     pub fn run(mut self) {
         let shared = Arc::clone(&self.shared);
+        shared.mailbox().thread = Some(thread_number());
         loop {
             if !self.ring.watches() {
                 // First: who rings after this wakes the thread again.
                 shared.bell.clear();
             }
             let standing = self.collect();
+            self.refresh();
             if standing == Standing::Cancelling && !self.is_cancelled {
                 self.cancel();
             }
@@ -78,6 +81,22 @@ impl<F: AsFd + Send + 'static, M: Memory> Worker<F, M> {
         mailbox.standing
     }
 
+    /// Does what was asked for by `Service::refresh`.
+    fn refresh(&mut self) {
+        let mailbox = self.shared.mailbox();
+        let wanted = mailbox.wanted;
+        if mailbox.refreshed == wanted {
+            return;
+        }
+        drop(mailbox);
+        let report = *self.ring.refresh();
+        let mut mailbox = self.shared.mailbox();
+        mailbox.report = report;
+        mailbox.refreshed = wanted;
+        drop(mailbox);
+        self.shared.is_refreshed.notify_all();
+    }
+
     /// Whether there is nothing to do until something completes or somebody rings.
     fn may_sleep(&self) -> bool {
         let has_room = self.backlog.is_empty();
@@ -97,9 +116,14 @@ impl<F: AsFd + Send + 'static, M: Memory> Worker<F, M> {
                 buffer: request.buffer,
                 file: request.ticket,
             };
-            let begun = self
-                .ring
-                .begin(request.direction, request.extent, flight, request.offset);
+            let Request {
+                direction,
+                extent,
+                offset,
+                fd,
+                ..
+            } = request;
+            let begun = self.ring.begin(direction, extent, flight, fd, offset);
             if let Err((why, flight)) = begun {
                 all = Begun::Rejected;
                 reply(flight, why.into());
@@ -112,7 +136,7 @@ impl<F: AsFd + Send + 'static, M: Memory> Worker<F, M> {
     fn complete(&mut self) -> bool {
         let mut some = false;
         while let Some(over) = self.ring.try_complete() {
-            over.file.reply.put(over.result, over.buffer);
+            over.file.end(over.result, over.buffer.into_owned());
             some = true;
         }
         some
@@ -128,8 +152,7 @@ impl<F: AsFd + Send + 'static, M: Memory> Worker<F, M> {
     fn refuse_backlog(&mut self, number: i32) {
         for request in self.backlog.drain(..) {
             let error = io::Error::from_raw_os_error(number);
-            let buffer = Buffer::of(request.buffer);
-            request.ticket.reply.put(Err(error), buffer);
+            request.ticket.end(Err(error), request.buffer);
         }
     }
 
@@ -141,6 +164,7 @@ impl<F: AsFd + Send + 'static, M: Memory> Worker<F, M> {
             .give_up(|flight| reply(flight, io::Error::from_raw_os_error(number)));
         loop {
             let standing = self.collect();
+            self.refresh();
             self.refuse_backlog(number);
             self.complete();
             let ends = match standing {
@@ -166,7 +190,5 @@ enum Begun {
 
 /// An operation was not done.
 fn reply<F, M: Memory>(flight: Flight<Ticket<F, M>>, error: io::Error) {
-    let Ticket { file, reply } = flight.file;
-    drop(file);
-    reply.put(Err(error), Buffer::of(flight.buffer));
+    flight.file.end(Err(error), flight.buffer);
 }
