@@ -119,6 +119,28 @@ fn a_tree_comes_back_to_the_last_bit_through_the_cache_and_past_it() {
     round_trip(&source, &directory, "--direct on", "--transfer-size 16K");
 }
 
+#[cfg(not(feature = "object-store"))]
+#[test]
+fn an_object_store_is_refused_with_the_feature_that_is_missing() {
+    let directory = Directory::new("no-store");
+    let source = path(&directory, "file");
+    fs::write(&source, "contents").expect("written");
+    let url = OsStr::new("s3://bucket/prefix");
+    for args in [
+        &[OsStr::new("backup"), source.as_ref(), url][..],
+        &["restore".as_ref(), url, source.as_ref()],
+        &["verify".as_ref(), url],
+        &["list".as_ref(), url],
+    ] {
+        let (code, _, err) = run(args);
+        assert_eq!(code, 2, "{err}");
+        assert!(
+            err.contains("s3://bucket/prefix: ") && err.contains("`--features object-store`"),
+            "{err}"
+        );
+    }
+}
+
 #[test]
 fn a_sparse_file_of_gigabytes_costs_what_its_data_does() {
     let directory = Directory::new("sparse");

@@ -12,17 +12,17 @@ use crossbeam_channel::bounded;
 
 use super::buffers::{Buffers, Malloc, Mmap, Origin, Pooled, Preallocated};
 use super::crew;
-use super::folder::Destination;
 use super::format::Id;
 use super::format::catalogue::Catalogue;
 use super::options::{BackupOptions, Compress};
 use super::origin;
 use super::pipe::Stripes;
+use super::place::{Destination, Where};
 use super::read::{self, Read, Reader};
 use super::report;
 use super::settle::{links_to_unread, promote, settle};
 use super::stop::{INTERRUPTED, Stop, Why};
-use super::store::Place;
+use super::store::{Place, Writing};
 use super::summary::{Side, Summary};
 use super::usage::Usage;
 use super::walk::{self, Found, Problem, Walk};
@@ -33,25 +33,40 @@ use crate::progress::Volume;
 /// Runs it. Exits with a failure when a file could not be backed up as it is.
 pub fn run(options: &BackupOptions) -> Result<ExitCode, Failure> {
     let (sources, destination) = options.paths()?;
+    let to = Where::of(destination)?;
     let origins = origin::Origin::all(sources)?;
-    let count = options.buffers()?;
+    let count = options.buffers(to)?;
     let stop = Stop::on_signals()?;
     crew::allow_many_files();
-    let place = Destination::open(destination, options.common.direct)?;
+    let writing = Writing {
+        direct: options.common.direct,
+        retry: options.common.store.retry(),
+        transfer: options.transfer_size,
+        stripes: options.stripes as usize,
+        buffers: count - options.own(),
+        stop: Arc::clone(&stop),
+    };
+    let place = match Destination::open(to, &writing) {
+        Err(_) if stop.why() == Some(Why::Interrupted) => {
+            report::notes(&["interrupted: there is no backup".to_owned()]);
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        opened => opened?,
+    };
     let identity = place
         .identity()
         .map_err(|error| Failure::run(format!("{}: {error}", destination.display())))?;
     for origin in &origins {
         use std::os::unix::fs::MetadataExt;
         let same = origin.path.metadata();
-        if same.is_ok_and(|source| (source.dev(), source.ino()) == identity) {
+        if same.is_ok_and(|source| Some((source.dev(), source.ino())) == identity) {
             return Err(Failure::input(format!(
                 "{}: a backup cannot be written into what it is of",
                 destination.display()
             )));
         }
     }
-    report::notes(&place.notes);
+    report::notes(place.notes());
     let job = Job {
         options,
         origins: &origins,
@@ -74,7 +89,7 @@ struct Job<'j> {
     options: &'j BackupOptions,
     origins: &'j [origin::Origin],
     place: &'j Destination,
-    identity: (u64, u64),
+    identity: Option<(u64, u64)>,
     count: usize,
     stop: &'j Arc<Stop>,
 }
@@ -101,9 +116,14 @@ impl Job<'_> {
         buffers: Result<B, Failure>,
     ) -> Result<ExitCode, Failure> {
         let result = buffers.and_then(|buffers| self.back_up(buffers));
+        let mut removed = true;
         if !result.as_ref().is_ok_and(|ended| ended.why.is_none()) {
             // What cannot be removed is seen as incomplete.
-            let _ = self.place.discard();
+            if let Err(error) = self.place.discard() {
+                removed = false;
+                let what = "what was written cannot all be removed, and is incomplete";
+                report::notes(&[format!("{what}: {error}")]);
+            }
         }
         let Ended {
             summary,
@@ -123,9 +143,11 @@ impl Job<'_> {
             }
             Some(Why::Failed(what)) => Err(Failure::run(format!("there is no backup: {what}"))),
             Some(Why::Interrupted) => {
-                let what =
-                    "interrupted: the backup is incomplete, and what was written of it is removed";
-                report::notes(&[what.to_owned()]);
+                let what = match removed {
+                    true => ", and what was written of it is removed",
+                    false => "",
+                };
+                report::notes(&[format!("interrupted: the backup is incomplete{what}")]);
                 Ok(ExitCode::from(INTERRUPTED))
             }
         }
@@ -328,6 +350,7 @@ impl Job<'_> {
             pages: buffers.pages(),
             high_water: buffers.high_water(),
             stripes: self.options.stripes as usize,
+            place: self.place.kind(),
             direct: self.place.is_direct(),
             usage: Usage::default(),
             front: Side {

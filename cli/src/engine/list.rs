@@ -11,12 +11,14 @@ use super::format::catalogue::Catalogue;
 use super::format::entry::{Entry, Kind};
 use super::name::{json, shown};
 use super::options::ListOptions;
+use super::place::Where;
 use super::session;
 use crate::failure::Failure;
 
 /// Runs it.
 pub fn run(options: &ListOptions) -> Result<ExitCode, Failure> {
-    let (_, catalogue) = session::open(&options.backup, Direct::Off)?;
+    let place = Where::of(&options.backup)?;
+    let (_, catalogue) = session::open(place, Direct::Off, options.store.retry())?;
     let mut out = BufWriter::new(io::stdout().lock());
     for (entry, number) in catalogue.entries.iter().zip(0..) {
         let line = if options.json {

@@ -2,7 +2,7 @@
 //!
 //! Owns the order of its modules, each using only those after it: `backup`, `restore`, `verify`, `list` (the commands),
 //! `report` and `summary`; `settle`, `origin`, `walk`, `read`, `write` and `pipe` (files into stripes); `load`, `scan` and `tree` (stripes
-//! into files); `folder` and `store` (where a backup is); `options`, `direct`, `buffers`; `attributes` and `beneath`;
+//! into files); `place` (which kind of place a backup is in), `folder` and `object` (the kinds), `store` (what they have in common); `options`, `direct`, `buffers`; `attributes` and `beneath`;
 //! `format`; and, below all, `crew`, `stop`, `usage`, `name`.
 //!
 //! ```text
@@ -27,9 +27,15 @@ mod format_tests;
 mod list;
 mod load;
 mod name;
+#[cfg(feature = "object-store")]
+mod object;
+#[cfg(not(feature = "object-store"))]
+#[path = "object_stub.rs"]
+mod object;
 mod options;
 mod origin;
 mod pipe;
+mod place;
 mod read;
 mod report;
 mod restore;

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -11,16 +12,20 @@ use super::buffers::{self, Origin};
 use super::direct::Direct;
 use super::format::block::HEADER;
 use super::format::{STRIPES, TRANSFER, UNIT};
+use super::place::Where;
 use crate::failure::Failure;
 use crate::units::{self, GIB, KIB, MIB};
 
+/// Seconds of `--retry-for`: a request is signed once, and the signature lasts for so long.
+const MOST_RETRY: u64 = 300;
 /// Threads that read, or that write what was read, at the most.
 const MOST_READERS: u64 = 1024;
 
 #[derive(Debug, Args)]
 #[command(after_help = BACKUP_HELP)]
 pub struct BackupOptions {
-    /// Files and folders to back up, and then the folder to write the backup to: a new or an empty one
+    /// Files and folders to back up, and then the place to write the backup to: a new or an empty folder, or
+    /// s3://BUCKET/PREFIX
     #[arg(required = true, num_args = 2.., value_names = ["SOURCE", "DEST"])]
     paths: Vec<PathBuf>,
 
@@ -44,7 +49,7 @@ pub struct BackupOptions {
 #[derive(Debug, Args)]
 #[command(after_help = CODES)]
 pub struct RestoreOptions {
-    /// The folder that the backup is in
+    /// The folder that the backup is in, or s3://BUCKET/PREFIX
     #[arg(value_name = "BACKUP")]
     pub backup: PathBuf,
 
@@ -59,7 +64,7 @@ pub struct RestoreOptions {
 #[derive(Debug, Args)]
 #[command(after_help = CODES)]
 pub struct VerifyOptions {
-    /// The folder that the backup is in
+    /// The folder that the backup is in, or s3://BUCKET/PREFIX
     #[arg(value_name = "BACKUP")]
     pub backup: PathBuf,
 
@@ -69,9 +74,12 @@ pub struct VerifyOptions {
 
 #[derive(Debug, Args)]
 pub struct ListOptions {
-    /// The folder that the backup is in
+    /// The folder that the backup is in, or s3://BUCKET/PREFIX
     #[arg(value_name = "BACKUP")]
     pub backup: PathBuf,
+
+    #[command(flatten)]
+    pub store: StoreOptions,
 
     /// Print one JSON object a line instead
     #[arg(long)]
@@ -101,9 +109,27 @@ pub struct CommonOptions {
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Io::Auto)]
     pub io: Io,
 
+    #[command(flatten)]
+    pub store: StoreOptions,
+
     /// Write the summary to this file, as one JSON object
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+}
+
+/// What everything has that may speak to an object store.
+#[derive(Debug, Args)]
+pub struct StoreOptions {
+    /// Seconds for which a request to an object store is made again when it fails
+    #[arg(long, value_name = "SECONDS", default_value_t = 180,
+          value_parser = clap::value_parser!(u64).range(0..=MOST_RETRY))]
+    retry_for: u64,
+}
+
+impl StoreOptions {
+    pub fn retry(&self) -> Duration {
+        Duration::from_secs(self.retry_for)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -133,19 +159,29 @@ impl BackupOptions {
         }
     }
 
-    /// How many buffers there are: a reader that compresses has one of its own.
-    pub fn buffers(&self) -> Result<usize, Failure> {
-        let readers = self.common.readers();
-        let own = match self.compress {
-            Compress::None => 0,
-            Compress::Zstd => readers,
-        };
-        let why = match self.compress {
+    /// How many buffers there are: a reader that compresses has one of its own, and a stripe in an object store those
+    /// that wait for a part.
+    pub fn buffers(&self, place: Where<'_>) -> Result<usize, Failure> {
+        let (readers, stripes) = (self.common.readers(), self.stripes as usize);
+        let (own, held) = (self.own(), place.held(self.transfer_size));
+        let mut why = match self.compress {
             Compress::None => "a backup".to_owned(),
             Compress::Zstd => format!("compression with {readers} readers"),
         };
-        let ample = 2 * readers + own + 2 * self.stripes as usize;
-        self.common.count(self.transfer_size, own + 1, ample, &why)
+        if held > 0 {
+            why = format!("{why} to an object store, with {held} for each of {stripes} stripes,");
+        }
+        let least = own + stripes * held + 1;
+        let ample = 2 * readers + own + 2 * stripes * (held + 1);
+        self.common.count(self.transfer_size, least, ample, &why)
+    }
+
+    /// Buffers that readers have of their own.
+    pub fn own(&self) -> usize {
+        match self.compress {
+            Compress::None => 0,
+            Compress::Zstd => self.common.readers(),
+        }
     }
 }
 

@@ -156,6 +156,10 @@ impl<B: Buffers, P: Shelf> Scan<'_, B, P> {
     fn next(&mut self, space: &mut B::Space) -> Next {
         let (to, stop) = (HEADER + self.guess, self.around.stop);
         let read = self.source.read(self.at, space, 0, to, stop);
+        if stop.is_stopped() {
+            // There may be less than the stripe has.
+            return Next::Last;
+        }
         let count = match read {
             Ok(count) => count,
             Err(error) => {

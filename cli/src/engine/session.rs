@@ -6,16 +6,16 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::buffers::{Buffers, Malloc, Mmap, Origin, Pooled, Preallocated};
 use super::crew;
 use super::direct::Direct;
-use super::folder::Backup;
 use super::format::catalogue::Catalogue;
 use super::format::entry::Kind;
 use super::load::Done;
 use super::options::CommonOptions;
+use super::place::{Backup, Where};
 use super::scan;
 use super::stop::{Stop, Why};
 use super::store::Shelf;
@@ -47,24 +47,25 @@ pub trait Use {
 }
 
 /// Opens a backup, and reads its catalogue.
-pub fn open(path: &Path, direct: Direct) -> Result<(Backup, Catalogue), Failure> {
-    let shelf = Backup::open(path, direct)?;
+pub fn open(
+    place: Where<'_>,
+    direct: Direct,
+    retry: Duration,
+) -> Result<(Backup, Catalogue), Failure> {
+    let shelf = Backup::open(place, direct, retry)?;
     let bytes = shelf.catalogue().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Failure::run(shelf.incomplete()),
-        _ => Failure::run(format!("{}: its catalogue: {error}", path.display())),
+        _ => Failure::run(format!("{place}: its catalogue: {error}")),
     })?;
-    let catalogue = Catalogue::from_bytes(&bytes).map_err(|error| {
-        Failure::run(format!(
-            "{}: the catalogue is damaged: {error}",
-            path.display()
-        ))
-    })?;
+    let catalogue = Catalogue::from_bytes(&bytes)
+        .map_err(|error| Failure::run(format!("{place}: the catalogue is damaged: {error}")))?;
     Ok((shelf, catalogue))
 }
 
 impl<'s> Session<'s> {
     pub fn open(path: &Path, common: &'s CommonOptions) -> Result<Session<'s>, Failure> {
-        let (shelf, catalogue) = open(path, common.direct)?;
+        let place = Where::of(path)?;
+        let (shelf, catalogue) = open(place, common.direct, common.store.retry())?;
         let count = common.buffers(catalogue.transfer, catalogue.stripes.len())?;
         let stop = Stop::on_signals()?;
         crew::allow_many_files();
@@ -144,6 +145,7 @@ impl<'s> Session<'s> {
             pages: buffers.pages(),
             high_water: buffers.high_water(),
             stripes,
+            place: self.shelf.kind(),
             direct: self.common.direct == Direct::On,
             usage: Usage::now().since(self.before),
             front: Side {

@@ -1,12 +1,31 @@
 //! Where a backup is: stripes that are written and read, and a catalogue.
 //!
-//! Owns the traits. `folder` is a place on this machine. The pipeline knows no other thing of a place, so that one that
-//! is reached otherwise needs nothing but these.
+//! Owns the traits, and what a place is told of a run. `folder` is a place on this machine, `object` one in an object store. The pipeline knows no other
+//! thing of a place.
 
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::buffers::Space;
+use super::direct::Direct;
 use super::stop::Stop;
+
+/// What a place needs to know of a run that writes to it.
+#[cfg_attr(
+    not(feature = "object-store"),
+    allow(dead_code, reason = "a folder needs little of it")
+)]
+pub struct Writing {
+    pub direct: Direct,
+    /// How long a store may fail.
+    pub retry: Duration,
+    pub transfer: usize,
+    pub stripes: usize,
+    /// Buffers for everything but what readers have of their own.
+    pub buffers: usize,
+    pub stop: Arc<Stop>,
+}
 
 /// A place that a backup is written to.
 pub trait Place: Sync {

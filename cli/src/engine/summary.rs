@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::name;
+use super::place;
 use super::usage::Usage;
 use crate::failure::Failure;
 use crate::units::{self, GIB};
@@ -40,6 +41,8 @@ pub struct Summary {
     pub pages: String,
     pub high_water: u64,
     pub stripes: usize,
+    /// The kind of place that they are in.
+    pub place: &'static str,
     pub direct: bool,
     pub usage: Usage,
     /// Who waits for buffers that are free: the readers of files, or of stripes.
@@ -172,20 +175,25 @@ impl Summary {
             self.origin,
             self.pages,
             self.high_water,
-            if self.direct {
-                "past the cache"
-            } else {
-                "through the cache"
+            match (self.place, self.direct) {
+                (place::STORE, _) => "in an object store",
+                (_, true) => "past the cache",
+                (_, false) => "through the cache",
             }
         );
         let _ = writeln!(
             line,
-            "{} {front} waited {} of their time for free buffers, {} {back} {} for full ones; {} s until all was on the disk",
+            "{} {front} waited {} of their time for free buffers, {} {back} {} for full ones; {} s until all was {}",
             self.front.threads,
             percent(self.share(self.front.waited, self.front.threads)),
             self.back.threads,
             percent(self.share(self.back.waited, self.back.threads)),
-            units::digits(self.syncing.as_secs_f64())
+            units::digits(self.syncing.as_secs_f64()),
+            if self.place == place::STORE {
+                "stored"
+            } else {
+                "on the disk"
+            }
         );
         let _ = writeln!(line, "slowest: {}", self.advice());
         match io::stdout().write_all(text.as_bytes()) {
@@ -205,7 +213,7 @@ impl Summary {
             Bottleneck::None => "none",
         };
         let usage = &self.usage;
-        let fields: [(&str, String); 31] = [
+        let fields: [(&str, String); 32] = [
             ("command", name::json(self.command)),
             ("outcome", name::json(&self.outcome)),
             ("entries", self.entries.to_string()),
@@ -231,6 +239,7 @@ impl Summary {
             ("buffers_on", name::json(&self.pages)),
             ("buffers_high_water", self.high_water.to_string()),
             ("stripes", self.stripes.to_string()),
+            ("place", name::json(self.place)),
             ("direct", self.direct.to_string()),
             ("front_threads", self.front.threads.to_string()),
             ("front_waited_seconds", seconds(self.front.waited)),
@@ -279,6 +288,7 @@ mod tests {
             pages: String::new(),
             high_water: 1,
             stripes: 1,
+            place: place::FOLDER,
             direct: false,
             usage: Usage::default(),
             front: side(front),

@@ -43,8 +43,8 @@ pub struct Problem {
 pub struct Surroundings<'r> {
     pub stop: &'r Stop,
     pub volume: &'r Volume,
-    /// The destination's device and inode: it is left out.
-    pub destination: (u64, u64),
+    /// The destination's device and inode, if it is a folder: it is left out.
+    pub destination: Option<(u64, u64)>,
     pub transfer: usize,
 }
 
@@ -277,7 +277,7 @@ impl<'r> Walk<'r> {
         let seen = Seen::of(stat);
         let identity = (seen.device, seen.inode);
         let kind = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory if identity == self.around.destination => {
+            FileType::Directory if Some(identity) == self.around.destination => {
                 let path = path(self);
                 let what = "is where the backup is written, and is left out".to_owned();
                 self.found.special.push(Problem { path, what });

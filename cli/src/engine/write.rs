@@ -89,7 +89,7 @@ fn stripe_of<B: Buffers, P: Place>(
         sink.abort();
         return Ok(());
     }
-    // Every other buffer is home, or on its way.
+    // Every other buffer is home, or on its way, or waits for a part, and there is one more than these.
     let Ok(mut space) = around.buffers.take() else {
         sink.abort();
         return Ok(());

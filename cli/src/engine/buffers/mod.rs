@@ -42,7 +42,7 @@ pub trait Buffers: Sync {
 
 /// A buffer: room for a block's header, and for its payload right behind it in memory. Both begin at a multiple of
 /// 4096. It is given back when dropped.
-pub trait Space: Send {
+pub trait Space: Send + 'static {
     /// The header, and the payload behind it.
     fn whole(&self) -> &[u8];
     fn whole_mut(&mut self) -> &mut [u8];
