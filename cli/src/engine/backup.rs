@@ -14,7 +14,7 @@ use super::buffers::{Buffers, Malloc, Mmap, Origin, Pooled, Preallocated};
 use super::crew;
 use super::folder::Destination;
 use super::format::Id;
-use super::format::catalogue::Catalogue;
+use super::format::catalogue::{Catalogue, Totals};
 use super::options::{BackupOptions, Compress};
 use super::origin;
 use super::pipe::Stripes;
@@ -67,6 +67,13 @@ pub fn run(options: &BackupOptions) -> Result<ExitCode, Failure> {
         Origin::Mmap => job.run(Ok(Mmap::new(transfer, count))),
         Origin::Channel => job.run(Preallocated::new(transfer, count)),
     }
+}
+
+/// What is in each stripe, in order.
+fn totals(written: &[Written]) -> Vec<Totals> {
+    let mut all: Vec<_> = written.iter().flat_map(|it| it.totals.clone()).collect();
+    all.sort_by_key(|&(stripe, _)| stripe);
+    all.into_iter().map(|(_, totals)| totals).collect()
 }
 
 /// What does not depend on where buffers come from.
@@ -151,7 +158,7 @@ impl Job<'_> {
             backup: id,
             created: created.map_or(0, |time| time.as_secs()),
             transfer: self.options.transfer_size,
-            stripes: done.written.iter().map(|stripe| stripe.totals).collect(),
+            stripes: totals(&done.written),
             entries: std::mem::take(&mut done.found.entries),
         };
         let why = self.commit(&catalogue);
@@ -198,7 +205,9 @@ impl Job<'_> {
         volume: &Volume,
     ) -> Result<Done, Failure> {
         let stop: &Stop = self.stop;
-        let (stripes, outlets) = Stripes::new(self.options.stripes as usize, self.count);
+        let count = self.options.stripes as usize;
+        let writers = write::threads(count);
+        let (stripes, outlets) = Stripes::new(count, writers, self.count);
         let writing = write::Surroundings {
             stop,
             buffers,
@@ -216,12 +225,8 @@ impl Job<'_> {
         thread::scope(|scope| {
             let writers: Vec<_> = outlets
                 .iter()
-                .zip(0..)
-                .map(|(outlet, stripe)| {
-                    let name = format!("stripe {stripe}");
-                    crew::start(scope, stop, &name, move || {
-                        write::write(writing, stripe, outlet)
-                    })
+                .map(|outlet| {
+                    crew::start(scope, stop, "writer", move || write::write(writing, outlet))
                 })
                 .collect();
             let read = self.files(&reading, crew);
@@ -319,7 +324,7 @@ impl Job<'_> {
             outcome: String::new(),
             elapsed: Default::default(),
             bytes: reads.iter().map(|read| read.bytes).sum(),
-            stored: written.iter().map(|stripe| stripe.totals.bytes).sum(),
+            stored: totals(written).iter().map(|stripe| stripe.bytes).sum(),
             entries: 0,
             problems: 0,
             transfer: self.options.transfer_size,
@@ -336,12 +341,12 @@ impl Job<'_> {
             },
             back: Side {
                 threads: written.len(),
-                waited: written.iter().map(|stripe| stripe.for_blocks).sum(),
+                waited: written.iter().map(|writer| writer.for_blocks).sum(),
             },
             for_items: reads.iter().map(|read| read.for_items).sum(),
             syncing: written
                 .iter()
-                .map(|stripe| stripe.syncing)
+                .map(|writer| writer.syncing)
                 .max()
                 .unwrap_or_default(),
         }

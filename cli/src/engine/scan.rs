@@ -1,8 +1,8 @@
 //! Reads a stripe from its start to its end, block by block.
 //!
 //! Owns the way through it: what a header says is checked before it is believed, and after a damaged one the next whole
-//! block is searched for, so that damage costs what it hits and no more. `load` runs one for each stripe, in a thread of
-//! its own, and hands the blocks to workers, which check the payloads.
+//! block is searched for, so that damage costs what it hits and no more. `load` has some threads that each run one after
+//! the other, and workers, which check the payloads.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -62,6 +62,14 @@ pub struct Scanned {
     pub bytes: u64,
     /// How long it waited for buffers.
     pub for_buffers: Duration,
+}
+
+impl Scanned {
+    pub fn add(&mut self, other: Scanned) {
+        self.damages.extend(other.damages);
+        self.bytes += other.bytes;
+        self.for_buffers += other.for_buffers;
+    }
 }
 
 /// What a scan needs from the run.

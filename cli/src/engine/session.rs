@@ -14,7 +14,7 @@ use super::direct::Direct;
 use super::folder::Backup;
 use super::format::catalogue::Catalogue;
 use super::format::entry::Kind;
-use super::load::Done;
+use super::load::{self, Done};
 use super::options::CommonOptions;
 use super::scan;
 use super::stop::{Stop, Why};
@@ -147,7 +147,7 @@ impl<'s> Session<'s> {
             direct: self.common.direct == Direct::On,
             usage: Usage::now().since(self.before),
             front: Side {
-                threads: stripes,
+                threads: load::threads(stripes),
                 waited: done.for_buffers,
             },
             back: Side {
