@@ -12,6 +12,7 @@ use crossbeam_channel::bounded;
 
 use super::buffers::{Buffers, Malloc, Mmap, Origin, Pooled, Preallocated};
 use super::crew;
+use super::direct::Direct;
 use super::folder::Destination;
 use super::format::Id;
 use super::format::catalogue::{Catalogue, Totals};
@@ -20,6 +21,7 @@ use super::origin;
 use super::pipe::Stripes;
 use super::read::{self, Read, Reader};
 use super::report;
+use super::rings::{self, Ahead, Rings};
 use super::settle::{links_to_unread, promote, settle};
 use super::stop::{INTERRUPTED, Stop, Why};
 use super::store::Place;
@@ -35,6 +37,7 @@ pub fn run(options: &BackupOptions) -> Result<ExitCode, Failure> {
     let (sources, destination) = options.paths()?;
     let origins = origin::Origin::all(sources)?;
     let count = options.buffers()?;
+    rings::check(&options.common)?;
     let stop = Stop::on_signals()?;
     crew::allow_many_files();
     let place = Destination::open(destination, options.common.direct)?;
@@ -150,7 +153,9 @@ impl Job<'_> {
             .map_err(|error| Failure::run(format!("no random numbers: {error}")))?;
         let (begun, before) = (Instant::now(), Usage::now());
         let volume = Volume::new(0);
-        let mut done = self.pipeline(&*buffers, id, &volume)?;
+        let rings = self.rings(&*buffers)?;
+        let by = rings.name();
+        let mut done = self.pipeline(&*buffers, &rings, id, &volume)?;
         volume.say("catalogue");
         let mut problems = std::mem::take(&mut done.found.problems);
         problems.sort_by(|a, b| a.path.cmp(&b.path));
@@ -174,6 +179,7 @@ impl Job<'_> {
             problems: problems.len() as u64,
             elapsed: begun.elapsed(),
             usage: Usage::now().since(before),
+            by,
             ..self.summary(&*buffers, &done)
         };
         Ok(Ended {
@@ -197,16 +203,38 @@ impl Job<'_> {
         )))
     }
 
+    /// The rings that stripes are written by. Through the cache a write is a copy, which io_uring does no better.
+    fn rings<B: Buffers>(&self, buffers: &B) -> Result<Rings, Failure> {
+        let mut count = rings::writers(self.options.stripes as usize);
+        if self.past_the_cache() {
+            count += self.options.common.readers();
+        }
+        Rings::make(&self.options.common, buffers, self.place.is_direct(), count)
+    }
+
+    /// Whether large files are read past the cache, if there are rings to read ahead by.
+    fn past_the_cache(&self) -> bool {
+        let BackupOptions {
+            common, compress, ..
+        } = self.options;
+        common.direct == Direct::On && *compress == Compress::None
+    }
+
     /// Starts every thread, and waits for them: the readers end when the walk has, the writers when the readers have.
     fn pipeline<B: Buffers>(
         &self,
         buffers: &B,
+        rings: &Rings,
         backup: Id,
         volume: &Volume,
     ) -> Result<Done, Failure> {
         let stop: &Stop = self.stop;
         let count = self.options.stripes as usize;
-        let writers = write::threads(count);
+        let writers = if rings.is_empty() {
+            write::threads(count)
+        } else {
+            rings::writers(count)
+        };
         let (stripes, outlets) = Stripes::new(count, writers, self.count);
         let writing = write::Surroundings {
             stop,
@@ -218,15 +246,25 @@ impl Job<'_> {
             stop,
             volume,
             buffers,
+            transfer: self.options.transfer_size,
             stripes,
+            past_the_cache: self.past_the_cache() && !rings.is_empty(),
         });
-        let crew = self.readers(&reading, self.options.common.readers())?;
+        let mut crew = self.readers(&reading, self.options.common.readers())?;
+        if reading.past_the_cache {
+            crew.iter_mut()
+                .for_each(|reader| reader.ahead = rings.take().map(Ahead::new));
+        }
         let (writing, outlets) = (&writing, &outlets);
         thread::scope(|scope| {
             let writers: Vec<_> = outlets
                 .iter()
                 .map(|outlet| {
-                    crew::start(scope, stop, "writer", move || write::write(writing, outlet))
+                    let ring = rings.take();
+                    crew::start(scope, stop, "writer", move || match ring {
+                        Some(ring) => rings::write(writing, outlet, ring),
+                        None => write::write(writing, outlet),
+                    })
                 })
                 .collect();
             let read = self.files(&reading, crew);
@@ -299,6 +337,7 @@ impl Job<'_> {
             volume: reading.volume,
             destination: self.identity,
             transfer: self.options.transfer_size,
+            past_the_cache: reading.past_the_cache,
         };
         thread::scope(|scope| {
             let walk = crew::start(scope, stop, "walk", move || walk(Walk::new(around, send)));
@@ -334,6 +373,7 @@ impl Job<'_> {
             high_water: buffers.high_water(),
             stripes: self.options.stripes as usize,
             direct: self.place.is_direct(),
+            by: "",
             usage: Usage::default(),
             front: Side {
                 threads: reads.len(),

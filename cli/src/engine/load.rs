@@ -17,6 +17,7 @@ use super::format::block::{Header, Packing, Segment};
 use super::format::catalogue::Catalogue;
 use super::format::entry::Kind;
 use super::format::padded;
+use super::rings::{Ahead, Rings};
 use super::scan::{self, Damage, Damages, Loaded, Scanned};
 use super::stop::Stop;
 use super::store::Shelf;
@@ -48,6 +49,7 @@ pub struct Load<'l, B: Buffers, P> {
     pub volume: &'l Volume,
     pub workers: usize,
     pub buffers: usize,
+    pub rings: &'l Rings,
 }
 
 /// What came of it.
@@ -63,6 +65,8 @@ pub struct Done<H> {
     pub stored: u64,
     pub for_buffers: Duration,
     pub for_blocks: Duration,
+    /// What read the stripes.
+    pub by: &'static str,
 }
 
 /// In place of the bytes that are still to come: the file is damaged in a way that no bytes mend.
@@ -134,6 +138,7 @@ impl<'l, B: Buffers, P: Shelf> Load<'l, B, P> {
                 done: Worked::default(),
             });
         }
+        let by = self.rings.name();
         // The stripe that nobody reads yet.
         let next = AtomicU32::new(0);
         let (scans, works) = thread::scope(|scope| {
@@ -171,6 +176,7 @@ impl<'l, B: Buffers, P: Shelf> Load<'l, B, P> {
             stored: all.bytes,
             for_buffers: all.for_buffers,
             for_blocks: Duration::ZERO,
+            by,
         };
         for (hand, worked) in works.into_iter().filter_map(|left| left.0) {
             done.damages.extend(worked.damages);
@@ -188,13 +194,14 @@ impl<'l, B: Buffers, P: Shelf> Load<'l, B, P> {
     fn stripes(&self, next: &AtomicU32, blocks: &Sender<Loaded<B::Space>>) -> Scanned {
         let mut scanned = Scanned::default();
         let count = self.around.catalogue.stripes.len() as u32;
+        let mut ahead = self.rings.take().map(Ahead::new);
         while !self.around.stop.is_stopped() {
             // Relaxed: each number is given once, and nothing else depends on it.
             let stripe = next.fetch_add(1, Ordering::Relaxed);
             if stripe >= count {
                 break;
             }
-            scanned.add(scan::scan(&self.around, stripe, blocks));
+            scanned.add(scan::scan(&self.around, stripe, blocks, ahead.as_mut()));
         }
         scanned
     }

@@ -33,6 +33,7 @@ mod pipe;
 mod read;
 mod report;
 mod restore;
+mod rings;
 mod scan;
 mod session;
 mod settle;

@@ -44,6 +44,8 @@ pub struct Small {
 pub struct Large {
     pub entry: u32,
     pub file: File,
+    /// The same, past the kernel's cache.
+    pub direct: Option<Arc<File>>,
     pub seen: Seen,
     /// Who still has to do with it: the walk, and each slice. The last one says how it was.
     pub left: AtomicUsize,

@@ -16,6 +16,7 @@ use super::format::catalogue::Catalogue;
 use super::format::entry::Kind;
 use super::load::{self, Done};
 use super::options::CommonOptions;
+use super::rings::{self, Rings};
 use super::scan;
 use super::stop::{Stop, Why};
 use super::store::Shelf;
@@ -64,6 +65,7 @@ pub fn open(path: &Path, direct: Direct) -> Result<(Backup, Catalogue), Failure>
 
 impl<'s> Session<'s> {
     pub fn open(path: &Path, common: &'s CommonOptions) -> Result<Session<'s>, Failure> {
+        rings::check(common)?;
         let (shelf, catalogue) = open(path, common.direct)?;
         let count = common.buffers(catalogue.transfer, catalogue.stripes.len())?;
         let stop = Stop::on_signals()?;
@@ -117,6 +119,13 @@ impl<'s> Session<'s> {
         }
     }
 
+    /// The rings that the stripes are read by. Read through the cache they cost more than the calls do.
+    pub fn rings<B: Buffers>(&self, buffers: &B) -> Result<Rings, Failure> {
+        let better = self.common.direct == Direct::On;
+        let count = load::threads(self.catalogue.stripes.len());
+        Rings::make(self.common, buffers, better, count)
+    }
+
     pub fn summary<B: Buffers, H>(
         &self,
         command: &'static str,
@@ -145,6 +154,7 @@ impl<'s> Session<'s> {
             high_water: buffers.high_water(),
             stripes,
             direct: self.common.direct == Direct::On,
+            by: done.by,
             usage: Usage::now().since(self.before),
             front: Side {
                 threads: load::threads(stripes),

@@ -41,6 +41,8 @@ pub struct Summary {
     pub high_water: u64,
     pub stripes: usize,
     pub direct: bool,
+    /// How stripes were read or written: by `threads`, or by `uring`.
+    pub by: &'static str,
     pub usage: Usage,
     /// Who waits for buffers that are free: the readers of files, or of stripes.
     pub front: Side,
@@ -240,7 +242,7 @@ impl Summary {
             ("sync_seconds", seconds(self.syncing)),
             ("bottleneck", name::json(bottleneck)),
             ("advice", name::json(self.advice())),
-            ("io", name::json("threads")),
+            ("io", name::json(self.by)),
         ];
         let fields: Vec<String> = fields
             .iter()
@@ -280,6 +282,7 @@ mod tests {
             high_water: 1,
             stripes: 1,
             direct: false,
+            by: "threads",
             usage: Usage::default(),
             front: side(front),
             back: side(back),

@@ -124,8 +124,8 @@ impl<'o, K> Lane<'o, K> {
         (self.stripe, self.totals)
     }
 
-    pub fn sink(&mut self) -> Option<&mut K> {
-        self.sink.as_mut()
+    pub fn sink(&self) -> Option<&K> {
+        self.sink.as_ref()
     }
 
     /// A block of the stripe was written.
