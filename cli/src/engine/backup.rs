@@ -205,7 +205,7 @@ impl Job<'_> {
 
     /// The rings that stripes are written by. Through the cache a write is a copy, which io_uring does no better.
     fn rings<B: Buffers>(&self, buffers: &B) -> Result<Rings, Failure> {
-        let mut count = rings::writers(self.options.stripes as usize);
+        let mut count = rings::writers(self.options.stripes as usize, self.place.is_direct());
         if self.past_the_cache() {
             count += self.options.common.readers();
         }
@@ -233,7 +233,7 @@ impl Job<'_> {
         let writers = if rings.is_empty() {
             write::threads(count)
         } else {
-            rings::writers(count)
+            rings::writers(count, self.place.is_direct())
         };
         let (stripes, outlets) = Stripes::new(count, writers, self.count);
         let writing = write::Surroundings {

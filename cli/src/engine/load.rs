@@ -155,9 +155,7 @@ impl<'l, B: Buffers, P: Shelf> Load<'l, B, P> {
             let scans: Vec<_> = (0..threads(catalogue.stripes.len()))
                 .map(|_| {
                     let send = send.clone();
-                    crew::start(scope, stop, "stripes", move || {
-                        self.stripes(next, &send)
-                    })
+                    crew::start(scope, stop, "stripes", move || self.stripes(next, &send))
                 })
                 .collect();
             drop(send);

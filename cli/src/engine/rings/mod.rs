@@ -28,12 +28,12 @@ type Ring = hugepool::uring::Ring;
 /// Operations that a ring has at once. More keep no disk busier, and it is more than most runs have buffers.
 const DEPTH: u32 = 64;
 
-/// Threads that write stripes by a ring, at the most: each has many writes under way.
-const WRITERS: usize = 2;
+/// Threads that write stripes by a ring through the cache, at the most: each write is a copy.
+const WRITERS: usize = 4;
 
-/// How many threads write so many stripes by a ring.
-pub fn writers(stripes: usize) -> usize {
-    stripes.min(WRITERS)
+/// How many threads write so many stripes by a ring: past the cache one, which has many writes under way.
+pub fn writers(stripes: usize, direct: bool) -> usize {
+    if direct { 1 } else { stripes.min(WRITERS) }
 }
 
 /// Refuses what cannot be, whatever the kernel says.

@@ -10,6 +10,7 @@
 //!                            └── what is left ──┘
 //! ```
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::TryRecvError;
 use hugepool::Buffer;
 use hugepool::uring::Completion;
+use rustix::fs::{FallocateFlags, OFlags, fallocate, fcntl_getfl};
+use rustix::process::{Resource, getrlimit};
 
 use super::Ring;
 use crate::engine::buffers::{Buffers, Space};
@@ -25,7 +28,7 @@ use crate::engine::format::block::HEADER;
 use crate::engine::format::padded;
 use crate::engine::pipe::{Filled, Outlet};
 use crate::engine::store::{Place, Sink};
-use crate::engine::write::{Ended, Lane, Surroundings, Written, failed, receive};
+use crate::engine::write::{Ended, Lane, Surroundings, Written, failed, receive, room};
 
 /// An error, and the stripe whose it is.
 type Failed = (u32, io::Error);
@@ -41,6 +44,53 @@ struct Piece {
     to: usize,
 }
 
+/// How far a stripe is.
+struct State {
+    file: Arc<File>,
+    /// Writes of it in the ring.
+    under_way: usize,
+    /// Blocks whose write cannot be begun yet.
+    waiting: VecDeque<(Piece, Buffer)>,
+    /// Up to where the file has room already.
+    reserved: u64,
+    /// It was asked for in vain.
+    refused: bool,
+}
+
+impl State {
+    /// Takes room ahead, where a block would make a stripe longer that is large already: within the file's length many
+    /// writes are under way at once, and the kernel needs no threads for them. Where there is no room, nothing is taken.
+    fn reserve(&mut self, offset: u64, end: u64) {
+        if end <= self.reserved.max(LARGE) || self.refused {
+            return;
+        }
+        let ahead = AHEAD.max(2 * (end - offset));
+        match fallocate(&*self.file, FallocateFlags::empty(), offset, ahead) {
+            Ok(()) => self.reserved = offset + ahead,
+            Err(_) => self.refused = true,
+        }
+    }
+
+    /// Gives back what is behind `end`.
+    fn cut(&mut self, end: u64) -> io::Result<()> {
+        if std::mem::take(&mut self.reserved) > end {
+            self.file.set_len(end)?;
+        }
+        Ok(())
+    }
+}
+
+/// How long a stripe is that has room taken ahead for it, and how much at a time, or two blocks where that is more.
+const LARGE: u64 = 16 << 20;
+const AHEAD: u64 = 32 << 20;
+
+/// Whether room is taken ahead: past the cache, for through it the kernel copies a write at a time whatever the length;
+/// and not where files have a limit, at which the kernel would end the program.
+fn may_reserve(file: &File) -> bool {
+    let direct = fcntl_getfl(file).is_ok_and(|flags| flags.contains(OFlags::DIRECT));
+    direct && getrlimit(Resource::Fsize).current.is_none()
+}
+
 /// Writes its stripes until the readers are done. An error stops the run; buffers that come later are freed.
 pub fn write<B: Buffers, P: Place>(
     around: &Surroundings<'_, B, P>,
@@ -52,7 +102,10 @@ pub fn write<B: Buffers, P: Place>(
         outlet,
         ring,
         lanes: Vec::new(),
-        files: Vec::new(),
+        states: Vec::new(),
+        crowded: false,
+        reserves: false,
+        full: false,
         pieces: Vec::new(),
         free: Vec::new(),
         for_blocks: Duration::ZERO,
@@ -93,8 +146,13 @@ struct Writer<'w, B: Buffers, P: Place> {
     outlet: &'w Outlet<B::Space>,
     ring: Ring,
     lanes: Vec<Lane<'w, P::Sink<B::Space>>>,
-    /// The file of each.
-    files: Vec<Arc<File>>,
+    /// How far each of them is, in the same order.
+    states: Vec<State>,
+    /// Some have writes that the ring had no room for.
+    crowded: bool,
+    /// Room is taken ahead; and there was none for a write.
+    reserves: bool,
+    full: bool,
     /// What is under way, by its name in the ring; and the names that are free.
     pieces: Vec<Piece>,
     free: Vec<u64>,
@@ -110,7 +168,14 @@ impl<B: Buffers, P: Place> Writer<'_, B, P> {
                 let error = "is in a place that io_uring does not write to";
                 return Err((lane.stripe, io::Error::other(error)));
             };
-            self.files.push(Arc::clone(file));
+            self.reserves |= may_reserve(file);
+            self.states.push(State {
+                file: Arc::clone(file),
+                under_way: 0,
+                waiting: VecDeque::new(),
+                reserved: 0,
+                refused: false,
+            });
         }
         if let Ended::Stopped = self.blocks()? {
             return Ok(Ended::Stopped);
@@ -126,7 +191,9 @@ impl<B: Buffers, P: Place> Writer<'_, B, P> {
             self.begin(at, offset, space, 0)?;
             self.drain()?;
         }
-        for lane in &mut self.lanes {
+        for (lane, state) in self.lanes.iter_mut().zip(&mut self.states) {
+            let end = lane.totals().1.bytes + HEADER as u64;
+            state.cut(end).map_err(|error| (lane.stripe, error))?;
             lane.finish()?;
         }
         self.syncing += begun.elapsed();
@@ -137,7 +204,7 @@ impl<B: Buffers, P: Place> Writer<'_, B, P> {
     fn blocks(&mut self) -> Result<Ended, Failed> {
         loop {
             let mut open = true;
-            while self.ring.in_flight() < self.ring.depth() as usize {
+            loop {
                 match self.outlet.receiver.try_recv() {
                     Ok((at, filled)) => self.block(at, filled)?,
                     Err(TryRecvError::Empty) => break,
@@ -185,7 +252,36 @@ impl<B: Buffers, P: Place> Writer<'_, B, P> {
             from: 0,
             to: HEADER + padded(payload),
         };
-        self.submit(piece, buffer)
+        self.states[lane].waiting.push_back((piece, buffer));
+        self.advance(lane)
+    }
+
+    /// Begins the writes of a stripe that may be under way at once: one, if it makes the file longer, for the kernel has
+    /// the others wait for it, each in a thread of its own.
+    fn advance(&mut self, lane: usize) -> Result<(), Failed> {
+        while !self.full {
+            let state = &mut self.states[lane];
+            let Some((piece, _)) = state.waiting.front() else {
+                return Ok(());
+            };
+            let end = piece.offset + (piece.to - piece.from) as u64;
+            if state.under_way > 0 && end > state.reserved {
+                return Ok(());
+            }
+            if self.ring.in_flight() == self.ring.depth() as usize {
+                self.crowded = true;
+                return Ok(());
+            }
+            if self.reserves {
+                state.reserve(piece.offset, end);
+            }
+            let Some((piece, buffer)) = state.waiting.pop_front() else {
+                return Ok(());
+            };
+            state.under_way += 1;
+            self.submit(piece, buffer)?;
+        }
+        Ok(())
     }
 
     fn submit(&mut self, piece: Piece, buffer: Buffer) -> Result<(), Failed> {
@@ -194,27 +290,54 @@ impl<B: Buffers, P: Place> Writer<'_, B, P> {
             self.pieces.len() as u64 - 1
         });
         self.pieces[token as usize] = piece;
-        let file = Arc::clone(&self.files[piece.lane]);
+        let file = Arc::clone(&self.states[piece.lane].file);
         let range = piece.from..piece.to;
         self.ring
             .write_with_prefix(file, buffer, range, piece.offset, token)
             .map_err(|rejected| (self.lanes[piece.lane].stripe, rejected.why.into()))
     }
 
+    fn next(&mut self) -> Result<Option<Completion>, Failed> {
+        super::wait(&mut self.ring).map_err(|error| {
+            let error = io::Error::new(error.kind(), format!("io_uring: {error}"));
+            (self.outlet.stripes[0].0, error)
+        })
+    }
+
     /// Hands the kernel what was begun, waits for a write, and takes all that are over. False: there are none.
     fn reap(&mut self) -> Result<bool, Failed> {
-        let first = super::wait(&mut self.ring).map_err(|error| {
-            let error = io::Error::new(error.kind(), format!("io_uring: {error}"));
-            (self.lanes[0].stripe, error)
-        })?;
-        let Some(first) = first else {
+        let Some(first) = self.next()? else {
             return Ok(false);
         };
         self.over(first)?;
         while let Some(done) = self.ring.try_complete() {
             self.over(done)?;
         }
+        if self.full {
+            self.give_back()?;
+        }
+        if std::mem::take(&mut self.crowded) {
+            self.advance_all()?;
+        }
         Ok(true)
+    }
+
+    fn advance_all(&mut self) -> Result<(), Failed> {
+        (0..self.lanes.len()).try_for_each(|lane| self.advance(lane))
+    }
+
+    /// Gives room back that was taken ahead, for one stripe may lack what another one has in vain; and goes on without.
+    fn give_back(&mut self) -> Result<(), Failed> {
+        while let Some(done) = self.next()? {
+            self.over(done)?;
+        }
+        for (lane, state) in self.lanes.iter().zip(&mut self.states) {
+            let first = state.waiting.iter().map(|(piece, _)| piece.offset).min();
+            let end = first.unwrap_or(lane.totals().1.bytes);
+            state.cut(end).map_err(|error| (lane.stripe, error))?;
+        }
+        (self.reserves, self.full) = (false, false);
+        self.advance_all()
     }
 
     /// Waits until nothing is under way.
@@ -234,12 +357,22 @@ impl<B: Buffers, P: Place> Writer<'_, B, P> {
                 piece.offset += count as u64;
             }
             Err(error) if super::is_transient(&error) => {}
-            Err(error) => return Err((stripe, error)),
+            Err(error) => {
+                let state = &mut self.states[piece.lane];
+                if room(&error).is_empty() || !self.reserves {
+                    return Err((stripe, error));
+                }
+                state.under_way -= 1;
+                state.waiting.push_front((piece, done.buffer));
+                self.full = true;
+                return Ok(());
+            }
         }
         if piece.from < piece.to {
             return self.submit(piece, done.buffer);
         }
         self.lanes[piece.lane].done();
-        Ok(())
+        self.states[piece.lane].under_way -= 1;
+        self.advance(piece.lane)
     }
 }
