@@ -193,7 +193,8 @@ impl Ahead {
                 piece.have += count;
                 let at = offset + piece.have as u64;
                 // Past the cache, what is no multiple is the end; to go on from there would be an error.
-                let over = count == 0 || !count.is_multiple_of(UNIT) && at >= end;
+                let at_end = at.next_multiple_of(UNIT as u64) >= end;
+                let over = count == 0 || !count.is_multiple_of(UNIT) && at_end;
                 (over || piece.have == to - from).then_some(Ok(()))
             }
             Err(error) if super::is_transient(&error) => None,
