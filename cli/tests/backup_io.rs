@@ -69,7 +69,7 @@ fn what_one_way_writes_the_other_reads_to_the_last_bit() {
         // Two buffers; one, which everybody waits for; and more stripes than there are buffers and room in a ring.
         "--stripes 3 --readers 3 --memory 40K",
         "--stripes 2 --readers 2 --memory 20K",
-        "--stripes 200 --readers 4 --memory 400K",
+        "--stripes 80 --readers 2 --memory 3M",
         // Blocks of any length: what comes next cannot be guessed.
         "--stripes 2 --compress zstd --readers 2 --memory 200K",
     ] {

@@ -209,7 +209,12 @@ impl Job<'_> {
         if self.past_the_cache() {
             count += self.options.common.readers();
         }
-        Rings::make(&self.options.common, buffers, self.place.is_direct(), count)
+        Rings::make(
+            &self.options.common,
+            buffers,
+            self.place.is_for_rings(),
+            count,
+        )
     }
 
     /// Whether large files are read past the cache, if there are rings to read ahead by.

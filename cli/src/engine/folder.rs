@@ -132,6 +132,13 @@ impl Destination {
     pub fn is_direct(&self) -> bool {
         self.direct
     }
+
+    /// Whether io_uring writes there by itself, past the cache: a file system in memory calls it that, and copies.
+    pub fn is_for_rings(&self) -> bool {
+        const TMPFS: u64 = 0x0102_1994;
+        let system = rustix::fs::fstatfs(&self.folder);
+        self.direct && !system.is_ok_and(|system| system.f_type as u64 == TMPFS)
+    }
 }
 
 impl Place for Destination {

@@ -2,11 +2,11 @@
 //!
 //! Owns the order of its modules, each using only those after it: `backup`, `restore`, `verify`, `list` (the commands),
 //! `report` and `summary`; `settle`, `origin`, `walk`, `read`, `write` and `pipe` (files into stripes); `load`, `scan` and `tree` (stripes
-//! into files); `folder` and `store` (where a backup is); `options`, `direct`, `buffers`; `attributes` and `beneath`;
+//! into files); `rings` (io_uring); `folder` and `store` (where a backup is); `options`, `direct`, `buffers`; `attributes` and `beneath`;
 //! `format`; and, below all, `crew`, `stop`, `usage`, `name`.
 //!
 //! ```text
-//!   backup    walk ──▶ readers ═══ filled buffers ═══▶ stripes' writers ──▶ catalogue, last of all
+//!   backup    walk ──▶ readers ═══ filled buffers ═══▶ writers of stripes ──▶ catalogue, last of all
 //!   restore   catalogue ──▶ stripes' readers ═══ filled buffers ═══▶ workers ──▶ files
 //! ```
 //!
@@ -26,6 +26,8 @@ mod format;
 mod format_tests;
 mod list;
 mod load;
+#[cfg(test)]
+mod load_tests;
 mod name;
 mod options;
 mod origin;

@@ -168,7 +168,7 @@ impl Summary {
         );
         let _ = writeln!(
             line,
-            "buffers: {} of {} from {} ({}), {} out at once at the most; stripes {}",
+            "buffers: {} of {} from {} ({}), {} out at once at the most; stripes {}, by {}",
             self.buffers,
             units::bytes(self.transfer),
             self.origin,
@@ -178,6 +178,10 @@ impl Summary {
                 "past the cache"
             } else {
                 "through the cache"
+            },
+            match self.by {
+                "uring" => "io_uring",
+                by => by,
             }
         );
         let _ = writeln!(

@@ -50,6 +50,10 @@ pub fn check(options: &CommonOptions) -> Result<(), Failure> {
 pub struct Rings(Mutex<Vec<Ring>>);
 
 impl Rings {
+    pub fn none() -> Rings {
+        Rings(Mutex::new(Vec::new()))
+    }
+
     /// As many as are wanted, or none: where threads are to do it, or where that was left open and either `better` says
     /// no or the kernel does.
     pub fn make<B: Buffers>(
@@ -58,15 +62,14 @@ impl Rings {
         better: bool,
         count: usize,
     ) -> Result<Rings, Failure> {
-        let none = Rings(Mutex::new(Vec::new()));
         let pool = match (options.io, buffers.pool()) {
-            (Io::Threads, _) | (_, None) => return Ok(none),
-            (Io::Auto, _) if !better => return Ok(none),
+            (Io::Threads, _) | (_, None) => return Ok(Rings::none()),
+            (Io::Auto, _) if !better => return Ok(Rings::none()),
             (Io::Auto | Io::Uring, Some(pool)) => pool,
         };
         match all(pool, count) {
             Ok(rings) => Ok(Rings(Mutex::new(rings))),
-            Err(_) if options.io == Io::Auto => Ok(none),
+            Err(_) if options.io == Io::Auto => Ok(Rings::none()),
             Err(error) => Err(Failure::run(format!(
                 "no io_uring (--io uring): {error}; --io threads does without"
             ))),
