@@ -2,7 +2,7 @@
 //!
 //! Owns the order of its modules, each using only those after it: `backup`, `restore`, `verify`, `list` (the commands),
 //! `report` and `summary`; `settle`, `origin`, `walk`, `read`, `write` and `pipe` (files into stripes); `load`, `scan` and `tree` (stripes
-//! into files); `rings` (io_uring); `folder` and `store` (where a backup is); `options`, `direct`, `buffers`; `attributes` and `beneath`;
+//! into files); `rings` (io_uring); `folder` and `store` (where a backup is); `options`, `direct`, `buffers`; `open`, `attributes` and `beneath`;
 //! `format`; and, below all, `crew`, `stop`, `usage`, `name`.
 //!
 //! ```text
@@ -29,6 +29,7 @@ mod load;
 #[cfg(test)]
 mod load_tests;
 mod name;
+mod open;
 mod options;
 mod origin;
 mod pipe;

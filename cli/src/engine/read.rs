@@ -6,20 +6,21 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use rustix::fs::{FileType, Mode, OFlags, SeekFrom, openat, seek};
+use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
 use super::attributes::{Seen, Xattrs};
 use super::buffers::{Buffers, Space, Stopped};
 use super::format::block::{HEADER, Packing, SEGMENTS, Segment, put_segment};
 use super::format::{UNIT, padded};
+use super::open::open_file;
 use super::pipe::{Filled, Item, Large, Outcome, Small, Stripes};
 use super::rings::{Ahead, Fetched, READS, Span};
 use super::stop::Stop;
@@ -27,45 +28,6 @@ use crate::progress::Volume;
 
 /// How much zstd tries: its own default.
 const LEVEL: i32 = 3;
-
-/// Opens a file to read it, without a wait and without a trace where the system lets us. The error says why not.
-pub fn open_file(folder: &OwnedFd, name: &[u8]) -> Result<File, String> {
-    let flags =
-        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = match openat(folder, name, flags | OFlags::NOATIME, Mode::empty()) {
-        // Another one's file.
-        Err(Errno::PERM) => openat(folder, name, flags, Mode::empty()),
-        other => other,
-    };
-    let file = opened.map_err(|error| match error {
-        Errno::NOENT => "vanished before it was read".to_owned(),
-        Errno::LOOP => "was replaced by a link".to_owned(),
-        error => format!("cannot be opened: {error}"),
-    })?;
-    let stat = rustix::fs::fstat(&file).map_err(|error| format!("fstat: {error}"))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err("was replaced by what is no file".to_owned());
-    }
-    Ok(file.into())
-}
-
-/// Opens a file once more, to read it past the kernel's cache; `None`: that is not to be had, or it is another file now.
-pub fn open_direct(folder: &OwnedFd, name: &[u8], file: &File) -> Option<Arc<File>> {
-    let flags =
-        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let flags = flags | OFlags::DIRECT;
-    let opened = match openat(folder, name, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(Errno::PERM) => openat(folder, name, flags, Mode::empty()),
-        other => other,
-    };
-    let direct = opened.ok()?;
-    let (stat, known) = (
-        rustix::fs::fstat(&direct).ok()?,
-        rustix::fs::fstat(file).ok()?,
-    );
-    let same = (stat.st_dev, stat.st_ino) == (known.st_dev, known.st_ino);
-    same.then(|| Arc::new(direct.into()))
-}
 
 /// What a reader did.
 #[derive(Default)]

@@ -26,9 +26,9 @@ use super::beneath;
 use super::format::MAX_DEPTH;
 use super::format::catalogue::path;
 use super::format::entry::{Attributes, Entry, Flaws, Kind};
+use super::open::{open_direct, open_file};
 use super::origin::Origin;
 use super::pipe::{Item, Large, Outcome, Small};
-use super::read::{open_direct, open_file};
 use super::stop::Stop;
 use crate::progress::Volume;
 
