@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{Directory, Json, parse_json};
-use trees::{PROGRAM, Random, Removable, backup, compare, ended, make, restore, run, ways};
+use trees::{
+    PROGRAM, Random, Removable, backup, compare, ended, is_direct, make, restore, run, ways,
+};
 
 fn path(directory: &Directory, name: &str) -> PathBuf {
     PathBuf::from(directory.path(name))
@@ -53,17 +55,7 @@ fn what_one_way_writes_the_other_reads_to_the_last_bit() {
     let source = path(&directory, "tree");
     tree(&source);
     let _removable = Removable(source.clone());
-    let direct = {
-        let to = path(&directory, "tried");
-        let args = ["backup".as_ref(), source.as_os_str(), to.as_os_str()];
-        let (code, _, err) = run(&[&args[..], &["--direct", "on"].map(OsStr::new)].concat());
-        if err.contains("no direct I/O") {
-            println!("skipped: direct I/O: {err}");
-        } else {
-            assert_eq!(code, 0, "{err}");
-        }
-        code == 0
-    };
+    let direct = is_direct(&source, &path(&directory, "tried"));
     for options in [
         "--stripes 4 --readers 2",
         // Two buffers; one, which everybody waits for; and more stripes than there are buffers and room in a ring.

@@ -93,7 +93,8 @@ pub struct CommonOptions {
     #[arg(long, value_enum, value_name = "WHERE", default_value_t = Origin::Pool)]
     pub buffers_from: Origin,
 
-    /// Whether stripes go past the kernel's cache; auto: when they are written, where the file system does it
+    /// Whether stripes go past the kernel's cache; auto: when they are written, where the file system does it; on: large
+    /// files, too, where io_uring reads them
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Direct::Auto)]
     pub direct: Direct,
 

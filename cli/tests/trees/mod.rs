@@ -103,6 +103,19 @@ pub fn ways() -> &'static [&'static str] {
     })
 }
 
+/// Whether a backup of `source` can be written past the cache to the folder `to`, which is removed. Where not, that is said.
+pub fn is_direct(source: &Path, to: &Path) -> bool {
+    let args = ["backup".as_ref(), source.as_os_str(), to.as_os_str()];
+    let (code, _, err) = run(&[&args[..], &["--direct", "on"].map(OsStr::new)].concat());
+    if err.contains("no direct I/O") {
+        println!("skipped: direct I/O: {err}");
+        return false;
+    }
+    assert_eq!(code, 0, "{err}");
+    fs::remove_dir_all(to).expect("removed");
+    true
+}
+
 /// What the lines say that begin with `FAILED: `, without that.
 pub fn failed(err: &str) -> Vec<&str> {
     let lines = err.lines();
