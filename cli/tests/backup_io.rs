@@ -234,7 +234,7 @@ fn what_of_the_pool_cannot_be_registered_is_used_without_and_said_once() {
     let _removable = Removable(source.clone());
     let (to, back) = (path(&directory, "backup"), path(&directory, "back"));
     let options = ["--io", "uring"].map(OsStr::new);
-    let said = |err: &str| err.matches("note: io_uring: ").count();
+    let said = |err: &str| err.matches("; what is not is read and written").count();
     let args = ["backup".as_ref(), source.as_os_str(), to.as_os_str()];
     let done = after(little, &[&args[..], &options].concat());
     let (code, _, err) = done.expect("a limit is lowered");

@@ -240,7 +240,10 @@ impl Job<'_> {
         } else {
             rings::writers(count, self.place.is_direct())
         };
+        let past_the_cache = self.past_the_cache() && !rings.is_empty();
         let (stripes, outlets) = Stripes::new(count, writers, self.count);
+        // Before the readers': those can do without.
+        let of_writers: Vec<_> = outlets.iter().map(|_| rings.take()).collect();
         let writing = write::Surroundings {
             stop,
             buffers,
@@ -253,7 +256,7 @@ impl Job<'_> {
             buffers,
             transfer: self.options.transfer_size,
             stripes,
-            past_the_cache: self.past_the_cache() && !rings.is_empty(),
+            past_the_cache,
         });
         let mut crew = self.readers(&reading, self.options.common.readers())?;
         if reading.past_the_cache {
@@ -264,8 +267,8 @@ impl Job<'_> {
         thread::scope(|scope| {
             let writers: Vec<_> = outlets
                 .iter()
-                .map(|outlet| {
-                    let ring = rings.take();
+                .zip(of_writers)
+                .map(|(outlet, ring)| {
                     crew::start(scope, stop, "writer", move || match ring {
                         Some(ring) => rings::write(writing, outlet, ring),
                         None => write::write(writing, outlet),

@@ -93,31 +93,61 @@ impl Rings {
     }
 }
 
-/// Makes rings, and says once if not all memory is registered with each.
+/// Makes rings, and says once if not all memory is registered with each, or if there are fewer.
 fn all(pool: &Pool, count: usize) -> Result<Vec<Ring>, RingError> {
     let mut rings: Vec<Ring> = Vec::new();
-    let mut spent = false;
-    for _ in 0..count {
-        let ring = if spent {
-            // All rings of a user share the limit. One without a table does not wait for what nobody gives back.
-            Ring::with_registry(Registry::with_entries(pool, 0), DEPTH)?
-        } else {
-            Ring::new(pool, DEPTH)?
-        };
-        let why = ring.report().why;
-        if why.is_some() && !spent {
-            report::notes(&[format!(
-                "io_uring: {}; what is not is read and written all the same",
-                ring.report()
-            )]);
-        }
-        spent |= matches!(
+    let mut why = None;
+    while rings.len() < count {
+        // All rings of a user share the limit. One without a table does not wait for what nobody gives back.
+        let spent = matches!(
             why,
             Some(WhyUnregistered::Memory { .. } | WhyUnregistered::NoTable { .. })
         );
+        let made = match (rings.is_empty(), spent) {
+            (true, _) => first(pool),
+            (false, false) => Ring::new(pool, DEPTH),
+            (false, true) => Ring::with_registry(Registry::with_entries(pool, 0), DEPTH),
+        };
+        let ring = match made {
+            Ok(ring) => ring,
+            Err(error) if rings.is_empty() => return Err(error),
+            Err(error) => {
+                let there = rings.len();
+                report::notes(&[format!(
+                    "io_uring: {there} of {count} rings: {error}; threads do the rest"
+                )]);
+                break;
+            }
+        };
+        if why.is_none() {
+            why = ring.report().why;
+            if why.is_some() {
+                report::notes(&[format!(
+                    "io_uring: {}; what is not is read and written all the same",
+                    ring.report()
+                )]);
+            }
+        }
         rings.push(ring);
     }
+    // The first one has the most memory registered, and is taken first.
+    rings.reverse();
     Ok(rings)
+}
+
+/// The first ring. Those of a process that has just ended have their share of the limit for some tenths of a second
+/// more.
+fn first(pool: &Pool) -> Result<Ring, RingError> {
+    const TRIES: usize = 50;
+    for _ in 0..TRIES {
+        match Ring::new(pool, DEPTH) {
+            Err(RingError::Os(error)) if error.number == libc::ENOMEM => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
+    }
+    Ring::new(pool, DEPTH)
 }
 
 /// Submits what was begun, and gives the next operation that is over; `None`: there are none. What the kernel refuses
