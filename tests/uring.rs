@@ -111,6 +111,31 @@ fn prefix_and_data_are_one_write() {
 }
 
 #[test]
+fn one_read_fills_prefix_and_data() {
+    let name = "one_read_fills_prefix_and_data";
+    let pool = pool();
+    let Some(mut ring) = ring(name, &pool, 4) else {
+        return;
+    };
+    let cell = pattern(1, PREFIX + SIZE);
+    let file = Temporary::with(name, &cell);
+    for range in [0..PREFIX + SIZE, PREFIX - 12..PREFIX + 100, PREFIX..PREFIX] {
+        let mut buffer = pool.allocate(SIZE, 4096).unwrap();
+        buffer.prefix_mut().fill(0);
+        buffer.fill(0);
+        let offset = range.start as u64;
+        ring.read_with_prefix(Arc::clone(&file.file), buffer, range.clone(), offset, 1)
+            .unwrap();
+        let (_, bytes, buffer) = well(next(&mut ring));
+        assert_eq!(bytes, range.len());
+        let whole = buffer.with_prefix();
+        assert!(whole[range.clone()] == cell[range.clone()]);
+        assert!(whole[..range.start].iter().all(|&byte| byte == 0));
+        assert!(whole[range.end..].iter().all(|&byte| byte == 0));
+    }
+}
+
+#[test]
 fn a_range_may_go_on_to_the_capacity_and_ends_at_the_length_if_it_does_not_say() {
     let name = "a_range_may_go_on_to_the_capacity";
     let pool = pool();

@@ -15,7 +15,7 @@ use std::time::Duration;
 use common::Directory;
 use rustix::process::Signal;
 use trees::running::{finish, freeze, large, signal, start_backup, stored, until};
-use trees::{PROGRAM, ended, failed, restore, run, verify};
+use trees::{PROGRAM, ended, failed, is_direct, restore, run, verify, ways};
 
 fn path(directory: &Directory, name: &str) -> PathBuf {
     PathBuf::from(directory.path(name))
@@ -26,13 +26,14 @@ fn changing(
     directory: &Directory,
     source: &Path,
     all: u64,
+    how: &str,
     change: impl Fn(),
 ) -> (i32, String, String) {
     let to = path(directory, "backup");
     for _ in 0..20 {
         let _ = fs::remove_dir_all(&to);
-        let options = "--stripes 1 --readers 1 --transfer-size 16K --memory 40K";
-        let mut child = start_backup(source, &to, options);
+        let options = format!("--stripes 1 --readers 1 --transfer-size 16K --memory 40K {how}");
+        let mut child = start_backup(source, &to, &options);
         if until(&mut child, &to, 1) && freeze(&mut child) && stored(&to) < all {
             change();
             signal(&child, Signal::CONT);
@@ -50,7 +51,7 @@ fn a_file_that_changes_while_it_is_read_is_named_and_the_others_are_whole() {
     let source = path(&directory, "tree");
     fs::create_dir(&source).expect("made");
     let file = source.join("changes");
-    for (change, says) in [
+    let changes = [
         (
             Box::new(|file: &Path| {
                 let file = File::options().write(true).open(file).expect("opened");
@@ -77,13 +78,23 @@ fn a_file_that_changes_while_it_is_read_is_named_and_the_others_are_whole() {
             Box::new(|file: &Path| fs::remove_file(file).expect("removed")),
             "changed while it was read",
         ),
-    ] {
+    ];
+    let hows = ways().iter().map(|io| match *io {
+        // It is read ahead, past the cache.
+        "uring" => "--io uring --direct on",
+        _ => "--io threads",
+    });
+    fs::write(&file, "").expect("written");
+    for (how, (change, says)) in hows.flat_map(|how| changes.iter().map(move |it| (how, it))) {
+        if how.contains("--direct on") && !is_direct(&source, &path(&directory, "tried")) {
+            continue;
+        }
         large(&file, 16 << 20);
         // Older than a tick of the clock that times of files are taken from.
         thread::sleep(Duration::from_millis(50));
         let good = source.join("whole");
         fs::write(&good, "whole").expect("written");
-        let (code, out, err) = changing(&directory, &source, 12 << 20, || change(&file));
+        let (code, out, err) = changing(&directory, &source, 12 << 20, how, || change(&file));
         assert_eq!(code, 1, "{out}{err}");
         let failed = failed(&err);
         assert_eq!(failed.len(), 1, "{err}");
@@ -118,7 +129,7 @@ fn files_that_vanish_are_named_and_the_others_are_whole() {
         large(&source.join(name(number)), 4000);
     }
     let gone: Vec<usize> = (2900..3000).collect();
-    let (code, _, err) = changing(&directory, &source, 6 << 20, || {
+    let (code, _, err) = changing(&directory, &source, 6 << 20, "", || {
         gone.iter()
             .for_each(|&number| fs::remove_file(source.join(name(number))).expect("removed"));
     });
@@ -148,7 +159,7 @@ fn a_file_that_loses_the_name_it_was_found_by_is_read_by_its_other_one() {
     let gone = path(&directory, "gone");
     fs::create_dir(&gone).expect("made");
     // Those that were found and not yet opened lose the name that they were found by.
-    let (code, _, err) = changing(&directory, &source, 4 << 20, || {
+    let (code, _, err) = changing(&directory, &source, 4 << 20, "", || {
         for number in 0..2000 {
             fs::rename(first.join(name(number)), gone.join(name(number))).expect("moved");
         }

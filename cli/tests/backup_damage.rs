@@ -7,6 +7,7 @@ mod format;
 mod trees;
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use common::Directory;
 use format::block::{HEADER, Header, Kind as Block};
 use format::padded;
-use trees::{Random, backup, failed_files, restore, run, verify};
+use trees::{Random, backup, failed, failed_files, restore, run, verify, ways};
 
 fn path(directory: &Directory, name: &str) -> PathBuf {
     PathBuf::from(directory.path(name))
@@ -57,6 +58,20 @@ fn names(folder: &Path) -> BTreeSet<String> {
 fn check(source: &Path, to: &Path, directory: &Directory) -> (Vec<String>, String) {
     let (code, out, verified) = verify(to);
     assert_eq!(code, 1, "{out}{verified}");
+    for how in ["--direct off", "--direct on"] {
+        for io in ways() {
+            let mut args = vec![OsStr::new("verify"), to.as_os_str()];
+            args.extend(["--io", io].map(OsStr::new));
+            args.extend(how.split(' ').map(OsStr::new));
+            let (code, _, err) = run(&args);
+            if err.contains("Invalid argument") && how == "--direct on" {
+                println!("skipped: {how}: {err}");
+                continue;
+            }
+            assert_eq!(code, 1, "{err}");
+            assert_eq!(failed(&err), failed(&verified), "{how} {io}");
+        }
+    }
     let back = path(directory, "back");
     let (code, out, err) = restore(to, &back, &["--readers", "3"]);
     assert_eq!(code, 1, "{out}{err}");

@@ -14,7 +14,7 @@ use std::time::Duration;
 use common::Directory;
 use rustix::process::Signal;
 use trees::running::{finish, freeze, large, signal, start, start_backup, stored, until};
-use trees::{PROGRAM, Random, backup, compare, ended, failed, restore, run, verify};
+use trees::{PROGRAM, Random, backup, compare, ended, failed, restore, run, verify, ways};
 
 fn path(directory: &Directory, name: &str) -> PathBuf {
     PathBuf::from(directory.path(name))
@@ -34,11 +34,12 @@ fn a_backup_that_is_killed_at_any_moment_is_seen_as_incomplete_and_can_be_run_ag
     let mut random = Random::new(17);
     let (to, back) = (path(&directory, "backup"), path(&directory, "back"));
     let mut incomplete = 0;
-    for _ in 0..20 {
+    for round in 0..20 {
+        let io = ways()[round % ways().len()];
         let mut child = start_backup(
             &source,
             &to,
-            "--stripes 3 --transfer-size 64K --memory 512K",
+            &format!("--stripes 3 --transfer-size 64K --memory 512K --io {io}"),
         );
         // From before the first block until after the last.
         until(&mut child, &to, random.below(18 << 20));
@@ -77,13 +78,15 @@ fn a_backup_that_is_interrupted_says_so_and_leaves_nothing() {
     let directory = Directory::new("interrupted");
     let source = path(&directory, "large");
     large(&source, 16 << 20);
-    for by in [Signal::INT, Signal::TERM] {
+    let both = |by| ways().iter().map(move |io| (by, io));
+    for (by, io) in both(Signal::INT).chain(both(Signal::TERM)) {
         let to = path(&directory, "backup");
         let json = directory.path("backup.json");
         // It stands still while it is told, so that it cannot be over before.
         let done = (0..20).any(|_| {
             let _ = fs::remove_dir_all(&to);
-            let options = format!("--stripes 2 --transfer-size 16K --memory 40K --json {json}");
+            let options =
+                format!("--stripes 2 --transfer-size 16K --memory 40K --io {io} --json {json}");
             let mut child = start_backup(&source, &to, &options);
             if !until(&mut child, &to, 1) || !freeze(&mut child) || stored(&to) > 12 << 20 {
                 signal(&child, Signal::CONT);
@@ -150,14 +153,19 @@ fn a_stripe_that_cannot_be_written_ends_the_backup_without_a_catalogue() {
     let source = path(&directory, "large");
     large(&source, 4 << 20);
     let to = path(&directory, "backup");
-    for options in [
+    let options = [
         "--readers 1",
         "--readers 8 --memory 200K",
         "--compress zstd --readers 2",
-    ] {
+    ];
+    for (options, io) in options
+        .iter()
+        .flat_map(|it| ways().iter().map(move |io| (it, io)))
+    {
         let mut args: Vec<&OsStr> = vec!["backup".as_ref(), source.as_ref(), to.as_ref()];
         args.extend(["--stripes", "2", "--transfer-size", "64K"].map(OsStr::new));
         args.extend(options.split_whitespace().map(OsStr::new));
+        args.extend(["--io", io].map(OsStr::new));
         let (code, _, err) = limited(512, &args);
         assert_eq!(code, 1, "{err}");
         assert!(
@@ -202,13 +210,16 @@ fn a_full_disk_ends_a_backup_and_a_restore_with_its_name() {
     fs::write(source.join("a"), "first").expect("written");
     large(&source.join("b"), 8 << 20);
     let to = small.0.join("backup");
-    let (code, _, err) = run(&[OsStr::new("backup"), source.as_ref(), to.as_ref()]);
-    assert_eq!(code, 1);
-    assert!(
-        err.contains("there is no backup: stripe ") && err.contains("there is no room left"),
-        "{err}"
-    );
-    assert!(!to.exists());
+    for io in ways() {
+        let args = ["backup".as_ref(), source.as_os_str(), to.as_os_str()];
+        let (code, _, err) = run(&[&args[..], &["--io", io].map(OsStr::new)].concat());
+        assert_eq!(code, 1);
+        assert!(
+            err.contains("there is no backup: stripe ") && err.contains("there is no room left"),
+            "{err}"
+        );
+        assert!(!to.exists());
+    }
 
     let to = path(&directory, "backup");
     backup(&source, &to, &["--stripes", "1", "--transfer-size", "64K"]);
@@ -224,6 +235,64 @@ fn a_full_disk_ends_a_backup_and_a_restore_with_its_name() {
         "{err}"
     );
     assert!(!target.join("tree/b").exists());
+}
+
+#[test]
+fn room_that_a_stripe_has_taken_ahead_is_there_for_the_others() {
+    if !ways().contains(&"uring") {
+        return;
+    }
+    let directory = Directory::new("ahead");
+    let Some(small) = Small::mount(path(&directory, "small"), "64M") else {
+        println!("skipped: room taken ahead: no file system can be mounted (root can)");
+        return;
+    };
+    let source = path(&directory, "large");
+    // What the first stripe takes ahead, and what both have by then, is more than there is.
+    large(&source, 52 << 20);
+    let to = small.0.join("backup");
+    let options = ["--stripes", "2", "--io", "uring"];
+    backup(&source, &to, &options);
+    assert_eq!(verify(&to).0, 0);
+    let back = path(&directory, "back");
+    assert_eq!(restore(&to, &back, &[]).0, 0);
+    assert!(fs::read(&source).expect("read") == fs::read(back.join("large")).expect("read"));
+    // Nothing of it is left: the files are as long as what is in them.
+    let most = (52 << 20) + 54 * 4096;
+    assert!(stored(&to) <= most + 4096, "{}", stored(&to));
+}
+
+#[test]
+fn a_thousand_stripes_do_not_start_a_thousand_threads() {
+    let directory = Directory::new("threads");
+    let source = path(&directory, "large");
+    large(&source, 48 << 20);
+    let to = path(&directory, "backup");
+    let options =
+        "--stripes 1024 --readers 2 --transfer-size 16K --memory 40K --io threads --direct off";
+    let mut seen = None;
+    for _ in 0..20 {
+        let mut child = start_backup(&source, &to, options);
+        if until(&mut child, &to, 4 << 20) && freeze(&mut child) {
+            let status = fs::read_to_string(format!("/proc/{}/status", child.id()));
+            let status = status.expect("it is there");
+            let count = status
+                .lines()
+                .find_map(|line| line.strip_prefix("Threads:"));
+            seen = count.map(|count| count.trim().parse::<u32>().expect("a number"));
+        }
+        signal(&child, Signal::CONT);
+        let (code, _, err) = finish(child);
+        assert_eq!(code, 0, "{err}");
+        if seen.is_some() {
+            break;
+        }
+        fs::remove_dir_all(&to).expect("removed");
+    }
+    // 64 writers, 2 readers, and some for the run itself.
+    let count = seen.expect("seen in the middle");
+    assert!((64..80).contains(&count), "{count} threads");
+    assert_eq!(verify(&to).0, 0);
 }
 
 #[test]

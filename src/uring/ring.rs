@@ -238,6 +238,23 @@ impl<F: AsFd + 'static, M: Memory> Ring<F, M> {
         self.operate(Direction::Read, false, file, buffer, range, offset, token)
     }
 
+    /// As [`read`](Self::read), into prefix zone and data in one: `range` counts from the first
+    /// byte of the zone, as it does for [`write_with_prefix`](Self::write_with_prefix).
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn read_with_prefix(
+        &mut self,
+        file: F,
+        buffer: Buffer<M>,
+        range: impl RangeBounds<usize>,
+        offset: u64,
+        token: u64,
+    ) -> Result<(), super::Rejected<F, M>> {
+        self.operate(Direction::Read, true, file, buffer, range, offset, token)
+    }
+
     /// Writes the bytes `range` of a buffer to byte `offset` of `file` and on: as
     /// [`read`](Self::read).
     ///
@@ -293,7 +310,7 @@ impl<F: AsFd + 'static, M: Memory> Ring<F, M> {
 
     #[expect(
         clippy::too_many_arguments,
-        reason = "those of `read`, and which of the three"
+        reason = "those of `read`, and which of the four"
     )]
     fn operate(
         &mut self,

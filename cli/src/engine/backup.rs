@@ -12,14 +12,16 @@ use crossbeam_channel::bounded;
 
 use super::buffers::{Buffers, Malloc, Mmap, Origin, Pooled, Preallocated};
 use super::crew;
+use super::direct::Direct;
 use super::format::Id;
-use super::format::catalogue::Catalogue;
+use super::format::catalogue::{Catalogue, Totals};
 use super::options::{BackupOptions, Compress};
 use super::origin;
 use super::pipe::Stripes;
 use super::place::{Destination, Where};
 use super::read::{self, Read, Reader};
 use super::report;
+use super::rings::{self, Ahead, Rings};
 use super::settle::{links_to_unread, promote, settle};
 use super::stop::{INTERRUPTED, Stop, Why};
 use super::store::{Place, Writing};
@@ -36,6 +38,7 @@ pub fn run(options: &BackupOptions) -> Result<ExitCode, Failure> {
     let to = Where::of(destination)?;
     let origins = origin::Origin::all(sources)?;
     let count = options.buffers(to)?;
+    rings::check(&options.common, to)?;
     let stop = Stop::on_signals()?;
     crew::allow_many_files();
     let writing = Writing {
@@ -82,6 +85,13 @@ pub fn run(options: &BackupOptions) -> Result<ExitCode, Failure> {
         Origin::Mmap => job.run(Ok(Mmap::new(transfer, count))),
         Origin::Channel => job.run(Preallocated::new(transfer, count)),
     }
+}
+
+/// What is in each stripe, in order.
+fn totals(written: &[Written]) -> Vec<Totals> {
+    let mut all: Vec<_> = written.iter().flat_map(|it| it.totals.clone()).collect();
+    all.sort_by_key(|&(stripe, _)| stripe);
+    all.into_iter().map(|(_, totals)| totals).collect()
 }
 
 /// What does not depend on where buffers come from.
@@ -165,7 +175,9 @@ impl Job<'_> {
             .map_err(|error| Failure::run(format!("no random numbers: {error}")))?;
         let (begun, before) = (Instant::now(), Usage::now());
         let volume = Volume::new(0);
-        let mut done = self.pipeline(&*buffers, id, &volume)?;
+        let rings = self.rings(&*buffers)?;
+        let by = rings.name();
+        let mut done = self.pipeline(&*buffers, &rings, id, &volume)?;
         volume.say("catalogue");
         let mut problems = std::mem::take(&mut done.found.problems);
         problems.sort_by(|a, b| a.path.cmp(&b.path));
@@ -173,7 +185,7 @@ impl Job<'_> {
             backup: id,
             created: created.map_or(0, |time| time.as_secs()),
             transfer: self.options.transfer_size,
-            stripes: done.written.iter().map(|stripe| stripe.totals).collect(),
+            stripes: totals(&done.written),
             entries: std::mem::take(&mut done.found.entries),
         };
         let why = self.commit(&catalogue);
@@ -189,6 +201,7 @@ impl Job<'_> {
             problems: problems.len() as u64,
             elapsed: begun.elapsed(),
             usage: Usage::now().since(before),
+            by,
             ..self.summary(&*buffers, &done)
         };
         Ok(Ended {
@@ -212,15 +225,47 @@ impl Job<'_> {
         )))
     }
 
+    /// The rings that stripes are written by. Through the cache a write is a copy, which io_uring does no better.
+    fn rings<B: Buffers>(&self, buffers: &B) -> Result<Rings, Failure> {
+        let mut count = rings::writers(self.options.stripes as usize, self.place.is_direct());
+        if self.past_the_cache() {
+            count += self.options.common.readers();
+        }
+        Rings::make(
+            &self.options.common,
+            buffers,
+            self.place.is_for_rings(),
+            count,
+        )
+    }
+
+    /// Whether large files are read past the cache, if there are rings to read ahead by.
+    fn past_the_cache(&self) -> bool {
+        let BackupOptions {
+            common, compress, ..
+        } = self.options;
+        common.direct == Direct::On && *compress == Compress::None
+    }
+
     /// Starts every thread, and waits for them: the readers end when the walk has, the writers when the readers have.
     fn pipeline<B: Buffers>(
         &self,
         buffers: &B,
+        rings: &Rings,
         backup: Id,
         volume: &Volume,
     ) -> Result<Done, Failure> {
         let stop: &Stop = self.stop;
-        let (stripes, outlets) = Stripes::new(self.options.stripes as usize, self.count);
+        let count = self.options.stripes as usize;
+        let writers = if rings.is_empty() {
+            write::threads(count)
+        } else {
+            rings::writers(count, self.place.is_direct())
+        };
+        let past_the_cache = self.past_the_cache() && !rings.is_empty();
+        let (stripes, outlets) = Stripes::new(count, writers, self.count);
+        // Before the readers': those can do without.
+        let of_writers: Vec<_> = outlets.iter().map(|_| rings.take()).collect();
         let writing = write::Surroundings {
             stop,
             buffers,
@@ -231,18 +276,24 @@ impl Job<'_> {
             stop,
             volume,
             buffers,
+            transfer: self.options.transfer_size,
             stripes,
+            past_the_cache,
         });
-        let crew = self.readers(&reading, self.options.common.readers())?;
+        let mut crew = self.readers(&reading, self.options.common.readers())?;
+        if reading.past_the_cache {
+            crew.iter_mut()
+                .for_each(|reader| reader.ahead = rings.take().map(Ahead::new));
+        }
         let (writing, outlets) = (&writing, &outlets);
         thread::scope(|scope| {
             let writers: Vec<_> = outlets
                 .iter()
-                .zip(0..)
-                .map(|(outlet, stripe)| {
-                    let name = format!("stripe {stripe}");
-                    crew::start(scope, stop, &name, move || {
-                        write::write(writing, stripe, outlet)
+                .zip(of_writers)
+                .map(|(outlet, ring)| {
+                    crew::start(scope, stop, "writer", move || match ring {
+                        Some(ring) => rings::write(writing, outlet, ring),
+                        None => write::write(writing, outlet),
                     })
                 })
                 .collect();
@@ -316,6 +367,7 @@ impl Job<'_> {
             volume: reading.volume,
             destination: self.identity,
             transfer: self.options.transfer_size,
+            past_the_cache: reading.past_the_cache,
         };
         thread::scope(|scope| {
             let walk = crew::start(scope, stop, "walk", move || walk(Walk::new(around, send)));
@@ -341,7 +393,7 @@ impl Job<'_> {
             outcome: String::new(),
             elapsed: Default::default(),
             bytes: reads.iter().map(|read| read.bytes).sum(),
-            stored: written.iter().map(|stripe| stripe.totals.bytes).sum(),
+            stored: totals(written).iter().map(|stripe| stripe.bytes).sum(),
             entries: 0,
             problems: 0,
             transfer: self.options.transfer_size,
@@ -352,6 +404,7 @@ impl Job<'_> {
             stripes: self.options.stripes as usize,
             place: self.place.kind(),
             direct: self.place.is_direct(),
+            by: "",
             usage: Usage::default(),
             front: Side {
                 threads: reads.len(),
@@ -359,12 +412,12 @@ impl Job<'_> {
             },
             back: Side {
                 threads: written.len(),
-                waited: written.iter().map(|stripe| stripe.for_blocks).sum(),
+                waited: written.iter().map(|writer| writer.for_blocks).sum(),
             },
             for_items: reads.iter().map(|read| read.for_items).sum(),
             syncing: written
                 .iter()
-                .map(|stripe| stripe.syncing)
+                .map(|writer| writer.syncing)
                 .max()
                 .unwrap_or_default(),
         }

@@ -12,6 +12,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, renameat, unlinkat};
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
@@ -131,6 +132,13 @@ impl Destination {
     pub fn is_direct(&self) -> bool {
         self.direct
     }
+
+    /// Whether io_uring writes there by itself, past the cache: a file system in memory calls it that, and copies.
+    pub fn is_for_rings(&self) -> bool {
+        const TMPFS: u64 = 0x0102_1994;
+        let system = rustix::fs::fstatfs(&self.folder);
+        self.direct && !system.is_ok_and(|system| system.f_type as u64 == TMPFS)
+    }
 }
 
 impl Place for Destination {
@@ -144,7 +152,7 @@ impl Place for Destination {
         let mode = Mode::RUSR | Mode::WUSR;
         let file = openat(&self.folder, stripe_name(stripe), flags, mode)?;
         Ok(StripeFile {
-            file: file.into(),
+            file: Arc::new(file.into()),
             end: 0,
         })
     }
@@ -180,9 +188,9 @@ impl Place for Destination {
     }
 }
 
-/// A stripe that is written by threads: one write for each block.
+/// A stripe that is written.
 pub struct StripeFile {
-    file: File,
+    file: Arc<File>,
     end: u64,
 }
 
@@ -190,7 +198,7 @@ impl<S: Space> Sink<S> for StripeFile {
     fn append(&mut self, space: S, payload: usize) -> io::Result<()> {
         let mut rest = &space.whole()[..HEADER + padded(payload)];
         while !rest.is_empty() {
-            match retry_on_intr(|| pwrite(&self.file, rest, self.end))? {
+            match retry_on_intr(|| pwrite(&*self.file, rest, self.end))? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 count => {
                     rest = &rest[count..];
@@ -199,6 +207,10 @@ impl<S: Space> Sink<S> for StripeFile {
             }
         }
         Ok(())
+    }
+
+    fn file(&self) -> Option<&Arc<File>> {
+        Some(&self.file)
     }
 
     fn finish(self) -> io::Result<()> {
@@ -274,20 +286,24 @@ impl Shelf for Backup {
             return Err(io::Error::other("is no file"));
         }
         Ok(StripeSource {
-            file,
+            file: Arc::new(file),
             length: metadata.len(),
         })
     }
 }
 
 pub struct StripeSource {
-    file: File,
+    file: Arc<File>,
     length: u64,
 }
 
 impl Source for StripeSource {
     fn length(&self) -> u64 {
         self.length
+    }
+
+    fn file(&self) -> Option<&Arc<File>> {
+        Some(&self.file)
     }
 
     fn read<S: Space>(
@@ -302,7 +318,7 @@ impl Source for StripeSource {
         let mut done = from;
         while done < to && !stop.is_stopped() {
             let at = offset + done as u64;
-            let count = retry_on_intr(|| pread(&self.file, &mut into[done..], at))?;
+            let count = retry_on_intr(|| pread(&*self.file, &mut into[done..], at))?;
             done += count;
             // Past the cache, what is no multiple is the end; to go on from there would be an error.
             if count == 0 || !count.is_multiple_of(UNIT) && self.is_end(offset + done as u64) {

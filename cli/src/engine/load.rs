@@ -5,11 +5,11 @@
 //! and `verify` use it, each with a target of its own.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::buffers::{Buffers, Space};
 use super::crew;
@@ -17,6 +17,7 @@ use super::format::block::{Header, Packing, Segment};
 use super::format::catalogue::Catalogue;
 use super::format::entry::Kind;
 use super::format::padded;
+use super::rings::{Ahead, Rings};
 use super::scan::{self, Damage, Damages, Loaded, Scanned};
 use super::stop::Stop;
 use super::store::Shelf;
@@ -48,6 +49,7 @@ pub struct Load<'l, B: Buffers, P> {
     pub volume: &'l Volume,
     pub workers: usize,
     pub buffers: usize,
+    pub rings: &'l Rings,
 }
 
 /// What came of it.
@@ -63,6 +65,8 @@ pub struct Done<H> {
     pub stored: u64,
     pub for_buffers: Duration,
     pub for_blocks: Duration,
+    /// What read the stripes.
+    pub by: &'static str,
 }
 
 /// In place of the bytes that are still to come: the file is damaged in a way that no bytes mend.
@@ -97,6 +101,14 @@ impl<H> Default for Left<H> {
     }
 }
 
+/// Threads that read stripes at the most. More would wait for the same disk, and a stripe is as good as another.
+const MOST: usize = 16;
+
+/// How many threads read so many stripes.
+pub fn threads(stripes: usize) -> usize {
+    stripes.min(MOST)
+}
+
 impl<'l, B: Buffers, P: Shelf> Load<'l, B, P> {
     /// Reads it all, or until the run is stopped. An error: a thread has no memory for what it needs.
     pub fn run<'t, T: Target>(&'l self, target: &'t T) -> io::Result<Done<T::Hand<'t>>> {
@@ -126,6 +138,9 @@ impl<'l, B: Buffers, P: Shelf> Load<'l, B, P> {
                 done: Worked::default(),
             });
         }
+        let by = self.rings.name();
+        // The stripe that nobody reads yet.
+        let next = AtomicU32::new(0);
         let (scans, works) = thread::scope(|scope| {
             let workers: Vec<_> = workers
                 .into_iter()
@@ -136,13 +151,11 @@ impl<'l, B: Buffers, P: Shelf> Load<'l, B, P> {
                 .collect();
             // The scans' sending ends with the last worker, the workers' receiving with the last scan.
             drop(receive);
-            let scans: Vec<_> = (0..catalogue.stripes.len() as u32)
-                .map(|stripe| {
+            let next = &next;
+            let scans: Vec<_> = (0..threads(catalogue.stripes.len()))
+                .map(|_| {
                     let send = send.clone();
-                    let name = format!("stripe {stripe}");
-                    crew::start(scope, stop, &name, move || {
-                        scan::scan(&self.around, stripe, &send)
-                    })
+                    crew::start(scope, stop, "stripes", move || self.stripes(next, &send))
                 })
                 .collect();
             drop(send);
@@ -150,21 +163,19 @@ impl<'l, B: Buffers, P: Shelf> Load<'l, B, P> {
             let works: Vec<Left<_>> = workers.into_iter().map(crew::join).collect();
             (scans, works)
         });
+        let mut all = Scanned::default();
+        scans.into_iter().for_each(|scanned| all.add(scanned));
         let mut done = Done {
-            damages: Damages::default(),
+            damages: all.damages,
             problems: Vec::new(),
             left: left.into_iter().map(AtomicU64::into_inner).collect(),
             hands: Vec::new(),
             bytes: 0,
-            stored: 0,
-            for_buffers: Duration::ZERO,
+            stored: all.bytes,
+            for_buffers: all.for_buffers,
             for_blocks: Duration::ZERO,
+            by,
         };
-        for scanned in scans {
-            done.damages.extend(scanned.damages);
-            done.stored += scanned.bytes;
-            done.for_buffers += scanned.for_buffers;
-        }
         for (hand, worked) in works.into_iter().filter_map(|left| left.0) {
             done.damages.extend(worked.damages);
             done.problems.extend(worked.problems);
@@ -175,6 +186,22 @@ impl<'l, B: Buffers, P: Shelf> Load<'l, B, P> {
         let damages = &mut done.damages.list;
         damages.sort_by_key(|damage| (damage.stripe, damage.offset));
         Ok(done)
+    }
+
+    /// Reads stripes, one after the other, until none is left that nobody reads.
+    fn stripes(&self, next: &AtomicU32, blocks: &Sender<Loaded<B::Space>>) -> Scanned {
+        let mut scanned = Scanned::default();
+        let count = self.around.catalogue.stripes.len() as u32;
+        let mut ahead = self.rings.take().map(Ahead::new);
+        while !self.around.stop.is_stopped() {
+            // Relaxed: each number is given once, and nothing else depends on it.
+            let stripe = next.fetch_add(1, Ordering::Relaxed);
+            if stripe >= count {
+                break;
+            }
+            scanned.add(scan::scan(&self.around, stripe, blocks, ahead.as_mut()));
+        }
+        scanned
     }
 }
 

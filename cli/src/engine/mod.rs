@@ -2,11 +2,12 @@
 //!
 //! Owns the order of its modules, each using only those after it: `backup`, `restore`, `verify`, `list` (the commands),
 //! `report` and `summary`; `settle`, `origin`, `walk`, `read`, `write` and `pipe` (files into stripes); `load`, `scan` and `tree` (stripes
-//! into files); `place` (which kind of place a backup is in), `folder` and `object` (the kinds), `store` (what they have in common); `options`, `direct`, `buffers`; `attributes` and `beneath`;
+//! into files); `rings` (io_uring); `place` (which kind of place a backup is in), `folder` and `object` (the kinds), `store` (what they have in
+//! common); `options`, `direct`, `buffers`; `open`, `attributes` and `beneath`;
 //! `format`; and, below all, `crew`, `stop`, `usage`, `name`.
 //!
 //! ```text
-//!   backup    walk ──▶ readers ═══ filled buffers ═══▶ stripes' writers ──▶ catalogue, last of all
+//!   backup    walk ──▶ readers ═══ filled buffers ═══▶ writers of stripes ──▶ catalogue, last of all
 //!   restore   catalogue ──▶ stripes' readers ═══ filled buffers ═══▶ workers ──▶ files
 //! ```
 //!
@@ -26,12 +27,15 @@ mod format;
 mod format_tests;
 mod list;
 mod load;
+#[cfg(test)]
+mod load_tests;
 mod name;
 #[cfg(feature = "object-store")]
 mod object;
 #[cfg(not(feature = "object-store"))]
 #[path = "object_stub.rs"]
 mod object;
+mod open;
 mod options;
 mod origin;
 mod pipe;
@@ -39,6 +43,7 @@ mod place;
 mod read;
 mod report;
 mod restore;
+mod rings;
 mod scan;
 mod session;
 mod settle;

@@ -89,7 +89,7 @@ pub struct ListOptions {
 /// What everything that moves bytes has.
 #[derive(Debug, Args)]
 pub struct CommonOptions {
-    /// Threads that work on files; the stripes have one each besides [default: one a processor, 2 to 16]
+    /// Threads that work on files; others work on the stripes [default: one a processor, 2 to 16]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_READERS))]
     readers: Option<u64>,
 
@@ -101,7 +101,8 @@ pub struct CommonOptions {
     #[arg(long, value_enum, value_name = "WHERE", default_value_t = Origin::Pool)]
     pub buffers_from: Origin,
 
-    /// Whether stripes go past the kernel's cache; auto: when they are written, where the file system does it
+    /// Whether stripes go past the kernel's cache; auto: when they are written, where the file system does it; on: large
+    /// files, too, where io_uring reads them
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Direct::Auto)]
     pub direct: Direct,
 
@@ -141,10 +142,12 @@ pub enum Compress {
 /// How files and stripes are read and written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Io {
-    /// The best there is: threads
+    /// By io_uring where that costs less: stripes past the cache, buffers of the pool, and a kernel that grants it
     Auto,
     /// Each read and write by a thread that waits for it
     Threads,
+    /// By io_uring, with the pool's memory registered with the kernel
+    Uring,
 }
 
 const CODES: &str = "Exit code 1: something is missing or damaged; each is named.\nExit code 2: an option is wrong.\nExit code 130: interrupted.";

@@ -4,7 +4,7 @@
 //! of a stripe. A channel to a writer never makes a reader wait: it has room for every buffer there is.
 //!
 //! ```text
-//!   walk ──items──▶ readers ──filled buffers──▶ writers, one for each stripe
+//!   walk ──items──▶ readers ──filled buffers──▶ writers, a stripe or several each
 //!                      ▲                           │
 //!                      └────── free buffers ───────┘
 //! ```
@@ -44,6 +44,8 @@ pub struct Small {
 pub struct Large {
     pub entry: u32,
     pub file: File,
+    /// The same, past the kernel's cache.
+    pub direct: Option<Arc<File>>,
     pub seen: Seen,
     /// Who still has to do with it: the walk, and each slice. The last one says how it was.
     pub left: AtomicUsize,
@@ -112,6 +114,9 @@ pub struct Filled<S> {
     pub segments: u32,
 }
 
+/// A block for the stripe that is at this place among those of a writer.
+pub type Addressed<S> = (usize, Filled<S>);
+
 /// The way to the writers.
 pub struct Stripes<S> {
     lanes: Vec<Lane<S>>,
@@ -120,7 +125,9 @@ pub struct Stripes<S> {
 }
 
 struct Lane<S> {
-    sender: Sender<Filled<S>>,
+    /// To the writer of this stripe, who may have others.
+    sender: Sender<Addressed<S>>,
+    at: usize,
     load: Arc<Load>,
 }
 
@@ -141,22 +148,34 @@ impl Load {
 
 /// A writer's end.
 pub struct Outlet<S> {
-    pub receiver: Receiver<Filled<S>>,
-    pub load: Arc<Load>,
+    pub receiver: Receiver<Addressed<S>>,
+    /// Its stripes: their numbers, and what they have to do.
+    pub stripes: Vec<(u32, Arc<Load>)>,
 }
 
 impl<S> Stripes<S> {
-    pub fn new(count: usize, buffers: usize) -> (Stripes<S>, Vec<Outlet<S>>) {
-        let mut lanes = Vec::new();
+    /// The ways to so many stripes, which `writers` threads share.
+    pub fn new(count: usize, writers: usize, buffers: usize) -> (Stripes<S>, Vec<Outlet<S>>) {
+        let mut senders = Vec::new();
         let mut outlets = Vec::new();
-        for _ in 0..count {
+        for _ in 0..writers.clamp(1, count.max(1)) {
             let (sender, receiver) = bounded(buffers);
-            let load = Arc::new(Load::default());
-            lanes.push(Lane {
-                sender,
-                load: Arc::clone(&load),
+            senders.push(sender);
+            outlets.push(Outlet {
+                receiver,
+                stripes: Vec::new(),
             });
-            outlets.push(Outlet { receiver, load });
+        }
+        let mut lanes = Vec::new();
+        for stripe in 0..count {
+            let writer = stripe % senders.len();
+            let load = Arc::new(Load::default());
+            let at = outlets[writer].stripes.len();
+            outlets[writer]
+                .stripes
+                .push((stripe as u32, Arc::clone(&load)));
+            let sender = senders[writer].clone();
+            lanes.push(Lane { sender, at, load });
         }
         let next = AtomicUsize::new(0);
         (Stripes { lanes, next }, outlets)
@@ -179,6 +198,40 @@ impl<S> Stripes<S> {
         lane.load
             .bytes
             .fetch_add(filled.stored.into(), Ordering::Relaxed);
-        lane.sender.send(filled).is_ok()
+        lane.sender.send((lane.at, filled)).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(stored: u32) -> Filled<()> {
+        Filled {
+            space: (),
+            packing: Packing::Plain,
+            raw: stored,
+            stored,
+            sum: 0,
+            segments: 1,
+        }
+    }
+
+    #[test]
+    fn each_stripe_has_one_writer_and_all_get_the_same_number_of_blocks() {
+        for (count, writers) in [(1, 1), (1, 8), (7, 3), (1024, 16)] {
+            let (stripes, outlets) = Stripes::new(count, writers, 2 * count);
+            assert_eq!(outlets.len(), writers.min(count));
+            for _ in 0..2 * count {
+                assert!(stripes.send(filled(4096)));
+            }
+            let mut blocks = vec![0; count];
+            for outlet in &outlets {
+                for (at, _) in outlet.receiver.try_iter() {
+                    blocks[outlet.stripes[at].0 as usize] += 1;
+                }
+            }
+            assert_eq!(blocks, vec![2; count]);
+        }
     }
 }

@@ -4,8 +4,10 @@
 //! `folder` and `object`; `options`, `backup` and `session` use it.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::buffers::Space;
@@ -108,6 +110,14 @@ impl Destination {
         }
     }
 
+    /// Whether io_uring writes stripes there with less work than threads.
+    pub fn is_for_rings(&self) -> bool {
+        match self {
+            Destination::Folder(folder) => folder.is_for_rings(),
+            Destination::Store(_) => false,
+        }
+    }
+
     pub fn kind(&self) -> &'static str {
         match self {
             Destination::Folder(_) => FOLDER,
@@ -155,6 +165,13 @@ impl<S: Space> Sink<S> for AnySink<S> {
         match self {
             AnySink::Folder(file) => file.append(space, payload),
             AnySink::Store(stripe) => stripe.append(space, payload),
+        }
+    }
+
+    fn file(&self) -> Option<&Arc<File>> {
+        match self {
+            AnySink::Folder(file) => Sink::<S>::file(file),
+            AnySink::Store(_) => None,
         }
     }
 
@@ -234,6 +251,13 @@ impl Source for AnySource {
         match self {
             AnySource::Folder(file) => file.length(),
             AnySource::Store(objects) => objects.length(),
+        }
+    }
+
+    fn file(&self) -> Option<&Arc<File>> {
+        match self {
+            AnySource::Folder(file) => file.file(),
+            AnySource::Store(_) => None,
         }
     }
 

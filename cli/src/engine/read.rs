@@ -6,47 +6,28 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use rustix::fs::{FileType, Mode, OFlags, SeekFrom, openat, seek};
+use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
 use super::attributes::{Seen, Xattrs};
 use super::buffers::{Buffers, Space, Stopped};
 use super::format::block::{HEADER, Packing, SEGMENTS, Segment, put_segment};
-use super::format::padded;
+use super::format::{UNIT, padded};
+use super::open::open_file;
 use super::pipe::{Filled, Item, Large, Outcome, Small, Stripes};
+use super::rings::{Ahead, Fetched, READS, Span};
 use super::stop::Stop;
 use crate::progress::Volume;
 
 /// How much zstd tries: its own default.
 const LEVEL: i32 = 3;
-
-/// Opens a file to read it, without a wait and without a trace where the system lets us. The error says why not.
-pub fn open_file(folder: &OwnedFd, name: &[u8]) -> Result<File, String> {
-    let flags =
-        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = match openat(folder, name, flags | OFlags::NOATIME, Mode::empty()) {
-        // Another one's file.
-        Err(Errno::PERM) => openat(folder, name, flags, Mode::empty()),
-        other => other,
-    };
-    let file = opened.map_err(|error| match error {
-        Errno::NOENT => "vanished before it was read".to_owned(),
-        Errno::LOOP => "was replaced by a link".to_owned(),
-        error => format!("cannot be opened: {error}"),
-    })?;
-    let stat = rustix::fs::fstat(&file).map_err(|error| format!("fstat: {error}"))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err("was replaced by what is no file".to_owned());
-    }
-    Ok(file.into())
-}
 
 /// What a reader did.
 #[derive(Default)]
@@ -64,7 +45,10 @@ pub struct Surroundings<'r, B: Buffers> {
     pub stop: &'r Stop,
     pub volume: &'r Volume,
     pub buffers: &'r B,
+    pub transfer: usize,
     pub stripes: Stripes<B::Space>,
+    /// Large files are read so, by readers that read ahead.
+    pub past_the_cache: bool,
 }
 
 pub struct Reader<'r, B: Buffers> {
@@ -75,6 +59,8 @@ pub struct Reader<'r, B: Buffers> {
     block: Option<Block<B::Space>>,
     xattrs: Xattrs,
     read: Read,
+    /// What reads slices past the kernel's cache. It holds no buffer between two slices.
+    pub ahead: Option<Ahead>,
 }
 
 struct Scratch<S> {
@@ -137,6 +123,7 @@ impl<'r, B: Buffers> Reader<'r, B> {
             block: None,
             xattrs: Xattrs::new(),
             read: Read::default(),
+            ahead: None,
         })
     }
 
@@ -232,7 +219,18 @@ impl<'r, B: Buffers> Reader<'r, B> {
     fn slice(&mut self, file: &Large, from: u64, to: u64) -> Result<(), Stopped> {
         // Full blocks, from the first on.
         self.flush()?;
-        let read = self.range(file.entry, &file.file, (from, to), file.seen.sparse, 0);
+        let read = match (self.ahead.take(), &file.direct) {
+            (Some(mut ahead), Some(direct)) => {
+                let read = self.past_the_cache(&mut ahead, file, direct, (from, to));
+                self.read.for_buffers += std::mem::take(&mut ahead.waited);
+                self.ahead = Some(ahead);
+                read
+            }
+            (ahead, _) => {
+                self.ahead = ahead;
+                self.range(file.entry, &file.file, (from, to), file.seen.sparse, 0)
+            }
+        };
         match read {
             Ok(data) => {
                 // Relaxed: `release` orders it before the last one's look.
@@ -247,6 +245,68 @@ impl<'r, B: Buffers> Reader<'r, B> {
             self.read.outcomes.push(outcome);
         }
         Ok(())
+    }
+
+    /// Reads a range of a file past the kernel's cache, block by block; where that does not work, through the cache.
+    fn past_the_cache(
+        &mut self,
+        ahead: &mut Ahead,
+        file: &Large,
+        direct: &Arc<File>,
+        (from, to): (u64, u64),
+    ) -> Result<u64, Failed> {
+        let around = Arc::clone(&self.around);
+        let stop = around.stop;
+        ahead.restart(stop, READS)?;
+        let mut at = from;
+        let result = loop {
+            if stop.is_stopped() {
+                return Err(Failed::Stopped);
+            }
+            if at >= to {
+                break Ok(());
+            }
+            let span = Span {
+                offset: at,
+                from: HEADER,
+                to: HEADER + around.transfer,
+                end: to.next_multiple_of(UNIT as u64),
+            };
+            let Fetched { space, count } = ahead.fetch(around.buffers, stop, direct, span)?;
+            let count = match count {
+                // It may have grown.
+                Ok(count) => (count as u64).min(to - at) as usize,
+                Err(error) => break Err(error),
+            };
+            if count == 0 {
+                // It ends earlier than it did: `Seen::differs` will say so.
+                break Ok(());
+            }
+            let mut block = Block {
+                space,
+                filled: 0,
+                segments: 0,
+            };
+            block.add(file.entry, at, count);
+            self.block = Some(block);
+            around.volume.done(count as u64);
+            self.flush()?;
+            at += count as u64;
+            if !count.is_multiple_of(UNIT) {
+                break Ok(());
+            }
+        };
+        // What was read ahead in vain is free before there is a wait for a buffer.
+        ahead.restart(stop, 0)?;
+        match result {
+            Ok(()) => Ok(at - from),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                self.range(file.entry, &file.file, (at, to), false, at - from)
+            }
+            Err(error) => Err(Failed::File(format!(
+                "cannot be read at byte {at}: {error}"
+            ))),
+        }
     }
 
     /// Reads what there is of a file in a range, without its holes. Gives the bytes that were there.

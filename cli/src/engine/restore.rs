@@ -84,6 +84,7 @@ impl Use for Restore<'_> {
             volume: &session.volume,
             workers: self.common.readers(),
             buffers: session.count,
+            rings: &session.rings(&**buffers)?,
         };
         let done = load
             .run(&tree)

@@ -1,8 +1,8 @@
 //! Reads a stripe from its start to its end, block by block.
 //!
 //! Owns the way through it: what a header says is checked before it is believed, and after a damaged one the next whole
-//! block is searched for, so that damage costs what it hits and no more. `load` runs one for each stripe, in a thread of
-//! its own, and hands the blocks to workers, which check the payloads.
+//! block is searched for, so that damage costs what it hits and no more. `load` has some threads that each run one after
+//! the other, and workers, which check the payloads.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use super::buffers::{Buffers, Space, Stopped};
 use super::format::block::{HEADER, Header, HeaderError, Kind, begins};
 use super::format::catalogue::{Catalogue, Totals};
 use super::format::{UNIT, padded};
+use super::rings::{Ahead, Fetched, Span};
 use super::stop::Stop;
 use super::store::{Shelf, Source};
 
@@ -64,6 +65,14 @@ pub struct Scanned {
     pub for_buffers: Duration,
 }
 
+impl Scanned {
+    pub fn add(&mut self, other: Scanned) {
+        self.damages.extend(other.damages);
+        self.bytes += other.bytes;
+        self.for_buffers += other.for_buffers;
+    }
+}
+
 /// What a scan needs from the run.
 pub struct Surroundings<'r, B: Buffers, P> {
     pub stop: &'r Stop,
@@ -72,11 +81,12 @@ pub struct Surroundings<'r, B: Buffers, P> {
     pub catalogue: &'r Catalogue,
 }
 
-/// Reads the stripe numbered `stripe`, and sends its blocks.
+/// Reads the stripe numbered `stripe`, and sends its blocks. With `ahead` it is read by io_uring, if it is a file.
 pub fn scan<B: Buffers, P: Shelf>(
     around: &Surroundings<'_, B, P>,
     stripe: u32,
     blocks: &Sender<Loaded<B::Space>>,
+    ahead: Option<&mut Ahead>,
 ) -> Scanned {
     let source = match around.shelf.open(stripe) {
         Ok(source) => source,
@@ -98,6 +108,7 @@ pub fn scan<B: Buffers, P: Shelf>(
         around,
         stripe,
         source,
+        ahead,
         at: 0,
         sequence: 0,
         guess: around.catalogue.transfer,
@@ -105,7 +116,7 @@ pub fn scan<B: Buffers, P: Shelf>(
         scanned: Scanned::default(),
     };
     // The error would be that the run was stopped.
-    let _ = scan.run(blocks);
+    let _ = scan.begin().and_then(|()| scan.run(blocks));
     scan.scanned
 }
 
@@ -113,6 +124,7 @@ struct Scan<'r, B: Buffers, P: Shelf> {
     around: &'r Surroundings<'r, B, P>,
     stripe: u32,
     source: P::Source,
+    ahead: Option<&'r mut Ahead>,
     /// Where the next block is.
     at: u64,
     /// What its number should be.
@@ -134,15 +146,20 @@ enum Next {
 }
 
 impl<B: Buffers, P: Shelf> Scan<'_, B, P> {
+    fn begin(&mut self) -> Result<(), Stopped> {
+        match &mut self.ahead {
+            Some(ahead) => ahead.restart(self.around.stop, 1),
+            None => Ok(()),
+        }
+    }
+
     fn run(&mut self, blocks: &Sender<Loaded<B::Space>>) -> Result<(), Stopped> {
         loop {
             if self.around.stop.is_stopped() {
                 return Err(Stopped);
             }
-            let begun = Instant::now();
-            let mut space = self.around.buffers.take()?;
-            self.scanned.for_buffers += begun.elapsed();
-            match self.next(&mut space) {
+            let Fetched { mut space, count } = self.fetch()?;
+            match self.next(&mut space, count) {
                 Next::Block(header) => {
                     let loaded = Loaded { space, header };
                     blocks.send(loaded).map_err(|_| Stopped)?;
@@ -153,10 +170,31 @@ impl<B: Buffers, P: Shelf> Scan<'_, B, P> {
         }
     }
 
-    fn next(&mut self, space: &mut B::Space) -> Next {
-        let (to, stop) = (HEADER + self.guess, self.around.stop);
-        let read = self.source.read(self.at, space, 0, to, stop);
-        if stop.is_stopped() {
+    /// Reads what is probably the next block into a buffer.
+    fn fetch(&mut self) -> Result<Fetched<B::Space>, Stopped> {
+        let (to, stop, buffers) = (HEADER + self.guess, self.around.stop, self.around.buffers);
+        let begun = Instant::now();
+        if let Some(ahead) = &mut self.ahead
+            && let Some(file) = self.source.file()
+        {
+            let span = Span {
+                offset: self.at,
+                from: 0,
+                to,
+                end: self.source.length().next_multiple_of(UNIT as u64),
+            };
+            let fetched = ahead.fetch(buffers, stop, file, span)?;
+            self.scanned.for_buffers += std::mem::take(&mut ahead.waited);
+            return Ok(fetched);
+        }
+        let mut space = buffers.take()?;
+        self.scanned.for_buffers += begun.elapsed();
+        let count = self.source.read(self.at, &mut space, 0, to, stop);
+        Ok(Fetched { space, count })
+    }
+
+    fn next(&mut self, space: &mut B::Space, read: io::Result<usize>) -> Next {
+        if self.around.stop.is_stopped() {
             // There may be less than the stripe has.
             return Next::Last;
         }

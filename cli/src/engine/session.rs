@@ -13,9 +13,10 @@ use super::crew;
 use super::direct::Direct;
 use super::format::catalogue::Catalogue;
 use super::format::entry::Kind;
-use super::load::Done;
+use super::load::{self, Done};
 use super::options::CommonOptions;
 use super::place::{Backup, Where};
+use super::rings::{self, Rings};
 use super::scan;
 use super::stop::{Stop, Why};
 use super::store::Shelf;
@@ -65,6 +66,7 @@ pub fn open(
 impl<'s> Session<'s> {
     pub fn open(path: &Path, common: &'s CommonOptions) -> Result<Session<'s>, Failure> {
         let place = Where::of(path)?;
+        rings::check(common, place)?;
         let (shelf, catalogue) = open(place, common.direct, common.store.retry())?;
         let count = common.buffers(catalogue.transfer, catalogue.stripes.len())?;
         let stop = Stop::on_signals()?;
@@ -118,6 +120,13 @@ impl<'s> Session<'s> {
         }
     }
 
+    /// The rings that the stripes are read by. Read through the cache they cost more than the calls do.
+    pub fn rings<B: Buffers>(&self, buffers: &B) -> Result<Rings, Failure> {
+        let better = self.common.direct == Direct::On;
+        let count = load::threads(self.catalogue.stripes.len());
+        Rings::make(self.common, buffers, better, count)
+    }
+
     pub fn summary<B: Buffers, H>(
         &self,
         command: &'static str,
@@ -147,9 +156,10 @@ impl<'s> Session<'s> {
             stripes,
             place: self.shelf.kind(),
             direct: self.common.direct == Direct::On,
+            by: done.by,
             usage: Usage::now().since(self.before),
             front: Side {
-                threads: stripes,
+                threads: load::threads(stripes),
                 waited: done.for_buffers,
             },
             back: Side {

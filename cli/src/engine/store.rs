@@ -3,6 +3,7 @@
 //! Owns the traits, and what a place is told of a run. `folder` is a place on this machine, `object` one in an object store. The pipeline knows no other
 //! thing of a place.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,11 +44,16 @@ pub trait Place: Sync {
     fn discard(&self) -> io::Result<()>;
 }
 
-/// A stripe that is written, from its start to its end, by one thread.
+/// A stripe that is written, from its start to its end, by one thread: by `append` alone, or its file by io_uring.
 pub trait Sink<S: Space>: Send {
     /// Writes the block in `space`, with so many bytes of payload, at the stripe's end; and frees it, now or when it
     /// has been written. An error may be that of an earlier block.
     fn append(&mut self, space: S, payload: usize) -> io::Result<()>;
+
+    /// The file that the stripe is, with nothing before it: io_uring can write it. `None`: only `append` can.
+    fn file(&self) -> Option<&Arc<File>> {
+        None
+    }
 
     /// Has everything on the disk.
     fn finish(self) -> io::Result<()>;
@@ -70,6 +76,11 @@ pub trait Shelf: Sync {
 pub trait Source: Send {
     /// Bytes that the stripe has.
     fn length(&self) -> u64;
+
+    /// The file that the stripe is, with nothing before it: io_uring can read it. `None`: only `read` can.
+    fn file(&self) -> Option<&Arc<File>> {
+        None
+    }
 
     /// Reads the block that begins at `offset`, a multiple of 4096, into `space`, header and payload: its bytes from the
     /// place `from` to the place `to`, both multiples of 4096. Gives how many there were: fewer only at the stripe's end,

@@ -44,6 +44,8 @@ pub struct Summary {
     /// The kind of place that they are in.
     pub place: &'static str,
     pub direct: bool,
+    /// How stripes were read or written: by `threads`, or by `uring`.
+    pub by: &'static str,
     pub usage: Usage,
     /// Who waits for buffers that are free: the readers of files, or of stripes.
     pub front: Side,
@@ -169,7 +171,7 @@ impl Summary {
         );
         let _ = writeln!(
             line,
-            "buffers: {} of {} from {} ({}), {} out at once at the most; stripes {}",
+            "buffers: {} of {} from {} ({}), {} out at once at the most; stripes {}, by {}",
             self.buffers,
             units::bytes(self.transfer),
             self.origin,
@@ -179,6 +181,10 @@ impl Summary {
                 (place::STORE, _) => "in an object store",
                 (_, true) => "past the cache",
                 (_, false) => "through the cache",
+            },
+            match self.by {
+                "uring" => "io_uring",
+                by => by,
             }
         );
         let _ = writeln!(
@@ -249,7 +255,7 @@ impl Summary {
             ("sync_seconds", seconds(self.syncing)),
             ("bottleneck", name::json(bottleneck)),
             ("advice", name::json(self.advice())),
-            ("io", name::json("threads")),
+            ("io", name::json(self.by)),
         ];
         let fields: Vec<String> = fields
             .iter()
@@ -290,6 +296,7 @@ mod tests {
             stripes: 1,
             place: place::FOLDER,
             direct: false,
+            by: "threads",
             usage: Usage::default(),
             front: side(front),
             back: side(back),

@@ -60,6 +60,7 @@ impl Use for Verify<'_> {
             volume: &session.volume,
             workers: self.common.readers(),
             buffers: session.count,
+            rings: &session.rings(&**buffers)?,
         };
         let done = load
             .run(&Nowhere)

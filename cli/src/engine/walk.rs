@@ -26,9 +26,9 @@ use super::beneath;
 use super::format::MAX_DEPTH;
 use super::format::catalogue::path;
 use super::format::entry::{Attributes, Entry, Flaws, Kind};
+use super::open::{open_direct, open_file};
 use super::origin::Origin;
 use super::pipe::{Item, Large, Outcome, Small};
-use super::read::open_file;
 use super::stop::Stop;
 use crate::progress::Volume;
 
@@ -46,6 +46,8 @@ pub struct Surroundings<'r> {
     /// The destination's device and inode, if it is a folder: it is left out.
     pub destination: Option<(u64, u64)>,
     pub transfer: usize,
+    /// Large files are read so, where their file system does it.
+    pub past_the_cache: bool,
 }
 
 /// What the walk found.
@@ -374,9 +376,15 @@ impl<'r> Walk<'r> {
             Ok(xattrs) => self.found.entries[entry as usize].xattrs = xattrs,
             Err(error) => self.entry_problem(entry, &format!("extended attributes: {error}")),
         }
+        let direct = if self.around.past_the_cache && !seen.sparse {
+            open_direct(folder, name, &file)
+        } else {
+            None
+        };
         let file = Arc::new(Large {
             entry,
             file,
+            direct,
             seen,
             left: AtomicUsize::new(1),
             data: AtomicU64::new(0),

@@ -11,6 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, XattrFlags};
 
@@ -80,6 +81,39 @@ pub fn restore(backup: &Path, target: &Path, options: &[&str]) -> (i32, String, 
 
 pub fn verify(backup: &Path) -> (i32, String, String) {
     run(&["verify".as_ref(), backup.as_os_str()])
+}
+
+/// The ways of `--io` that this machine has. Where io_uring is refused, that is said.
+pub fn ways() -> &'static [&'static str] {
+    static WAYS: OnceLock<&[&str]> = OnceLock::new();
+    WAYS.get_or_init(|| {
+        let name = format!("ways-{}", std::process::id());
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(folder.join("from")).expect("made");
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        let args = ["backup".as_ref(), from.as_os_str(), to.as_os_str()];
+        let (code, _, err) = run(&[&args[..], &["--io", "uring"].map(OsStr::new)].concat());
+        fs::remove_dir_all(folder).expect("removed");
+        if err.contains("no io_uring") {
+            println!("skipped: --io uring: {err}");
+            return &["threads"];
+        }
+        assert_eq!(code, 0, "{err}");
+        &["threads", "uring"]
+    })
+}
+
+/// Whether a backup of `source` can be written past the cache to the folder `to`, which is removed. Where not, that is said.
+pub fn is_direct(source: &Path, to: &Path) -> bool {
+    let args = ["backup".as_ref(), source.as_os_str(), to.as_os_str()];
+    let (code, _, err) = run(&[&args[..], &["--direct", "on"].map(OsStr::new)].concat());
+    if err.contains("no direct I/O") {
+        println!("skipped: direct I/O: {err}");
+        return false;
+    }
+    assert_eq!(code, 0, "{err}");
+    fs::remove_dir_all(to).expect("removed");
+    true
 }
 
 /// What the lines say that begin with `FAILED: `, without that.

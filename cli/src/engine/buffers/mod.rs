@@ -13,6 +13,7 @@ mod tokens;
 use std::fmt;
 
 use clap::ValueEnum;
+use hugepool::{Buffer, Pool};
 
 pub use channel::Preallocated;
 pub use fresh::{Malloc, Mmap};
@@ -30,6 +31,16 @@ pub trait Buffers: Sync {
     /// Takes one, and waits until there is one. An error: the run was stopped.
     fn take(&self) -> Result<Self::Space, Stopped>;
 
+    /// Takes one if that needs no wait, for what can be done without it.
+    fn spare(&self) -> Option<Self::Space> {
+        None
+    }
+
+    /// The pool that all are of, if they are: its memory can be registered with the kernel.
+    fn pool(&self) -> Option<&Pool> {
+        None
+    }
+
     /// Ends every wait that is under way, and every one to come.
     fn abort(&self);
 
@@ -42,7 +53,18 @@ pub trait Buffers: Sync {
 
 /// A buffer: room for a block's header, and for its payload right behind it in memory. Both begin at a multiple of
 /// 4096. It is given back when dropped.
-pub trait Space: Send + 'static {
+pub trait Space: Send + Sized + 'static {
+    /// The pool's buffer that it is; `None`: it is none, and is given back.
+    fn into_buffer(self) -> Option<Buffer> {
+        None
+    }
+
+    /// The same the other way round.
+    fn from_buffer(buffer: Buffer) -> Option<Self> {
+        drop(buffer);
+        None
+    }
+
     /// The header, and the payload behind it.
     fn whole(&self) -> &[u8];
     fn whole_mut(&mut self) -> &mut [u8];

@@ -41,6 +41,14 @@ impl Buffers for Pooled {
         })
     }
 
+    fn spare(&self) -> Option<Buffer> {
+        self.class.allocate().ok()
+    }
+
+    fn pool(&self) -> Option<&Pool> {
+        Some(&self.pool)
+    }
+
     fn abort(&self) {
         self.pool.abort();
     }
@@ -58,6 +66,14 @@ impl Buffers for Pooled {
 }
 
 impl Space for Buffer {
+    fn into_buffer(self) -> Option<Buffer> {
+        Some(self)
+    }
+
+    fn from_buffer(buffer: Buffer) -> Option<Buffer> {
+        Some(buffer)
+    }
+
     fn whole(&self) -> &[u8] {
         self.with_prefix()
     }
