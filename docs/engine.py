@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Shows the engine at work: on a real tree, killed, and beside tar and cp.
 
-    python3 docs/engine.py same   [--tree FOLDER] [--in FOLDER] [--disk FOLDER]
+    python3 docs/engine.py same   [--tree FOLDER] [--in FOLDER] [--disk FOLDER] [--store]
     python3 docs/engine.py killed [--tree FOLDER] [--in FOLDER]
     python3 docs/engine.py rates  [--tree FOLDER] [--in FOLDER] [--disk FOLDER] [--rounds N]
 
 `same` backs a tree and a sparse file of 4 GiB up in many ways, restores each backup, and
 compares all of it: bytes, kinds, modes, owners, times, extended attributes, hard links,
-holes. `killed` kills a backup at 20 random moments; each time it must be seen as incomplete,
+holes; `--store` has the tests' own object store do so as well. `killed` kills a backup at 20 random moments; each time it must be seen as incomplete,
 or whole, and the next one must succeed. `rates` runs the ways to do the same work one after
 the other, in rounds, and prints medians and the ratios within rounds.
 
@@ -138,6 +138,7 @@ def ways():
         for stripes in (1, 8, 64):
             yield ["--readers", str(readers)], ["--stripes", str(stripes)]
     yield ["--readers", "8", "--memory", buffers(2)], ["--stripes", "8"]
+    yield ["--readers", "64", "--memory", buffers(2)], ["--stripes", "64"]
     yield ["--memory", buffers(16)], ["--compress", "zstd"]
     for origin in ("malloc", "mmap", "channel"):
         yield ["--buffers-from", origin], []
@@ -172,6 +173,12 @@ def same(chosen, folder):
                 good.append(check(source, disk, ["--io", io, "--direct", direct], []))
     finally:
         shutil.rmtree(disk)
+    if chosen.store:
+        command = ["cargo", "test", "-q", "-p", "hugepool-cli", "--features", "store-tests", "--test", "store",
+                   "--", "--ignored", "--exact", "a_tree_of_ones_own_comes_back_to_the_last_bit"]
+        done = subprocess.run(command, env={**os.environ, "HUGEPOOL_TEST_TREE": source}, capture_output=True, text=True)
+        good.append(done.returncode == 0)
+        print(f"an object store: {'the same' if good[-1] else done.stdout}", flush=True)
     print(f"{sum(good)} of {len(good)} the same")
     return all(good)
 
@@ -319,6 +326,7 @@ def main():
     parser.add_argument("--tree", default=output("rustc", "--print", "sysroot"))
     parser.add_argument("--in", dest="place", default="/dev/shm")
     parser.add_argument("--disk", default="target")
+    parser.add_argument("--store", action="store_true")
     parser.add_argument("--rounds", type=int, default=7)
     chosen = parser.parse_args()
     subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "hugepool-cli"], check=True)

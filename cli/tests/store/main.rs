@@ -195,3 +195,20 @@ fn memory_for_parts_of_eight_mebibytes_makes_fewer_of_them_and_no_stripe_is_anyt
     let read = |key: &str| fs::read(server.object(key)).expect("read").len();
     assert_eq!(read("ample/stripe-0000"), read("least/stripe-0000"));
 }
+
+/// As large a tree as one likes: `docs/engine.py same --store` runs it.
+#[test]
+#[ignore = "backs up the folder that HUGEPOOL_TEST_TREE names"]
+fn a_tree_of_ones_own_comes_back_to_the_last_bit() {
+    let source = std::env::var_os("HUGEPOOL_TEST_TREE").expect("HUGEPOOL_TEST_TREE names a folder");
+    let source = PathBuf::from(source);
+    let directory = Directory::new("store-own");
+    let server = start(&directory);
+    back_up(&server, &source, TO, "--stripes 8 --memory 256M");
+    let (code, _, err) = server.run(&["verify", TO]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let back = path(&directory, "back");
+    let (code, _, err) = server.run(&["restore", TO, text(&back)]);
+    assert_eq!(code, 0, "{err}");
+    compare(&source, &back.join(source.file_name().expect("a name")));
+}
