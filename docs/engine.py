@@ -279,6 +279,7 @@ def tree_size(path):
 
 
 def rates(chosen, folder):
+    """What the engine costs, in several ways, and beside others."""
     large = os.path.join(folder, "large")
     make_large(large, 2 * GIB)
     into, rounds = os.path.join(folder, "into"), chosen.rounds
@@ -287,6 +288,12 @@ def rates(chosen, folder):
         compare(f"A file of 2 GiB, memory to memory, blocks of {size}", [
             backing(origin, large, into, 2 * GIB, *transfer, "--buffers-from", origin)
             for origin in ("malloc", "pool", "mmap", "channel")], rounds)
+    compare("The same file: what the kernel's copies cost alone, and the engine", [
+        Way("dd bs=1M, one thread", ["dd", f"if={large}", f"of={into}", "bs=1M", "status=none"], [into], 2 * GIB),
+        backing("pool, 16 buffers, one stripe, one reader", large, into, 2 * GIB, "--memory", buffers(16),
+                "--stripes", "1", "--readers", "1"),
+        backing("pool, 16 buffers", large, into, 2 * GIB, "--memory", buffers(16)),
+    ], rounds)
     compare("The same, with 16 buffers and with 256", [
         backing("channel, 256 buffers", large, into, 2 * GIB, "--memory", buffers(256), "--buffers-from", "channel"),
         backing("pool, 256 buffers", large, into, 2 * GIB, "--memory", buffers(256)),
