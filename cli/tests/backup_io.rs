@@ -7,14 +7,12 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use common::filter::{ANY, refuse};
 use common::{Directory, Json, parse_json};
-use trees::{
-    PROGRAM, Random, Removable, backup, compare, ended, is_direct, make, restore, run, ways,
-};
+use trees::running::after;
+use trees::{Random, Removable, backup, compare, is_direct, make, restore, run, ways};
 
 fn path(directory: &Directory, name: &str) -> PathBuf {
     PathBuf::from(directory.path(name))
@@ -123,55 +121,9 @@ fn io_uring_without_the_pool_is_refused() {
     }
 }
 
-/// The program in a process of its own, that `before` does something in first.
-fn after(
-    before: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
-    args: &[&OsStr],
-) -> io::Result<(i32, String, String)> {
-    let mut command = Command::new(PROGRAM);
-    command.args(args);
-    // SAFETY: what the tests do there are system calls, and nothing else.
-    unsafe { command.pre_exec(before) };
-    Ok(ended(command.output()?))
-}
-
 /// Has the kernel refuse io_uring to this process.
-fn refuse() -> io::Result<()> {
-    let statement = |code: u32, jf: u8, k: u32| libc::sock_filter {
-        code: code as u16,
-        jt: 0,
-        jf,
-        k,
-    };
-    let mut filter = [
-        // The number of the system call.
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
-        statement(
-            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
-            1,
-            libc::SYS_io_uring_setup as u32,
-        ),
-        statement(
-            libc::BPF_RET | libc::BPF_K,
-            0,
-            libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
-        ),
-        statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog {
-        len: filter.len() as u16,
-        filter: filter.as_mut_ptr(),
-    };
-    // SAFETY: takes numbers only.
-    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let mode = libc::SECCOMP_MODE_FILTER;
-    // SAFETY: the program is readable, as long as it says, and copied by the call.
-    match unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+fn refuse_rings() -> io::Result<()> {
+    refuse(libc::SYS_io_uring_setup, libc::EPERM, ANY)
 }
 
 #[test]
@@ -188,7 +140,7 @@ fn a_kernel_that_refuses_io_uring_is_told_of_or_done_without() {
         }
         args.extend([to.as_ref(), OsStr::new("--io"), io.as_ref()]);
         args.extend(["--json", &json].map(OsStr::new));
-        after(refuse, &args)
+        after(refuse_rings, &args)
     };
     let Ok((code, _, err)) = run("backup", "uring") else {
         println!("skipped: a kernel that refuses io_uring: it takes no filter");

@@ -2,8 +2,8 @@
 
 mod common;
 
+use common::filter::{ANY, refuse};
 use common::{Json, hugepool, parse_json};
-use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -118,7 +118,11 @@ fn a_filter_that_refuses_the_choice_of_nodes_is_named() {
     let run = |args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hugepool"));
         // SAFETY: makes system calls alone, with what lies on its stack.
-        unsafe { command.args(args).pre_exec(refuse_mbind) };
+        unsafe {
+            command
+                .args(args)
+                .pre_exec(|| refuse(libc::SYS_mbind, libc::EPERM, ANY))
+        };
         command.output()
     };
     let text = match run(&["doctor"]) {
@@ -140,42 +144,4 @@ fn a_filter_that_refuses_the_choice_of_nodes_is_named() {
         matches!(why, Some((_, Json::Text(why))) if why.contains("filter")),
         "{why:?}"
     );
-}
-
-/// Makes mbind(2) fail with `EPERM` from now on.
-fn refuse_mbind() -> io::Result<()> {
-    let statement = |code: u32, jf, k| libc::sock_filter {
-        code: code as u16,
-        jt: 0,
-        jf,
-        k,
-    };
-    let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
-    let mut filter = [
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
-        statement(
-            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
-            1,
-            libc::SYS_mbind as u32,
-        ),
-        statement(libc::BPF_RET | libc::BPF_K, 0, refuse),
-        statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog {
-        len: filter.len() as u16,
-        filter: filter.as_mut_ptr(),
-    };
-    // SAFETY: numbers, and a program that is readable, as long as it says, and copied.
-    let planted = unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-            && libc::prctl(
-                libc::PR_SET_SECCOMP,
-                libc::SECCOMP_MODE_FILTER,
-                &raw const program,
-            ) == 0
-    };
-    match planted {
-        true => Ok(()),
-        false => Err(io::Error::last_os_error()),
-    }
 }

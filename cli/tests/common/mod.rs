@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "not every test needs all of it")]
 
+pub mod filter;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;

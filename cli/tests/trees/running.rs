@@ -2,6 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -78,4 +80,16 @@ pub fn finish(child: Child) -> (i32, String, String) {
 
 pub fn large(path: &Path, length: usize) {
     fs::write(path, Random::new(length as u64).bytes(length)).expect("written");
+}
+
+/// The program in a process of its own, that `before` does something in first.
+pub fn after(
+    before: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+    args: &[&OsStr],
+) -> io::Result<(i32, String, String)> {
+    let mut command = Command::new(PROGRAM);
+    command.args(args);
+    // SAFETY: what the tests do there are system calls, and nothing else.
+    unsafe { command.pre_exec(before) };
+    Ok(ended(command.output()?))
 }
