@@ -4,16 +4,16 @@
     tests/machines/run --short
     tests/machines/run --list
 
-Without names, on all machines, one after the other; hours. `--write` writes docs/machines.md:
-the last run of each machine, this one or one before; what that page has by hand, from "What
-newer kernels changed" on, stays. `--words` adds to the kernel's command line
+Without names, on all machines, one after the other; hours. `--write` keeps what came out in
+tests/machines/last, and writes docs/machines.md: the last run of each machine, this one or one
+before; what that page has by hand, from "What newer kernels changed" on, stays. `--words` adds to the kernel's command line
 (`numa_balancing=disable`, say) and keeps nothing of the run. `--short` runs the suites of the
 core on the quickest machine, in some minutes, and installs nothing. What a machine needs and
 cannot have is said, and the machine skipped. Ends with 1 if a test failed, or a machine did
 not come to its end.
 
 Kernels and busybox are Debian's, of the versions in tests/machines/packages.list, and lie
-in target/machines, as do the machines' logs and what is kept of their runs.
+in target/machines, as do the machines' logs.
 """
 
 import argparse
@@ -33,6 +33,7 @@ FOLDER = os.path.abspath("target/machines")
 KERNEL = r"boot/vmlinuz-.*|usr/lib/modules/.*/vmlinuz"
 BUSYBOX = r"(usr/)?bin/busybox"
 PAGE = "docs/machines.md"
+LAST = "tests/machines/last"
 
 
 def arguments():
@@ -122,15 +123,13 @@ def main():
             continue
         words = f"{machine.words} {chosen.words}".strip()
         outcomes.append(run(dataclasses.replace(machine, words=words), cache, images))
-        # A run of some suites takes the place of a whole one only if that is asked for.
-        whole = not only and not chosen.words
-        if not outcomes[-1].skipped and (chosen.write or whole):
-            keep(FOLDER, outcomes[-1])
+        if not outcomes[-1].skipped and chosen.write:
+            keep(LAST, outcomes[-1])
     print()
     print("\n".join(markdown(list(rows(outcomes)))))
     print("\n".join(notes(outcomes)))
     if chosen.write:
-        all_kept = [kept(FOLDER, machine) for machine in MACHINES]
+        all_kept = [kept(LAST, machine) for machine in MACHINES]
         with open(PAGE) as file:
             stays = by_hand(file.read())
         with open(PAGE, "w") as file:

@@ -1,5 +1,5 @@
-"""What is kept of a machine's last run: in the cache, so that a machine can be run by
-itself and the page is of all."""
+"""What is kept of a machine's last run, so that a machine can be run by itself and the page is
+of all."""
 
 import json
 import os
@@ -15,8 +15,10 @@ def path(folder, machine):
 def keep(folder, outcome):
     fields = asdict(outcome)
     del fields["machine"]
+    os.makedirs(folder, exist_ok=True)
     with open(path(folder, outcome.machine), "w") as file:
         json.dump(fields, file, indent=1)
+        file.write("\n")
 
 
 def kept(folder, machine):
