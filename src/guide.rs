@@ -29,7 +29,12 @@ page!(
     "[`streams.md`]: crate::guide::streams",
     "[`vdi.md`]: crate::guide::vdi"
 );
-page!(engine, "engine.md");
+page!(
+    engine,
+    "engine.md",
+    "[`engine-figures.md`]: crate::guide::engine_figures"
+);
+page!(engine_figures, "engine-figures.md");
 page!(hot_path, "hot-path.md");
 page!(
     io_uring,
