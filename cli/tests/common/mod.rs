@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "not every test needs all of it")]
 
+#[path = "../../../tests/support/filter.rs"]
 pub mod filter;
 
 use std::fs;
