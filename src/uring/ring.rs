@@ -244,6 +244,23 @@ impl<F: AsFd + 'static, M: Memory> Ring<F, M> {
     /// # Errors
     ///
     /// As [`read`](Self::read).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let builder = hugepool::Pool::builder().reserve(4096, 4096, 1).prefault(false);
+    /// let pool = builder.prefix_zone(8).build()?;
+    /// let Ok(mut ring) = hugepool::uring::Ring::new(&pool, 8) else {
+    ///     return Ok(()); // no io_uring here
+    /// };
+    /// let zeroes = std::sync::Arc::new(std::fs::File::open("/dev/zero")?);
+    /// let mut buffer = pool.allocate(4096, 4096)?;
+    /// buffer.prefix_mut().copy_from_slice(b"a header");
+    /// ring.read_with_prefix(zeroes, buffer, .., 0, 1)?;
+    /// let done = ring.wait()?.unwrap();
+    /// assert_eq!(done.result?, 8 + 4096);
+    /// assert_eq!(done.buffer.prefix(), [0; 8]);
+    /// # Ok(()) }
+    /// ```
     pub fn read_with_prefix(
         &mut self,
         file: F,

@@ -258,6 +258,18 @@ impl<F: AsFd + Send + 'static, M: Memory> Service<F, M> {
     /// Blocks until it has, which may take a second, in which it does nothing else. The
     /// service's own thread, in a waker or the drop of a file, does so when it comes back from
     /// there. In a child of a fork nothing happens.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let builder = hugepool::Pool::builder().reserve(4096, 4096, 1).prefault(false);
+    /// let pool = builder.build()?;
+    /// let Ok(service) = hugepool::uring::Service::<std::fs::File>::new(&pool, 8) else {
+    ///     return Ok(()); // no io_uring here
+    /// };
+    /// pool.request(4096, 4096, 64)?;
+    /// println!("{}", service.refresh()); // how much is registered now, and why not all is
+    /// # Ok(()) }
+    /// ```
     pub fn refresh(&self) -> Report {
         if self.shared.mark.is_forked() {
             return Report::default();

@@ -1,9 +1,9 @@
 //! The measuring itself.
 //!
-//! Owns a group's measurement. Uses `arenas` for the rivals, `rounds` for their order, `crew` for the worker threads, `pattern` and `pipeline` for
-//! the timed loops, `window` for one measurement and `row` for what came of it. `exhausted` and `engine` have
-//! rounds, loops and windows of their own, because their takes wait. `run` draws a [`Plan`], measures its
-//! groups one after the other and hands the rows to `report`.
+//! Owns a group's measurement. Uses `arenas` for the rivals, `rounds` for their order, `crew` for the worker threads,
+//! `pattern` and `pipeline` for the timed loops, `window` for one measurement and `row` for what came of it.
+//! `exhausted` and `engine` have loops and windows of their own, because their takes wait. `run` draws a [`Plan`],
+//! measures its groups one after the other and hands the rows to `report`.
 //!
 //! ```text
 //! request -> plan -> groups: one pattern, size and number of threads

@@ -1,10 +1,16 @@
 //! `hugepool backup`, `restore`, `verify` and `list`: a backup engine over the pool.
 //!
-//! Owns the order of its modules, each using only those after it: `backup`, `restore`, `verify`, `list` (the commands),
-//! `report` and `summary`; `settle`, `origin`, `walk`, `read`, `write` and `pipe` (files into stripes); `load`, `scan` and `tree` (stripes
-//! into files); `rings` (io_uring); `place` (which kind of place a backup is in), `folder` and `object` (the kinds), `store` (what they have in
-//! common); `options`, `direct`, `buffers`; `open`, `attributes` and `beneath`;
-//! `format`; and, below all, `crew`, `stop`, `usage`, `name`.
+//! Owns the order of its modules, each using only those after it:
+//!
+//! - the commands: `backup`, `restore`, `verify`, `list`; `session` (what all but the first have in common);
+//! - what they print: `report`, `summary`;
+//! - files into stripes: `settle`, `origin`, `walk`, `read`, `write`, `pipe`;
+//! - stripes into files: `load`, `scan`, `tree`;
+//! - io_uring, for both: `rings`;
+//! - where a backup is: `place` (which kind of place), `folder` and `object` (the kinds), `store` (what they have in
+//!   common);
+//! - `options`, `direct`, `buffers`, `open`, `attributes`, `beneath`, `format`; and, below all, `crew`, `stop`, `usage`,
+//!   `name`.
 //!
 //! ```text
 //!   backup    walk ──▶ readers ═══ filled buffers ═══▶ writers of stripes ──▶ catalogue, last of all

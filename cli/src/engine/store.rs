@@ -1,7 +1,7 @@
 //! Where a backup is: stripes that are written and read, and a catalogue.
 //!
-//! Owns the traits, and what a place is told of a run. `folder` is a place on this machine, `object` one in an object store. The pipeline knows no other
-//! thing of a place.
+//! Owns the traits, and what a place is told of a run. `folder` is a place on this machine, `object` one in an object
+//! store. The pipeline knows no other thing of a place.
 
 use std::fs::File;
 use std::io;

@@ -1,6 +1,6 @@
 //! The pattern `engine`: a backup from memory to memory.
 //!
-//! Owns the rounds of a group of this pattern, and what bounds the blocks under way. Uses `shape` for how large one is,
+//! Owns the measurement of a group of this pattern, and what bounds the blocks under way. Uses `shape` for how large one is,
 //! `areas` for what is read and written, `pipeline` for the loops, `window` for one measurement, `usage` for what a
 //! thread used and `outcome` for what came of it. `bench` measures groups of this pattern with it; `Arenas` makes the contestants.
 //!

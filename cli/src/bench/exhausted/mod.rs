@@ -1,6 +1,6 @@
 //! The pattern `exhausted`: a pool that runs dry, where every buffer passes from one who gives to one who waits.
 //!
-//! Owns the rounds of a group of this pattern. Uses `shape` for who takes and gives, `threads` and `tasks` for the
+//! Owns the measurement of a group of this pattern. Uses `shape` for who takes and gives, `threads` and `tasks` for the
 //! loops, `work` for the holding, `window` for one measurement and `outcome` for what came of it. `bench` measures
 //! groups of this pattern with it; `Arenas` makes the contestants.
 //!
