@@ -7,8 +7,8 @@
 //! - files into stripes: `settle`, `origin`, `walk`, `read`, `write`, `pipe`;
 //! - stripes into files: `load`, `scan`, `tree`;
 //! - io_uring, for both: `rings`;
-//! - where a backup is: `place` (which kind of place), `folder` and `object` (the kinds), `store` (what they have in
-//!   common);
+//! - where a backup is: `place` (which kind of place), `folder` and `object` (the kinds), `scheme` (of stores), `store`
+//!   (what they have in common);
 //! - `options`, `direct`, `buffers`, `open`, `attributes`, `beneath`, `format`; and, below all, `crew`, `stop`, `usage`,
 //!   `name`.
 //!
@@ -51,6 +51,7 @@ mod report;
 mod restore;
 mod rings;
 mod scan;
+mod scheme;
 mod session;
 mod settle;
 mod stop;

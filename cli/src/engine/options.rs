@@ -25,7 +25,7 @@ const MOST_READERS: u64 = 1024;
 #[command(after_help = BACKUP_HELP)]
 pub struct BackupOptions {
     /// Files and folders to back up, and then the place to write the backup to: a new or an empty folder, or
-    /// s3://BUCKET/PREFIX
+    /// s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX
     #[arg(required = true, num_args = 2.., value_names = ["SOURCE", "DEST"])]
     paths: Vec<PathBuf>,
 
@@ -49,7 +49,7 @@ pub struct BackupOptions {
 #[derive(Debug, Args)]
 #[command(after_help = CODES)]
 pub struct RestoreOptions {
-    /// The folder that the backup is in, or s3://BUCKET/PREFIX
+    /// The folder that the backup is in, or the URL of its place in a store
     #[arg(value_name = "BACKUP")]
     pub backup: PathBuf,
 
@@ -64,7 +64,7 @@ pub struct RestoreOptions {
 #[derive(Debug, Args)]
 #[command(after_help = CODES)]
 pub struct VerifyOptions {
-    /// The folder that the backup is in, or s3://BUCKET/PREFIX
+    /// The folder that the backup is in, or the URL of its place in a store
     #[arg(value_name = "BACKUP")]
     pub backup: PathBuf,
 
@@ -74,7 +74,7 @@ pub struct VerifyOptions {
 
 #[derive(Debug, Args)]
 pub struct ListOptions {
-    /// The folder that the backup is in, or s3://BUCKET/PREFIX
+    /// The folder that the backup is in, or the URL of its place in a store
     #[arg(value_name = "BACKUP")]
     pub backup: PathBuf,
 

@@ -1,7 +1,7 @@
 //! Which kind of place a backup is in: a folder, or an object store.
 //!
 //! Owns the reading of what the user wrote, and an enum over the kinds, so that the commands know one type. Uses
-//! `folder` and `object`; `options`, `backup` and `session` use it.
+//! `folder`, `object` and `scheme`; `options`, `backup` and `session` use it.
 
 use std::fmt;
 use std::fs::File;
@@ -12,13 +12,11 @@ use std::time::Duration;
 
 use super::buffers::Space;
 use super::direct::Direct;
+use super::scheme::{self, Scheme};
 use super::stop::Stop;
 use super::store::{Place, Shelf, Sink, Source, Writing};
 use super::{folder, object};
 use crate::failure::Failure;
-
-/// What a place of an object store begins with. A folder of that name is `./s3:`.
-const SCHEME: &[u8] = b"s3://";
 
 /// What the user wrote, by its kind.
 #[derive(Clone, Copy, Debug)]
@@ -38,12 +36,21 @@ impl fmt::Display for Where<'_> {
 }
 
 impl<'p> Where<'p> {
+    /// A folder whose name is that of a URL is `./s3:`.
     pub fn of(path: &'p Path) -> Result<Where<'p>, Failure> {
-        if !path.as_os_str().as_encoded_bytes().starts_with(SCHEME) {
+        let shown = path.display();
+        let Some(name) = scheme::of_url(path.as_os_str().as_encoded_bytes()) else {
             return Ok(Where::Folder(path));
+        };
+        if Scheme::of(name).is_none() {
+            let known = Scheme::ALL.map(|scheme| format!("{}://", scheme.name()));
+            return Err(Failure::input(format!(
+                "{shown}: begins with none of {}; write ./{shown} for a folder of that name",
+                known.join(", ")
+            )));
         }
         let Some(url) = path.to_str() else {
-            return Err(Failure::input(format!("{}: is no UTF-8", path.display())));
+            return Err(Failure::input(format!("{shown}: is no UTF-8")));
         };
         object::check(url)?;
         Ok(Where::Store(url))

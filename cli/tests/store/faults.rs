@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::process::Signal;
 
 use super::common::Directory;
-use super::s3::{self, Fault};
+use super::server::{self, Fault};
 use super::trees::running::{finish, large, signal};
 use super::trees::{Random, compare, ended};
 use super::{PREFIX, TO, args, back_up, path, start, text};
@@ -237,7 +237,7 @@ fn a_store_that_goes_away_is_named_and_what_it_kept_is_removed_by_the_next_backu
         &["verify", TO, "--retry-for", "0"],
         &["list", TO, "--retry-for", "0"],
     ] {
-        let output = s3::command(&nobody, command).output();
+        let output = server::command(&nobody, command).output();
         let (code, _, err) = ended(output.expect("the program starts"));
         assert_eq!(code, 1, "{err}");
         assert!(

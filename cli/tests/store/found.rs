@@ -164,6 +164,20 @@ fn what_a_store_cannot_do_is_refused_before_anything_is_written() {
         (&["backup", file, "s3://"], "has no bucket"),
         (&["backup", file, "s3://bucket/a//b"], "s3://bucket/a//b"),
         (
+            &["backup", file, "gs:///x"],
+            "has no bucket; write gs://BUCKET/PREFIX",
+        ),
+        (
+            &["backup", file, "az://"],
+            "has no container; write az://CONTAINER/PREFIX",
+        ),
+        // Nobody says whose account it is.
+        (&["backup", file, "az://container/x"], "az://container/x: "),
+        (
+            &["backup", file, "https://host/x"],
+            "begins with none of s3://, gs://, az://; write ./https://host/x for a folder",
+        ),
+        (
             &["backup", file, TO, "--memory", "30M"],
             "to an object store, with 9 for each of 4 stripes, needs 37",
         ),

@@ -1,7 +1,7 @@
 //! Backups to an object store, on a server of this process.
 //!
 //! Here is what the tests share, and that trees come back; `faults` has what happens to a store and to a backup while
-//! it is written, `found` what a command finds there.
+//! it is written, `found` what a command finds there; `kinds` has what is not the same in every kind of store.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -10,7 +10,8 @@ mod faults;
 #[allow(dead_code, reason = "not every test needs all of it")]
 mod format;
 mod found;
-mod s3;
+mod kinds;
+mod server;
 #[path = "../trees/mod.rs"]
 mod trees;
 
@@ -18,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{Directory, Json, parse_json};
-use s3::Server;
+use server::Server;
 use trees::running::large;
 use trees::{Removable, compare, make};
 

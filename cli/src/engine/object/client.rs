@@ -1,28 +1,27 @@
 //! Requests to an object store.
 //!
-//! Owns the connection, the few threads that its futures run on, and the words for what goes wrong. Where it is, and
-//! who asks, is in the environment, by the names that the AWS tools have. Everything else here goes through it.
+//! Owns the connection, the few threads that its futures run on, and the words for what goes wrong. `connect` makes the
+//! connection; everything else here goes through it.
 
-use std::env;
 use std::error::Error as _;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::client::ClientConfigKey;
+use object_store::client::{HttpError, HttpErrorKind};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{
-    Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig,
+    Error, MultipartId, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload,
 };
 use tokio::runtime::{self, Runtime};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use super::connect::Url;
 use super::names::Name;
 use crate::engine::stop::Stop;
 use crate::failure::Failure;
@@ -33,8 +32,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const AT_ONCE: usize = 16;
 /// How long the threads may take to end. Only a name that nobody resolves takes long.
 const THREADS_END: Duration = Duration::from_secs(10);
-/// A request that has had no answer for so long is made again, whatever `--retry-for` is.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two attempts at what the library makes once only.
+pub const PAUSE: Duration = Duration::from_millis(500);
 
 /// What a place needs of a store.
 pub trait Store: ObjectStore + MultipartStore {}
@@ -51,48 +50,21 @@ pub struct Client {
     pub retry: Duration,
 }
 
-/// Why a URL is none.
-fn parse(url: &str) -> Result<(&str, Path), Failure> {
-    let rest = url.strip_prefix("s3://").unwrap_or(url);
-    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    if bucket.is_empty() {
-        return Err(Failure::input(format!(
-            "{url}: has no bucket; write s3://BUCKET/PREFIX"
-        )));
-    }
-    let prefix = Path::parse(prefix).map_err(|error| Failure::input(format!("{url}: {error}")))?;
-    Ok((bucket, prefix))
-}
-
 /// Whether the URL is one.
 pub fn check(url: &str) -> Result<(), Failure> {
-    parse(url).map(drop)
+    Url::parse(url).map(drop)
 }
 
 impl Client {
     /// Opens what is at `url`, without a request.
     pub fn open(url: &str, retry: Duration) -> Result<Client, Failure> {
-        let (bucket, prefix) = parse(url)?;
+        let parsed = Url::parse(url)?;
         // Where one was installed, it is this one.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = AmazonS3Builder::from_env()
-            .with_bucket_name(bucket)
-            .with_retry(RetryConfig {
-                // The time is the limit.
-                max_retries: if retry.is_zero() { 0 } else { usize::MAX },
-                retry_timeout: retry,
-                ..RetryConfig::default()
-            });
-        if env::var_os("AWS_TIMEOUT").is_none() {
-            // A part on a slow line takes longer than the library's own limit.
-            let limit = format!("{} seconds", retry.max(PATIENCE).as_secs());
-            builder =
-                builder.with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), limit);
-        }
-        let store = builder
-            .build()
+        let store = parsed
+            .connect(retry)
             .map_err(|error| Failure::input(format!("{url}: {}", in_words(&error))))?;
-        Client::over(Arc::new(store), prefix, retry)
+        Client::over(store, parsed.prefix, retry)
             .map_err(|error| Failure::run(format!("{url}: no threads for requests: {error}")))
     }
 
@@ -182,9 +154,33 @@ impl Client {
 
     /// Removes an object; that there is none is no error.
     pub async fn delete(&self, name: Name) -> Result<(), Error> {
-        match self.store.delete(&self.path(name)).await {
+        let path = self.path(name);
+        match self.insist(|| self.store.delete(&path)).await {
             Err(Error::NotFound { .. }) => Ok(()),
             other => other,
+        }
+    }
+
+    /// Begins an upload of `name`, of which nothing is seen before it is completed.
+    pub async fn begin(&self, name: Name) -> Result<MultipartId, Error> {
+        let path = self.path(name);
+        self.insist(|| self.store.create_multipart(&path)).await
+    }
+
+    /// Makes a request again whose connection broke, for as long as one may be tried. The library does so only with
+    /// those that it knows to do no harm when they are done twice; these do none either.
+    async fn insist<T, F>(&self, mut request: impl FnMut() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let begun = Instant::now();
+        loop {
+            match request().await {
+                Err(error) if is_broken(&error) && begun.elapsed() < self.retry => {
+                    sleep(PAUSE).await;
+                }
+                other => return other,
+            }
         }
     }
 
@@ -217,6 +213,9 @@ impl Client {
 
     /// Gives up the upload whose id `record` has; `done`: its object is there, so it may be over. Says why not, if that
     /// is not allowed.
+    ///
+    /// Azure's have no ids: what was sent belongs to the name. It goes when an object is written there, which then goes
+    /// as well.
     async fn give_up(
         &self,
         record: Name,
@@ -227,6 +226,12 @@ impl Client {
             Err(Error::NotFound { .. }) => return Ok(None),
             other => String::from_utf8_lossy(&other?).into_owned(),
         };
+        if id.is_empty() {
+            self.put(volume, Bytes::new(), PutMode::Overwrite).await?;
+            self.delete(volume).await?;
+            self.delete(record).await?;
+            return Ok(None);
+        }
         let refused = match self.store.abort_multipart(&self.path(volume), &id).await {
             // There is none of that id any more.
             Err(Error::NotFound { .. }) => None,
@@ -269,6 +274,19 @@ impl Listed {
     pub fn has_catalogue(&self) -> bool {
         self.ours.iter().any(|(name, _)| *name == Name::Catalogue)
     }
+}
+
+/// Whether the connection broke: the request may have been done, and may not.
+fn is_broken(error: &Error) -> bool {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref::<HttpError>() {
+            let kind = error.kind();
+            return matches!(kind, HttpErrorKind::Timeout | HttpErrorKind::Interrupted);
+        }
+        source = cause.source();
+    }
+    false
 }
 
 /// The error, and what it came from, on one line.

@@ -12,7 +12,7 @@ use object_store::{Error, PutMode};
 use tokio::time::{sleep, timeout};
 
 use super::claim::Claim;
-use super::client::{Client, io_error};
+use super::client::{Client, PAUSE, io_error};
 use super::names::Name;
 use super::stripe::{MOST_PARTS, ON_THEIR_WAY, Parts, Stripe};
 use super::{LEAST_PART, gather};
@@ -29,8 +29,6 @@ const AMPLE_PART: usize = 16 * MIB;
 const MOST_AT_ONCE: usize = 5 << 30;
 /// How long the removal may take, of what a backup wrote that failed.
 const REMOVAL: Duration = Duration::from_secs(30);
-/// Between two attempts at the catalogue.
-const PAUSE: Duration = Duration::from_millis(500);
 
 pub struct Destination {
     claim: Arc<Claim>,

@@ -1,8 +1,9 @@
-//! A place in an object store: `s3://bucket/prefix`.
+//! A place in an object store: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`.
 //!
 //! Owns the order of its modules, each using only those after it: `destination` and `shelf` (the two places), `stripe`
 //! and `source` (a stripe that is written, and read), `claim` (who writes there), `gather` (blocks into parts),
-//! `client` (requests, and the threads that make them), `names` (what the objects are called). `place` uses it.
+//! `client` (requests, and the threads that make them), `connect` (from a URL to a client of its kind), `names` (what
+//! the objects are called). `place` uses it.
 //!
 //! ```text
 //!   PREFIX/writing                  while a backup is written: a token that says by whom
@@ -14,6 +15,7 @@
 
 mod claim;
 mod client;
+mod connect;
 mod destination;
 mod gather;
 mod names;
@@ -31,7 +33,7 @@ pub use stripe::Stripe;
 
 use crate::units::MIB;
 
-/// Bytes that a part has at least, but for the last of an object: S3's own limit.
+/// Bytes that a part has at least, but for the last of an object: the limit of S3 and of Google.
 const LEAST_PART: usize = 5 * MIB;
 
 /// Buffers of a stripe that wait, at the most, until they make up a part.

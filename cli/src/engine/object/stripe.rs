@@ -101,7 +101,7 @@ impl<S: Space> Stripe<S> {
         let (volume, record) = names(self.stripe, start);
         let path = client.path(volume);
         let id = self.wait(async {
-            let id = client.store.create_multipart(&path).await?;
+            let id = client.begin(volume).await?;
             let noted = client.put(record, Bytes::from(id.clone()), PutMode::Overwrite);
             if let Err(error) = noted.await {
                 // As far as it goes: it has no parts.
@@ -195,7 +195,8 @@ impl<S: Space> Stripe<S> {
         Ok(())
     }
 
-    /// Ends the tasks, and gives the upload up. Where that fails, its id is still written down.
+    /// Ends the tasks, and gives the upload up. Where that fails, its id is still written down; so it is where uploads
+    /// have no ids: the parts are then given up by the name alone, by whoever removes the backup.
     fn give_up(&mut self) {
         let Some(mut upload) = self.upload.take() else {
             return;
@@ -209,6 +210,9 @@ impl<S: Space> Stripe<S> {
                 let _ = timeout(GIVEN_UP, task).await;
             }
             let given_up = async {
+                if upload.id.is_empty() {
+                    return Ok(());
+                }
                 let path = client.path(volume);
                 client.store.abort_multipart(&path, &upload.id).await?;
                 // By now it may be that of another backup.

@@ -1,8 +1,10 @@
-//! An S3 server for the tests of object stores: s3s over a folder, in this process, on the loopback.
+//! A server for the tests of object stores, in this process, on the loopback.
 //!
-//! Owns the server, what it was asked, and what it does to a request instead of answering it. Signatures are checked.
+//! Owns the listener, what it was asked, and what it does to a request instead of having it answered. Who answers is
+//! `backend`: s3s over a folder, as S3 or as Google, or an Azurite elsewhere, to whom requests are handed on.
 
-use std::fs;
+mod backend;
+
 use std::future::{pending, poll_fn};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -17,18 +19,16 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use s3s::auth::SimpleAuth;
-use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s_fs::FileSystem;
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::trees::{PROGRAM, ended};
+use backend::Backend;
+pub use backend::azurite;
 
 const BUCKET: &str = "bucket";
-const KEY: &str = "test-key";
-const SECRET: &str = "test-secret";
 /// One that nobody has the key of.
-const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/store/s3/ca.pem");
+const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/store/server/ca.pem");
 
 /// What is done to a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +37,8 @@ pub enum Fault {
     Error,
     /// The connection is closed.
     Close,
+    /// The connection is reset, and what was on its way in it is lost.
+    Reset,
     /// It is not answered.
     Hang,
     /// It is done, and the answer is lost.
@@ -44,7 +46,7 @@ pub enum Fault {
 }
 
 /// Which requests something is done to: those for which this says so, by their number and what they ask for.
-type Which = Box<dyn Fn(usize, &str) -> Option<Fault> + Send>;
+type Which = Box<dyn FnMut(usize, &str) -> Option<Fault> + Send>;
 
 #[derive(Default)]
 struct Shared {
@@ -54,7 +56,7 @@ struct Shared {
 }
 
 pub struct Server {
-    root: PathBuf,
+    backend: Arc<Backend>,
     endpoint: String,
     shared: Arc<Shared>,
     /// Its end is the server's.
@@ -62,12 +64,24 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one that keeps its objects in `root`.
+    /// Starts one that speaks S3, and keeps its objects in `root`.
     pub fn start(root: &Path) -> Server {
-        fs::create_dir_all(root.join(BUCKET)).expect("made");
-        let mut service = S3ServiceBuilder::new(FileSystem::new(root).expect("a folder"));
-        service.set_auth(SimpleAuth::from_single(KEY, SECRET));
-        let service = service.build();
+        Server::over(Backend::s3(root))
+    }
+
+    /// Starts one that speaks as Google does.
+    pub fn google(root: &Path) -> Server {
+        Server::over(Backend::google(root))
+    }
+
+    /// Starts one that hands everything on to the Azurite that `found` is of; what its objects are called begins with
+    /// `test`.
+    pub fn azure(found: &azurite::Found, test: &str) -> Server {
+        Server::over(Backend::Azurite(found.container(test)))
+    }
+
+    fn over(backend: Backend) -> Server {
+        let backend = Arc::new(backend);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         listener.set_nonblocking(true).expect("set");
         let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
@@ -77,9 +91,9 @@ impl Server {
             .build()
             .expect("threads start");
         let shared = Arc::new(Shared::default());
-        runtime.spawn(listen(listener, service, Arc::clone(&shared)));
+        runtime.spawn(listen(listener, Arc::clone(&backend), Arc::clone(&shared)));
         Server {
-            root: root.to_owned(),
+            backend,
             endpoint,
             shared,
             _runtime: runtime,
@@ -87,7 +101,7 @@ impl Server {
     }
 
     /// Does something to the requests to come, of which the first is number 0.
-    pub fn harm(&self, which: impl Fn(usize, &str) -> Option<Fault> + Send + 'static) {
+    pub fn harm(&self, which: impl FnMut(usize, &str) -> Option<Fault> + Send + 'static) {
         *self.shared.which.lock().expect("locked") = Some(Box::new(which));
         self.shared.asked.lock().expect("locked").clear();
     }
@@ -118,7 +132,9 @@ impl Server {
 
     /// The program, told of this server, with `args` by words.
     pub fn command(&self, args: &[&str]) -> Command {
-        command(&self.endpoint, args)
+        let mut command = command(&self.endpoint, args);
+        self.backend.tell(&mut command, &self.endpoint);
+        command
     }
 
     pub fn run(&self, args: &[&str]) -> (i32, String, String) {
@@ -131,48 +147,42 @@ impl Server {
         command.spawn().expect("the program starts")
     }
 
-    /// Where an object is.
+    /// The URL of a prefix.
+    pub fn url(&self, prefix: &str) -> String {
+        self.backend.url(prefix)
+    }
+
+    /// Where an object is; only of a server that has a folder.
     pub fn object(&self, key: &str) -> PathBuf {
-        self.root.join(BUCKET).join(key)
+        self.backend.root().join(BUCKET).join(key)
     }
 
     /// The names of objects below a prefix.
     pub fn objects(&self, prefix: &str) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(self.object(prefix)) else {
-            return Vec::new();
-        };
-        let names = entries.map(|entry| entry.expect("read").file_name());
-        let mut names: Vec<String> = names
-            .map(|name| name.into_string().expect("UTF-8"))
-            .collect();
-        names.sort();
-        names
+        self.backend.objects(prefix)
     }
 
     /// Uploads that were begun, and neither completed nor given up.
     pub fn uploads(&self) -> usize {
-        let entries = fs::read_dir(&self.root).expect("read");
-        let names = entries.map(|entry| entry.expect("read").file_name());
-        let is_upload = |name: &str| name.starts_with(".upload-") && name.ends_with(".json");
-        names
-            .filter(|name| name.to_str().is_some_and(is_upload))
-            .count()
+        self.backend.uploads()
     }
 }
 
-/// The program, told of a server.
+/// The program, told of an S3 server.
 pub fn command(endpoint: &str, args: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(args);
-    for name in ["AWS_TIMEOUT", "AWS_SESSION_TOKEN", "AWS_BUCKET"] {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if ["AWS_", "GOOGLE_", "AZURE_"]
+            .iter()
+            .any(|it| name.starts_with(it))
+        {
+            command.env_remove(name);
+        }
     }
+    backend::tell_s3(&mut command, endpoint);
     for (name, value) in [
-        ("AWS_ENDPOINT", endpoint),
-        ("AWS_ALLOW_HTTP", "true"),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", KEY),
-        ("AWS_SECRET_ACCESS_KEY", SECRET),
         // The machine may have no certificates, without which there is no client.
         ("SSL_CERT_FILE", CERTIFICATE),
         ("NO_PROXY", "127.0.0.1"),
@@ -183,15 +193,26 @@ pub fn command(endpoint: &str, args: &[&str]) -> Command {
     command
 }
 
-async fn listen(listener: TcpListener, service: S3Service, shared: Arc<Shared>) {
+async fn listen(listener: TcpListener, backend: Arc<Backend>, shared: Arc<Shared>) {
     let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
     loop {
         let Ok((socket, _)) = listener.accept().await else {
             continue;
         };
-        let (service, shared) = (service.clone(), Arc::clone(&shared));
-        let answer =
-            service_fn(move |request| answer(request, service.clone(), Arc::clone(&shared)));
+        let socket = socket.into_std().expect("one of this system");
+        // By which it can be reset while it is served.
+        let twin = socket.try_clone().expect("a descriptor is free");
+        let twin = Arc::new(TcpStream::from_std(twin).expect("a socket"));
+        let socket = TcpStream::from_std(socket).expect("a socket");
+        let (backend, shared) = (Arc::clone(&backend), Arc::clone(&shared));
+        let answer = service_fn(move |request| {
+            answer(
+                request,
+                Arc::clone(&backend),
+                Arc::clone(&shared),
+                Arc::clone(&twin),
+            )
+        });
         let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), answer);
         // Its end is the client's business.
         tokio::spawn(async move { drop(connection.await) });
@@ -200,18 +221,23 @@ async fn listen(listener: TcpListener, service: S3Service, shared: Arc<Shared>) 
 
 async fn answer(
     mut request: Request<Incoming>,
-    service: S3Service,
+    backend: Arc<Backend>,
     shared: Arc<Shared>,
-) -> Result<Response<s3s::Body>, Box<dyn std::error::Error + Send + Sync>> {
-    let what = format!("{} {}", request.method(), request.uri());
+    socket: Arc<TcpStream>,
+) -> Result<Response<s3s::Body>, backend::Broken> {
+    let mut what = format!("{} {}", request.method(), request.uri());
+    // Google's client writes these so.
+    for (code, sign) in [("%2F", "/"), ("%2D", "-"), ("%2E", ".")] {
+        what = what.replace(code, sign);
+    }
     let number = {
         let mut asked = shared.asked.lock().expect("locked");
         asked.push(what.clone());
         asked.len() - 1
     };
     let fault = {
-        let which = shared.which.lock().expect("locked");
-        which.as_ref().and_then(|which| which(number, &what))
+        let mut which = shared.which.lock().expect("locked");
+        which.as_mut().and_then(|which| which(number, &what))
     };
     match fault {
         None => {}
@@ -226,9 +252,13 @@ async fn answer(
             return Ok(response);
         }
         Some(Fault::Close) => return Err("closed".into()),
+        Some(Fault::Reset) => {
+            socket.set_zero_linger()?;
+            return Err("reset".into());
+        }
         Some(Fault::Hang) => pending().await,
         Some(Fault::Lose) => {
-            let mut done = service.call(request.map(s3s::Body::from)).await?;
+            let mut done = backend.answer(request).await?;
             // Some of it is done while the answer is read.
             while poll_fn(|cx| Pin::new(done.body_mut()).poll_frame(cx))
                 .await
@@ -237,5 +267,5 @@ async fn answer(
             return Err("lost".into());
         }
     }
-    Ok(service.call(request.map(s3s::Body::from)).await?)
+    backend.answer(request).await
 }
