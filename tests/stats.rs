@@ -321,7 +321,7 @@ fn the_bookkeeping_of_many_small_segments_stays_within_its_bound_too() {
     let far = || {
         let far = Pool::builder()
             .prefault(false)
-            .address_space(128 << 30)
+            .address_space(256 << 30)
             .build()?;
         for _ in 0..100 {
             far.request(1 << 30, 4096, 1)?;

@@ -80,6 +80,11 @@ mod section;
     not(hugepool_loom),
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
+mod spinner;
+#[cfg(all(
+    not(hugepool_loom),
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 mod thread;
 mod why;
 

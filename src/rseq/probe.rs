@@ -1,7 +1,7 @@
 //! Whether the kernel restarts sequences, found out by trying it.
 //!
-//! Owns: the trial, and what came of it in this process. Uses: `sync`, `sys`, `table`, the
-//! section `spin`, `thread`. Used by: the parent module.
+//! Owns: the prober, and what came of the trial in this process. Uses: `spinner`, `sync`, `sys`,
+//! `table`. Used by: the parent module.
 //!
 //! Some kernels register sequences, answer every `membarrier` with success, and restart
 //! nothing (arm64, Linux 6.19 to 7.0): then two threads would take one buffer. So the first
@@ -25,7 +25,12 @@
 //!   same section; with the same number it was not moved, which proves nothing.)
 //! - *Aborted, and the thread was not switched from the processor meanwhile*, by the kernel's
 //!   count, nor had a signal, since it blocks all, those of the C library included: that was a
-//!   `membarrier`. This proves that `membarrier` restarts sequences.
+//!   `membarrier`, or the switch before. For kernels up to 6.18 keep a switch that came outside
+//!   of any section in mind until the thread next has something to do on its way out of the
+//!   kernel (such as a look at its memory's nodes), and abort the section that it is in then.
+//!   An abort clears what is kept. So the round is run again.
+//! - *Aborted again*, the second round in a row, and not switched since the beginning of the
+//!   first: that was a `membarrier`. This proves that `membarrier` restarts sequences.
 //! - *Aborted, and it was switched*: that may have been the switch. It counts if there is one
 //!   processor only for the whole process, where whoever calls `membarrier` has preempted all
 //!   others; it is not remembered then, unless the machine has no other. (A thread that is kept
@@ -44,172 +49,18 @@
 //!
 //! The processors that the prober may run on are never changed.
 
-use super::section::{self, Spin};
-use super::thread;
+use super::spinner::{Area, End, LIMIT, OVER, Registered, Words, of_round, spinner, wait};
 use super::why::WhyPortable;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, spin_loop};
+use crate::sync::{AtomicU32, Ordering};
 use crate::sys::cpu::{self, CpuSet};
 use crate::sys::{clock, files, membarrier, signal};
-use crate::table::{Table, Zeroed};
+use crate::table::Table;
 use std::cell::Cell;
-use std::ffi::c_void;
 
-/// How long it is tried, in ns.
-const LIMIT: u64 = 1_000_000_000;
-/// How long a thread that waits for the other one looks before it sleeps between two looks, in
-/// ns. (When it wakes, it may preempt the other one.)
-const SPIN: u64 = 200_000;
-const NAP: u32 = 50_000;
-/// Pauses of a section (`spin`), some 50 to 700 µs: short, so that the scheduler lets a thread
-/// run soon that has run so little.
-const PAUSES: u32 = 1 << 14;
-/// The same where the other thread cannot run before the scheduler preempts this one.
-const PAUSES_ALONE: u32 = 1 << 18;
 /// Bytes of the spinner's stack.
 const STACK: usize = 128 << 10;
-/// In place of a round: there is none any more.
-const OVER: u32 = u32::MAX;
 /// How often the spinner is moved at most: a section may have ended before.
 const MOVES: u32 = 4;
-
-/// What the two threads say to each other. Each word is written by one of them, with Release,
-/// and read by the other one with Acquire: who is told something finds done what it is about.
-#[derive(Default)]
-struct Words {
-    /// The round to run, or `OVER`. By the prober.
-    go: AtomicU32,
-    /// The round whose section may end. By the prober.
-    told: AtomicU32,
-    /// `{round: 32, processor: 32}` of the section that has begun. By the section, whose
-    /// assembly has the same order.
-    inside: AtomicU64,
-    /// `{round: 32, End: 32}`. By the spinner.
-    ended: AtomicU64,
-    /// 1 if the spinner may run wherever the process may, as far as it knows. By the spinner,
-    /// before `thread`. (Relaxed.)
-    anywhere: AtomicU32,
-    /// The spinner's number, once it runs. By the spinner.
-    thread: AtomicU32,
-    /// 1 if the spinner will look at this no more. By the spinner.
-    left: AtomicU32,
-}
-
-// SAFETY: integer atomics alone.
-unsafe impl Zeroed for Words {}
-
-/// How a round ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
-enum End {
-    /// The section went on until it was told to end.
-    Told = 1,
-    /// The same, and found itself on another processor.
-    Moved,
-    Aborted,
-    /// The same, and the thread ran all the time.
-    AbortedRunning,
-    Expired,
-    /// The thread has no area.
-    Unregistered,
-}
-
-impl End {
-    const ALL: [Self; 6] = [
-        Self::Told,
-        Self::Moved,
-        Self::Aborted,
-        Self::AbortedRunning,
-        Self::Expired,
-        Self::Unregistered,
-    ];
-}
-
-fn pack(round: u32, rest: u32) -> u64 {
-    u64::from(round) << 32 | u64::from(rest)
-}
-
-/// The rest of a word, if it is of this round.
-fn of_round(word: u64, round: u32) -> Option<u32> {
-    (word >> 32 == round.into()).then_some(word as u32)
-}
-
-/// Looks until `look` finds something; `None` after `deadline`. `alone`: the other thread is not
-/// on another processor, and does nothing while this one looks.
-fn wait<T>(alone: bool, deadline: u64, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let sleeps_at = if alone { 0 } else { clock::now() + SPIN };
-    loop {
-        let now = clock::now();
-        // Late, perhaps, since this thread did not run: then the other one may have.
-        if let Some(found) = look() {
-            return Some(found);
-        }
-        if now >= deadline {
-            return None;
-        } else if now >= sleeps_at {
-            clock::nap(NAP);
-        } else {
-            spin_loop();
-        }
-    }
-}
-
-/// Where the spinner tells the kernel of its sections: bytes from its thread pointer.
-trait Area {
-    fn offset() -> Option<isize>;
-}
-
-/// Where every thread does.
-struct Registered;
-
-impl Area for Registered {
-    fn offset() -> Option<isize> {
-        thread::attend();
-        thread::cpu().map(|_| thread::offset())
-    }
-}
-
-extern "C" fn spinner<A: Area>(argument: *mut c_void) -> *mut c_void {
-    // SAFETY: the prober's words, which are there until this has left.
-    let words = unsafe { &*argument.cast_const().cast::<Words>() };
-    signal::name_thread(c"hugepool-probe");
-    let number = files::thread_number() as u32;
-    clock::wake_on_time();
-    let anywhere = CpuSet::all().keep(number);
-    let alone = CpuSet::allowed().is_some_and(|allowed| allowed.count() == 1);
-    let pauses = if alone { PAUSES_ALONE } else { PAUSES };
-    // Even if the prober, and the threads beside it, ended in the middle.
-    let deadline = clock::now() + 2 * LIMIT;
-    (words.anywhere).store(anywhere.into(), Ordering::Relaxed);
-    words.thread.store(number, Ordering::Release);
-    let area = A::offset();
-    let mut last = 0;
-    let mut next = || {
-        let changed = |&round: &u32| round != last;
-        last = wait(alone, deadline, || {
-            Some(words.go.load(Ordering::Acquire)).filter(changed)
-        })?;
-        Some(last).filter(|&round| round != OVER)
-    };
-    while let Some(round) = next() {
-        let end = area.map_or(End::Unregistered, |area| {
-            signal::with_all_blocked(|| one_round(words, area, round, pauses))
-        });
-        (words.ended).store(pack(round, end as u32), Ordering::Release);
-    }
-    words.left.store(1, Ordering::Release);
-    std::ptr::null_mut()
-}
-
-fn one_round(words: &Words, area: isize, round: u32, pauses: u32) -> End {
-    let before = cpu::switches();
-    match section::spin(area, &words.inside, &words.told, round, pauses) {
-        Spin::Told => End::Told,
-        Spin::Moved => End::Moved,
-        Spin::Expired => End::Expired,
-        Spin::Aborted if before.is_some() && before == cpu::switches() => End::AbortedRunning,
-        Spin::Aborted => End::Aborted,
-    }
-}
 
 /// What the prober does to the spinner.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -298,10 +149,11 @@ impl Prober<'_> {
                 Some(End::Unregistered) => return Err(WhyPortable::NotRegistered),
                 Some(End::Moved) => return Err(WhyPortable::NotRestarted),
                 Some(End::Told) if !is_move => return Err(WhyPortable::NotRestarted),
-                None | Some(End::Told | End::AbortedRunning) => break,
-                Some(End::Aborted) if is_move || self.alone => break,
+                None | Some(End::Told | End::AbortedAgain) => break,
+                Some(End::Aborted | End::AbortedRunning) if is_move || self.alone => break,
                 Some(End::Expired) if is_move && times == MOVES => break,
                 Some(End::Expired) if is_move => {}
+                Some(End::AbortedRunning) => {}
                 // On one processor the two do not run at the same time.
                 Some(End::Aborted | End::Expired) => {
                     self.move_from(cpu::current(usize::MAX));
@@ -435,6 +287,7 @@ pub mod plant {
 
 #[cfg(test)]
 mod tests {
+    use super::super::thread;
     use super::*;
 
     /// An area that the kernel does not know of.
@@ -529,16 +382,5 @@ mod tests {
                 "{found:?}"
             );
         }
-    }
-
-    #[test]
-    fn ends_are_told_by_their_numbers() {
-        for end in End::ALL {
-            let word = pack(7, end as u32);
-            assert_eq!(of_round(word, 7), Some(end as u32));
-            assert_eq!(of_round(word, 8), None);
-        }
-        // No round has ended at first.
-        assert!(End::ALL.into_iter().all(|end| end as u32 != 0));
     }
 }
