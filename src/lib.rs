@@ -136,6 +136,11 @@ pub use stats::{ClassStats, SegmentStats, Stats};
 #[cfg(not(hugepool_loom))]
 pub use track::Place;
 
+/// How the program beside this library shows byte counts, too.
+#[cfg(not(hugepool_loom))]
+#[doc(hidden)]
+pub use error::Bytes;
+
 /// What callers in other languages say of themselves.
 #[cfg(not(hugepool_loom))]
 #[doc(hidden)]

@@ -177,7 +177,7 @@ impl fmt::Display for Outstanding {
             1 => "1 buffer out".to_owned(),
             count => format!("{count} buffers out"),
         };
-        write!(f, "{out}, {}", Bytes(bytes))?;
+        write!(f, "{out}, {}", Bytes::exact(bytes))?;
         if self.buffers.is_empty() {
             return Ok(());
         }
@@ -187,7 +187,10 @@ impl fmt::Display for Outstanding {
         row(f, "buffers", "bytes", "oldest")?;
         write!(f, "place")?;
         for group in self.by_place() {
-            let (count, bytes) = (group.count.to_string(), Bytes(group.bytes).to_string());
+            let (count, bytes) = (
+                group.count.to_string(),
+                Bytes::exact(group.bytes).to_string(),
+            );
             row(f, &count, &bytes, &format!("{:.1?}", group.oldest))?;
             write!(f, "{}", group.place)?;
         }
@@ -199,8 +202,8 @@ impl fmt::Display for Outstanding {
                 f,
                 "\n{:#x}: {} of {}/{}, {}for {:.1?}, by {}",
                 held.address,
-                Bytes(held.size),
-                Bytes(held.class_size),
+                Bytes::exact(held.size),
+                Bytes::exact(held.class_size),
                 held.class_alignment,
                 if held.raw { "raw, " } else { "" },
                 held.age,

@@ -275,7 +275,7 @@ impl fmt::Display for Stats {
             writeln!(
                 f,
                 "{:<16} {:>9} {:>9} {:>9} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9}",
-                format!("{}/{}", Bytes(class.size), class.alignment),
+                format!("{}/{}", Bytes::exact(class.size), class.alignment),
                 class.capacity,
                 class.in_use,
                 class.cached,
@@ -305,12 +305,12 @@ impl fmt::Display for Stats {
                 f,
                 "{:<16} {:>9} {:>9}  {:<15} {:>9} {:>10} {:>9} {:>6} {:>5}",
                 format!("{:#x}", segment.address),
-                Bytes(segment.bytes).to_string(),
+                Bytes::exact(segment.bytes).to_string(),
                 segment.buffers,
                 segment.pages,
-                Bytes(segment.page_size).to_string(),
-                Bytes(segment.huge_bytes).to_string(),
-                Bytes(segment.resident_bytes).to_string(),
+                Bytes::exact(segment.page_size).to_string(),
+                Bytes::exact(segment.huge_bytes).to_string(),
+                Bytes::exact(segment.resident_bytes).to_string(),
                 if segment.locked { "yes" } else { "no" },
                 segment.node.map_or("?".to_owned(), |node| node.to_string()),
             )?;
@@ -321,7 +321,7 @@ impl fmt::Display for Stats {
             "metadata {} B for {buffers} buffers and {} CPUs; address space {}; {} caches",
             self.metadata_bytes,
             self.cpus,
-            Bytes(self.address_space),
+            Bytes::exact(self.address_space),
             self.cache,
         )?;
         if let Some(why) = self.why_portable {

@@ -322,7 +322,7 @@ fn values_out_of_range_are_refused_by_name_and_limit() {
         prefix_zone_size: (1 << 20) + 1,
         ..client()
     });
-    says(&error, VD_E_NOTSUPPORTED, &["1048577", "1 MiB"]);
+    says(&error, VD_E_NOTSUPPORTED, &["1048577 B", "1048576 B"]);
 
     let begin = |parameters: Parameters| {
         let set = Set::new();

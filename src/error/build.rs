@@ -195,83 +195,82 @@ impl fmt::Display for BuildError {
             Self::ZeroCount { size, alignment } => write!(
                 f,
                 "class {}/{alignment}: 0 buffers asked for, the fewest is 1",
-                Bytes(size)
+                Bytes::exact(size)
             ),
-            Self::SizeTooLarge { size, limit } => write!(
-                f,
-                "a class of {}: the largest is {}",
-                Bytes(size),
-                Bytes(limit)
-            ),
+            Self::SizeTooLarge { size, limit } => {
+                let [size, limit] = Bytes::together([size, limit]);
+                write!(f, "a class of {}: the largest is {}", size, limit)
+            }
             Self::BadAlignment { alignment } => {
                 write!(f, "alignment {alignment} is no power of two")
             }
-            Self::AlignmentTooLarge { alignment, limit } => write!(
-                f,
-                "alignment {}: the strictest is {}",
-                Bytes(alignment),
-                Bytes(limit)
-            ),
-            Self::PrefixTooLarge { prefix, limit } => write!(
-                f,
-                "a prefix zone of {}: the largest is {}",
-                Bytes(prefix),
-                Bytes(limit)
-            ),
+            Self::AlignmentTooLarge { alignment, limit } => {
+                let [alignment, limit] = Bytes::together([alignment, limit]);
+                write!(f, "alignment {}: the strictest is {}", alignment, limit)
+            }
+            Self::PrefixTooLarge { prefix, limit } => {
+                let [prefix, limit] = Bytes::together([prefix, limit]);
+                write!(f, "a prefix zone of {}: the largest is {}", prefix, limit)
+            }
             Self::Overflow { size, count } => write!(
                 f,
                 "{count} buffers of {}: with what was reserved before, more bytes than {} can count",
-                Bytes(size),
+                Bytes::exact(size),
                 usize::BITS
             ),
-            Self::AddressSpace { needed, limit } => write!(
-                f,
-                "{} of address space needed in one piece, of {} that the pool reserved in all \
-                 (address_space sets that, up to 1 TiB)",
-                Bytes(needed),
-                Bytes(limit)
-            ),
-            Self::FileSize { needed, limit } => write!(
-                f,
-                "{} of shared memory in one piece, the limit (RLIMIT_FSIZE) is {}",
-                Bytes(needed),
-                Bytes(limit)
-            ),
+            Self::AddressSpace { needed, limit } => {
+                let [needed, limit] = Bytes::together([needed, limit]);
+                write!(
+                    f,
+                    "{} of address space needed in one piece, of {} that the pool reserved in all \
+                     (address_space sets that, up to 1 TiB)",
+                    needed, limit
+                )
+            }
+            Self::FileSize { needed, limit } => {
+                let [needed, limit] = Bytes::together([needed, limit]);
+                write!(
+                    f,
+                    "{} of shared memory in one piece, the limit (RLIMIT_FSIZE) is {}",
+                    needed, limit
+                )
+            }
             Self::TooManyClasses { limit } => write!(f, "more than {limit} classes"),
             Self::Forked => write!(f, "the pool is that of the parent of this process"),
             Self::TooManySlots { limit } => {
                 write!(f, "more than {limit} buffers in a pool that is shared")
             }
             Self::OutOfMemory { needed, available } => {
-                write!(f, "{} of memory needed", Bytes(needed))?;
-                match available {
-                    Some(available) => write!(f, ", {} available", Bytes(available)),
-                    None => write!(f, ", which the system refused"),
-                }
+                let Some(available) = available else {
+                    let needed = Bytes::exact(needed);
+                    return write!(f, "{needed} of memory needed, which the system refused");
+                };
+                let [needed, available] = Bytes::together([needed, available]);
+                write!(f, "{needed} of memory needed, {available} available")
             }
             Self::GroupLimit {
                 file,
                 needed,
                 limit,
                 available,
-            } => write!(
-                f,
-                "{} of memory needed, {} left of the {} that the control group allows ({file})",
-                Bytes(needed),
-                Bytes(available),
-                Bytes(limit)
-            ),
+            } => {
+                let [needed, available, limit] = Bytes::together([needed, available, limit]);
+                write!(
+                    f,
+                    "{} of memory needed, {} left of the {} that the control group allows ({file})",
+                    needed, available, limit
+                )
+            }
             Self::PagesNotGranted {
                 required,
                 bytes,
                 granted,
                 reason,
             } => {
+                let [bytes, granted] = Bytes::together([bytes, granted]);
                 write!(
                     f,
-                    "{required} pages required for {}, granted for {}",
-                    Bytes(bytes),
-                    Bytes(granted)
+                    "{required} pages required for {bytes}, granted for {granted}"
                 )?;
                 reason.map_or(Ok(()), |reason| write!(f, " ({reason})"))
             }
@@ -289,7 +288,7 @@ impl fmt::Display for BuildError {
                 write!(
                     f,
                     "no allowed page size was granted for {}; smaller ones are set to never",
-                    Bytes(bytes)
+                    Bytes::exact(bytes)
                 )?;
                 reason.map_or(Ok(()), |reason| write!(f, " ({reason})"))
             }
@@ -303,11 +302,15 @@ impl fmt::Display for BuildError {
                 limit,
                 reason,
             } => {
-                write!(f, "{} could not be locked", Bytes(bytes))?;
-                if let Some(limit) = limit {
-                    write!(f, ", the limit (RLIMIT_MEMLOCK) is {}", Bytes(limit))?;
-                }
-                write!(f, " ({reason})")
+                let Some(limit) = limit else {
+                    let bytes = Bytes::exact(bytes);
+                    return write!(f, "{bytes} could not be locked ({reason})");
+                };
+                let [bytes, limit] = Bytes::together([bytes, limit]);
+                write!(
+                    f,
+                    "{bytes} could not be locked, the limit (RLIMIT_MEMLOCK) is {limit} ({reason})"
+                )
             }
             Self::NoNodes => write!(f, "memory interleaved over 0 NUMA nodes: the fewest is 1"),
             Self::NodeTooLarge { node, limit } => {
@@ -317,12 +320,14 @@ impl fmt::Display for BuildError {
                 node,
                 needed,
                 available,
-            } => write!(
-                f,
-                "{} of memory needed on NUMA node {node}, {} available there",
-                Bytes(needed),
-                Bytes(available)
-            ),
+            } => {
+                let [needed, available] = Bytes::together([needed, available]);
+                write!(
+                    f,
+                    "{} of memory needed on NUMA node {node}, {} available there",
+                    needed, available
+                )
+            }
             Self::Node { node, why, reason } => write!(
                 f,
                 "memory cannot come from NUMA node {node}: {why} ({reason})"

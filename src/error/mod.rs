@@ -4,31 +4,18 @@
 //! module that can fail for a caller's sake. To print them needs no heap.
 
 mod build;
+mod bytes;
 mod io;
 mod place;
 
 pub use build::BuildError;
+pub use bytes::Bytes;
 pub(crate) use io::into_io;
 pub use place::WhyNotPlaced;
 
 use crate::sys::errno;
 use std::fmt;
 use std::time::Duration;
-
-/// Bytes as people write them: `64 KiB`, `1 GiB`, `700 B`.
-pub(crate) struct Bytes(pub usize);
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-        for (name, shift) in UNITS {
-            if self.0 >= 1 << shift && self.0.trailing_zeros() >= shift {
-                return write!(f, "{} {name}", self.0 >> shift);
-            }
-        }
-        write!(f, "{} B", self.0)
-    }
-}
 
 /// An operating system's refusal: which call, and its error number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -179,18 +166,20 @@ impl fmt::Display for AllocError {
             } => write!(
                 f,
                 "{} at alignment {alignment}: the pool has no class of that alignment",
-                Bytes(size)
+                Bytes::exact(size)
             ),
             Self::NoClass {
                 size,
                 alignment,
                 largest,
-            } => write!(
-                f,
-                "{} at alignment {alignment}: the largest class of that alignment is {}",
-                Bytes(size),
-                Bytes(largest)
-            ),
+            } => {
+                let [size, largest] = Bytes::together([size, largest]);
+                write!(
+                    f,
+                    "{size} at alignment {alignment}: the largest class of that alignment is \
+                     {largest}"
+                )
+            }
             Self::NeverEnough { count, capacity } => write!(
                 f,
                 "{count} buffers at once: there are {capacity} that could serve, all told"
@@ -204,15 +193,16 @@ impl fmt::Display for AllocError {
                 capacity,
                 climb_limit,
                 carried,
-            } => write!(
-                f,
-                "{} at alignment {alignment}: class {}/{class_alignment}: {in_use} of {capacity} \
-                 in use{}, climb limit {}",
-                Bytes(size),
-                Bytes(class_size),
-                if carried { " or on their way" } else { "" },
-                Bytes(climb_limit)
-            ),
+            } => {
+                let [size, class_size, climb_limit] =
+                    Bytes::together([size, class_size, climb_limit]);
+                let or = if carried { " or on their way" } else { "" };
+                write!(
+                    f,
+                    "{size} at alignment {alignment}: class {class_size}/{class_alignment}: \
+                     {in_use} of {capacity} in use{or}, climb limit {climb_limit}"
+                )
+            }
             Self::TimedOut {
                 size,
                 alignment,
@@ -220,7 +210,7 @@ impl fmt::Display for AllocError {
             } => write!(
                 f,
                 "{} at alignment {alignment}: no buffer came back within {limit:?}",
-                Bytes(size)
+                Bytes::exact(size)
             ),
             Self::AtMaximum { count, maximum } => write!(
                 f,
@@ -231,13 +221,14 @@ impl fmt::Display for AllocError {
                 size,
                 alignment,
                 largest,
-            } => write!(
-                f,
-                "{} at alignment {alignment}: the largest class of that alignment that the \
-                 stream has a share of is {}",
-                Bytes(size),
-                Bytes(largest)
-            ),
+            } => {
+                let [size, largest] = Bytes::together([size, largest]);
+                write!(
+                    f,
+                    "{size} at alignment {alignment}: the largest class of that alignment that \
+                     the stream has a share of is {largest}"
+                )
+            }
             Self::Aborted => write!(f, "the pool was told to end every wait"),
             Self::Cancelled => write!(f, "the wait was cancelled by its token"),
             Self::ForeignToken => write!(f, "the token is that of another pool"),
@@ -302,12 +293,13 @@ impl fmt::Display for FreeError {
                 address,
                 given,
                 allocated,
-            } => write!(
-                f,
-                "{address:#x} was allocated with {}, not {}",
-                Bytes(allocated),
-                Bytes(given)
-            ),
+            } => {
+                let [allocated, given] = Bytes::together([allocated, given]);
+                write!(
+                    f,
+                    "{address:#x} was allocated with {allocated}, not {given}"
+                )
+            }
         }
     }
 }

@@ -86,7 +86,7 @@ pub fn pack(round: u32, rest: u32) -> u64 {
 
 /// The rest of a word, if it is of this round.
 pub fn of_round(word: u64, round: u32) -> Option<u32> {
-    (word >> 32 == round.into()).then_some(word as u32)
+    (word >> 32 == u64::from(round)).then_some(word as u32)
 }
 
 /// Looks until `look` finds something; `None` after `deadline`. `alone`: the other thread is not

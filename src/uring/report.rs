@@ -49,12 +49,14 @@ impl fmt::Display for WhyUnregistered {
                 error,
                 limit: Some(limit),
             } => {
-                let limit = Bytes(usize::try_from(limit).unwrap_or(usize::MAX));
+                let limit = Bytes::exact(usize::try_from(limit).unwrap_or(usize::MAX));
                 write!(f, "{error}; this user's rings may lock {limit} (ulimit -l)")
             }
             Self::Memory { error, limit: None } => write!(f, "{error}"),
             Self::Entries { limit } => write!(f, "all {limit} entries of the table are taken"),
-            Self::Refused { error, bytes } => write!(f, "a piece of {}: {error}", Bytes(bytes)),
+            Self::Refused { error, bytes } => {
+                write!(f, "a piece of {}: {error}", Bytes::exact(bytes))
+            }
         }
     }
 }
@@ -79,11 +81,12 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (registered, entries) = (Bytes(self.registered), self.entries);
+        let entries = self.entries;
+        let [registered, unregistered] = Bytes::together([self.registered, self.unregistered]);
         let plural = if entries == 1 { "y" } else { "ies" };
         write!(f, "{registered} registered in {entries} entr{plural}")?;
         if self.unregistered > 0 {
-            write!(f, ", {} not", Bytes(self.unregistered))?;
+            write!(f, ", {unregistered} not")?;
         }
         match self.why {
             Some(why) => write!(f, ": {why}"),

@@ -92,12 +92,12 @@ impl fmt::Display for StreamError {
             Self::Twice { size, alignment } => write!(
                 f,
                 "two minima, or two maxima, of class {}/{alignment}",
-                Bytes(size)
+                Bytes::exact(size)
             ),
             Self::ZeroMaximum { size, alignment } => write!(
                 f,
                 "a maximum of 0 buffers of class {}/{alignment}: the fewest is 1",
-                Bytes(size)
+                Bytes::exact(size)
             ),
             Self::MinimumAboveMaximum {
                 size,
@@ -106,7 +106,7 @@ impl fmt::Display for StreamError {
             } => write!(
                 f,
                 "class {}: a minimum of {minimum} buffers, and a maximum of {maximum}",
-                Bytes(size)
+                Bytes::exact(size)
             ),
             Self::Overcommitted {
                 size,
@@ -117,7 +117,7 @@ impl fmt::Display for StreamError {
                 f,
                 "class {}: a minimum of {minimum} buffers: {promised} of {capacity} are \
                  guaranteed to other streams",
-                Bytes(size)
+                Bytes::exact(size)
             ),
             Self::InUse {
                 size,
@@ -126,7 +126,7 @@ impl fmt::Display for StreamError {
             } => write!(
                 f,
                 "class {}: a minimum of {minimum} buffers: {free} are free, the others in use",
-                Bytes(size)
+                Bytes::exact(size)
             ),
             Self::TooManyShares { limit } => {
                 write!(f, "the streams of a pool have {limit} shares at most")
