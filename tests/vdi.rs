@@ -372,7 +372,11 @@ fn values_out_of_range_are_refused_by_name_and_limit() {
     request(SIZE, 0, 0);
     says(&request(SIZE, 3, 1), VD_E_INVALID, &["3"]);
     says(&request(SIZE, 1 << 31, 1), VD_E_INVALID, &["64 MiB"]);
-    says(&request((1 << 30) + 1, 0, 1), VD_E_INVALID, &["1 GiB"]);
+    says(
+        &request((1 << 30) + 1, 0, 1),
+        VD_E_INVALID,
+        &["1073741824 B"],
+    );
     let most = u32::MAX;
     says(&request(most, 0, 1), VD_E_INVALID, &["4294967295", "512"]);
     set.end_configuration().unwrap();

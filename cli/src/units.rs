@@ -1,6 +1,9 @@
 //! Numbers as people write them: `64K`, `1 MiB`, `12.3 ns`.
 //!
-//! Owns parsing and showing of byte counts and times; uses nothing. The options, the doctor and the reports use it.
+//! Owns parsing and showing of byte counts and times; uses the library's choice of one unit for several counts. The
+//! options, the doctor and the reports use it.
+
+use hugepool::Bytes;
 
 /// Bytes in a KiB.
 pub const KIB: usize = 1 << 10;
@@ -54,6 +57,16 @@ pub fn bytes(count: usize) -> String {
 /// As [`bytes`], for the kernel's 64-bit numbers.
 pub fn bytes64(count: u64) -> String {
     usize::try_from(count).map_or_else(|_| format!("{count} B"), bytes)
+}
+
+/// The byte counts of one message, all in one unit.
+pub fn together<const N: usize>(counts: [usize; N]) -> [String; N] {
+    Bytes::together(counts).map(|count| count.to_string())
+}
+
+/// As [`together`], for the kernel's 64-bit numbers.
+pub fn together64<const N: usize>(counts: [u64; N]) -> [String; N] {
+    together(counts.map(|count| usize::try_from(count).unwrap_or(usize::MAX)))
 }
 
 /// A compact form for tables and names: `64K`, `1M`, `4095`.

@@ -102,7 +102,7 @@ fn what_does_not_go_together_exits_with_2_and_says_so() {
             "--size 64M --buffers 65536",
             "4096 GiB of buffers is more than 32 GiB",
         ),
-        ("--size 511", "511 bytes is not between 512 B and 64 MiB"),
+        ("--size 511", "511 B is not between 512 B and 67108864 B"),
         ("--buffers 0", "0 is not in 1..=65536"),
         ("--seconds 1 --hand-overs 1", "cannot be used with"),
     ] {

@@ -80,7 +80,7 @@ impl Request {
         }
         let bytes = size * buffers * sets;
         if bytes > MAX_BYTES {
-            let (bytes, most) = (units::bytes(bytes), units::bytes(MAX_BYTES));
+            let [bytes, most] = units::together([bytes, MAX_BYTES]);
             return Err(format!("{bytes} of buffers is more than {most}"));
         }
         Ok(())

@@ -1,134 +1,179 @@
-//! The doctor's report for programs: one JSON object.
+//! The doctor's report for programs: one JSON object, data throughout.
 //!
-//! Owns its keys, which are the machine's field names. Uses the machine's fields and the trials; the doctor prints it.
+//! Owns its keys, which are the names of the library's fields. Sizes are in bytes. Uses the findings; the doctor prints
+//! it.
 
-use hugepool::Machine;
+use hugepool::{ClassStats, ControlGroup, Machine, SegmentStats, Stats};
+use serde_json::{Map, Value, json};
 
+use super::Findings;
+use super::holders::{Holder, Holders};
 use super::trial::Trial;
-use crate::report::json_string;
 
 /// The object, on one line.
-pub fn report(machine: &Machine, trials: &[Trial], pool: &Result<String, String>) -> String {
-    let huge_pages = machine.huge_pages.iter().map(|pages| {
-        object(&[
-            ("bytes", pages.bytes.to_string()),
-            ("total", pages.total.to_string()),
-            ("free", pages.free.to_string()),
-            ("reserved", pages.reserved.to_string()),
-            ("surplus", pages.surplus.to_string()),
-        ])
-    });
-    let groups = machine.control_groups.iter().map(|group| {
-        let limits = group.limits.iter().map(|limit| {
-            object(&[
-                ("file", json_string(&limit.file)),
-                ("limit", limit.limit.to_string()),
-                ("used", limit.used.to_string()),
-                ("reclaimable", limit.reclaimable.to_string()),
-            ])
-        });
-        object(&[
-            ("controller", json_string(group.controller)),
-            ("version", group.version.to_string()),
-            ("group", text(group.group.as_deref())),
-            ("folder", json_string(&group.folder)),
-            ("limits", array(limits)),
-        ])
-    });
-    let policy = &machine.transparent;
-    let transparent = object(&[
-        ("enabled", text(policy.enabled.as_deref())),
-        ("size_enabled", text(policy.size_enabled.as_deref())),
-        ("defrag", text(policy.defrag.as_deref())),
-        ("shmem_enabled", text(policy.shmem_enabled.as_deref())),
-        (
-            "size_shmem_enabled",
-            text(policy.size_shmem_enabled.as_deref()),
-        ),
-    ]);
-    let memlock = machine
-        .memlock
-        .map(|limit| object(&[("soft", value(limit.soft)), ("hard", value(limit.hard))]));
-    let nodes = machine.nodes.iter().map(|node| {
-        object(&[
-            ("id", node.id.to_string()),
-            ("bytes", value(node.bytes)),
-            ("cpus", json_string(&node.cpus)),
-        ])
-    });
-    let rseq = machine.rseq.map(|area| {
-        object(&[
-            ("offset", area.offset.to_string()),
-            ("size", area.size.to_string()),
-        ])
-    });
-    let membarrier = machine
-        .membarrier
-        .as_ref()
-        .map(|commands| array(commands.iter().map(|name| json_string(name))));
-    let trials = trials.iter().map(|trial| {
-        object(&[
-            ("required", json_string(trial.what)),
-            ("granted", trial.outcome.is_ok().to_string()),
-            ("outcome", either(&trial.outcome)),
-        ])
-    });
-    let whole = object(&[
-        ("kernel", text(machine.kernel.as_deref())),
-        ("cpu_model", text(machine.cpu_model.as_deref())),
-        ("possible_cpus", value(machine.possible_cpus)),
-        ("online_cpus", value(machine.online_cpus)),
-        ("memory_total", value(machine.memory_total)),
-        ("memory_available", value(machine.memory_available)),
-        ("control_groups", array(groups)),
-        ("overcommit", value(machine.overcommit)),
-        ("base_page", machine.base_page.to_string()),
-        ("huge_pages", array(huge_pages)),
-        ("transparent", transparent),
-        ("collapse", machine.collapse.to_string()),
-        ("memlock", value(memlock)),
-        ("rseq", value(rseq)),
-        ("membarrier", value(membarrier)),
-        (
-            "why_portable",
-            text(machine.why_portable.map(|why| why.to_string()).as_deref()),
-        ),
-        ("nodes", array(nodes)),
-        ("numa_balancing", value(machine.numa_balancing)),
-        (
-            "why_not_placed",
-            text(machine.why_not_placed.map(|why| why.to_string()).as_deref()),
-        ),
-        ("trials", array(trials)),
-        ("default_pool", either(pool)),
-    ]);
-    format!("{whole}\n")
+pub fn report(findings: &Findings) -> String {
+    let mut whole = machine(&findings.machine);
+    whole.insert("holders".to_owned(), holders(&findings.holders));
+    let trials: Vec<Value> = findings.trials.iter().map(trial).collect();
+    whole.insert("trials".to_owned(), trials.into());
+    let pool = match &findings.pool {
+        Ok(stats) => pool(stats),
+        Err(error) => json!({ "error": error }),
+    };
+    whole.insert("default_pool".to_owned(), pool);
+    let advice = findings.advice.iter().map(
+        |advice| json!({ "about": advice.about.name(), "aim": advice.aim, "how": advice.how }),
+    );
+    whole.insert("advice".to_owned(), advice.collect());
+    format!("{}\n", Value::Object(whole))
 }
 
-fn object(fields: &[(&str, String)]) -> String {
-    let fields: Vec<String> = fields
-        .iter()
-        .map(|(name, value)| format!("{}:{value}", json_string(name)))
+fn machine(machine: &Machine) -> Map<String, Value> {
+    let huge_pages: Vec<Value> = (machine.huge_pages.iter())
+        .map(|pages| {
+            json!({
+                "bytes": pages.bytes,
+                "total": pages.total,
+                "free": pages.free,
+                "reserved": pages.reserved,
+                "surplus": pages.surplus,
+            })
+        })
         .collect();
-    format!("{{{}}}", fields.join(","))
-}
-
-fn array(values: impl Iterator<Item = String>) -> String {
-    let values: Vec<String> = values.collect();
-    format!("[{}]", values.join(","))
-}
-
-/// What is JSON already, or `null`.
-fn value(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| "null".to_owned(), |value| value.to_string())
-}
-
-fn text(text: Option<&str>) -> String {
-    value(text.map(json_string))
-}
-
-fn either(outcome: &Result<String, String>) -> String {
-    match outcome {
-        Ok(words) | Err(words) => json_string(words),
+    let policy = &machine.transparent;
+    let nodes: Vec<Value> = (machine.nodes.iter())
+        .map(|node| json!({ "id": node.id, "bytes": node.bytes, "cpus": node.cpus }))
+        .collect();
+    let whole = json!({
+        "kernel": machine.kernel,
+        "cpu_model": machine.cpu_model,
+        "possible_cpus": machine.possible_cpus,
+        "online_cpus": machine.online_cpus,
+        "memory_total": machine.memory_total,
+        "memory_available": machine.memory_available,
+        "control_groups": machine.control_groups.iter().map(group).collect::<Vec<_>>(),
+        "overcommit": machine.overcommit,
+        "base_page": machine.base_page,
+        "huge_pages": huge_pages,
+        "transparent": {
+            "enabled": policy.enabled,
+            "size_enabled": policy.size_enabled,
+            "defrag": policy.defrag,
+            "shmem_enabled": policy.shmem_enabled,
+            "size_shmem_enabled": policy.size_shmem_enabled,
+        },
+        "collapse": machine.collapse,
+        "memlock": machine.memlock.map(|limit| json!({ "soft": limit.soft, "hard": limit.hard })),
+        "rseq": machine.rseq.map(|area| json!({ "offset": area.offset, "size": area.size })),
+        "membarrier": machine.membarrier,
+        "why_portable": machine.why_portable.map(|why| why.to_string()),
+        "nodes": nodes,
+        "numa_balancing": machine.numa_balancing,
+        "why_not_placed": machine.why_not_placed.map(|why| why.to_string()),
+    });
+    match whole {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
     }
+}
+
+fn group(group: &ControlGroup) -> Value {
+    let limits: Vec<Value> = (group.limits.iter())
+        .map(|limit| {
+            json!({
+                "file": limit.file,
+                "limit": limit.limit,
+                "used": limit.used,
+                "reclaimable": limit.reclaimable,
+            })
+        })
+        .collect();
+    json!({
+        "controller": group.controller,
+        "version": group.version,
+        "group": group.group,
+        "folder": group.folder,
+        "limits": limits,
+    })
+}
+
+fn holders(holders: &Holders) -> Value {
+    let each = |holder: &Holder| {
+        json!({
+            "pid": holder.pid,
+            "name": holder.name,
+            "user": holder.user,
+            "huge_bytes": holder.huge,
+            "locked_bytes": holder.locked,
+            "pinned_bytes": holder.pinned,
+        })
+    };
+    json!({
+        "processes": holders.found.iter().map(each).collect::<Vec<_>>(),
+        "unseen": holders.unseen,
+        "pinned_by_user": holders.pinned_by_user(),
+    })
+}
+
+fn trial(trial: &Trial) -> Value {
+    match &trial.outcome {
+        Ok(granted) => json!({
+            "required": trial.what,
+            "granted": true,
+            "mapped_bytes": granted.mapped,
+            "huge_bytes": granted.huge,
+            "locked_bytes": granted.locked,
+        }),
+        Err(error) => json!({ "required": trial.what, "granted": false, "error": error }),
+    }
+}
+
+fn pool(stats: &Stats) -> Value {
+    json!({
+        "classes": stats.classes.iter().map(class).collect::<Vec<_>>(),
+        "segments": stats.segments.iter().map(segment).collect::<Vec<_>>(),
+        "waiting": stats.waiting,
+        "metadata_bytes": stats.metadata_bytes,
+        "held_bytes": stats.held_bytes,
+        "address_space": stats.address_space,
+        "cpus": stats.cpus,
+        "cpus_in_use": stats.cpus_in_use,
+        "cache": stats.cache,
+        "why_portable": stats.why_portable.map(|why| why.to_string()),
+    })
+}
+
+fn class(class: &ClassStats) -> Value {
+    json!({
+        "size": class.size,
+        "alignment": class.alignment,
+        "stride": class.stride,
+        "capacity": class.capacity,
+        "in_use": class.in_use,
+        "cached": class.cached,
+        "cache_capacity": class.cache_capacity,
+        "high_water": class.high_water,
+        "refills": class.refills,
+        "flushes": class.flushes,
+        "steals": class.steals,
+        "climbs": class.climbs,
+        "failures": class.failures,
+    })
+}
+
+fn segment(segment: &SegmentStats) -> Value {
+    json!({
+        "address": segment.address,
+        "bytes": segment.bytes,
+        "buffers": segment.buffers,
+        "class_size": segment.class_size,
+        "class_alignment": segment.class_alignment,
+        "pages": segment.pages.to_string(),
+        "page_size": segment.page_size,
+        "huge_bytes": segment.huge_bytes,
+        "resident_bytes": segment.resident_bytes,
+        "locked": segment.locked,
+        "node": segment.node,
+        "grown": segment.grown,
+    })
 }

@@ -1,45 +1,71 @@
 //! The doctor's report for people: aligned sections, with the commands that would change what they say.
 //!
-//! Owns the wording. Uses the machine's fields and the trials; the doctor prints it.
+//! Owns the wording. Uses the findings; the doctor prints it.
 
 use hugepool::Machine;
 
-use super::trial::Trial;
+use super::Findings;
+use super::advice::{About, Advice, inherits_not};
+use super::holders::Holders;
+use super::trial::Granted;
 use crate::report::align;
-use crate::units::{self, GIB, MIB};
+use crate::units;
 
 const UNKNOWN: &str = "unknown";
+/// Processes that are named at the most.
+const NAMED: usize = 12;
 
 /// All sections.
-pub fn report(machine: &Machine, trials: &[Trial], pool: &Result<String, String>) -> String {
+pub fn report(findings: &Findings) -> String {
+    let Findings {
+        machine, advice, ..
+    } = findings;
+    let with = |mut lines: Vec<Line>, about| {
+        lines.extend(advised(advice, about));
+        lines
+    };
     let mut out = String::from("hugepool doctor\n");
-    section(&mut out, "Machine", &this_machine(machine));
-    section(&mut out, "Control groups", &control_groups(machine));
-    huge_pages(&mut out, machine);
-    section(&mut out, "Transparent huge pages", &transparent(machine));
-    locked(&mut out, machine);
-    section(&mut out, "Restartable sequences", &rseq(machine));
-    section(&mut out, "Membarrier", &membarrier(machine));
-    section(&mut out, "NUMA", &numa(machine));
-    let lines: Vec<Line> = trials
-        .iter()
-        .map(|trial| {
-            let outcome = match &trial.outcome {
-                Ok(obtained) => obtained.clone(),
-                Err(error) => format!("refused: {error}"),
-            };
-            (trial.what.to_owned(), outcome)
-        })
-        .collect();
+    let lines = with(this_machine(machine), About::Overcommit);
+    section(&mut out, "Machine", &lines);
+    let lines = with(control_groups(machine), About::ControlGroups);
+    section(&mut out, "Control groups", &lines);
+    huge_pages(&mut out, machine, advice);
+    section(
+        &mut out,
+        "Transparent huge pages",
+        &transparent(machine, advice),
+    );
+    section(
+        &mut out,
+        "Locked memory",
+        &with(locked(machine), About::Memlock),
+    );
+    section(
+        &mut out,
+        "What other processes hold",
+        &holders(machine, &findings.holders),
+    );
+    let lines = with(rseq(machine), About::Sequences);
+    section(&mut out, "Restartable sequences", &lines);
+    let lines = with(membarrier(machine), About::Membarrier);
+    section(&mut out, "Membarrier", &lines);
+    section(&mut out, "NUMA", &with(numa(machine), About::Nodes));
+    let trials = findings.trials.iter().map(|trial| {
+        let outcome = match &trial.outcome {
+            Ok(granted) => obtained(*granted),
+            Err(error) => format!("refused: {error}"),
+        };
+        (trial.what.to_owned(), outcome)
+    });
     section(
         &mut out,
         "What the pool is granted when it requires",
-        &lines,
+        &trials.collect::<Vec<_>>(),
     );
     out.push_str("\nWhat the pool obtains by default\n");
-    match pool {
+    match &findings.pool {
         Ok(stats) => {
-            for line in stats.lines() {
+            for line in stats.to_string().lines() {
                 out.push_str(format!("  {line}").trim_end());
                 out.push('\n');
             }
@@ -57,11 +83,13 @@ fn this_machine(machine: &Machine) -> Vec<Line> {
         count(machine.online_cpus),
         count(machine.possible_cpus)
     );
-    let memory = format!(
-        "{} total, {} available",
-        size(machine.memory_total),
-        size(machine.memory_available)
-    );
+    let memory = match (machine.memory_total, machine.memory_available) {
+        (Some(total), Some(available)) => {
+            let [total, available] = units::together64([total, available]);
+            format!("{total} total, {available} available")
+        }
+        (total, available) => format!("{} total, {} available", size(total), size(available)),
+    };
     let overcommit = match machine.overcommit {
         Some(0) => "0: by estimate",
         Some(1) => "1: always granted",
@@ -95,15 +123,11 @@ fn control_groups(machine: &Machine) -> Vec<Line> {
             ));
         }
         for limit in &group.limits {
-            let mut words = format!(
-                "{}: {}, {} used",
-                limit.file,
-                units::bytes64(limit.limit),
-                units::bytes64(limit.used)
-            );
+            let [most, used, reclaimable] =
+                units::together64([limit.limit, limit.used, limit.reclaimable]);
+            let mut words = format!("{}: {most}, {used} used", limit.file);
             if limit.reclaimable > 0 {
-                let most = units::bytes64(limit.reclaimable);
-                words.push_str(&format!(", {most} of it given up on demand"));
+                words.push_str(&format!(", {reclaimable} of it given up on demand"));
             }
             lines.push(line("", words));
         }
@@ -111,7 +135,7 @@ fn control_groups(machine: &Machine) -> Vec<Line> {
     lines
 }
 
-fn huge_pages(out: &mut String, machine: &Machine) {
+fn huge_pages(out: &mut String, machine: &Machine, advice: &[Advice]) {
     out.push_str("\nReserved huge pages\n");
     if machine.huge_pages.is_empty() {
         out.push_str("  this kernel has none\n");
@@ -129,35 +153,14 @@ fn huge_pages(out: &mut String, machine: &Machine) {
         lines.push(cells);
     }
     out.push_str(&align(&lines));
-    for pages in &machine.huge_pages {
-        out.push_str(&format!(
-            "  to reserve {} in {} pages, as root: {}\n",
-            units::bytes(GIB.max(pages.bytes)),
-            units::bytes(pages.bytes),
-            reserve(pages.bytes)
-        ));
-    }
-    out.push_str("  1 GiB pages are best reserved at boot: hugepagesz=1G hugepages=1\n");
+    out.push_str(&aligned(
+        &advised(advice, About::HugePages).collect::<Vec<_>>(),
+    ));
 }
 
-/// The command that reserves 1 GiB in pages of this size.
-fn reserve(page: usize) -> String {
-    let wanted = (GIB / page).max(1);
-    let file = if page == 2 * MIB {
-        "/proc/sys/vm/nr_hugepages".to_owned()
-    } else {
-        format!(
-            "/sys/kernel/mm/hugepages/hugepages-{}kB/nr_hugepages",
-            page / 1024
-        )
-    };
-    format!("echo {wanted} > {file}")
-}
-
-fn transparent(machine: &Machine) -> Vec<Line> {
+fn transparent(machine: &Machine, advice: &[Advice]) -> Vec<Line> {
     let policy = &machine.transparent;
-    let own = policy.size_enabled.as_deref();
-    let own = own.filter(|&own| own != "inherit");
+    let own = inherits_not(policy.size_enabled.as_deref());
     let mut lines = vec![line("enabled", known(policy.enabled.as_deref()))];
     lines.extend(own.map(|own| line("for their size", own)));
     lines.push(line("defrag", known(policy.defrag.as_deref())));
@@ -165,33 +168,17 @@ fn transparent(machine: &Machine) -> Vec<Line> {
         "shared memory",
         known(policy.shmem_enabled.as_deref()),
     ));
-    let shared = policy.size_shmem_enabled.as_deref();
-    let shared = shared.filter(|&own| own != "inherit");
+    let shared = inherits_not(policy.size_shmem_enabled.as_deref());
     lines.extend(shared.map(|own| line("for their size", own)));
-    match (own, policy.enabled.as_deref()) {
-        (Some("never"), _) => lines.push(line(
-            "to allow them",
-            "as root: echo madvise > \
-             /sys/kernel/mm/transparent_hugepage/hugepages-2048kB/enabled",
-        )),
-        (None, Some("never")) => lines.push(line(
-            "to allow them",
-            "as root: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
-        )),
-        (None, None) => {}
-        _ => lines.push(line("for the pool", "it asks for them itself (madvise)")),
+    if !matches!(
+        (own, policy.enabled.as_deref()),
+        (Some("never"), _) | (None, None | Some("never"))
+    ) {
+        lines.push(line("for the pool", "it asks for them itself (madvise)"));
     }
-    let allow = match (shared, policy.shmem_enabled.as_deref()) {
-        (_, Some("deny")) | (None, Some("never")) => {
-            Some("as root: echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled")
-        }
-        (Some("never"), _) | (Some(_), Some("force")) => Some(
-            "as root: echo inherit > \
-             /sys/kernel/mm/transparent_hugepage/hugepages-2048kB/shmem_enabled",
-        ),
-        _ => None,
-    };
-    lines.extend(allow.map(|how| line("to allow them in shared memory", how)));
+    for about in [About::Transparent, About::SharedTransparent] {
+        lines.extend(advised(advice, about));
+    }
     let (by_collapse, meaning) = match (machine.collapse, policy.shmem_enabled.as_deref()) {
         (false, _) => (
             "not to be had",
@@ -211,35 +198,92 @@ fn transparent(machine: &Machine) -> Vec<Line> {
     lines
 }
 
-fn locked(out: &mut String, machine: &Machine) {
+fn locked(machine: &Machine) -> Vec<Line> {
     let limit = |limit: Option<u64>| limit.map_or_else(|| "unlimited".to_owned(), units::bytes64);
-    let Some(memlock) = machine.memlock else {
-        section(out, "Locked memory", &[line("limit", UNKNOWN)]);
-        return;
-    };
-    let mut lines = vec![
-        line("limit", limit(memlock.soft)),
-        line("may be raised to", limit(memlock.hard)),
-    ];
-    if memlock.soft.is_some() {
+    match machine.memlock {
+        None => vec![line("limit", UNKNOWN)],
+        Some(memlock) => vec![
+            line("limit", limit(memlock.soft)),
+            line("may be raised to", limit(memlock.hard)),
+        ],
+    }
+}
+
+fn holders(machine: &Machine, holders: &Holders) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for holder in holders.found.iter().take(NAMED) {
+        let mut held = Vec::new();
+        for (bytes, how) in [
+            (holder.huge, "in reserved huge pages"),
+            (holder.locked, "locked"),
+            (holder.pinned, "pinned (io_uring, devices)"),
+        ] {
+            if bytes > 0 {
+                held.push(format!("{} {how}", units::bytes64(bytes)));
+            }
+        }
+        let name = format!("{} ({})", holder.name, holder.pid);
+        lines.push((name, held.join(", ")));
+    }
+    if lines.is_empty() {
+        lines.push(line("processes", "none holds any that can be seen"));
+    }
+    let more = holders.found.len().saturating_sub(NAMED);
+    if more > 0 {
+        lines.push(line("", format!("{more} more, each with less")));
+    }
+    if holders.unseen > 0 {
         lines.push(line(
-            "to raise it",
-            "in the shell that starts the program: ulimit -l unlimited",
-        ));
-        lines.push(line(
-            "",
-            "for a service: LimitMEMLOCK=infinity in its unit file",
-        ));
-        lines.push(line(
-            "",
-            "for a user: `<user> - memlock unlimited` in /etc/security/limits.conf",
-        ));
-        lines.push(line(
-            "",
-            "a process with CAP_IPC_LOCK may lock without a limit",
+            "unseen",
+            format!(
+                "{} processes, whose state only root may read",
+                holders.unseen
+            ),
         ));
     }
-    section(out, "Locked memory", &lines);
+    // Some pages are in files that nobody has mapped, or are shared by several.
+    let taken: u64 = (machine.huge_pages.iter())
+        .map(|pages| (pages.total.saturating_sub(pages.free)).saturating_mul(pages.bytes as u64))
+        .sum();
+    let held: u64 = holders.found.iter().map(|holder| holder.huge).sum();
+    if taken > held {
+        let [all, left] = units::together64([taken, taken - held]);
+        lines.push(line(
+            "huge pages",
+            format!("{all} are taken; {left} of it by none of these: by files that nobody has mapped, perhaps"),
+        ));
+    }
+    let pinned = holders.pinned_by_user();
+    if pinned > 0 {
+        let words = match machine.memlock.and_then(|limit| limit.soft) {
+            None => format!("{} by this user", units::bytes64(pinned)),
+            Some(limit) => {
+                let [pinned, limit] = units::together64([pinned, limit]);
+                format!("{pinned} by this user, whose limit for all that io_uring pins is {limit}")
+            }
+        };
+        lines.push(line("pinned", words));
+    }
+    lines
+}
+
+/// The advice about something, as lines.
+fn advised(advice: &[Advice], about: About) -> impl Iterator<Item = Line> {
+    let about = advice.iter().filter(move |advice| advice.about == about);
+    about.map(|advice| (advice.aim.clone(), advice.how.clone()))
+}
+
+fn obtained(granted: Granted) -> String {
+    let Granted {
+        mapped,
+        huge,
+        locked,
+    } = granted;
+    let [all, huge, locked_bytes] = units::together([mapped, huge, locked]);
+    match locked {
+        0 => format!("granted: {all} mapped, {huge} of it huge"),
+        _ => format!("granted: {all} mapped, {huge} of it huge, {locked_bytes} locked"),
+    }
 }
 
 fn rseq(machine: &Machine) -> Vec<Line> {
@@ -316,11 +360,16 @@ fn numa(machine: &Machine) -> Vec<Line> {
 
 fn section(out: &mut String, title: &str, lines: &[Line]) {
     out.push_str(&format!("\n{title}\n"));
+    out.push_str(&aligned(lines));
+}
+
+fn aligned(lines: &[Line]) -> String {
     let width = lines.iter().map(|line| line.0.chars().count()).max();
     let width = width.unwrap_or(0);
-    for (name, value) in lines {
-        out.push_str(&format!("  {name:<width$}  {value}\n"));
-    }
+    let lines = lines.iter();
+    lines
+        .map(|(name, value)| format!("  {name:<width$}  {value}\n"))
+        .collect()
 }
 
 fn line(name: &str, value: impl Into<String>) -> Line {

@@ -5,24 +5,46 @@
 //! Uses the library's builder; each pool is gone before the next is built.
 
 use hugepool::share::Access;
-use hugepool::{Builder, Pages, Pool, Rung, Stats};
+use hugepool::{Builder, Pages, Pool, Rung, SegmentStats, Stats};
 
 use crate::units::{KIB, MIB};
+
+/// What the last trial requires.
+const LOCKED: &str = "locked memory";
 
 /// One trial.
 #[derive(Debug)]
 pub struct Trial {
     /// What was required.
     pub what: &'static str,
-    /// What came of it: what the pool obtained, or the builder's error.
-    pub outcome: Result<String, String>,
+    /// What the pool obtained, or the builder's error.
+    pub outcome: Result<Granted, String>,
+}
+
+/// Bytes of a pool's segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    pub mapped: usize,
+    pub huge: usize,
+    pub locked: usize,
+}
+
+impl Granted {
+    fn of(stats: &Stats) -> Granted {
+        let sum = |bytes: fn(&SegmentStats) -> usize| stats.segments.iter().map(bytes).sum();
+        Granted {
+            mapped: sum(|segment| segment.bytes),
+            huge: sum(|segment| segment.huge_bytes),
+            locked: sum(|segment| if segment.locked { segment.bytes } else { 0 }),
+        }
+    }
 }
 
 /// Requires each kind of page in turn, then transparent huge pages of shared memory, then locked memory.
 pub fn ladder() -> Vec<Trial> {
     let trial = |what, required, builder| Trial {
         what,
-        outcome: require(required, builder).map(|pool| obtained(&pool.stats())),
+        outcome: require(required, builder).map(|pool| Granted::of(&pool.stats())),
     };
     let mut trials: Vec<Trial> = Pages::ALL
         .into_iter()
@@ -36,21 +58,25 @@ pub fn ladder() -> Vec<Trial> {
     }
     let locked = small().prefault(true).lock(true).build();
     trials.push(Trial {
-        what: "locked memory",
+        what: LOCKED,
         outcome: locked
-            .map(|pool| locked_bytes(&pool.stats()))
-            .map_err(|error| error.to_string()),
+            .map_err(|error| error.to_string())
+            .map(|pool| Granted::of(&pool.stats()))
+            .and_then(|granted| match granted.locked {
+                0 => Err("the pool was built unlocked".to_owned()),
+                _ => Ok(granted),
+            }),
     });
     trials
 }
 
 /// A pool as an engine would build it: 64 KiB and 1 MiB buffers, nothing else asked for. The error is the builder's.
-pub fn default_pool() -> Result<String, String> {
+pub fn default_pool() -> Result<Stats, String> {
     Pool::builder()
         .reserve(64 * KIB, 4 * KIB, 64)
         .reserve(MIB, 4 * KIB, 8)
         .build()
-        .map(|pool| pool.stats().to_string())
+        .map(|pool| pool.stats())
         .map_err(|error| error.to_string())
 }
 
@@ -83,28 +109,4 @@ fn require(required: Pages, builder: Builder) -> Result<Pool, String> {
         })
         .build()
         .map_err(|error| error.to_string())
-}
-
-fn obtained(stats: &Stats) -> String {
-    let huge: usize = stats
-        .segments
-        .iter()
-        .map(|segment| segment.huge_bytes)
-        .sum();
-    let bytes: usize = stats.segments.iter().map(|segment| segment.bytes).sum();
-    format!(
-        "granted: {} mapped, {} of it huge",
-        crate::units::bytes(bytes),
-        crate::units::bytes(huge)
-    )
-}
-
-fn locked_bytes(stats: &Stats) -> String {
-    let locked = stats.segments.iter().filter(|segment| segment.locked);
-    let bytes: usize = locked.map(|segment| segment.bytes).sum();
-    if bytes == 0 {
-        "not granted: the pool was built unlocked".to_owned()
-    } else {
-        format!("granted: {} locked", crate::units::bytes(bytes))
-    }
 }

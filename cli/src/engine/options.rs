@@ -231,8 +231,8 @@ fn bounded(text: &str, least: usize, most: usize) -> Result<usize, String> {
     if (least..=most).contains(&bytes) {
         Ok(bytes)
     } else {
-        let (least, most) = (units::bytes(least), units::bytes(most));
-        Err(format!("{bytes} bytes is not between {least} and {most}"))
+        let [bytes, least, most] = units::together([bytes, least, most]);
+        Err(format!("{bytes} is not between {least} and {most}"))
     }
 }
 
@@ -244,7 +244,11 @@ mod tests {
     fn limits_are_named_with_the_value() {
         assert_eq!(transfer("64K"), Ok(64 * KIB));
         assert!(transfer("5000").expect_err("no multiple").contains("5000"));
-        assert!(transfer("65M").expect_err("too large").contains("64 MiB"));
+        assert!(
+            transfer("65M")
+                .expect_err("too large")
+                .contains("65536 KiB")
+        );
         assert!(memory("4K").expect_err("too little").contains("8 KiB"));
     }
 }

@@ -27,6 +27,7 @@ impl Scheme {
     }
 
     /// What the kind calls the place that prefixes are in.
+    #[cfg(feature = "object-store")]
     pub fn container(self) -> &'static str {
         match self {
             Scheme::S3 | Scheme::Gs => "bucket",

@@ -22,7 +22,6 @@ use crate::failure::Failure;
 use crate::rival::Name;
 use crate::units;
 
-pub use lines::json_string;
 pub use table::align;
 
 /// Files to write beside the table.

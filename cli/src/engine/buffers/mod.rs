@@ -119,11 +119,10 @@ pub fn count(memory: usize, transfer: usize, least: usize, why: &str) -> Result<
     let each = HEADER + transfer;
     let count = memory / each;
     if count < least {
+        let [space, header] = units::together([transfer, HEADER]);
         return Err(Failure::input(format!(
-            "--memory {} is {count} buffers of {} and a header of {}: {why} needs {least}, which is --memory {}",
+            "--memory {} is {count} buffers of {space} and a header of {header}: {why} needs {least}, which is --memory {}",
             units::short(memory),
-            units::bytes(transfer),
-            units::bytes(HEADER),
             units::short((least * each).next_multiple_of(UNIT)),
         )));
     }
