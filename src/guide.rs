@@ -17,7 +17,15 @@ page!(
     "buffers.md",
     "[`hot-path.md`]: crate::guide::hot_path"
 );
-page!(cycles, "cycles.md");
+page!(cycles, "cycles.md", "[`figures.md`]: crate::guide::figures");
+page!(
+    design,
+    "design.md",
+    "[`cycles.md`]: crate::guide::cycles",
+    "[`hot-path.md`]: crate::guide::hot_path",
+    "[`memory.md`]: crate::guide::memory",
+    "[`streams.md`]: crate::guide::streams"
+);
 page!(dry, "dry.md");
 page!(
     embedding,
@@ -35,6 +43,17 @@ page!(
     "[`engine-figures.md`]: crate::guide::engine_figures"
 );
 page!(engine_figures, "engine-figures.md");
+page!(
+    figures,
+    "figures.md",
+    "[`cycles.md`]: crate::guide::cycles",
+    "[`dry.md`]: crate::guide::dry"
+);
+page!(
+    guarantees,
+    "guarantees.md",
+    "[`machines.md`]: crate::guide::machines"
+);
 page!(hot_path, "hot-path.md");
 page!(
     io_uring,
@@ -50,6 +69,18 @@ page!(
 );
 page!(metrics, "metrics.md");
 page!(numa, "numa.md", "[`memory.md`]: crate::guide::memory");
+page!(
+    operations,
+    "operations.md",
+    "[`buffers.md`]: crate::guide::buffers",
+    "[`dry.md`]: crate::guide::dry",
+    "[`io_uring.md`]: crate::guide::io_uring",
+    "[`memory.md`]: crate::guide::memory",
+    "[`metrics.md`]: crate::guide::metrics",
+    "[`numa.md`]: crate::guide::numa",
+    "[`sharing.md`]: crate::guide::sharing",
+    "[`streams.md`]: crate::guide::streams"
+);
 page!(sharing, "sharing.md");
 page!(streams, "streams.md");
-page!(vdi, "vdi.md");
+page!(vdi, "vdi.md", "[`sharing.md`]: crate::guide::sharing");

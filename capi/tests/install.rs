@@ -89,17 +89,17 @@ fn the_shared_library_shows_its_calls_alone() {
     assert!(others.is_empty(), "{others:?}");
 }
 
-/// The block of the README that installs the library, as it is printed.
+/// The block of the documentation that installs the library, as it is printed.
 fn printed() -> String {
-    let readme = std::fs::read_to_string(here().join("../README.md")).unwrap();
-    let blocks = readme.split("```sh\n").skip(1);
+    let page = std::fs::read_to_string(here().join("../docs/vdi.md")).unwrap();
+    let blocks = page.split("```sh\n").skip(1);
     let mut blocks = blocks.filter_map(|block| block.split("```").next());
     let block = blocks.find(|block| block.contains("capi/install.sh"));
-    block.expect("the README says how to install it").to_owned()
+    block.expect("the page says how to install it").to_owned()
 }
 
 #[test]
-fn the_example_of_the_readme_runs_as_printed() {
+fn the_example_of_the_page_runs_as_printed() {
     if !has("pkg-config") {
         return;
     }
