@@ -11,12 +11,25 @@ impl Random {
         Random(seed)
     }
 
+    /// The stream of one round of a run with that seed.
+    pub fn of_round(seed: u64, round: u32) -> Random {
+        let mut seeds = Random::new(seed);
+        let own = (0..round).fold(seeds.next(), |_, _| seeds.next());
+        Random::new(own)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+
+    /// A number from 0 up to, but not including, 1.
+    #[cfg(test)]
+    pub fn part(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Puts the items in a new order (Fisher and Yates; the bias of the remainder is far below what a run can see).
@@ -42,6 +55,9 @@ mod tests {
         };
         assert_eq!(shuffled(1), shuffled(1));
         assert_ne!(shuffled(1), shuffled(2));
+        let first = |round| Random::of_round(1, round).next();
+        assert_eq!(first(1), first(1));
+        assert_ne!(first(0), first(1));
         let mut sorted = shuffled(3);
         sorted.sort_unstable();
         assert_eq!(sorted, (0..20).collect::<Vec<u32>>());
