@@ -4,9 +4,11 @@
 //!
 //! # The figures
 //!
-//! Rows are matched by pattern, shape, threads, size, alignment and rival. A row goes by the time of an operation by its
-//! own clock, and by the processor time if it is noisy in one of the files and does not wait by design: then the wall time
-//! tells of others.
+//! Rows are matched by pattern, shape, threads, size, alignment and rival. What is compared is the time of an operation:
+//! by the processor's clock where that is the row's own (there are more threads than processors) and where the workers do
+//! not sleep, that is, no more than once each in the median of the rounds. If they do not sleep, wall time is processor
+//! time on a machine that does nothing else; and on another one the wall time tells of others. Where they sleep, for a
+//! lock of the rival's own, or by design in `exhausted` and `engine`, it is the wall time.
 //!
 //! # The machine as a whole
 //!
@@ -31,7 +33,7 @@
 //! What is left is what lasts as long as a whole run and concerns some rivals only. No number of rounds shows it.
 
 use super::read::{Key, Record, ResultFile};
-use crate::bench::Clock;
+use crate::bench::{Clock, Figure};
 use crate::statistics::{CONFIDENCE, Interval, TooFew, median, of_shift};
 
 /// What came of a comparison.
@@ -159,17 +161,22 @@ impl<'r> Pair<'r> {
             wall: record.rounds_of(Clock::Wall.figure().as_str()),
             cpu: record.rounds_of(Clock::Cpu.figure().as_str()),
         };
-        let noisy = before.noisy || after.noisy;
         let is_cpu = |record: &Record| record.clock == Clock::Cpu.as_str();
+        let is_awake = |record: &Record| {
+            let sleeps = record.rounds_of(Figure::Sleeps.as_str());
+            let usual = median(sleeps.iter().flatten().copied());
+            usual.is_some_and(|times| times <= record.key.threads as f64)
+        };
+        let files = [before, after];
         Pair {
             key: &before.key,
-            clock: if noisy || is_cpu(before) || is_cpu(after) {
+            clock: if files.into_iter().any(is_cpu) || files.into_iter().all(is_awake) {
                 Clock::Cpu
             } else {
                 Clock::Wall
             },
-            noisy,
-            files: [times(before), times(after)],
+            noisy: before.noisy || after.noisy,
+            files: files.map(times),
         }
     }
 
