@@ -12,6 +12,7 @@ macro_rules! page {
     };
 }
 
+page!(benchmark, "benchmark.md");
 page!(
     buffers,
     "buffers.md",

@@ -1,3 +1,4 @@
+#![doc = "[`docs/benchmark.md`]: guide::benchmark"]
 #![doc = "[`docs/buffers.md`]: guide::buffers"]
 #![doc = "[`docs/cycles.md`]: guide::cycles"]
 #![doc = "[`docs/dry.md`]: guide::dry"]

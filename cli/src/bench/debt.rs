@@ -4,6 +4,7 @@
 //! loops do it.
 
 use std::hint;
+use std::time::{Duration, Instant};
 
 use super::clock;
 
@@ -14,8 +15,8 @@ pub struct Debt {
     percent: u64,
     /// The thread's processor time at the end of the last payment.
     paid_up_to: u64,
-    /// Chunks since then.
-    chunks: u32,
+    /// When that was.
+    last: Instant,
 }
 
 impl Debt {
@@ -23,29 +24,29 @@ impl Debt {
         Debt {
             percent: percent.into(),
             paid_up_to: clock::thread_cpu_ns(),
-            chunks: 0,
+            last: Instant::now(),
         }
     }
 
-    /// Computes for the percentage of the processor time since the last call.
+    /// Pays if the last time is so long ago that asking for the processor time costs a small part of a percent.
+    #[inline]
+    pub fn pay_in_time(&mut self) {
+        const SELDOM: Duration = Duration::from_micros(250);
+        if self.last.elapsed() >= SELDOM {
+            self.pay();
+        }
+    }
+
+    /// Computes for the percentage of the processor time since the last payment.
     #[cold]
-    pub fn pay(&mut self) {
+    fn pay(&mut self) {
         let start = clock::thread_cpu_ns();
         let due = start.saturating_sub(self.paid_up_to) * self.percent / 100;
         while clock::thread_cpu_ns().saturating_sub(start) < due {
             hint::spin_loop();
         }
         self.paid_up_to = clock::thread_cpu_ns();
-    }
-
-    /// The same after every so many calls, for who cannot tell how much time has passed.
-    pub fn pay_seldom(&mut self) {
-        const SELDOM: u32 = 64;
-        self.chunks += 1;
-        if self.chunks == SELDOM {
-            self.chunks = 0;
-            self.pay();
-        }
+        self.last = Instant::now();
     }
 }
 
@@ -61,7 +62,8 @@ mod tests {
         while clock::thread_cpu_ns() < work {
             hint::spin_loop();
         }
-        debt.pay();
+        // It is long ago.
+        debt.pay_in_time();
         let used = clock::thread_cpu_ns() - begin;
         assert!(used >= 4 * 2_000_000, "{used}");
         // What was paid is not owed again.

@@ -40,7 +40,7 @@ mod wrongs;
 pub use clock::{TimerCost, latencies, processors};
 pub use crew::Crew;
 pub use exhausted::DryShape;
-pub use figure::{Clock, Figure, Figures, Values};
+pub use figure::{Clock, Figure, Figures};
 pub use pattern::Pattern;
 pub use plan::{Group, Plan, draw, draw_within};
 pub use random::Random;
@@ -81,11 +81,11 @@ pub fn measure(
     let mut notes = group.notes.clone();
     let mut arenas = Arenas::new(group.shape);
     let mut entered: Vec<Entered<dyn Contestant>> =
-        rounds::enter(&group.rivals, &mut notes, |name| arenas.enter(name))?;
+        rounds::enter(&group.rivals, &mut notes, random, |name| arenas.enter(name))?;
     let rows = rounds::visit(
         random,
         &mut entered,
-        |Entered { name, rival }| {
+        |Entered { name, rival, .. }| {
             let lengths =
                 Lengths::new(request.window, group.threads).handicapped(request.handicap_of(*name));
             rival.visit(crew, group, lengths).row(*name, group)

@@ -113,7 +113,7 @@ fn consume<H: Hand, P: Probe>(
                     }
                     ops += arrived as u64;
                     if let Some(debt) = &mut debt {
-                        debt.pay_seldom();
+                        debt.pay_in_time();
                     }
                     pause = Pause::default();
                 }

@@ -1,4 +1,4 @@
-//! A small seeded generator for the order of the rivals.
+//! A small seeded generator for the order of the rivals and for what they are made behind.
 //!
 //! Owns splitmix64 and a shuffle. The same seed gives the same order on every machine; nothing else is random.
 
@@ -32,11 +32,16 @@ impl Random {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Puts the items in a new order (Fisher and Yates; the bias of the remainder is far below what a run can see).
+    /// A number from 0 up to, but not including, `end`. (The bias of the remainder is far below what a run can see.)
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() % end.max(1) as u64) as usize
+    }
+
+    /// Puts the items in a new order (Fisher and Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
-            let other = self.next() % (last as u64 + 1);
-            items.swap(last, other as usize);
+            let other = self.below(last + 1);
+            items.swap(last, other);
         }
     }
 }

@@ -161,7 +161,7 @@ impl<'w, H: Hand, P: Probe> Worker<'w, H, P> {
             }
             let passed = now - last_look;
             if let Some(debt) = &mut debt {
-                debt.pay();
+                debt.pay_in_time();
                 now = Instant::now();
             }
             if passed < OFTEN {

@@ -76,7 +76,7 @@ impl Setting {
                     known(&machine.transparent.enabled)
                 ),
             ),
-            ("hugepool", env!("CARGO_PKG_VERSION").to_owned()),
+            ("hugepool", env!("RIVAL_HUGEPOOL").to_owned()),
         ];
         if !versions.is_empty() {
             facts.push(("rivals", versions.join(", ")));
@@ -101,12 +101,13 @@ impl Setting {
             ),
         ));
         if plan.groups.iter().any(|group| group.is_usual()) {
-            facts.push((
-            "columns",
-            format!("ns/op: wall time over the operations of all threads; cpu/op: their processor time over the same; \
-             {}; p50 to max: ns of a single take; refused: although a buffer was free; \
-             lost: missing at the end", ratio::explained(request.rounds as usize)),
-        ));
+            let ratio = ratio::explained(request.rounds as usize);
+            let columns = format!(
+                "ns/op: wall time over the operations of all threads; cpu/op: their processor time over the same; \
+                 {ratio}; p50 to max: ns of a single take; refused: although a buffer was free; lost: missing at the \
+                 end"
+            );
+            facts.push(("columns", columns));
         }
         if plan.groups.iter().any(|group| group.dry.is_some()) {
             facts.push(("exhausted", dry::EXPLAINED.to_owned()));

@@ -80,7 +80,7 @@ where
 impl Origin {
     /// Of a run that begins now.
     pub fn new(request: &Request, machine: &Machine) -> Origin {
-        let own = ("hugepool".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        let own = ("hugepool".to_owned(), env!("RIVAL_HUGEPOOL").to_owned());
         let rivals = Name::built().filter(|name| request.rivals.contains(name));
         let built = rivals.filter_map(|name| Some((name.to_string(), name.version()?)));
         Origin {

@@ -120,8 +120,10 @@ pub fn explained(rounds: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::bench::{Group, Pattern, Values};
+    use crate::bench::{Group, Pattern};
     use crate::rival::{Name, Shape};
 
     fn row(rival: Name, rounds: &[Option<f64>]) -> Row {
@@ -142,7 +144,7 @@ mod tests {
         let mut row = Row::empty(rival, &group);
         for ns in rounds {
             let values = ns.map(|ns| (Figure::NsPerOp, ns));
-            row.gather(Row::new(rival, &group, Values::from_iter(values)));
+            row.gather(Row::new(rival, &group, BTreeMap::from_iter(values)));
         }
         row
     }

@@ -140,8 +140,10 @@ fn verdict(rows: &[Row]) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::bench::{Figure, Pattern, Values};
+    use crate::bench::{Figure, Pattern};
     use crate::rival::{Name, Shape};
 
     #[test]
@@ -163,7 +165,7 @@ mod tests {
         let round = |rivals: &[(Name, f64)]| Measured {
             rows: rivals
                 .iter()
-                .map(|(name, ns)| Row::new(*name, &group, Values::from([(Figure::NsPerOp, *ns)])))
+                .map(|(name, ns)| Row::new(*name, &group, BTreeMap::from([(Figure::NsPerOp, *ns)])))
                 .collect(),
             notes: vec!["the same in each".to_owned()],
         };

@@ -82,7 +82,9 @@ pub fn measure(
     let areas = Arc::new(areas);
     let mut arenas = Arenas::new(group.shape);
     let mut entered: Vec<Entered<dyn Contestant>> =
-        rounds::enter(&group.rivals, &mut notes, |name| arenas.enter_engine(name))?;
+        rounds::enter(&group.rivals, &mut notes, random, |name| {
+            arenas.enter_engine(name)
+        })?;
     let window = request.window * WINDOWS;
     let lengths = Lengths {
         lead_in: window / 4,
@@ -92,7 +94,7 @@ pub fn measure(
     let rows = rounds::visit(
         random,
         &mut entered,
-        |Entered { name, rival }| {
+        |Entered { name, rival, .. }| {
             outcome::row(*name, group, &rival.visit(crew, group, &areas, lengths))
         },
         step,

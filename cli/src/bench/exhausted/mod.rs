@@ -81,7 +81,7 @@ pub fn measure(
     let mut notes = group.notes.clone();
     let mut arenas = Arenas::new(group.shape);
     let mut entered: Vec<Entered<dyn Contestant>> =
-        rounds::enter(&group.rivals, &mut notes, |name| {
+        rounds::enter(&group.rivals, &mut notes, random, |name| {
             arenas.enter_exhausted(name)
         })?;
     let lengths = Lengths {
@@ -106,7 +106,7 @@ pub fn measure(
     };
     // The first visits of all find cold lists and cold memory.
     let mut warm_ups = Vec::with_capacity(entered.len());
-    for Entered { name, rival } in &entered {
+    for Entered { name, rival, .. } in &entered {
         let lengths = lengths_for(*name);
         let warm_up = Lengths {
             window: lengths.window / 4,
@@ -117,7 +117,7 @@ pub fn measure(
     let mut rows = rounds::visit(
         random,
         &mut entered,
-        |Entered { name, rival }| {
+        |Entered { name, rival, .. }| {
             let visit = rival.visit(&stage, shape_for(*name), lengths_for(*name));
             outcome::row(*name, group, visit)
         },
