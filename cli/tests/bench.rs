@@ -5,8 +5,9 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 
-use common::{Directory, Json, hugepool, quick, result};
+use common::{Directory, Json, hugepool, parse_json, quick, result};
 
 /// Of a row in both forms.
 const FIELDS: [&str; 37] = [
@@ -655,5 +656,56 @@ fn a_result_says_where_it_comes_from() {
         run.stdout.contains(&format!("cache: {cache}")),
         "{}",
         run.stdout
+    );
+}
+
+#[test]
+fn a_round_leaves_out_who_made_no_progress_in_an_earlier_one() {
+    let rivals = |more: &[&str]| -> Vec<String> {
+        let options = [
+            "--patterns",
+            "same",
+            "--sizes",
+            "4K",
+            "--rivals",
+            "hugepool,glibc",
+            "--round",
+            "0",
+        ];
+        let run = quick(&[&options, more].concat());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let line = parse_json(&run.stdout);
+        let rows = line.field("rows").values();
+        rows.iter()
+            .map(|row| row.field("rival").text().to_owned())
+            .collect()
+    };
+    assert_eq!(rivals(&[]), ["hugepool", "glibc"]);
+    assert_eq!(rivals(&["--stalled", "0:glibc"]), ["hugepool"]);
+    assert_eq!(
+        rivals(&["--stalled", "1:glibc"]),
+        ["hugepool", "glibc"],
+        "of another group"
+    );
+}
+
+/// A round's process says why it ends, and the run says which round it was.
+#[test]
+fn a_round_that_fails_ends_the_run_with_its_reason() {
+    let program = env!("CARGO_BIN_EXE_hugepool");
+    let bench = "bench --millis 1 --rounds 2 --patterns same --sizes 1M --rivals hugepool";
+    let output = Command::new("sh")
+        .args(["-c", &format!("ulimit -v 60000; exec {program} {bench}")])
+        .output()
+        .expect("there is a shell");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("hugepool: no pool of 64 buffers of 1 MiB"),
+        "{error}"
+    );
+    assert!(
+        error.contains("round 1, same, 1 thread, 1 MiB at 4096: its process ended, exit status: 1"),
+        "{error}"
     );
 }

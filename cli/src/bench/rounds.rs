@@ -70,3 +70,20 @@ pub fn visit<C: ?Sized>(
     rows.sort_by_key(|(index, _)| *index);
     rows.into_iter().map(|(_, row)| row).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rival_is_made_behind_another_number_of_bytes_in_each_round() {
+        let bytes = |round| padding(&mut Random::of_round(1, round)).capacity();
+        let mut found: Vec<usize> = (0..100).map(bytes).collect();
+        assert!(found.iter().all(|bytes| (16..=4096).contains(bytes)));
+        // Whole steps; where a line or a page begins is another place each time.
+        assert!(found.iter().all(|bytes| bytes.is_multiple_of(16)));
+        found.sort_unstable();
+        found.dedup();
+        assert!(found.len() > 50, "{found:?}");
+    }
+}

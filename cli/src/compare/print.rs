@@ -60,7 +60,7 @@ pub fn table(files: [(&str, &ResultFile); 2], outcome: &Outcome, limit: f64) -> 
 }
 
 /// How many of what there are, in a line.
-pub fn summary(outcome: &Outcome, limit: f64) -> String {
+fn summary(outcome: &Outcome, limit: f64) -> String {
     let verdicts = [
         Verdict::TooSlow,
         Verdict::Slower,

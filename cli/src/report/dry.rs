@@ -99,12 +99,13 @@ fn against(rows: &[&Row], own: Name, patient: Name) -> Option<String> {
                 && row.rival.is_for_tasks() == own.rival.is_for_tasks()
         })
     };
-    let best = |figure: Figure, better: fn(f64, f64) -> bool| -> Option<&Row> {
-        let measured = rivals().filter_map(|row| Some((*row, row.median(figure)?)));
-        let best = measured.reduce(|best, next| if better(next.1, best.1) { next } else { best });
+    let best = |figure: Figure, sign: f64| -> Option<&Row> {
+        let measured = rivals().filter_map(|row| Some((*row, sign * row.median(figure)?)));
+        let best = measured.max_by(|a, b| a.1.total_cmp(&b.1));
         best.map(|(row, _)| row)
     };
-    let (more, less): (fn(f64, f64) -> bool, fn(f64, f64) -> bool) = (|a, b| a > b, |a, b| a < b);
+    const MOST: f64 = 1.0;
+    const LEAST: f64 = -1.0;
     let mut parts = Vec::new();
     let mut say = |figure, rival: Option<&Row>, what: &str, more: &str| {
         let ratio = rival.and_then(|rival| Some((rival, Ratio::of(own, rival, figure)?)));
@@ -114,17 +115,17 @@ fn against(rows: &[&Row], own: Name, patient: Name) -> Option<String> {
     };
     say(
         Figure::TakesPerS,
-        best(Figure::TakesPerS, more),
+        best(Figure::TakesPerS, MOST),
         "takes a second",
         "",
     );
     // Where the cheapest has nothing beyond the work there is no ratio of that.
-    let beyond = best(Figure::BeyondWork, less);
+    let beyond = best(Figure::BeyondWork, LEAST);
     let has_some = |row: &&Row| row.median(Figure::BeyondWork).is_some_and(|ns| ns > 0.0);
     if beyond.is_none_or(|row| !has_some(&row)) {
         say(
             Figure::CpuNsPerOp,
-            best(Figure::CpuNsPerOp, less),
+            best(Figure::CpuNsPerOp, LEAST),
             "processor time with the work",
             ", which has none beyond it",
         );
