@@ -66,7 +66,7 @@ pub struct CompareOptions {
     pub after: PathBuf,
 
     /// Percent that a rival may be slower; more than that, with certainty, is a failure
-    #[arg(long, value_name = "PERCENT", value_parser = percent, default_value = "3")]
+    #[arg(long, value_name = "PERCENT", value_parser = percent, default_value = "2")]
     pub limit: f64,
 
     /// Write one JSON object to this file

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::judge::{Change, Outcome, Verdict};
+use super::judge::{Change, Outcome, RUN_TO_RUN, Verdict};
 use super::read::{Key, ResultFile};
 use crate::report::align;
 use crate::report::origin::FORMAT;
@@ -20,10 +20,11 @@ pub fn table(files: [(&str, &ResultFile); 2], outcome: &Outcome, limit: f64) -> 
     out.push_str(&format!(
         "  ratio: the time of an operation after over that before, against the other rivals of the group in the same \
          rounds; others:\n  how these moved by themselves; interval: {:.4} % sure each, so that all {} rows together are \
-         {:.0} %; limit: {limit} %\n",
+         {:.0} %, and {:.0} % wider\n  on both sides for what moves a whole run; no difference: it includes 1; limit: {limit} %\n",
         100.0 * outcome.confidence,
         outcome.rows.len(),
-        100.0 * CONFIDENCE
+        100.0 * CONFIDENCE,
+        100.0 * RUN_TO_RUN
     ));
     let mut rest: Vec<&Change> = outcome.rows.iter().collect();
     while let Some(first) = rest.first().copied() {

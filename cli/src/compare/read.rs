@@ -23,6 +23,8 @@ use crate::units::{self, MIB};
 const LARGEST: u64 = 256 * MIB as u64;
 /// More nanoseconds than that no operation takes: it is eleven days.
 const LONGEST: f64 = 1e15;
+/// `bench` has some hundred rows, and each is looked up in the other file.
+const MOST_ROWS: usize = 10_000;
 /// `bench` does no more rounds.
 const MOST_ROUNDS: usize = 1000;
 
@@ -146,6 +148,12 @@ fn not_read(error: &serde_json::Error) -> String {
 
 /// What the form alone does not say.
 fn check(result: &ResultFile) -> Result<(), String> {
+    if result.rows.len() > MOST_ROWS {
+        return Err(format!(
+            "it has {} rows, and may have {MOST_ROWS}",
+            result.rows.len()
+        ));
+    }
     let mut seen = HashSet::new();
     for record in &result.rows {
         let key = &record.key;

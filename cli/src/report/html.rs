@@ -299,8 +299,8 @@ fn table(body: &mut String, rows: &[Row]) {
     }
     let header: String = COLUMNS.map(|name| format!("<th>{name}</th>")).concat();
     body.push_str(&format!(
-        "<h2>All numbers</h2>\n<p>Times in ns. Below each the rounds: least, quartiles in brackets, most; those of p50 to max are of \
-         all takes.</p>\n<div class=\"wide\"><table>\n<thead><tr>{header}</tr></thead>\n"
+        "<h2>All numbers</h2>\n<p>Times in ns. Below each the rounds: least, quartiles in brackets, most. p50 to max are of the takes of \
+         all rounds.</p>\n<div class=\"wide\"><table>\n<thead><tr>{header}</tr></thead>\n"
     ));
     for (pattern, size, threads) in
         distinct(rows.iter().map(|row| (row.pattern, row.size, row.threads)))

@@ -143,6 +143,11 @@ fn what_is_no_result_is_refused_with_what_is_wrong() {
         ),
         ("[".repeat(100_000), "recursion limit"),
     ];
+    let many: Vec<String> = (0..10_001)
+        .map(|rival| row(&rival.to_string(), &[6.0], &[6.0]))
+        .collect();
+    let error = parse(file(&many).as_bytes()).expect_err("too many");
+    assert!(error.contains("10001 rows, and may have 10000"), "{error}");
     for (text, words) in cases {
         let error = parse(text.as_bytes()).expect_err(words);
         assert!(error.contains(words), "{words}: {error}");
