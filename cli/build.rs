@@ -1,13 +1,14 @@
-//! Takes the versions of the rival crates from the lock file, so that a report names what was really built.
+//! Takes the versions of the pool and of the rival crates from the lock file, so that a report names what was really built.
 
 use std::env;
 use std::fs;
 use std::path::PathBuf;
 
 /// The crates a report names; `RIVAL_<NAME>` in upper case, dashes as underscores, holds each version.
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 9] = [
     "crossbeam-channel",
     "crossbeam-queue",
+    "hugepool",
     "mimalloc",
     "rpmalloc",
     "snmalloc-rs",
@@ -41,13 +42,18 @@ fn lock_file() -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The version in the `[[package]]` entry called `name`.
+/// The version of `name` that this package depends on. Where there are several of a name, its entry says which.
 fn version<'l>(lock: &'l str, name: &str) -> Option<&'l str> {
-    let wanted = format!("name = \"{name}\"");
-    let mut lines = lock.lines();
-    lines.find(|line| *line == wanted)?;
-    lines
-        .next()?
-        .strip_prefix("version = \"")?
-        .strip_suffix('"')
+    let entry = |name: &str| lock.split_once(&format!("name = \"{name}\"\n"));
+    let (_, own) = entry(env!("CARGO_PKG_NAME"))?;
+    let own = own.split("[[package]]").next()?;
+    let which = own.lines().find_map(|line| {
+        let dependency = line.trim().strip_prefix('"')?.split('"').next()?;
+        dependency.strip_prefix(name)?.strip_prefix(' ')
+    });
+    which.or_else(|| {
+        let (_, package) = entry(name)?;
+        let version = package.lines().next()?;
+        version.strip_prefix("version = \"")?.strip_suffix('"')
+    })
 }

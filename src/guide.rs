@@ -12,6 +12,7 @@ macro_rules! page {
     };
 }
 
+page!(benchmark, "benchmark.md");
 page!(
     buffers,
     "buffers.md",
@@ -46,6 +47,7 @@ page!(engine_figures, "engine-figures.md");
 page!(
     figures,
     "figures.md",
+    "[`benchmark.md`]: crate::guide::benchmark",
     "[`cycles.md`]: crate::guide::cycles",
     "[`dry.md`]: crate::guide::dry"
 );

@@ -1,3 +1,4 @@
+#![doc = "[`docs/benchmark.md`]: guide::benchmark"]
 #![doc = "[`docs/buffers.md`]: guide::buffers"]
 #![doc = "[`docs/design.md`]: guide::design"]
 #![doc = "[`docs/embedding.md`]: guide::embedding"]

@@ -1,12 +1,14 @@
-//! The `hugepool` program: `bench` measures the pool beside other allocators, `doctor` says what a machine grants,
+//! The `hugepool` program: `bench` measures the pool beside other allocators, `compare` two of its results, `doctor` says what a machine grants,
 //! `vdi-demo` hands buffers of virtual device sets to other processes; `backup`, `restore`, `verify` and `list` are a
 //! backup engine.
 //!
-//! Owns the exit code and the printing of errors. The modules, each using only those after it: `run`, `doctor`, `demo`
-//! and `engine` (the commands), `args`, `report`, `bench`, `rival`; and, below all, `progress`, `failure`, `units`.
+//! Owns the exit code and the printing of errors. The modules, each using only those after it: `run`, `compare`,
+//! `doctor`, `demo` and `engine` (the commands), `args`, `report`, `bench`, `rival`; and, below all, `statistics`,
+//! `progress`, `failure`, `units`.
 
 mod args;
 mod bench;
+mod compare;
 mod demo;
 mod doctor;
 mod engine;
@@ -15,6 +17,7 @@ mod progress;
 mod report;
 mod rival;
 mod run;
+mod statistics;
 mod units;
 
 use std::io::{self, Write};
@@ -27,6 +30,7 @@ use args::{BenchArgs, Cli, Command};
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Bench(options) => run::run(&BenchArgs::from(options)),
+        Command::Compare(options) => compare::run(&options),
         Command::Backup(options) => engine::backup(&options),
         Command::Restore(options) => engine::restore(&options),
         Command::Verify(options) => engine::verify(&options),

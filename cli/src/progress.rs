@@ -34,18 +34,10 @@ impl Progress {
         }
     }
 
-    /// One visit done.
-    pub fn step(&self) {
+    /// So many visits done.
+    pub fn steps(&self, visits: u64) {
         if let Some(bar) = &self.0 {
-            bar.inc(1);
-        }
-    }
-
-    /// Runs `print` with the bar out of its way.
-    pub fn quietly<T>(&self, print: impl FnOnce() -> T) -> T {
-        match &self.0 {
-            Some(bar) => bar.suspend(print),
-            None => print(),
+            bar.inc(visits);
         }
     }
 

@@ -1,7 +1,7 @@
-//! Numbers as people write them: `64K`, `1 MiB`, `12.3 ns`.
+//! Numbers as people write them: `64K`, `1 MiB`, `12.3 ns`, `2026-11-30`.
 //!
-//! Owns parsing and showing of byte counts and times; uses the library's choice of one unit for several counts. The
-//! options, the doctor and the reports use it.
+//! Owns parsing and showing of byte counts, times and dates; uses the library's choice of one unit for several counts.
+//! The options, the doctor, the reports and the engine use it.
 
 use hugepool::Bytes;
 
@@ -36,6 +36,17 @@ pub fn parse_bytes(text: &str) -> Result<usize, String> {
             usize::MAX
         )
     })
+}
+
+/// As [`parse_bytes`], of a count that has bounds.
+pub fn parse_between(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    let bytes = parse_bytes(text)?;
+    if (least..=most).contains(&bytes) {
+        Ok(bytes)
+    } else {
+        let [bytes, least, most] = together([bytes, least, most]);
+        Err(format!("{bytes} is not between {least} and {most}"))
+    }
 }
 
 /// A byte count in the unit that keeps it short: exact where that takes few digits, else with two decimals.
@@ -103,6 +114,30 @@ pub fn digits(value: f64) -> String {
     }
 }
 
+/// `2026-11-30 12:34:56`, in UTC, of seconds since 1970.
+pub fn date(seconds: i64) -> String {
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Days since the first of March of the year 0, in eras of 400 years; i128, for any i64.
+    let days = i128::from(days) + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let of_month = of_year - (153 * month + 2) / 5 + 1;
+    let (month, later) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    format!(
+        "{:04}-{month:02}-{of_month:02} {:02}:{:02}:{:02}",
+        year + era * 400 + later,
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,5 +191,15 @@ mod tests {
         assert_eq!(time(29_000.0), "29 µs");
         assert_eq!(time(30.0), "30 ns");
         assert_eq!(time(3.2e9), "3.20 s");
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(date(0), "1970-01-01 00:00:00");
+        assert_eq!(date(951_782_400), "2000-02-29 00:00:00");
+        assert_eq!(date(1_796_041_799), "2026-11-30 12:29:59");
+        assert_eq!(date(-1), "1969-12-31 23:59:59");
+        // No time is too far.
+        let _ = (date(i64::MAX), date(i64::MIN));
     }
 }

@@ -5,7 +5,7 @@ mod common;
 
 use std::fs;
 
-use common::{Directory, Json, parse_json, quick};
+use common::{Directory, Json, quick, result};
 
 /// Those that take part in `engine`.
 const ENGINES: [&str; 9] = [
@@ -56,33 +56,26 @@ fn a_pool_that_runs_dry_has_a_row_for_each_rival_in_every_shape() {
     ]);
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(!run.stdout.contains("skipped"), "{}", run.stdout);
-    let json = fs::read_to_string(json).expect("the JSON file was written");
     let mut rows = Vec::new();
-    for line in json.lines() {
-        let Json::Object(fields) = parse_json(line) else {
-            panic!("no object: {line}")
-        };
-        let field = |wanted: &str| {
-            let found = fields.iter().find(|(name, _)| name == wanted);
-            found.expect("all fields are there").1.clone()
-        };
+    for line in result(&json).field("rows").values() {
+        let field = |wanted: &str| line.field(wanted).clone();
         let [Json::Text(rival), Json::Text(shape)] = [field("rival"), field("shape")] else {
-            panic!("rival and shape are names: {line}")
+            panic!("rival and shape are names: {line:?}")
         };
-        assert_eq!(field("size"), Json::Number(4096.0), "the first: {line}");
+        assert_eq!(field("size"), Json::Number(4096.0), "the first: {line:?}");
         for count in ["refused", "lost"] {
-            assert_eq!(field(count), Json::Number(0.0), "{count}: {line}");
+            assert_eq!(field(count), Json::Number(0.0), "{count}: {line:?}");
         }
         for measured in ["takes_per_s", "cpu_ns_per_op", "longest_wait_ns"] {
             assert!(
                 matches!(field(measured), Json::Number(_)),
-                "{measured}: {line}"
+                "{measured}: {line:?}"
             );
         }
         assert_eq!(
             matches!(field("beyond_work_ns"), Json::Number(_)),
             !rival.starts_with("no-pool"),
-            "beyond its own work a baseline has nothing: {line}"
+            "beyond its own work a baseline has nothing: {line:?}"
         );
         rows.push((shape, rival));
     }
@@ -174,45 +167,38 @@ fn an_engine_has_all_its_figures_from_every_rival() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(!run.stdout.contains("skipped"), "{}", run.stdout);
     assert!(!run.stdout.contains("left out"), "{}", run.stdout);
-    let json = fs::read_to_string(json).expect("the JSON file was written");
     let mut rows = Vec::new();
-    for line in json.lines() {
-        let Json::Object(fields) = parse_json(line) else {
-            panic!("no object: {line}")
-        };
-        let field = |wanted: &str| {
-            let found = fields.iter().find(|(name, _)| name == wanted);
-            found.expect("all fields are there").1.clone()
-        };
+    for line in result(&json).field("rows").values() {
+        let field = |wanted: &str| line.field(wanted).clone();
         let number = |wanted: &str| match field(wanted) {
             Json::Number(number) => number,
-            other => panic!("{wanted} is {other:?}: {line}"),
+            other => panic!("{wanted} is {other:?}: {line:?}"),
         };
         let Json::Text(rival) = field("rival") else {
-            panic!("a rival is a name: {line}")
+            panic!("a rival is a name: {line:?}")
         };
         for nothing in ["refused", "lost"] {
-            assert_eq!(number(nothing), 0.0, "{nothing}: {line}");
+            assert_eq!(number(nothing), 0.0, "{nothing}: {line:?}");
         }
         for something in ["ops", "gib_per_s", "cpu_s_per_gib"] {
-            assert!(number(something) > 0.0, "{something}: {line}");
+            assert!(number(something) > 0.0, "{something}: {line:?}");
         }
-        assert!(number("sleeps_per_gib") >= 0.0, "{line}");
+        assert!(number("sleeps_per_gib") >= 0.0, "{line:?}");
         assert_eq!(
             field("barriers_per_gib") != Json::Null,
             rival.starts_with("hugepool"),
-            "the pool counts them: {line}"
+            "the pool counts them: {line:?}"
         );
         let blocks_per_gib = f64::from(1 << 30) / number("size");
         // Each buffer is a new mapping, that its reader writes to.
         assert!(
             rival != "mmap" || number("faults_per_gib") >= blocks_per_gib,
-            "{line}"
+            "{line:?}"
         );
         // The pool's memory is there before the first block.
         assert!(
             !rival.starts_with("hugepool") || number("faults_per_gib") < blocks_per_gib,
-            "{line}"
+            "{line:?}"
         );
         rows.push((number("size"), number("threads"), rival));
     }

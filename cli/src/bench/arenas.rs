@@ -5,18 +5,19 @@
 
 use std::sync::Arc;
 
-use hugepool::{Pages, Pool, Stats};
+use hugepool::Pool;
 
 use super::engine::{self, Bound, Pipeline};
 use super::exhausted::{self, Tasks, Threads};
 use super::pattern::Pattern;
+use super::row::Row;
+use super::standing::Standing;
 use super::window::{Contestant, Entry};
 use crate::rival::general::{General, Glibc};
 use crate::rival::mapped::Mmap;
 use crate::rival::{
     Mapping, Name, Rival, Shape, Waits, array, hugepool as pool, preset, shared, store, waiting,
 };
-use crate::units;
 
 /// The memory behind the pool rivals of one group. Each kind is made when the first rival needs it, is shared by
 /// the rivals that can share it (they never run at the same time), and lives as long as the group.
@@ -24,6 +25,8 @@ pub struct Arenas {
     shape: Shape,
     pool: Option<Pool>,
     mapping: Option<Arc<Mapping>>,
+    /// What the pools of the rivals of this pool's own stand on.
+    standing: Vec<(Name, Standing)>,
 }
 
 impl Arenas {
@@ -33,22 +36,28 @@ impl Arenas {
             shape,
             pool: None,
             mapping: None,
+            standing: Vec::new(),
         }
     }
 
-    /// What this group's hugepool stands on, if a rival needed one.
-    pub fn pages(&self) -> Option<String> {
-        self.pool.as_ref().map(|pool| pages(&pool.stats()))
+    /// Has each row say what its rival's pool stood on, if it is one of this pool's.
+    pub fn stand(&self, mut rows: Vec<Row>) -> Vec<Row> {
+        for row in &mut rows {
+            let own = self.standing.iter().find(|(name, _)| *name == row.rival);
+            row.standing
+                .extend(own.map(|(_, standing)| standing.clone()));
+        }
+        rows
     }
 
     /// Makes the rival called `name`. The error says why this rival cannot take part in this group.
     pub fn enter(&mut self, name: Name) -> Result<Box<dyn Contestant>, String> {
         let shape = self.shape;
         Ok(match name {
-            Name::Hugepool => entry(pool::BySize::new(self.need_pool()?, shape)),
-            Name::HugepoolClass => entry(pool::ByClass::new(&self.need_pool()?, shape)?),
-            Name::HugepoolRaw => entry(pool::Raw::new(self.need_pool()?, shape)),
-            Name::NoAllocator => entry(preset::NoAllocator::new(self.need_pool()?, shape)),
+            Name::Hugepool => entry(pool::BySize::new(self.need_pool(name)?, shape)),
+            Name::HugepoolClass => entry(pool::ByClass::new(&self.need_pool(name)?, shape)?),
+            Name::HugepoolRaw => entry(pool::Raw::new(self.need_pool(name)?, shape)),
+            Name::NoAllocator => entry(preset::NoAllocator::new(self.need_pool(name)?, shape)),
             Name::Glibc => entry(General::new(Glibc, shape)?),
             Name::Mmap => entry(Mmap::new(shape)?),
             Name::Jemalloc => entry(General::new(tikv_jemallocator::Jemalloc, shape)?),
@@ -87,15 +96,17 @@ impl Arenas {
     ) -> Result<Box<dyn exhausted::Contestant>, String> {
         let shape = self.shape;
         Ok(match name {
-            Name::Hugepool => {
-                Box::new(Threads::new(pool::ByClass::new(&self.need_pool()?, shape)?))
-            }
+            Name::Hugepool => Box::new(Threads::new(pool::ByClass::new(
+                &self.need_pool(name)?,
+                shape,
+            )?)),
             Name::MutexCondvar => Box::new(Threads::new(waiting::condvar(self.need_mapping()?))),
             Name::Channel => Box::new(Threads::new(waiting::channel(self.need_mapping()?))),
             Name::NoPool => Box::new(Threads::new(preset::NoPool)),
-            Name::HugepoolTasks => {
-                Box::new(Tasks::new(pool::ByClass::new(&self.need_pool()?, shape)?))
-            }
+            Name::HugepoolTasks => Box::new(Tasks::new(pool::ByClass::new(
+                &self.need_pool(name)?,
+                shape,
+            )?)),
             Name::Semaphore => Box::new(Tasks::new(waiting::semaphore(self.need_mapping()?))),
             Name::NoPoolTasks => Box::new(Tasks::new(preset::NoPool)),
             _ => return Err(format!("it takes no part in {}", Pattern::Exhausted)),
@@ -108,7 +119,7 @@ impl Arenas {
         let shape = self.shape;
         Ok(match name {
             Name::Hugepool => engine(
-                pool::ByClass::new(&self.need_pool()?, shape)?,
+                pool::ByClass::new(&self.need_pool(name)?, shape)?,
                 Bound::Buffers,
             ),
             Name::HugepoolAmple => {
@@ -116,10 +127,9 @@ impl Arenas {
                     buffers: engine::AMPLE * shape.buffers,
                     ..shape
                 };
-                engine(
-                    pool::ByClass::new(&pool::build(ample)?, ample)?,
-                    Bound::Queue,
-                )
+                let pool = pool::build(ample)?;
+                self.standing.push((name, Standing::of(&pool.stats())));
+                engine(pool::ByClass::new(&pool, ample)?, Bound::Queue)
             }
             Name::Glibc => engine(General::new(Glibc, shape)?, Bound::Queue),
             Name::Mmap => engine(Mmap::new(shape)?, Bound::Queue),
@@ -137,12 +147,14 @@ impl Arenas {
         })
     }
 
-    fn need_pool(&mut self) -> Result<Pool, String> {
-        if let Some(pool) = &self.pool {
-            return Ok(pool.clone());
-        }
-        let pool = pool::build(self.shape)?;
-        Ok(self.pool.insert(pool).clone())
+    /// The group's pool, for the rival called `name`.
+    fn need_pool(&mut self, name: Name) -> Result<Pool, String> {
+        let pool = match &self.pool {
+            Some(pool) => pool.clone(),
+            None => self.pool.insert(pool::build(self.shape)?).clone(),
+        };
+        self.standing.push((name, Standing::of(&pool.stats())));
+        Ok(pool)
     }
 
     fn need_mapping(&mut self) -> Result<Arc<Mapping>, String> {
@@ -163,27 +175,4 @@ where
     R::Hand: Waits,
 {
     Box::new(Pipeline::new(rival, bound))
-}
-
-/// The pages a pool stands on, as the kernel reported them for each segment.
-fn pages(stats: &Stats) -> String {
-    let segments: Vec<String> = stats
-        .segments
-        .iter()
-        .map(|segment| {
-            let kind = match segment.pages {
-                Pages::Huge1G => "reserved 1 GiB pages",
-                Pages::Huge2M => "reserved 2 MiB pages",
-                Pages::Transparent => "transparent huge pages",
-                Pages::Collapsed => "collapsed huge pages",
-                Pages::Base => "base pages",
-            };
-            format!(
-                "{} on {kind}, {} of it huge",
-                units::bytes(segment.bytes),
-                units::bytes(segment.huge_bytes)
-            )
-        })
-        .collect();
-    format!("hugepool: {}; cache: {}", segments.join(" + "), stats.cache)
 }

@@ -1,10 +1,12 @@
-//! Time: the processor time of a thread and of the process, and what reading the clock costs.
+//! Time: the processor time of a thread and of the process, how many processors there are to spend it, and what reading
+//! the clock costs.
 //!
 //! Owns the clock calls that std lacks and the histogram's bounds; the windows use both, the report prints the
 //! timer's cost.
 
 use std::hint::black_box;
 use std::mem::MaybeUninit;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -31,6 +33,11 @@ fn cpu_ns(clock: libc::clockid_t) -> u64 {
     let time = unsafe { time.assume_init() };
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// How many processors this process may use at once.
+pub fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// A duration in whole nanoseconds.

@@ -1,61 +1,70 @@
 //! The measuring itself.
 //!
-//! Owns a group's measurement. Uses `arenas` for the rivals, `rounds` for their order, `crew` for the worker threads,
-//! `pattern` and `pipeline` for the timed loops, `window` for one measurement and `row` for what came of it.
-//! `exhausted` and `engine` have loops and windows of their own, because their takes wait. `run` draws a [`Plan`],
-//! measures its groups one after the other and hands the rows to `report`.
+//! Owns a group's measurement in one round. Uses `arenas` for the rivals, `rounds` for their order, `crew` for the worker
+//! threads, `pattern` and `pipeline` for the timed loops, `window` for one measurement, `row` and `figure` for what came
+//! of it. `exhausted` and `engine` have loops and windows of their own, because their takes wait. `run` draws a [`Plan`],
+//! has its groups measured once a round, each round in a process of its own, and hands the gathered rows to `report`.
 //!
 //! ```text
 //! request -> plan -> groups: one pattern, size and number of threads
-//!                      round 1..n: every rival once, in a new seeded order
-//!                        visit: warm-up window, timed window, latency window, count of what came home
-//!                      -> rows: the median over the rounds
+//!   round 1..n, each a process: every group, with new rivals
+//!     every rival once, in a seeded order
+//!       visit: warm-up window, timed window, latency window, count of what came home
+//!   -> rows: each figure by rounds
 //! ```
 
 mod arenas;
 mod clock;
 mod crew;
+mod debt;
 mod engine;
 mod exhausted;
 #[cfg(test)]
 mod faulty;
+mod figure;
 mod pattern;
 mod pipeline;
 mod plan;
 mod random;
+mod request;
 mod rounds;
 mod row;
 mod seats;
+mod standing;
+mod usage;
 mod window;
+mod worker;
 #[cfg(test)]
 mod wrongs;
 
-pub use clock::TimerCost;
+pub use clock::{TimerCost, latencies, processors};
 pub use crew::Crew;
-pub use engine::Flow;
-pub use exhausted::{CallsPerTake, DryShape};
+pub use exhausted::DryShape;
+pub use figure::{Clock, Figure, Figures};
 pub use pattern::Pattern;
-pub use plan::{Group, Plan, Request, draw};
+pub use plan::{Group, Plan, draw, draw_within};
 pub use random::Random;
+pub use request::{Handicap, Request};
 pub use row::Row;
+pub use standing::Standing;
+pub use window::Wrongs;
 
 use crate::failure::Failure;
 use arenas::Arenas;
 use rounds::Entered;
-use row::Tallies;
 use window::{Contestant, Lengths};
 
 /// One group's rows, and what their readers should know.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Measured {
     /// One for each rival that took part, in the order of the names.
     pub rows: Vec<Row>,
-    /// Which pages the pool stood on, and who was left out.
+    /// Who was left out, and what else differs from the usual.
     pub notes: Vec<String>,
 }
 
-/// Measures one group; calls `step` after each visit. Fails only if this pool itself cannot be built: a rival that
-/// cannot take part is left out with a note.
+/// Measures one group in one round; calls `step` after each visit. Fails only if this pool itself cannot be built: a
+/// rival that cannot take part is left out with a note.
 pub fn measure(
     request: &Request,
     group: &Group,
@@ -71,20 +80,20 @@ pub fn measure(
     }
     let mut notes = group.notes.clone();
     let mut arenas = Arenas::new(group.shape);
-    let mut entered: Vec<Entered<dyn Contestant, Tallies>> =
-        rounds::enter(&group.rivals, &mut notes, |name| arenas.enter(name))?;
-    notes.extend(arenas.pages());
-    let lengths = Lengths::new(request.window, group.threads);
-    rounds::visit(
-        request.rounds,
+    let mut entered: Vec<Entered<dyn Contestant>> =
+        rounds::enter(&group.rivals, &mut notes, random, |name| arenas.enter(name))?;
+    let rows = rounds::visit(
         random,
         &mut entered,
-        |one| one.tallies.add(one.rival.visit(crew, group, lengths)),
+        |Entered { name, rival, .. }| {
+            let lengths =
+                Lengths::new(request.window, group.threads).handicapped(request.handicap_of(*name));
+            rival.visit(crew, group, lengths).row(*name, group)
+        },
         step,
     );
-    let rows = entered
-        .into_iter()
-        .map(|Entered { name, tallies, .. }| Row::new(name, group, tallies))
-        .collect();
-    Ok(Measured { rows, notes })
+    Ok(Measured {
+        rows: arenas.stand(rows),
+        notes,
+    })
 }

@@ -19,7 +19,8 @@ use std::sync::Arc;
 
 use super::crew::Job;
 use super::plan::Group;
-use super::window::{Item, Probe, Tally, Window, Worker};
+use super::window::Window;
+use super::worker::{Item, Probe, Tally, Worker};
 use crate::rival::{Hand, Rival, Seat, names};
 
 /// Buffers a ring holds at most.

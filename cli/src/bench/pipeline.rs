@@ -16,7 +16,8 @@ use rtrb::chunks::ChunkError;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::crew::Job;
-use super::window::{Item, Pause, Probe, Tally, Window, Worker};
+use super::window::Window;
+use super::worker::{Item, Pause, Probe, Tally, Worker};
 use crate::rival::{Hand, Rival, Seat};
 
 /// Buffers each pair of threads can have out: the ring's (the consumer's are among them until it has given them all
@@ -102,6 +103,7 @@ fn consume<H: Hand, P: Probe>(
         let mut ops = 0;
         let mut pause = Pause::default();
         let mut last_look = false;
+        let mut debt = worker.debt();
         loop {
             let arrived = ring.slots().min(BATCH);
             match ring.read_chunk(arrived) {
@@ -110,6 +112,9 @@ fn consume<H: Hand, P: Probe>(
                         worker.give(item);
                     }
                     ops += arrived as u64;
+                    if let Some(debt) = &mut debt {
+                        debt.pay_in_time();
+                    }
                     pause = Pause::default();
                 }
                 // What is empty after the producer was seen to be gone stays empty.

@@ -1,11 +1,10 @@
 //! What to run: the groups that a request comes to.
 //!
-//! Owns the request, the number of buffers each group gets within the memory limit, and the reasons why a
-//! combination is skipped. Uses names and patterns; `run` carries the plan out and the report prints it.
+//! Owns the number of buffers each group gets within the memory limit, and the reasons why a
+//! combination is skipped. Uses the request; `run` carries the plan out and the report prints it.
 
 use std::collections::HashSet;
 use std::fmt;
-use std::time::Duration;
 
 use hugepool::Machine;
 
@@ -13,6 +12,7 @@ use super::engine;
 use super::exhausted::DryShape;
 use super::pattern::{self, Pattern};
 use super::pipeline;
+use super::request::Request;
 use crate::failure::Failure;
 use crate::rival::{Name, Shape};
 use crate::units::{self, KIB, MIB};
@@ -21,27 +21,6 @@ use crate::units::{self, KIB, MIB};
 const THREADS: [usize; 4] = [1, 2, 32, 256];
 /// Sizes of every pattern but `engine` when the user asks for none.
 const SIZES: [usize; 2] = [64 * KIB, MIB];
-
-/// What the user asked for.
-#[derive(Debug, Clone)]
-pub struct Request {
-    pub patterns: Vec<Pattern>,
-    /// The shapes of `exhausted`.
-    pub shapes: Vec<DryShape>,
-    /// Bytes of a buffer; empty: each pattern's own. `exhausted` runs with the first.
-    pub sizes: Vec<usize>,
-    /// Bytes, a power of two.
-    pub alignment: usize,
-    /// Empty: each pattern's own.
-    pub threads: Vec<usize>,
-    pub rounds: u32,
-    pub rivals: Vec<Name>,
-    pub seed: u64,
-    /// Length of a timed window.
-    pub window: Duration,
-    /// Bytes of buffers in one group at most.
-    pub memory: usize,
-}
 
 /// One pattern with one size and one number of threads; its rivals run interleaved and are compared.
 #[derive(Debug, Clone)]
@@ -112,6 +91,8 @@ impl fmt::Display for Group {
 /// The groups in order, and what was left out.
 #[derive(Debug)]
 pub struct Plan {
+    /// Bytes that it was drawn within.
+    pub memory: usize,
     pub groups: Vec<Group>,
     /// Whole combinations that are not run, with the reason.
     pub skipped: Vec<String>,
@@ -134,7 +115,7 @@ impl Plan {
     }
 }
 
-/// Draws the plan. It is an error if nothing is left to run.
+/// Draws the plan, within half of the memory that is available. It is an error if nothing is left to run.
 pub fn draw(request: &Request) -> Result<Plan, Failure> {
     let available = Machine::probe()
         .memory_available
@@ -143,8 +124,10 @@ pub fn draw(request: &Request) -> Result<Plan, Failure> {
     draw_within(request, request.memory.min(available))
 }
 
-fn draw_within(request: &Request, memory: usize) -> Result<Plan, Failure> {
+/// The same, within so many bytes: always the same plan for the same request.
+pub fn draw_within(request: &Request, memory: usize) -> Result<Plan, Failure> {
     let mut plan = Plan {
+        memory,
         groups: Vec::new(),
         skipped: Vec::new(),
     };
@@ -356,6 +339,8 @@ fn ring_depth(usual: usize, fitting: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::units::{GIB, KIB};
 
@@ -371,6 +356,7 @@ mod tests {
             seed: 1,
             window: Duration::from_millis(1),
             memory: GIB,
+            handicap: None,
         }
     }
 

@@ -1,39 +1,42 @@
-//! The rounds of a group, whatever its pattern.
+//! A round of a group, whatever its pattern.
 //!
-//! Owns who takes part, and the order of the visits: in each round every rival once, in a new seeded order. `bench`,
-//! `exhausted` and `engine` say what a visit is.
+//! Owns who takes part, and the order of the visits: every rival once, in a seeded order. `bench`, `exhausted` and
+//! `engine` say what a visit is.
+//!
+//! Where a rival's own tables lie on the heap, against cache lines and against each other, can make a quarter of its time.
+//! It follows from all that was allocated before: it is the same in every round, and another one as soon as a program has
+//! one argument more. So that a run does not measure one such place, each rival is made behind some bytes that nobody
+//! uses, another number of them in each round.
 
 use super::random::Random;
+use super::row::Row;
 use crate::failure::Failure;
 use crate::rival::Name;
 
 /// A rival that takes part.
-pub struct Entered<C: ?Sized, T> {
+pub struct Entered<C: ?Sized> {
     pub name: Name,
     pub rival: Box<C>,
-    pub tallies: T,
-}
-
-/// What came of a rival's visits.
-pub trait Tallied: Default {
-    /// It made no progress: it is not visited any more.
-    fn stalled(&self) -> bool;
+    /// What it was made behind.
+    _padding: Vec<u8>,
 }
 
 /// Has `make` make the rivals. Fails only if this pool itself cannot be made: of another one a note says why it is left
 /// out.
-pub fn enter<C: ?Sized, T: Tallied>(
+pub fn enter<C: ?Sized>(
     names: &[Name],
     notes: &mut Vec<String>,
+    random: &mut Random,
     mut make: impl FnMut(Name) -> Result<Box<C>, String>,
-) -> Result<Vec<Entered<C, T>>, Failure> {
+) -> Result<Vec<Entered<C>>, Failure> {
     let mut entered = Vec::with_capacity(names.len());
     for name in names.iter().copied() {
+        let padding = padding(random);
         match make(name) {
             Ok(rival) => entered.push(Entered {
                 name,
                 rival,
-                tallies: T::default(),
+                _padding: padding,
             }),
             Err(error) if name.is_hugepool() => {
                 return Err(Failure::run(format!("{name}: {error}")));
@@ -44,23 +47,43 @@ pub fn enter<C: ?Sized, T: Tallied>(
     Ok(entered)
 }
 
-/// Has each of them visited once a round, and calls `step` after each.
-pub fn visit<C: ?Sized, T: Tallied>(
-    rounds: u32,
+/// Up to a page, in the steps in which the heap places things.
+fn padding(random: &mut Random) -> Vec<u8> {
+    const STEP: usize = 16;
+    Vec::with_capacity(STEP * (1 + random.below(4096 / STEP)))
+}
+
+/// Has each of them visited once, and calls `step` after each. The rows are in the order of `entered`.
+pub fn visit<C: ?Sized>(
     random: &mut Random,
-    entered: &mut [Entered<C, T>],
-    mut visit: impl FnMut(&mut Entered<C, T>),
+    entered: &mut [Entered<C>],
+    mut visit: impl FnMut(&mut Entered<C>) -> Row,
     mut step: impl FnMut(),
-) {
+) -> Vec<Row> {
     let mut order: Vec<usize> = (0..entered.len()).collect();
-    for _ in 0..rounds {
-        random.shuffle(&mut order);
-        for index in order.iter().copied() {
-            let one = &mut entered[index];
-            if !one.tallies.stalled() {
-                visit(one);
-            }
-            step();
-        }
+    random.shuffle(&mut order);
+    let mut rows: Vec<(usize, Row)> = Vec::with_capacity(order.len());
+    for index in order {
+        rows.push((index, visit(&mut entered[index])));
+        step();
+    }
+    rows.sort_by_key(|(index, _)| *index);
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rival_is_made_behind_another_number_of_bytes_in_each_round() {
+        let bytes = |round| padding(&mut Random::of_round(1, round)).capacity();
+        let mut found: Vec<usize> = (0..100).map(bytes).collect();
+        assert!(found.iter().all(|bytes| (16..=4096).contains(bytes)));
+        // Whole steps; where a line or a page begins is another place each time.
+        assert!(found.iter().all(|bytes| bytes.is_multiple_of(16)));
+        found.sort_unstable();
+        found.dedup();
+        assert!(found.len() > 50, "{found:?}");
     }
 }

@@ -1,104 +1,124 @@
 //! One line of a report: a rival in a group.
 //!
-//! Owns the gathering of a rival's visits and the median over them. `bench` fills it, every report prints it.
+//! Owns what a rival's visits come to, and their gathering over the rounds. `bench` makes rows of one round, `run`
+//! gathers them, every report prints them.
 
 use hdrhistogram::Histogram;
 
 use super::clock;
-use super::engine::Flow;
-use super::exhausted::Dry;
+use super::exhausted::DryShape;
+use super::figure::{Clock, Figure, Figures, Values};
 use super::pattern::Pattern;
 use super::plan::Group;
-use super::rounds::Tallied;
-use super::window::{Visit, Wrongs};
+use super::standing::Standing;
+use super::window::Wrongs;
 use crate::rival::Name;
 
-/// A rival's visits so far.
-#[derive(Debug)]
-pub struct Tallies {
-    ns_per_op: Vec<f64>,
-    cpu_ns_per_op: Vec<f64>,
-    ops: u64,
-    latencies: Histogram<u64>,
-    wrongs: Wrongs,
-    lost: usize,
-}
+/// The share of the processor time that was theirs below which the workers of a round were disturbed.
+const DISTURBED: f64 = 0.8;
 
-impl Default for Tallies {
-    fn default() -> Tallies {
-        Tallies {
-            ns_per_op: Vec::new(),
-            cpu_ns_per_op: Vec::new(),
-            ops: 0,
-            latencies: clock::latencies(),
-            wrongs: Wrongs::default(),
-            lost: 0,
-        }
-    }
-}
-
-impl Tallied for Tallies {
-    fn stalled(&self) -> bool {
-        self.wrongs.stalled
-    }
-}
-
-impl Tallies {
-    /// Adds one visit.
-    pub fn add(&mut self, visit: Visit) {
-        self.ns_per_op.extend(visit.ns_per_op);
-        self.cpu_ns_per_op.extend(visit.cpu_ns_per_op);
-        self.ops += visit.ops;
-        // Same bounds, so the addition cannot fail.
-        let _ = self.latencies.add(&visit.latencies);
-        self.wrongs.add(visit.wrongs);
-        // Missing buffers stay missing, so the last count tells all.
-        self.lost = self.lost.max(visit.lost);
-    }
-}
-
-/// The outcome of one rival in one group.
-#[derive(Debug)]
+/// A rival in one group: of one round as `bench` makes it, of all once they are gathered.
+#[derive(Debug, Clone)]
 pub struct Row {
     pub rival: Name,
     pub pattern: Pattern,
+    /// The shape of `exhausted`; no other pattern has one.
+    pub shape: Option<DryShape>,
     pub threads: usize,
     pub size: usize,
     pub alignment: usize,
-    /// Wall time over the operations of all threads, median of the rounds; `None` if no round completed any.
-    pub ns_per_op: Option<f64>,
-    /// Processor time of all threads over their operations, median of the rounds.
-    pub cpu_ns_per_op: Option<f64>,
-    /// Times of single takes, over all rounds.
+    /// In each pool.
+    pub buffers: usize,
+    /// By which it is compared.
+    pub clock: Clock,
+    /// By rounds.
+    pub figures: Figures,
+    /// Times of single takes, over all rounds; of a pool that runs dry those from asking to having.
     pub latencies: Histogram<u64>,
     /// Operations in the timed windows of all rounds.
     pub ops: u64,
     pub wrongs: Wrongs,
     pub lost: usize,
-    /// What only a pool that runs dry has.
-    pub dry: Option<Dry>,
-    /// What only an engine has.
-    pub flow: Option<Flow>,
+    /// What this pool stood on, each kind once; nothing for other rivals.
+    pub standing: Vec<Standing>,
 }
 
 impl Row {
-    /// Sums up.
-    pub fn new(rival: Name, group: &Group, tallies: Tallies) -> Row {
+    /// One round in which nothing went wrong.
+    pub fn new(rival: Name, group: &Group, values: Values) -> Row {
+        Row {
+            figures: Figures::one(values),
+            ..Row::empty(rival, group)
+        }
+    }
+
+    /// No round yet.
+    pub fn empty(rival: Name, group: &Group) -> Row {
         Row {
             rival,
             pattern: group.pattern,
+            shape: group.dry,
             threads: group.threads,
             size: group.shape.size,
             alignment: group.shape.alignment,
-            ns_per_op: median(tallies.ns_per_op),
-            cpu_ns_per_op: median(tallies.cpu_ns_per_op),
-            latencies: tallies.latencies,
-            ops: tallies.ops,
-            wrongs: tallies.wrongs,
-            lost: tallies.lost,
-            dry: None,
-            flow: None,
+            buffers: group.shape.buffers,
+            clock: Clock::of(group.pattern, group.threads, clock::processors()),
+            figures: Figures::default(),
+            latencies: clock::latencies(),
+            ops: 0,
+            wrongs: Wrongs::default(),
+            lost: 0,
+            standing: Vec::new(),
         }
+    }
+
+    /// The same with the times of its takes, which are figures of its round as well.
+    pub fn with_latencies(mut self, latencies: Histogram<u64>) -> Row {
+        self.latencies = latencies;
+        let places = [
+            (Figure::P50, self.latency(0.5)),
+            (Figure::P99, self.latency(0.99)),
+            (Figure::P999, self.latency(0.999)),
+            (Figure::P9999, self.latency(0.9999)),
+            (Figure::Max, self.slowest()),
+        ];
+        if let Some(values) = self.figures.last_mut() {
+            let known = places.into_iter();
+            values.extend(known.filter_map(|(figure, ns)| Some((figure, ns? as f64))));
+        }
+        self
+    }
+
+    /// Adds what went wrong.
+    pub fn blame(&mut self, wrongs: Wrongs, lost: usize) {
+        self.wrongs.add(wrongs);
+        // In one process missing buffers stay missing; in another all are there at first.
+        self.lost = self.lost.max(lost);
+    }
+
+    /// Adds another round.
+    pub fn gather(&mut self, round: Row) {
+        self.figures
+            .push(round.figures.last().cloned().unwrap_or_default());
+        // Same bounds, so the addition cannot fail.
+        let _ = self.latencies.add(&round.latencies);
+        self.ops += round.ops;
+        self.blame(round.wrongs, round.lost);
+        for standing in round.standing {
+            if !self.standing.contains(&standing) {
+                self.standing.push(standing);
+            }
+        }
+    }
+
+    /// Adds a round in which it took no part.
+    pub fn miss(&mut self) {
+        self.figures.push(Values::new());
+    }
+
+    /// The median of the rounds.
+    pub fn median(&self, figure: Figure) -> Option<f64> {
+        self.figures.median(figure)
     }
 
     /// Nanoseconds that this share of the takes did not exceed; `None` without any.
@@ -113,18 +133,18 @@ impl Row {
 
     /// Operations a second.
     pub fn throughput(&self) -> Option<f64> {
-        self.ns_per_op.map(|ns| 1e9 / ns)
+        self.figures.median(Figure::NsPerOp).map(|ns| 1e9 / ns)
     }
 
     /// Whether it has the columns of most patterns, not some of its own.
     pub fn is_usual(&self) -> bool {
-        self.dry.is_none() && self.flow.is_none()
+        !matches!(self.pattern, Pattern::Exhausted | Pattern::Engine)
     }
 
     /// Its pattern, and the shape or the number of threads.
     pub fn title(&self) -> String {
-        if let Some(dry) = &self.dry {
-            return format!("{} {}", self.pattern, dry.shape);
+        if let Some(shape) = self.shape {
+            return format!("{} {shape}", self.pattern);
         }
         let plural = if self.threads == 1 { "" } else { "s" };
         format!("{}, {} thread{plural}", self.pattern, self.threads)
@@ -163,29 +183,106 @@ impl Row {
         }
         (!parts.is_empty()).then(|| parts.join(", "))
     }
-}
 
-/// The middle value, or the mean of the middle two.
-pub fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let upper = *values.get(values.len() / 2)?;
-    if values.len().is_multiple_of(2) {
-        let lower = values[values.len() / 2 - 1];
-        Some(f64::midpoint(lower, upper))
-    } else {
-        Some(upper)
+    /// Whether something else had the processors that its workers could have used: in more than half of the rounds they
+    /// had less than [`DISTURBED`] of them. A round of several threads that slept more often than once each is not
+    /// judged, for they may have waited for each other; and nothing is of a pattern in which they wait by design.
+    pub fn is_noisy(&self) -> bool {
+        let shares = self.figures.of(Figure::CpuShare);
+        let judged = shares.zip(self.figures.of(Figure::Sleeps));
+        let disturbed = judged.filter(|(share, sleeps)| {
+            let waits = self.threads > 1 && sleeps.is_some_and(|times| times > self.threads as f64);
+            !waits && share.is_some_and(|share| share < DISTURBED)
+        });
+        self.is_usual() && 2 * disturbed.count() > self.figures.rounds()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rival::Shape;
+
+    fn group(pattern: Pattern, threads: usize) -> Group {
+        Group {
+            pattern,
+            threads,
+            shape: Shape {
+                size: 4096,
+                alignment: 512,
+                buffers: 64,
+            },
+            depth: 8,
+            area: 0,
+            rivals: vec![Name::Hugepool],
+            dry: None,
+            notes: Vec::new(),
+        }
+    }
+
+    fn row(pattern: Pattern, threads: usize, rounds: &[(f64, f64)]) -> Row {
+        let group = group(pattern, threads);
+        let mut row = Row::empty(Name::Hugepool, &group);
+        for (share, sleeps) in rounds {
+            let values = Values::from([(Figure::CpuShare, *share), (Figure::Sleeps, *sleeps)]);
+            row.gather(Row::new(Name::Hugepool, &group, values));
+        }
+        row
+    }
 
     #[test]
-    fn the_median_is_the_middle_whatever_the_order() {
-        assert_eq!(median(vec![]), None);
-        assert_eq!(median(vec![7.0]), Some(7.0));
-        assert_eq!(median(vec![9.0, 1.0, 5.0]), Some(5.0));
-        assert_eq!(median(vec![4.0, 1.0, 9.0, 2.0]), Some(3.0));
+    fn a_row_is_noisy_if_most_rounds_lacked_processors_for_no_reason_of_their_own() {
+        let noisy =
+            |pattern, threads, rounds: &[(f64, f64)]| row(pattern, threads, rounds).is_noisy();
+        let (whole, half) = ((0.98, 0.0), (0.5, 0.0));
+        assert!(!noisy(Pattern::Same, 1, &[whole, whole, half]));
+        assert!(noisy(Pattern::Same, 1, &[whole, half, half]));
+        assert!(
+            !noisy(Pattern::Same, 1, &[whole, half]),
+            "no more than half of them"
+        );
+        assert!(!noisy(Pattern::Same, 1, &[]), "nothing was measured");
+        // Two threads that sleep for a lock of the rival's own.
+        assert!(!noisy(Pattern::Threads, 2, &[(0.5, 3.0); 3]));
+        assert!(
+            noisy(Pattern::Threads, 2, &[(0.5, 2.0); 3]),
+            "each slept once"
+        );
+        // One thread has nobody to wait for.
+        assert!(noisy(Pattern::Same, 1, &[(0.5, 9.0); 3]));
+        // These wait by design.
+        assert!(!noisy(Pattern::Engine, 8, &[half; 3]));
+        assert!(!noisy(Pattern::Exhausted, 64, &[half; 3]));
+    }
+
+    #[test]
+    fn rounds_are_gathered_in_their_places() {
+        let group = group(Pattern::Same, 1);
+        let round = |ns: f64, takes: u64| {
+            let mut latencies = clock::latencies();
+            latencies.saturating_record(takes);
+            Row {
+                ops: takes,
+                ..Row::new(
+                    Name::Hugepool,
+                    &group,
+                    Values::from([(Figure::NsPerOp, ns)]),
+                )
+                .with_latencies(latencies)
+            }
+        };
+        let mut row = Row::empty(Name::Hugepool, &group);
+        row.gather(round(4.0, 10));
+        row.miss();
+        row.gather(round(6.0, 30));
+        let values: Vec<Option<f64>> = row.figures.of(Figure::NsPerOp).collect();
+        assert_eq!(values, [Some(4.0), None, Some(6.0)]);
+        let slowest: Vec<Option<f64>> = row.figures.of(Figure::Max).collect();
+        assert_eq!(slowest, [Some(10.0), None, Some(30.0)]);
+        assert_eq!(
+            (row.ops, row.latencies.len(), row.slowest()),
+            (40, 2, Some(30))
+        );
+        assert_eq!(row.median(Figure::NsPerOp), Some(5.0));
     }
 }

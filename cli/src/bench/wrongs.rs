@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::crew::Crew;
+use super::figure::Figure;
 use super::pattern::Pattern;
+use super::pipeline;
 use super::plan::Group;
 use super::window::{Contestant, Entry, Lengths, Visit};
-use super::{pipeline, row};
 use crate::rival::{Hand, Name, Rival, Seat, Shape};
 
 const SIZE: usize = 512;
@@ -139,6 +140,47 @@ fn visit(defect: Defect, pattern: Pattern, threads: usize) -> Visit {
     entry.visit(&crew, &group, lengths)
 }
 
+/// Its own share of the processors is not asked for: others may have them.
+#[test]
+fn a_round_has_a_value_for_every_figure_of_its_pattern() {
+    let group = group(Pattern::Threads, 4);
+    let row = visit(Defect::None, Pattern::Threads, 4).row(Name::Hugepool, &group);
+    for figure in [
+        Figure::NsPerOp,
+        Figure::CpuNsPerOp,
+        Figure::P50,
+        Figure::P9999,
+        Figure::Max,
+        Figure::CpuShare,
+    ] {
+        assert!(
+            row.median(figure).is_some_and(|value| value > 0.0),
+            "{figure:?}"
+        );
+    }
+    // They wait for the mutex of the pool of these tests.
+    assert!(row.median(Figure::Sleeps).is_some());
+    assert_eq!(row.figures.rounds(), 1);
+}
+
+/// Of processor time alone: a handicap is work, not waiting. (Three times as much, so that no noise can hide it.)
+#[test]
+fn a_handicap_makes_every_pattern_cost_more() {
+    for pattern in [Pattern::Same, Pattern::Pipeline, Pattern::Burst] {
+        let threads = if pattern == Pattern::Pipeline { 2 } else { 1 };
+        let group = group(pattern, threads);
+        let crew = Crew::hire(threads).expect("a few threads can be started");
+        let entry = Entry::new(Wrong::new(Defect::None, group.shape.buffers));
+        let cost = |percent| {
+            let lengths = Lengths::new(Duration::from_millis(10), threads).handicapped(percent);
+            let costs = (0..5).filter_map(|_| entry.visit(&crew, &group, lengths).cpu_ns_per_op);
+            crate::statistics::median(costs).expect("it had operations")
+        };
+        let (plain, slowed) = (cost(0), cost(300));
+        assert!(slowed > 1.5 * plain, "{pattern}: {plain} ns, {slowed} ns");
+    }
+}
+
 fn visit_all(defect: Defect) -> Vec<(Pattern, Visit)> {
     Pattern::ALL
         .into_iter()
@@ -207,9 +249,8 @@ fn a_second_holder_is_seen_by_its_stamp_in_every_pattern() {
 #[test]
 fn what_went_wrong_is_said_in_words() {
     let group = group(Pattern::Threads, 4);
-    let mut tallies = row::Tallies::default();
-    tallies.add(visit(Defect::Short, Pattern::Threads, 4));
-    let fault = row::Row::new(Name::Hugepool, &group, tallies)
+    let fault = visit(Defect::Short, Pattern::Threads, 4)
+        .row(Name::Hugepool, &group)
         .fault()
         .expect("a short pool has a fault");
     assert!(fault.contains("refused"), "{fault}");

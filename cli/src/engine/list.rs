@@ -14,6 +14,7 @@ use super::options::ListOptions;
 use super::place::Where;
 use super::session;
 use crate::failure::Failure;
+use crate::units;
 
 /// Runs it.
 pub fn run(options: &ListOptions) -> Result<ExitCode, Failure> {
@@ -49,7 +50,7 @@ fn as_text(catalogue: &Catalogue, entry: &Entry, number: u32) -> String {
         rights(attributes.mode),
         attributes.uid,
         attributes.gid,
-        date(attributes.modified.seconds),
+        units::date(attributes.modified.seconds),
         shown(&catalogue.path(number)),
     );
     match &entry.kind {
@@ -99,30 +100,6 @@ fn rights(mode: u32) -> String {
     all.extend(pair(0));
     all.push(run(0, bit(9), 't', 'T'));
     all
-}
-
-/// `2026-11-30 12:34:56`, in UTC, of seconds since 1970.
-fn date(seconds: i64) -> String {
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Days since the first of March of the year 0, in eras of 400 years; i128, for any i64.
-    let days = i128::from(days) + 719_468;
-    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let of_month = of_year - (153 * month + 2) / 5 + 1;
-    let (month, later) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
-    format!(
-        "{:04}-{month:02}-{of_month:02} {:02}:{:02}:{:02}",
-        year + era * 400 + later,
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
 }
 
 fn as_json(catalogue: &Catalogue, entry: &Entry, number: u32) -> String {
@@ -181,16 +158,6 @@ fn name(line: &mut String, key: &str, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        assert_eq!(date(0), "1970-01-01 00:00:00");
-        assert_eq!(date(951_782_400), "2000-02-29 00:00:00");
-        assert_eq!(date(1_796_041_799), "2026-11-30 12:29:59");
-        assert_eq!(date(-1), "1969-12-31 23:59:59");
-        // No time is too far.
-        let _ = (date(i64::MAX), date(i64::MIN));
-    }
 
     #[test]
     fn rights_are_shown_as_ls_does() {

@@ -214,25 +214,15 @@ impl CommonOptions {
 }
 
 fn memory(text: &str) -> Result<usize, String> {
-    bounded(text, 8 * KIB, 1024 * GIB)
+    units::parse_between(text, 8 * KIB, 1024 * GIB)
 }
 
 fn transfer(text: &str) -> Result<usize, String> {
-    let bytes = bounded(text, *TRANSFER.start(), *TRANSFER.end())?;
+    let bytes = units::parse_between(text, *TRANSFER.start(), *TRANSFER.end())?;
     if bytes.is_multiple_of(UNIT) {
         Ok(bytes)
     } else {
         Err(format!("{bytes} bytes is no multiple of {UNIT}"))
-    }
-}
-
-fn bounded(text: &str, least: usize, most: usize) -> Result<usize, String> {
-    let bytes = units::parse_bytes(text)?;
-    if (least..=most).contains(&bytes) {
-        Ok(bytes)
-    } else {
-        let [bytes, least, most] = units::together([bytes, least, most]);
-        Err(format!("{bytes} is not between {least} and {most}"))
     }
 }
 

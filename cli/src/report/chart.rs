@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use super::html::escape;
+use crate::statistics::Spread;
 
 /// A named line or bar; the name is also its class.
 #[derive(Debug)]
@@ -13,6 +14,13 @@ pub struct Series {
     pub name: String,
     /// Horizontal place and value; the value is above 0.
     pub points: Vec<(f64, f64)>,
+}
+
+/// A named bar and its rounds: as long as their median, which is above 0.
+#[derive(Debug)]
+pub struct Bar {
+    pub name: String,
+    pub rounds: Spread,
 }
 
 /// Lines over places that are labelled along the bottom.
@@ -128,13 +136,17 @@ impl Lines<'_> {
     }
 }
 
-/// Horizontal bars, one for each name, with their values written out.
-pub fn bars(title: &str, values: &[(String, f64)], show: fn(f64) -> String) -> String {
+/// Horizontal bars, one for each name, with their medians written out; a thin line from the least round to the most,
+/// and a thick one between the quartiles.
+pub fn bars(title: &str, values: &[Bar], show: fn(f64) -> String) -> String {
     const BAR: f64 = 15.0;
     const STEP: f64 = 21.0;
     const NAMES: f64 = 112.0;
     const VALUES: f64 = 72.0;
-    let Some(scale) = Log::over(values.iter().map(|bar| bar.1)) else {
+    let ends = values
+        .iter()
+        .flat_map(|bar| [bar.rounds.least, bar.rounds.median, bar.rounds.most]);
+    let Some(scale) = Log::over(ends) else {
         return String::new();
     };
     let plot = values.len() as f64 * STEP;
@@ -151,25 +163,42 @@ pub fn bars(title: &str, values: &[(String, f64)], show: fn(f64) -> String) -> S
             &show(tick),
         );
     }
-    for (index, (name, value)) in values.iter().enumerate() {
+    for (index, Bar { name, rounds }) in values.iter().enumerate() {
+        let value = rounds.median;
         let top = TOP + index as f64 * STEP + (STEP - BAR) / 2.0;
         let base = top + BAR - 3.5;
         text(&mut svg, (NAMES - 8.0, base), "end", name, name);
         push(
             &mut svg,
             format_args!(
-                "<rect class=\"bar r-{0}\" x=\"{NAMES}\" y=\"{top:.1}\" width=\"{1:.1}\" height=\"{BAR}\" rx=\"2\"><title>{0}: {2}</title></rect>",
+                "<rect class=\"bar r-{0}\" x=\"{NAMES}\" y=\"{top:.1}\" width=\"{1:.1}\" height=\"{BAR}\" rx=\"2\"><title>{0}: {2}; rounds {3} to {4}</title></rect>",
                 escape(name),
-                (x(*value) - NAMES).max(1.0),
-                escape(&show(*value))
+                (x(value) - NAMES).max(1.0),
+                escape(&show(value)),
+                escape(&show(rounds.least)),
+                escape(&show(rounds.most))
             ),
         );
+        let middle = top + BAR / 2.0;
+        for (class, from, to) in [
+            ("rounds", rounds.least, rounds.most),
+            ("quartiles", rounds.lower, rounds.upper),
+        ] {
+            push(
+                &mut svg,
+                format_args!(
+                    "<line class=\"{class}\" x1=\"{:.1}\" y1=\"{middle:.1}\" x2=\"{:.1}\" y2=\"{middle:.1}\"/>",
+                    x(from),
+                    x(to)
+                ),
+            );
+        }
         text(
             &mut svg,
-            (x(*value) + 6.0, base),
+            (x(rounds.most.max(value)) + 6.0, base),
             "start",
             "",
-            &show(*value),
+            &show(value),
         );
     }
     svg.push_str("</svg>");
@@ -290,8 +319,14 @@ mod tests {
 
     #[test]
     fn words_in_a_chart_are_escaped() {
-        let svg = bars("a<b", &[("x&y".to_owned(), 5.0)], |value| value.to_string());
+        let rounds = Spread::of([4.0, 5.0, 90.0]).expect("there are some");
+        let bar = Bar {
+            name: "x&y".to_owned(),
+            rounds,
+        };
+        let svg = bars("a<b", &[bar], |value| value.to_string());
         assert!(svg.contains("a&lt;b") && svg.contains("x&amp;y"), "{svg}");
+        assert!(svg.contains("5; rounds 4 to 90"), "{svg}");
         assert!(bars("empty", &[], |value| value.to_string()).is_empty());
     }
 }

@@ -3,7 +3,8 @@
 //! Owns their columns and the ratios of this pool to the best of its rivals. Uses the rows of `bench`; the table at
 //! the terminal and the page show both.
 
-use crate::bench::{CallsPerTake, Row};
+use super::ratio::Ratio;
+use crate::bench::{Figure, Row};
 use crate::rival::Name;
 use crate::units;
 
@@ -24,6 +25,23 @@ pub const COLUMNS: [&str; 13] = [
     "lost",
 ];
 
+/// What the rounds of a column are, and its unit.
+pub const FIGURES: [Option<(Figure, f64)>; COLUMNS.len()] = [
+    None,
+    Some((Figure::TakesPerS, 1.0)),
+    Some((Figure::CpuNsPerOp, 1e3)),
+    Some((Figure::BeyondWork, 1e3)),
+    Some((Figure::LongestWait, 1e6)),
+    Some((Figure::P999, 1e3)),
+    Some((Figure::LeastShare, 1.0)),
+    Some((Figure::SleepsPerTake, 1.0)),
+    Some((Figure::WakesPerTake, 1.0)),
+    Some((Figure::BarriersPerTake, 1.0)),
+    None,
+    None,
+    None,
+];
+
 /// What they mean.
 pub const EXPLAINED: &str = "takes/s: those that ended within the window; cpu us: processor time of all workers for \
      each take, the work of the shape included; beyond us: without what the row no-pool takes; longest ms: wait from \
@@ -36,25 +54,24 @@ pub const EXPLAINED: &str = "takes/s: those that ended within the window; cpu us
 
 /// The cells of a row; `missing` stands where nothing was measured.
 pub fn cells(row: &Row, missing: &str) -> [String; COLUMNS.len()] {
-    let dry = row.dry.as_ref();
-    let number = |value: Option<f64>| value.map_or_else(|| missing.to_owned(), units::digits);
-    let ratio = |value: Option<f64>| {
-        value.map_or_else(|| missing.to_owned(), |value| format!("{value:.2}"))
+    let show = |figure, form: &dyn Fn(f64) -> String| {
+        let value = row.median(figure);
+        value.map_or_else(|| missing.to_owned(), form)
     };
-    let in_units = |ns: Option<f64>, unit: f64| number(ns.map(|ns| ns / unit));
-    let calls = |pick: fn(CallsPerTake) -> f64| ratio(dry.and_then(|dry| dry.calls).map(pick));
+    let in_units = |figure, unit: f64| show(figure, &|ns| units::digits(ns / unit));
+    let part = |figure| show(figure, &|part| format!("{part:.2}"));
+    let p999 = row.latency(0.999).map(|ns| units::digits(ns as f64 / 1e3));
     [
         row.rival.to_string(),
-        dry.and_then(|dry| dry.takes_per_s)
-            .map_or_else(|| missing.to_owned(), |rate| format!("{rate:.0}")),
-        in_units(row.cpu_ns_per_op, 1e3),
-        in_units(dry.and_then(|dry| dry.beyond_ns), 1e3),
-        in_units(dry.and_then(|dry| dry.longest_ns), 1e6),
-        in_units(row.latency(0.999).map(|ns| ns as f64), 1e3),
-        ratio(dry.and_then(|dry| dry.least_share)),
-        calls(|calls| calls.sleeps),
-        calls(|calls| calls.wakes),
-        calls(|calls| calls.barriers),
+        show(Figure::TakesPerS, &|rate| format!("{rate:.0}")),
+        in_units(Figure::CpuNsPerOp, 1e3),
+        in_units(Figure::BeyondWork, 1e3),
+        in_units(Figure::LongestWait, 1e6),
+        p999.unwrap_or_else(|| missing.to_owned()),
+        part(Figure::LeastShare),
+        part(Figure::SleepsPerTake),
+        part(Figure::WakesPerTake),
+        part(Figure::BarriersPerTake),
         row.ops.to_string(),
         row.wrongs.refused.to_string(),
         row.lost.to_string(),
@@ -82,46 +99,48 @@ fn against(rows: &[&Row], own: Name, patient: Name) -> Option<String> {
                 && row.rival.is_for_tasks() == own.rival.is_for_tasks()
         })
     };
-    let takes = |row: &Row| row.dry.as_ref()?.takes_per_s;
-    let beyond = |row: &Row| row.dry.as_ref()?.beyond_ns;
-    let longest = |row: &Row| row.dry.as_ref()?.longest_ns;
-
+    let best = |figure: Figure, sign: f64| -> Option<&Row> {
+        let measured = rivals().filter_map(|row| Some((*row, sign * row.median(figure)?)));
+        let best = measured.max_by(|a, b| a.1.total_cmp(&b.1));
+        best.map(|(row, _)| row)
+    };
+    const MOST: f64 = 1.0;
+    const LEAST: f64 = -1.0;
     let mut parts = Vec::new();
-    let fastest = rivals()
-        .filter_map(|row| Some((row.rival, takes(row)?)))
-        .max_by(|a, b| a.1.total_cmp(&b.1));
-    if let Some((part, (rival, _))) = ratio(takes(own), fastest) {
-        parts.push(format!("takes a second {part} of {rival}'s"));
+    let mut say = |figure, rival: Option<&Row>, what: &str, more: &str| {
+        let ratio = rival.and_then(|rival| Some((rival, Ratio::of(own, rival, figure)?)));
+        parts.extend(ratio.map(|(rival, ratio)| {
+            format!("{what} {} of {}'s{more}", ratio.in_words(), rival.rival)
+        }));
+    };
+    say(
+        Figure::TakesPerS,
+        best(Figure::TakesPerS, MOST),
+        "takes a second",
+        "",
+    );
+    // Where the cheapest has nothing beyond the work there is no ratio of that.
+    let beyond = best(Figure::BeyondWork, LEAST);
+    let has_some = |row: &&Row| row.median(Figure::BeyondWork).is_some_and(|ns| ns > 0.0);
+    if beyond.is_none_or(|row| !has_some(&row)) {
+        say(
+            Figure::CpuNsPerOp,
+            best(Figure::CpuNsPerOp, LEAST),
+            "processor time with the work",
+            ", which has none beyond it",
+        );
+    } else {
+        say(
+            Figure::BeyondWork,
+            beyond,
+            "processor time beyond the work",
+            "",
+        );
     }
-    let cheapest = rivals()
-        .filter_map(|row| Some((row.rival, beyond(row)?)))
-        .min_by(|a, b| a.1.total_cmp(&b.1));
-    let least = rivals()
-        .filter_map(|row| Some((row.rival, row.cpu_ns_per_op?)))
-        .min_by(|a, b| a.1.total_cmp(&b.1));
-    if let Some((part, (rival, _))) = ratio(beyond(own), cheapest) {
-        parts.push(format!(
-            "processor time beyond the work {part} of {rival}'s"
-        ));
-    } else if let Some((part, (rival, _))) = ratio(own.cpu_ns_per_op, least) {
-        parts.push(format!(
-            "processor time with the work {part} of {rival}'s, which has none beyond it"
-        ));
-    }
-    let patient = rivals()
-        .filter(|row| row.rival == patient)
-        .find_map(|row| Some((row.rival, longest(row)?)));
-    if let Some((part, (rival, _))) = ratio(longest(own), patient) {
-        parts.push(format!("longest wait {part} of {rival}'s"));
-    }
-    if let Some(share) = own.dry.as_ref().and_then(|dry| dry.least_share) {
+    let patient = rivals().find(|row| row.rival == patient).copied();
+    say(Figure::LongestWait, patient, "longest wait", "");
+    if let Some(share) = own.median(Figure::LeastShare) {
         parts.push(format!("least share {share:.2}"));
     }
     (!parts.is_empty()).then(|| format!("{}: {}", own.rival, parts.join(", ")))
-}
-
-/// How much of the rival's value the own value is. Where the rival has nothing above 0 there is no ratio.
-fn ratio(own: Option<f64>, rival: Option<(Name, f64)>) -> Option<(String, (Name, f64))> {
-    let (own, rival) = own.zip(rival)?;
-    (rival.1 > 0.0).then(|| (format!("{:.2}", own / rival.1), rival))
 }

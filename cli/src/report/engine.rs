@@ -3,7 +3,8 @@
 //! Owns their columns and the comparisons of this pool with its rivals. Uses the rows of `bench`; the table at the
 //! terminal and the page show both.
 
-use crate::bench::{Flow, Row};
+use super::ratio::Ratio;
+use crate::bench::{Figure, Row};
 use crate::rival::Name;
 use crate::units;
 
@@ -22,9 +23,24 @@ pub const COLUMNS: [&str; 11] = [
     "lost",
 ];
 
+/// What the rounds of a column are, and its unit.
+pub const FIGURES: [Option<(Figure, f64)>; COLUMNS.len()] = [
+    None,
+    Some((Figure::GibPerS, 1.0)),
+    None,
+    Some((Figure::CpuSPerGib, 1.0)),
+    None,
+    Some((Figure::FaultsPerGib, 1.0)),
+    Some((Figure::SleepsPerGib, 1.0)),
+    Some((Figure::BarriersPerGib, 1.0)),
+    None,
+    None,
+    None,
+];
+
 /// What they mean.
 pub const EXPLAINED: &str = "GiB/s: blocks written within the window; cpu s/GiB: processor time of all workers, \
-     reading and writing; of hugepool's: the value before it over that of the row hugepool; faults/GiB: page faults of \
+     reading and writing; of hugepool's: the value before it over that of the row hugepool, in the median of the rounds' ratios; faults/GiB: page faults of \
      the workers; sleeps/GiB: times that a worker gave the processor up to wait; barriers/GiB: membarriers of the \
      pool; refused: waits that ended with nothing; lost: missing at the end. All have the same number of blocks under \
      way at most: so many buffers have hugepool, which waits by Class::allocate_timeout, and channel, a bounded channel \
@@ -36,37 +52,26 @@ pub const EXPLAINED: &str = "GiB/s: blocks written within the window; cpu s/GiB:
 
 /// The cells of a row; `missing` stands where nothing was measured. `pool` is the row of hugepool.
 pub fn cells(row: &Row, pool: Option<&Row>, missing: &str) -> [String; COLUMNS.len()] {
-    let of = |row: &Row, pick: Pick| row.flow.as_ref().and_then(pick);
-    let number = |pick| of(row, pick).map_or_else(|| missing.to_owned(), units::digits);
-    let ratio = |pick| {
-        let pool = pool.and_then(|pool| of(pool, pick));
-        part(of(row, pick), pool).unwrap_or_else(|| missing.to_owned())
+    let or_missing = |cell: Option<String>| cell.unwrap_or_else(|| missing.to_owned());
+    let number = |figure| or_missing(row.median(figure).map(units::digits));
+    let ratio = |figure| {
+        let ratio = pool.and_then(|pool| Ratio::of(row, pool, figure));
+        or_missing(ratio.map(|ratio| format!("{:.2}", ratio.value)))
     };
-    let cpu = of(row, cpu).map_or_else(|| missing.to_owned(), |seconds| format!("{seconds:.3}"));
+    let cpu = row.median(Figure::CpuSPerGib);
     [
         row.rival.to_string(),
-        number(rate),
-        ratio(rate),
-        cpu,
-        ratio(self::cpu),
-        number(|flow| flow.faults_per_gib),
-        number(|flow| flow.sleeps_per_gib),
-        number(|flow| flow.barriers_per_gib),
+        number(Figure::GibPerS),
+        ratio(Figure::GibPerS),
+        or_missing(cpu.map(|seconds| format!("{seconds:.3}"))),
+        ratio(Figure::CpuSPerGib),
+        number(Figure::FaultsPerGib),
+        number(Figure::SleepsPerGib),
+        number(Figure::BarriersPerGib),
         row.ops.to_string(),
         row.wrongs.refused.to_string(),
         row.lost.to_string(),
     ]
-}
-
-/// One of an engine's figures.
-pub type Pick = fn(&Flow) -> Option<f64>;
-
-fn rate(flow: &Flow) -> Option<f64> {
-    flow.gib_per_s
-}
-
-fn cpu(flow: &Flow) -> Option<f64> {
-    flow.cpu_s_per_gib
 }
 
 /// The row that the others are compared with.
@@ -80,37 +85,31 @@ pub fn ratios(rows: &[&Row]) -> Vec<String> {
     let Some(pool) = reference(rows) else {
         return Vec::new();
     };
-    let ratio = |name: Name, pick: Pick| {
+    let ratio = |name: Name, figure: Figure| {
         let rival = rows.iter().find(|row| row.rival == name)?;
-        part(
-            pool.flow.as_ref().and_then(pick),
-            rival.flow.as_ref().and_then(pick),
-        )
+        Some(Ratio::of(pool, rival, figure)?.in_words())
     };
-    let against = |pick: Pick| -> Vec<String> {
+    let against = |figure: Figure| -> Vec<String> {
         [Name::Glibc, Name::Mmap, Name::Channel, Name::Array]
             .into_iter()
-            .filter_map(|name| Some(format!("{} of {name}'s", ratio(name, pick)?)))
+            .filter_map(|name| Some(format!("{} of {name}'s", ratio(name, figure)?)))
             .collect()
     };
     let mut sentences = Vec::new();
-    for (what, pick) in [("rate", rate as Pick), ("processor time", cpu as Pick)] {
-        let parts = against(pick);
+    for (what, figure) in [
+        ("rate", Figure::GibPerS),
+        ("processor time", Figure::CpuSPerGib),
+    ] {
+        let parts = against(figure);
         if !parts.is_empty() {
             sentences.push(format!("hugepool: {what} {}", parts.join(", ")));
         }
     }
-    if let Some(part) = ratio(Name::HugepoolAmple, cpu) {
+    if let Some(part) = ratio(Name::HugepoolAmple, Figure::CpuSPerGib) {
         sentences.push(format!(
             "hugepool: waiting for buffers takes {part} of the processor time of {}",
             Name::HugepoolAmple
         ));
     }
     sentences
-}
-
-/// How much of the rival's value the own value is. Where the rival has nothing above 0 there is no ratio.
-fn part(own: Option<f64>, rival: Option<f64>) -> Option<String> {
-    let (own, rival) = own.zip(rival)?;
-    (rival > 0.0).then(|| format!("{:.2}", own / rival))
 }

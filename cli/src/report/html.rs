@@ -3,10 +3,10 @@
 //! Owns the page's structure and the choice of charts; the drawing is `chart`'s and the look is `style.css`'s. The
 //! report writes it to a file.
 
-use super::chart::{Lines, Series, bars};
-use super::table::reference;
-use super::{Setting, engine, own};
-use crate::bench::{DryShape, Pattern, Row};
+use super::chart::{Bar, Lines, Series, bars};
+use super::ratio::{self, Ratio};
+use super::{Setting, own};
+use crate::bench::{DryShape, Figure, Pattern, Row};
 use crate::units;
 
 const STYLE: &str = include_str!("style.css");
@@ -155,19 +155,16 @@ fn patterns(body: &mut String, pattern: Pattern, rows: &[Row]) {
             .filter(|row| key(row) == wanted)
             .collect();
         let Some(first) = group.first() else { continue };
-        if let Some(dry) = &first.dry {
-            dry_charts(body, dry.shape, &group);
+        if let Some(shape) = first.shape {
+            dry_charts(body, shape, &group);
             continue;
         }
-        if first.flow.is_some() {
+        if pattern == Pattern::Engine {
             engine_charts(body, &group);
             continue;
         }
-        let values: Vec<(String, f64)> = group
-            .iter()
-            .filter_map(|row| Some((row.rival.to_string(), row.ns_per_op?)))
-            .collect();
         let caption = format!("Time of an operation: {}", title(first));
+        let values = values(&group, Figure::NsPerOp);
         figure(body, &caption, &bars(&caption, &values, units::time));
         let caption = format!("Time of a single take: {}", title(first));
         figure(body, &caption, &curves(&caption, &group));
@@ -177,40 +174,43 @@ fn patterns(body: &mut String, pattern: Pattern, rows: &[Row]) {
 
 /// What makes a row one of its group, within a pattern.
 fn key(row: &Row) -> (Option<DryShape>, usize, usize) {
-    (shape(row), row.size, row.threads)
+    (row.shape, row.size, row.threads)
 }
 
-/// The shape of a pool that runs dry.
-pub fn shape(row: &Row) -> Option<DryShape> {
-    row.dry.as_ref().map(|dry| dry.shape)
+/// A bar for each row that has the figure. (A baseline's noise may leave less than nothing, and some never fault: no
+/// logarithm shows that.)
+fn values(group: &[&Row], figure: Figure) -> Vec<Bar> {
+    group
+        .iter()
+        .filter_map(|row| {
+            Some(Bar {
+                name: row.rival.to_string(),
+                rounds: row.figures.spread(figure)?,
+            })
+        })
+        .filter(|bar| bar.rounds.median > 0.0)
+        .collect()
 }
 
 /// Bars and waits of one shape of a pool that runs dry, and how this pool compares.
 fn dry_charts(body: &mut String, shape: DryShape, group: &[&Row]) {
-    let values = |pick: &dyn Fn(&Row) -> Option<f64>| -> Vec<(String, f64)> {
-        // A baseline's noise may leave less than nothing, which no logarithm shows.
-        group
-            .iter()
-            .filter_map(|row| Some((row.rival.to_string(), pick(row)?)))
-            .filter(|(_, value)| *value > 0.0)
-            .collect()
-    };
-    let caption = format!("Takes a second, {shape}: {}", shape.explained());
-    figure(
-        body,
-        &caption,
-        &bars(
-            &caption,
-            &values(&|row| row.dry.as_ref()?.takes_per_s),
-            per_second,
+    let show: fn(f64) -> String = units::time;
+    let charts = [
+        (
+            format!("Takes a second, {shape}: {}", shape.explained()),
+            Figure::TakesPerS,
+            per_second as fn(f64) -> String,
         ),
-    );
-    let caption = format!("Processor time of a take beyond the work, {shape}");
-    let beyond = values(&|row| row.dry.as_ref()?.beyond_ns);
-    figure(body, &caption, &bars(&caption, &beyond, units::time));
-    let caption = format!("Longest wait, {shape}");
-    let longest = values(&|row| row.dry.as_ref()?.longest_ns);
-    figure(body, &caption, &bars(&caption, &longest, units::time));
+        (
+            format!("Processor time of a take beyond the work, {shape}"),
+            Figure::BeyondWork,
+            show,
+        ),
+        (format!("Longest wait, {shape}"), Figure::LongestWait, show),
+    ];
+    for (caption, of, show) in charts {
+        figure(body, &caption, &bars(&caption, &values(group, of), show));
+    }
     let caption = format!("Time from asking to having, {shape}");
     figure(body, &caption, &curves(&caption, group));
 }
@@ -218,22 +218,18 @@ fn dry_charts(body: &mut String, shape: DryShape, group: &[&Row]) {
 /// Bars of one engine.
 fn engine_charts(body: &mut String, group: &[&Row]) {
     let Some(first) = group.first() else { return };
-    let charts: [(&str, engine::Pick); 3] = [
-        ("GiB a second", |flow| flow.gib_per_s),
-        ("Seconds of processor time for a GiB", |flow| {
-            flow.cpu_s_per_gib
-        }),
-        ("Page faults for a GiB", |flow| flow.faults_per_gib),
+    let charts = [
+        ("GiB a second", Figure::GibPerS),
+        ("Seconds of processor time for a GiB", Figure::CpuSPerGib),
+        ("Page faults for a GiB", Figure::FaultsPerGib),
     ];
-    for (what, pick) in charts {
-        // Who faults never has no bar: no logarithm shows it.
-        let values: Vec<(String, f64)> = group
-            .iter()
-            .filter_map(|row| Some((row.rival.to_string(), pick(row.flow.as_ref()?)?)))
-            .filter(|(_, value)| *value > 0.0)
-            .collect();
+    for (what, of) in charts {
         let caption = format!("{what}: {}", title(first));
-        figure(body, &caption, &bars(&caption, &values, units::digits));
+        figure(
+            body,
+            &caption,
+            &bars(&caption, &values(group, of), units::digits),
+        );
     }
 }
 
@@ -276,7 +272,7 @@ fn curves(title: &str, group: &[&Row]) -> String {
 }
 
 fn table(body: &mut String, rows: &[Row]) {
-    const COLUMNS: [&str; 16] = [
+    const COLUMNS: [&str; 19] = [
         "rival",
         "pattern",
         "threads",
@@ -284,6 +280,8 @@ fn table(body: &mut String, rows: &[Row]) {
         "alignment",
         "ns/op",
         "ratio",
+        "interval",
+        "of",
         "cpu ns/op",
         "p50",
         "p99",
@@ -293,6 +291,7 @@ fn table(body: &mut String, rows: &[Row]) {
         "ops",
         "refused",
         "lost",
+        "note",
     ];
     let rows: Vec<&Row> = rows.iter().filter(|row| row.is_usual()).collect();
     if rows.is_empty() {
@@ -300,44 +299,51 @@ fn table(body: &mut String, rows: &[Row]) {
     }
     let header: String = COLUMNS.map(|name| format!("<th>{name}</th>")).concat();
     body.push_str(&format!(
-        "<h2>All numbers</h2>\n<p>Times in ns.</p>\n<div class=\"wide\"><table>\n<thead><tr>{header}</tr></thead>\n"
+        "<h2>All numbers</h2>\n<p>Times in ns. Below each the rounds: least, quartiles in brackets, most. p50 to max are of the takes of \
+         all rounds.</p>\n<div class=\"wide\"><table>\n<thead><tr>{header}</tr></thead>\n"
     ));
     for (pattern, size, threads) in
         distinct(rows.iter().map(|row| (row.pattern, row.size, row.threads)))
     {
         let same = |row: &&Row| (row.pattern, row.size, row.threads) == (pattern, size, threads);
-        let group = || rows.iter().copied().filter(same);
-        let pool = reference(group());
+        let group: Vec<&Row> = rows.iter().copied().filter(same).collect();
         body.push_str("<tbody>\n");
-        for row in group() {
-            body.push_str(&line(row, pool));
+        for row in &group {
+            body.push_str(&line(row, &group));
         }
         body.push_str("</tbody>\n");
     }
     body.push_str("</table></div>\n");
 }
 
-fn line(row: &Row, reference: Option<f64>) -> String {
-    let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), units::digits);
-    let whole = |value: Option<u64>| value.map_or_else(|| "–".to_owned(), |ns| ns.to_string());
-    let ratio = row.ns_per_op.zip(reference).map(|(own, pool)| own / pool);
+fn line(row: &Row, group: &[&Row]) -> String {
+    let missing = || "–".to_owned();
+    let spread = |cell: String, of| own::with_spread(row, &cell, Some((of, 1.0)));
+    let median = |of| spread(row.median(of).map_or_else(missing, units::digits), of);
+    let take = |ns: Option<u64>, of| spread(ns.map_or_else(missing, |ns| ns.to_string()), of);
+    let ratio = Ratio::in_group(row, group);
     let cells = [
         escape(row.rival.as_str()),
         escape(row.pattern.as_str()),
         row.threads.to_string(),
         units::short(row.size),
         units::short(row.alignment),
-        number(row.ns_per_op),
-        ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}")),
-        number(row.cpu_ns_per_op),
-        whole(row.latency(0.5)),
-        whole(row.latency(0.99)),
-        whole(row.latency(0.999)),
-        whole(row.latency(0.9999)),
-        whole(row.slowest()),
+        median(Figure::NsPerOp),
+        ratio::cell(row, group, ratio.as_ref()).unwrap_or_else(missing),
+        ratio
+            .and_then(|ratio| ratio.bounds())
+            .unwrap_or_else(missing),
+        row.clock.as_str().to_owned(),
+        median(Figure::CpuNsPerOp),
+        take(row.latency(0.5), Figure::P50),
+        take(row.latency(0.99), Figure::P99),
+        take(row.latency(0.999), Figure::P999),
+        take(row.latency(0.9999), Figure::P9999),
+        take(row.slowest(), Figure::Max),
         row.ops.to_string(),
         row.wrongs.refused.to_string(),
         row.lost.to_string(),
+        escape(&ratio::notes(row, ratio.as_ref())),
     ];
     table_row(row, &cells)
 }

@@ -8,7 +8,9 @@ mod dry;
 mod engine;
 mod html;
 mod lines;
+pub mod origin;
 mod own;
+mod ratio;
 mod table;
 
 use std::fs::File;
@@ -17,11 +19,12 @@ use std::path::{Path, PathBuf};
 
 use hugepool::Machine;
 
-use crate::bench::{Group, Measured, Pattern, Plan, Request, Row, TimerCost};
+use crate::bench::{self, Group, Measured, Pattern, Plan, Request, Row, TimerCost};
 use crate::failure::Failure;
 use crate::rival::Name;
 use crate::units;
 
+pub use origin::Origin;
 pub use table::align;
 
 /// Files to write beside the table.
@@ -39,6 +42,8 @@ pub struct Setting {
     pub facts: Vec<(&'static str, String)>,
     /// Combinations that were not run, with reasons.
     pub skipped: Vec<String>,
+    /// The same for programs.
+    pub origin: Origin,
 }
 
 impl Setting {
@@ -56,8 +61,9 @@ impl Setting {
             (
                 "machine",
                 format!(
-                    "{}, {cpus} CPUs online, Linux {}",
+                    "{}, {cpus} CPUs online, {} to be used, Linux {}",
                     known(&machine.cpu_model),
+                    bench::processors(),
                     known(&machine.kernel)
                 ),
             ),
@@ -69,7 +75,7 @@ impl Setting {
                     known(&machine.transparent.enabled)
                 ),
             ),
-            ("hugepool", env!("CARGO_PKG_VERSION").to_owned()),
+            ("hugepool", env!("RIVAL_HUGEPOOL").to_owned()),
         ];
         if !versions.is_empty() {
             facts.push(("rivals", versions.join(", ")));
@@ -84,23 +90,23 @@ impl Setting {
         facts.push((
             "method",
             format!(
-                "rounds: {}, each visiting every rival once in an order of seed {}; per visit a warm-up, {} ms timed in \
-                 batches, then single takes timed; medians of the rounds; longer windows from {} threads on \
-                 and in exhausted and engine",
+                "rounds: {}, each a process of its own that visits every rival once, in an order of seed {}; per visit \
+                 a warm-up, {} ms timed in batches, then single takes timed; medians of the rounds; longer windows from \
+                 {} threads on and in exhausted and engine",
                 request.rounds,
                 request.seed,
                 request.window.as_millis(),
-                16 * machine.online_cpus.unwrap_or(1)
+                16 * bench::processors()
             ),
         ));
         if plan.groups.iter().any(|group| group.is_usual()) {
-            facts.push((
-            "columns",
-            "ns/op: wall time over the operations of all threads; cpu/op: their processor time over the same; \
-             ratio: ns/op over hugepool's; p50 to max: ns of a single take; refused: although a buffer was free; \
-             lost: missing at the end"
-                .to_owned(),
-        ));
+            let ratio = ratio::explained(request.rounds as usize);
+            let columns = format!(
+                "ns/op: wall time over the operations of all threads; cpu/op: their processor time over the same; \
+                 {ratio}; p50 to max: ns of a single take; refused: although a buffer was free; lost: missing at the \
+                 end"
+            );
+            facts.push(("columns", columns));
         }
         if plan.groups.iter().any(|group| group.dry.is_some()) {
             facts.push(("exhausted", dry::EXPLAINED.to_owned()));
@@ -115,6 +121,7 @@ impl Setting {
         Setting {
             facts,
             skipped: plan.skipped.clone(),
+            origin: Origin::new(request, &machine),
         }
     }
 }
@@ -196,7 +203,9 @@ impl Report {
     /// Writes the files.
     pub fn close(&mut self, setting: &Setting, rows: &[Row]) -> Result<(), Failure> {
         if let Some(json) = &mut self.json {
-            json.write(&lines::json(rows))?;
+            let document = lines::json(&setting.origin, rows)
+                .map_err(|error| Failure::run(format!("cannot write {}: {error}", json.path)))?;
+            json.write(&document)?;
         }
         if let Some(csv) = &mut self.csv {
             csv.write(&lines::csv(rows))?;

@@ -3,25 +3,31 @@
 //! Owns their form: a group below the other, and below each the sentences that compare. Uses `dry` and `engine`, which
 //! have the columns; the page shows them.
 
-use super::html::{distinct, escape, shape, table_row};
+use super::html::{distinct, escape, table_row};
 use super::{dry, engine};
-use crate::bench::Row;
+use crate::bench::{Figure, Pattern, Row};
 use crate::units;
 
 /// The numbers of the pools that ran dry, and below each shape the ratios.
 pub fn dry_table(body: &mut String, rows: &[Row]) {
-    let rows: Vec<&Row> = rows.iter().filter(|row| row.dry.is_some()).collect();
+    let rows: Vec<&Row> = rows.iter().filter(|row| row.shape.is_some()).collect();
     if rows.is_empty() {
         return;
     }
     header(body, "pools that ran dry", &dry::COLUMNS, "shape");
-    for shape in distinct(rows.iter().filter_map(|row| shape(row))) {
+    for shape in distinct(rows.iter().filter_map(|row| row.shape)) {
         let group: Vec<&Row> = rows
             .iter()
             .copied()
-            .filter(|row| row.dry.as_ref().is_some_and(|dry| dry.shape == shape))
+            .filter(|row| row.shape == Some(shape))
             .collect();
-        let cells = |row: &Row| dry::cells(row, "–").to_vec();
+        let cells = |row: &Row| {
+            let cells = dry::cells(row, "–").into_iter();
+            let of = cells
+                .zip(dry::FIGURES)
+                .map(|(cell, of)| with_spread(row, &cell, of));
+            of.collect()
+        };
         group_of(
             body,
             &group,
@@ -35,7 +41,10 @@ pub fn dry_table(body: &mut String, rows: &[Row]) {
 
 /// The numbers of the engines, and below each size the ratios.
 pub fn engine_table(body: &mut String, rows: &[Row]) {
-    let rows: Vec<&Row> = rows.iter().filter(|row| row.flow.is_some()).collect();
+    let rows: Vec<&Row> = rows
+        .iter()
+        .filter(|row| row.pattern == Pattern::Engine)
+        .collect();
     if rows.is_empty() {
         return;
     }
@@ -47,11 +56,32 @@ pub fn engine_table(body: &mut String, rows: &[Row]) {
             .filter(|row| (row.size, row.threads) == (size, threads))
             .collect();
         let pool = engine::reference(&group);
-        let cells = |row: &Row| engine::cells(row, pool, "–").to_vec();
+        let cells = |row: &Row| {
+            let cells = engine::cells(row, pool, "–").into_iter();
+            let of = cells
+                .zip(engine::FIGURES)
+                .map(|(cell, of)| with_spread(row, &cell, of));
+            of.collect()
+        };
         let which = format!("{}, {threads}", units::short(size));
         group_of(body, &group, cells, &which, &engine::ratios(&group));
     }
     body.push_str("</table></div>\n");
+}
+
+/// A cell for the page, with the rounds below it in the column's unit: least, quartiles, most.
+pub fn with_spread(row: &Row, cell: &str, of: Option<(Figure, f64)>) -> String {
+    let cell = escape(cell);
+    let spread = of.and_then(|(figure, unit)| Some((row.figures.spread(figure)?, unit)));
+    spread.map_or_else(
+        || cell.clone(),
+        |(spread, unit)| {
+            let [least, lower, upper, most] =
+                [spread.least, spread.lower, spread.upper, spread.most]
+                    .map(|value| units::digits(value / unit));
+            format!("{cell}<small>{least} [{lower} {upper}] {most}</small>")
+        },
+    )
 }
 
 /// Begins the table of a pattern that has columns of its own. `which` is what tells its groups apart.
@@ -64,7 +94,7 @@ fn header(body: &mut String, what: &str, columns: &[&str], which: &str) {
         .map(|name| format!("<th>{name}</th>"))
         .collect();
     body.push_str(&format!(
-        "<h2>All numbers of {what}</h2>\n<div class=\"wide\"><table>\n<thead><tr>{cells}</tr></thead>\n"
+        "<h2>All numbers of {what}</h2>\n<p>Below each the rounds: least, quartiles in brackets, most.</p>\n<div class=\"wide\"><table>\n<thead><tr>{cells}</tr></thead>\n"
     ));
 }
 
@@ -80,8 +110,7 @@ fn group_of(
     let mut columns = 0;
     for row in group {
         let mut cells = cells(row);
-        cells.insert(1, which.to_owned());
-        let cells: Vec<String> = cells.iter().map(|cell| escape(cell)).collect();
+        cells.insert(1, escape(which));
         columns = cells.len();
         body.push_str(&table_row(row, &cells));
     }

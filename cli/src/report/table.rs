@@ -2,14 +2,14 @@
 //!
 //! Owns the head and the tables of `bench`, and the aligning that the doctor uses too.
 
+use super::ratio::{self, Ratio};
 use super::{Setting, dry, engine};
-use crate::bench::{Group, Measured, Pattern, Row};
-use crate::rival::Name;
+use crate::bench::{Figure, Group, Measured, Pattern, Row};
 use crate::units;
 
-const HEADER: [&str; 12] = [
-    "rival", "ns/op", "ratio", "cpu/op", "p50", "p99", "p99.9", "p99.99", "max", "ops", "refused",
-    "lost",
+const HEADER: [&str; 15] = [
+    "rival", "ns/op", "ratio", "interval", "of", "cpu/op", "p50", "p99", "p99.9", "p99.99", "max",
+    "ops", "refused", "lost", "note",
 ];
 
 /// What the run is made on.
@@ -45,14 +45,16 @@ pub fn group(group: &Group, measured: &Measured) -> String {
             sentences = engine::ratios(&rows);
         }
         _ => {
-            let reference = reference(rows.iter().copied());
             cells.push(HEADER.map(str::to_owned).to_vec());
-            cells.extend(rows.iter().map(|row| line(row, reference)));
+            cells.extend(rows.iter().map(|row| line(row, &rows)));
         }
     }
     let mut out = format!("\n{group}, {} buffers\n", group.shape.buffers);
     for note in &measured.notes {
         out.push_str(&format!("  {note}\n"));
+    }
+    for line in standings(&rows) {
+        out.push_str(&format!("  {line}\n"));
     }
     out.push_str(&align(&cells));
     for sentence in sentences {
@@ -66,21 +68,35 @@ pub fn group(group: &Group, measured: &Measured) -> String {
     out
 }
 
-/// The ns/op that the ratios of a group refer to.
-pub fn reference<'r>(rows: impl IntoIterator<Item = &'r Row>) -> Option<f64> {
-    let pool = rows.into_iter().find(|row| row.rival == Name::Hugepool)?;
-    pool.ns_per_op
+/// What the pools of a group stood on, each kind once.
+fn standings(rows: &[&Row]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut known = Vec::new();
+    for row in rows {
+        for standing in &row.standing {
+            if !known.contains(&standing) {
+                known.push(standing);
+                lines.push(format!("{}: {standing}", row.rival));
+            }
+        }
+    }
+    lines
 }
 
-fn line(row: &Row, reference: Option<f64>) -> Vec<String> {
+fn line(row: &Row, group: &[&Row]) -> Vec<String> {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), units::digits);
     let whole = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |ns| ns.to_string());
-    let ratio = row.ns_per_op.zip(reference).map(|(own, pool)| own / pool);
+    let missing = || "-".to_owned();
+    let ratio = Ratio::in_group(row, group);
     vec![
         row.rival.to_string(),
-        number(row.ns_per_op),
-        ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
-        number(row.cpu_ns_per_op),
+        number(row.median(Figure::NsPerOp)),
+        ratio::cell(row, group, ratio.as_ref()).unwrap_or_else(missing),
+        ratio
+            .and_then(|ratio| ratio.bounds())
+            .unwrap_or_else(missing),
+        row.clock.as_str().to_owned(),
+        number(row.median(Figure::CpuNsPerOp)),
         whole(row.latency(0.5)),
         whole(row.latency(0.99)),
         whole(row.latency(0.999)),
@@ -89,6 +105,7 @@ fn line(row: &Row, reference: Option<f64>) -> Vec<String> {
         row.ops.to_string(),
         row.wrongs.refused.to_string(),
         row.lost.to_string(),
+        ratio::notes(row, ratio.as_ref()),
     ]
 }
 

@@ -81,12 +81,6 @@ pub struct SystemCalls {
 }
 
 impl SystemCalls {
-    pub fn add(&mut self, other: SystemCalls) {
-        self.sleeps += other.sleeps;
-        self.wakes += other.wakes;
-        self.barriers += other.barriers;
-    }
-
     /// What was made from one count to a later one.
     pub fn between(
         earlier: Option<SystemCalls>,

@@ -70,6 +70,48 @@ pub enum Json {
     Object(Vec<(String, Json)>),
 }
 
+impl Json {
+    /// A field of an object; panics where there is none.
+    pub fn field(&self, wanted: &str) -> &Json {
+        let Json::Object(fields) = self else {
+            panic!("no object: {self:?}")
+        };
+        let found = fields.iter().find(|(name, _)| name == wanted);
+        &found
+            .unwrap_or_else(|| panic!("no field {wanted}: {self:?}"))
+            .1
+    }
+
+    /// The values of an array.
+    pub fn values(&self) -> &[Json] {
+        match self {
+            Json::Array(values) => values,
+            other => panic!("no array: {other:?}"),
+        }
+    }
+
+    /// A text's.
+    pub fn text(&self) -> &str {
+        match self {
+            Json::Text(text) => text,
+            other => panic!("no text: {other:?}"),
+        }
+    }
+
+    /// A number's.
+    pub fn number(&self) -> f64 {
+        match self {
+            Json::Number(number) => *number,
+            other => panic!("no number: {other:?}"),
+        }
+    }
+}
+
+/// Reads the result of a run of `bench`.
+pub fn result(path: &str) -> Json {
+    parse_json(&fs::read_to_string(path).expect("the JSON file was written"))
+}
+
 /// Reads a whole text as one value; panics where it is not JSON.
 pub fn parse_json(text: &str) -> Json {
     let mut reader = Reader {
@@ -90,6 +132,7 @@ struct Reader<'t> {
 
 impl Reader<'_> {
     fn eat(&mut self, token: &str) -> bool {
+        self.rest = self.rest.trim_start_matches('\n');
         match self.rest.strip_prefix(token) {
             Some(rest) => {
                 self.rest = rest;

@@ -1,8 +1,8 @@
 //! The pattern `engine`: a backup from memory to memory.
 //!
 //! Owns the measurement of a group of this pattern, and what bounds the blocks under way. Uses `shape` for how large one is,
-//! `areas` for what is read and written, `pipeline` for the loops, `window` for one measurement, `usage` for what a
-//! thread used and `outcome` for what came of it. `bench` measures groups of this pattern with it; `Arenas` makes the contestants.
+//! `areas` for what is read and written, `pipeline` for the loops, `window` for one measurement
+//! and `outcome` for what came of it. `bench` measures groups of this pattern with it; `Arenas` makes the contestants.
 //!
 //! ```text
 //!   source area ──copy──▶ buffer ──[queue]──▶ copy ──▶ destination area
@@ -20,7 +20,6 @@ mod areas;
 mod outcome;
 mod pipeline;
 mod shape;
-mod usage;
 mod window;
 #[cfg(test)]
 mod wrongs;
@@ -28,19 +27,18 @@ mod wrongs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Measured;
 use super::arenas::Arenas;
 use super::crew::Crew;
-use super::plan::{Group, Request};
+use super::plan::Group;
 use super::random::Random;
+use super::request::Request;
 use super::rounds::{self, Entered};
-use super::{Measured, row::Row};
 use crate::failure::Failure;
 use crate::units;
 use areas::Areas;
-use outcome::Tallies;
 use window::{Lengths, Visit};
 
-pub use outcome::Flow;
 pub use pipeline::Pipeline;
 pub use shape::{AMPLE, SIZES, THREADS, group};
 
@@ -83,28 +81,26 @@ pub fn measure(
     ));
     let areas = Arc::new(areas);
     let mut arenas = Arenas::new(group.shape);
-    let mut entered: Vec<Entered<dyn Contestant, Tallies>> =
-        rounds::enter(&group.rivals, &mut notes, |name| arenas.enter_engine(name))?;
-    notes.extend(arenas.pages());
+    let mut entered: Vec<Entered<dyn Contestant>> =
+        rounds::enter(&group.rivals, &mut notes, random, |name| {
+            arenas.enter_engine(name)
+        })?;
     let window = request.window * WINDOWS;
     let lengths = Lengths {
         lead_in: window / 4,
         window,
         patience: PATIENCE,
     };
-    rounds::visit(
-        request.rounds,
+    let rows = rounds::visit(
         random,
         &mut entered,
-        |one| {
-            one.tallies
-                .add(one.rival.visit(crew, group, &areas, lengths))
+        |Entered { name, rival, .. }| {
+            outcome::row(*name, group, &rival.visit(crew, group, &areas, lengths))
         },
         step,
     );
-    let rows: Vec<Row> = entered
-        .into_iter()
-        .map(|Entered { name, tallies, .. }| tallies.row(name, group))
-        .collect();
-    Ok(Measured { rows, notes })
+    Ok(Measured {
+        rows: arenas.stand(rows),
+        notes,
+    })
 }

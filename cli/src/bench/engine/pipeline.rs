@@ -13,7 +13,8 @@ use super::{Bound, Contestant};
 use crate::bench::crew::{Crew, Job};
 use crate::bench::plan::Group;
 use crate::bench::seats::{End, Ends};
-use crate::bench::window::{missing, read_stamp, write_stamp};
+use crate::bench::window::missing;
+use crate::bench::worker::{read_stamp, write_stamp};
 use crate::rival::{Hand, Rival, Seat, SystemCalls, Waits};
 
 /// A rival that an engine takes its buffers from.

@@ -7,7 +7,8 @@ use std::collections::HashSet;
 
 use super::areas::blocks;
 use crate::bench::pattern::Pattern;
-use crate::bench::plan::{Group, Request};
+use crate::bench::plan::Group;
+use crate::bench::request::Request;
 use crate::rival::{Arena, Name, Shape};
 use crate::units::{self, KIB, MIB};
 

@@ -1,7 +1,7 @@
 //! One measurement of an engine: its beginning, its closing, and what each worker counts meanwhile.
 //!
 //! Owns the [`Window`] that the workers share, the [`Account`] that each worker keeps, and the [`Visit`] that sums
-//! them up. Uses the clock and `usage`; the pipeline runs its workers with it, `outcome` gathers the visits.
+//! them up. Uses `usage`; the pipeline runs its workers with it, `outcome` gathers the visits.
 //!
 //! ```text
 //!   start    lead-in     begin          window            closing     end
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::usage::Usage;
+use crate::bench::usage::Usage;
 use crate::bench::window::Wrongs;
 use crate::rival::SystemCalls;
 

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::areas::Areas;
-use super::outcome::Tallies;
+use super::outcome;
 use super::window::{Lengths, PerBlock, Visit};
 use super::{Bound, Contestant, Pipeline};
 use crate::bench::crew::Crew;
 use crate::bench::faulty::{Defect, Wrong};
+use crate::bench::figure::Figure;
 use crate::bench::pattern::Pattern;
 use crate::bench::plan::Group;
-use crate::bench::rounds::Tallied;
+use crate::bench::row::Row;
 use crate::bench::window::Wrongs;
 use crate::rival::{Mapping, Name, Shape, array};
 
@@ -139,10 +140,7 @@ fn a_pool_that_loses_all_ends_the_window_and_nobody_waits_for_ever() {
     assert_eq!(visit.lost, BUFFERS);
     assert!(visit.wrongs.refused > 0 && visit.wrongs.stalled);
     assert_eq!(visit.blocks_per_s, None);
-    let mut tallies = Tallies::default();
-    tallies.add(visit);
-    assert!(tallies.stalled());
-    let fault = tallies.row(Name::Hugepool, &group()).fault();
+    let fault = outcome::row(Name::Hugepool, &group(), &visit).fault();
     let fault = fault.expect("it lost everything");
     for words in ["waits end without a buffer", "lost 6 buffers"] {
         assert!(fault.contains(words), "{fault}");
@@ -171,10 +169,10 @@ fn a_block_of_the_array_has_one_owner_and_comes_home() {
 
 #[test]
 fn rounds_come_to_their_medians_for_a_gib() {
-    let mut tallies = Tallies::default();
+    let mut row = Row::empty(Name::Hugepool, &group());
     let blocks_per_gib = 262_144.0;
     for factor in [1.0, 5.0, 2.0] {
-        tallies.add(Visit {
+        let visit = Visit {
             blocks: 10,
             blocks_per_s: Some(factor * blocks_per_gib),
             used: Some(PerBlock {
@@ -185,16 +183,18 @@ fn rounds_come_to_their_medians_for_a_gib() {
             barriers: Some(factor / 4.0),
             wrongs: Wrongs::default(),
             lost: 0,
-        });
+        };
+        row.gather(outcome::row(Name::Hugepool, &group(), &visit));
     }
-    let row = tallies.row(Name::Hugepool, &group());
     assert_eq!(row.ops, 30);
-    assert_eq!(row.cpu_ns_per_op, Some(2000.0));
-    let flow = row.flow.expect("an engine has it");
-    assert_eq!(flow.gib_per_s, Some(2.0));
-    let cpu = flow.cpu_s_per_gib.expect("there were rounds");
+    assert_eq!(row.median(Figure::CpuNsPerOp), Some(2000.0));
+    assert_eq!(row.median(Figure::GibPerS), Some(2.0));
+    let cpu = row.median(Figure::CpuSPerGib).expect("there were rounds");
     assert!((cpu - 0.524_288).abs() < 1e-9, "{cpu}");
-    assert_eq!(flow.faults_per_gib, Some(2.0 * blocks_per_gib));
-    assert_eq!(flow.sleeps_per_gib, Some(blocks_per_gib));
-    assert_eq!(flow.barriers_per_gib, Some(blocks_per_gib / 2.0));
+    assert_eq!(row.median(Figure::FaultsPerGib), Some(2.0 * blocks_per_gib));
+    assert_eq!(row.median(Figure::SleepsPerGib), Some(blocks_per_gib));
+    assert_eq!(
+        row.median(Figure::BarriersPerGib),
+        Some(blocks_per_gib / 2.0)
+    );
 }

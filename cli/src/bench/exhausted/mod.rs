@@ -23,18 +23,17 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
+use super::Measured;
 use super::arenas::Arenas;
 use super::crew::Crew;
-use super::plan::{Group, Request};
+use super::plan::Group;
 use super::random::Random;
+use super::request::Request;
 use super::rounds::{self, Entered};
-use super::{Measured, row::Row};
 use crate::failure::Failure;
 use crate::rival::Name;
-use outcome::Tallies;
 use window::{Lengths, Visit};
 
-pub use outcome::{CallsPerTake, Dry};
 pub use shape::DryShape;
 pub use tasks::Tasks;
 pub use threads::Threads;
@@ -81,11 +80,10 @@ pub fn measure(
         .map_err(|error| Failure::run(format!("cannot start tokio's runtime: {error}")))?;
     let mut notes = group.notes.clone();
     let mut arenas = Arenas::new(group.shape);
-    let mut entered: Vec<Entered<dyn Contestant, Tallies>> =
-        rounds::enter(&group.rivals, &mut notes, |name| {
+    let mut entered: Vec<Entered<dyn Contestant>> =
+        rounds::enter(&group.rivals, &mut notes, random, |name| {
             arenas.enter_exhausted(name)
         })?;
-    notes.extend(arenas.pages());
     let lengths = Lengths {
         window: request.window * shape.windows,
         patience: PATIENCE,
@@ -107,37 +105,30 @@ pub fn measure(
         ..lengths
     };
     // The first visits of all find cold lists and cold memory.
-    for Entered {
-        name,
-        rival,
-        tallies,
-    } in &mut entered
-    {
+    let mut warm_ups = Vec::with_capacity(entered.len());
+    for Entered { name, rival, .. } in &entered {
         let lengths = lengths_for(*name);
         let warm_up = Lengths {
             window: lengths.window / 4,
             ..lengths
         };
-        let visit = rival.visit(&stage, shape_for(*name), warm_up);
-        tallies.blame(visit.wrongs, visit.lost);
+        warm_ups.push(rival.visit(&stage, shape_for(*name), warm_up));
     }
-    rounds::visit(
-        request.rounds,
+    let mut rows = rounds::visit(
         random,
         &mut entered,
-        |Entered {
-             name,
-             rival,
-             tallies,
-         }| {
-            tallies.add(rival.visit(&stage, shape_for(*name), lengths_for(*name)));
+        |Entered { name, rival, .. }| {
+            let visit = rival.visit(&stage, shape_for(*name), lengths_for(*name));
+            outcome::row(*name, group, visit)
         },
         step,
     );
-    let mut rows: Vec<Row> = entered
-        .into_iter()
-        .map(|Entered { name, tallies, .. }| tallies.row(name, group, shape))
-        .collect();
+    for (row, warm_up) in rows.iter_mut().zip(warm_ups) {
+        row.blame(warm_up.wrongs, warm_up.lost);
+    }
     outcome::compare(&mut rows);
-    Ok(Measured { rows, notes })
+    Ok(Measured {
+        rows: arenas.stand(rows),
+        notes,
+    })
 }

@@ -25,7 +25,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use crate::bench::clock;
-use crate::bench::window::{Wrongs, read_stamp, write_stamp};
+use crate::bench::window::Wrongs;
+use crate::bench::worker::{read_stamp, write_stamp};
 use crate::rival::{Hand, SystemCalls};
 
 /// How long one measurement lasts.

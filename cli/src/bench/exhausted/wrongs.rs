@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
-use super::outcome::{Tallies, compare};
+use super::outcome::{self, compare};
 use super::shape::{DryShape, Form, Hold};
 use super::window::{Lengths, Visit};
 use super::{Contestant, Stage, Tasks, Threads};
 use crate::bench::crew::Crew;
 use crate::bench::faulty::{Defect, Wrong};
+use crate::bench::figure::Figure;
 use crate::bench::pattern::Pattern;
 use crate::bench::plan::Group;
 use crate::bench::row::Row;
@@ -174,9 +175,7 @@ fn group(shape: DryShape) -> Group {
 }
 
 fn row(name: Name, shape: DryShape, visit: Visit) -> Row {
-    let mut tallies = Tallies::default();
-    tallies.add(visit);
-    tallies.row(name, &group(shape), shape)
+    outcome::row(name, &group(shape), visit)
 }
 
 #[test]
@@ -208,11 +207,15 @@ fn system_calls_are_reported_for_each_take() {
         LENGTHS,
     );
     let row = row(Name::Hugepool, shape, counted);
-    let calls = row
-        .dry
-        .and_then(|dry| dry.calls)
-        .expect("the pool counts them");
-    assert_eq!((calls.sleeps, calls.wakes, calls.barriers), (0.0, 2.0, 3.0));
+    let calls = [
+        Figure::SleepsPerTake,
+        Figure::WakesPerTake,
+        Figure::BarriersPerTake,
+    ];
+    assert_eq!(
+        calls.map(|figure| row.median(figure)),
+        [Some(0.0), Some(2.0), Some(3.0)]
+    );
 }
 
 #[test]
@@ -235,6 +238,6 @@ fn the_work_of_the_shape_is_taken_off_by_kind_of_worker() {
         with(Name::NoPoolTasks, 10.0),
     ];
     compare(&mut rows);
-    let beyond = rows.map(|row| row.dry.and_then(|dry| dry.beyond_ns));
+    let beyond = rows.map(|row| row.median(Figure::BeyondWork));
     assert_eq!(beyond, [Some(5.0), None, Some(20.0), None]);
 }

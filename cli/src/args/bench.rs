@@ -1,52 +1,17 @@
-//! The command line.
+//! The options of the benchmark.
 //!
-//! Owns the options and their checks: each error names the value and what it may be. `main` parses them; the
-//! commands get them checked.
+//! Owns them, what `run` gets of them, and the arguments of the process that measures one round.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 
-use crate::bench::{DryShape, Pattern, Request};
-use crate::demo::{self, Inherited};
-use crate::engine::{BackupOptions, ListOptions, RestoreOptions, VerifyOptions};
-use crate::failure::Failure;
+use super::{LARGEST, size};
+use crate::bench::{DryShape, Handicap, Pattern, Request};
 use crate::report::Outputs;
 use crate::rival::{Name, names};
 use crate::units::{self, GIB, KIB, MIB};
-
-const SMALLEST: usize = 512;
-const LARGEST: usize = 64 * MIB;
-
-/// Measures the hugepool buffer pool, and says what a machine grants to it.
-#[derive(Debug, Parser)]
-#[command(name = "hugepool", version, arg_required_else_help = true)]
-pub struct Cli {
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Measure the pool and other allocators in one interleaved run
-    Bench(Box<BenchOptions>),
-    /// Back files and folders up into stripes
-    Backup(Box<BackupOptions>),
-    /// Restore a backup
-    Restore(Box<RestoreOptions>),
-    /// Read all of a backup back, and name what is damaged
-    Verify(Box<VerifyOptions>),
-    /// List what is in a backup
-    List(ListOptions),
-    /// Show what this machine grants and what the pool makes of it
-    Doctor(DoctorOptions),
-    /// Hand buffers of virtual device sets to client processes over shared memory, and check them
-    VdiDemo(DemoOptions),
-    /// A client of `vdi-demo`
-    #[command(hide = true)]
-    VdiClient(ClientOptions),
-}
 
 #[derive(Debug, Args)]
 #[command(after_help = after_help())]
@@ -75,8 +40,8 @@ pub struct BenchOptions {
     #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = threads)]
     threads: Vec<usize>,
 
-    /// Rounds; each visits every rival once, and the median of the rounds is reported
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Rounds; each is a process that visits every rival once, and the median of the rounds is reported
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
 
     /// Rivals, separated by commas [default: all]
@@ -96,7 +61,7 @@ pub struct BenchOptions {
     #[arg(long, value_name = "BYTES", value_parser = memory, default_value = "1G")]
     memory: usize,
 
-    /// Write one JSON object a line to this file
+    /// Write one JSON object, which `compare` reads, to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
@@ -107,88 +72,19 @@ pub struct BenchOptions {
     /// Write one self-contained page with charts to this file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-}
 
-#[derive(Debug, Args)]
-pub struct DoctorOptions {
-    /// Print one JSON object instead of text
-    #[arg(long)]
-    pub json: bool,
-}
+    /// Has a rival do extra work for so many percent of the processor time of its operations, in all patterns but
+    /// exhausted and engine: for trials of the benchmark itself
+    #[arg(long, hide = true, value_name = "RIVAL:PERCENT", value_parser = Handicap::parse)]
+    handicap: Option<Handicap>,
 
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Exit code 1: a checksum or a stamp was wrong, a buffer was lost, or a client failed.\nExit code 2: an option is wrong."
-)]
-pub struct DemoOptions {
-    /// Virtual device sets
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    sets: u16,
+    /// Measures this round only, and prints it for the process that asked for it
+    #[arg(long, hide = true, value_name = "N")]
+    round: Option<u32>,
 
-    /// Client processes of all sets together, shared out evenly
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
-    clients: u16,
-
-    /// Streams of all sets together, shared out evenly
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    streams: u16,
-
-    /// Bytes of a buffer, such as 64K
-    #[arg(long, value_name = "BYTES", value_parser = size, default_value = "64K")]
-    size: usize,
-
-    /// Buffers of each set; where there are fewer than the streams could use, they wait for each other
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65536))]
-    buffers: u32,
-
-    /// How long to run
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    seconds: u32,
-
-    /// Run until there were so many hand-overs, instead of some seconds
-    #[arg(long, value_name = "N", conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
-    hand_overs: Option<u64>,
-
-    /// Kill a client every N milliseconds, each in its turn, and start another in its place
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3_600_000))]
-    kill_every: Option<u32>,
-
-    /// Add a quarter of its buffers to each set every N milliseconds, 64 times at the most
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3_600_000))]
-    grow_every: Option<u32>,
-}
-
-#[derive(Debug, Args)]
-pub struct ClientOptions {
-    /// The name by which the set is published
-    #[arg(long)]
-    pub set: String,
-
-    /// A stream's socket, by the descriptor that it is inherited as
-    #[arg(long = "socket", value_parser = Inherited::parse)]
-    pub sockets: Vec<Inherited>,
-}
-
-impl DemoOptions {
-    /// What `vdi-demo` needs.
-    pub fn request(&self) -> Result<demo::Request, Failure> {
-        let millis = |every: Option<u32>| every.map(|every| Duration::from_millis(every.into()));
-        let request = demo::Request {
-            sets: self.sets.into(),
-            clients: self.clients.into(),
-            streams: self.streams.into(),
-            size: self.size,
-            buffers: self.buffers as usize,
-            until: match self.hand_overs {
-                Some(count) => demo::Until::HandOvers(count),
-                None => demo::Until::Time(Duration::from_secs(self.seconds.into())),
-            },
-            kill_every: millis(self.kill_every),
-            grow_every: millis(self.grow_every),
-        };
-        request.check().map_err(Failure::input)?;
-        Ok(request)
-    }
+    /// A rival that made no progress in an earlier round, and its group
+    #[arg(long, hide = true, value_name = "GROUP:RIVAL", value_parser = stalled, requires = "round")]
+    stalled: Vec<(usize, Name)>,
 }
 
 /// What `bench` needs.
@@ -196,6 +92,68 @@ impl DemoOptions {
 pub struct BenchArgs {
     pub request: Request,
     pub outputs: Outputs,
+    /// For a process that measures one round.
+    pub round: Option<Round>,
+}
+
+/// One round, for a process of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Round {
+    pub number: u32,
+    /// By the numbers of their groups: who is not visited any more.
+    pub stalled: Vec<(usize, Name)>,
+}
+
+impl Round {
+    /// The arguments of the process that measures it. It draws the same plan if `memory` is what that was drawn within.
+    pub fn args(&self, request: &Request, memory: usize) -> Vec<String> {
+        // Not one is to be forgotten.
+        let Request {
+            patterns,
+            shapes,
+            sizes,
+            alignment,
+            threads,
+            rounds,
+            rivals,
+            seed,
+            window,
+            memory: _,
+            handicap,
+        } = request;
+        let mut args = vec!["bench".to_owned()];
+        let mut option = |name: &str, value: String| args.extend([format!("--{name}"), value]);
+        option("patterns", list(patterns));
+        if !shapes.is_empty() {
+            option("shapes", list(shapes));
+        }
+        if !sizes.is_empty() {
+            option("sizes", list(sizes));
+        }
+        option("alignment", alignment.to_string());
+        if !threads.is_empty() {
+            option("threads", list(threads));
+        }
+        option("rounds", rounds.to_string());
+        option("rivals", list(rivals));
+        option("seed", seed.to_string());
+        option("millis", window.as_millis().to_string());
+        option("memory", memory.to_string());
+        if let Some(handicap) = handicap {
+            option("handicap", handicap.to_string());
+        }
+        option("round", self.number.to_string());
+        for (group, rival) in &self.stalled {
+            option("stalled", format!("{group}:{rival}"));
+        }
+        args
+    }
+}
+
+/// As a list of an option is typed.
+fn list<T: ToString>(values: &[T]) -> String {
+    let values: Vec<String> = values.iter().map(T::to_string).collect();
+    values.join(",")
 }
 
 impl From<Box<BenchOptions>> for BenchArgs {
@@ -222,7 +180,12 @@ impl From<Box<BenchOptions>> for BenchArgs {
                 seed: options.seed,
                 window: Duration::from_millis(options.millis),
                 memory: options.memory,
+                handicap: options.handicap,
             },
+            round: options.round.map(|number| Round {
+                number,
+                stalled: options.stalled,
+            }),
             outputs: Outputs {
                 json: options.json,
                 csv: options.csv,
@@ -243,16 +206,12 @@ fn once_each<T: PartialEq>(values: Vec<T>) -> Vec<T> {
     kept
 }
 
-fn size(text: &str) -> Result<usize, String> {
-    bounded(text, SMALLEST, LARGEST)
-}
-
 fn memory(text: &str) -> Result<usize, String> {
-    bounded(text, MIB, 1024 * GIB)
+    units::parse_between(text, MIB, 1024 * GIB)
 }
 
 fn alignment(text: &str) -> Result<usize, String> {
-    let bytes = bounded(text, 1, LARGEST)?;
+    let bytes = units::parse_between(text, 1, LARGEST)?;
     if bytes.is_power_of_two() {
         Ok(bytes)
     } else {
@@ -260,16 +219,6 @@ fn alignment(text: &str) -> Result<usize, String> {
             "{bytes} is no power of two; an alignment is one, such as {}",
             4 * KIB
         ))
-    }
-}
-
-fn bounded(text: &str, least: usize, most: usize) -> Result<usize, String> {
-    let bytes = units::parse_bytes(text)?;
-    if (least..=most).contains(&bytes) {
-        Ok(bytes)
-    } else {
-        let [bytes, least, most] = units::together([bytes, least, most]);
-        Err(format!("{bytes} is not between {least} and {most}"))
     }
 }
 
@@ -283,6 +232,12 @@ fn threads(text: &str) -> Result<usize, String> {
     } else {
         Err(format!("{count} threads is not between 1 and {MOST}"))
     }
+}
+
+fn stalled(text: &str) -> Result<(usize, Name), String> {
+    let wrong = || format!("`{text}` is no rival of a group: write GROUP:RIVAL");
+    let (group, rival) = text.split_once(':').ok_or_else(wrong)?;
+    Ok((group.parse().map_err(|_| wrong())?, Name::parse(rival)?))
 }
 
 fn after_help() -> String {
@@ -301,18 +256,64 @@ fn after_help() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+    use crate::args::{Cli, Command};
+    use clap::Parser;
+
+    fn parsed(args: &[String]) -> BenchArgs {
+        let program = ["hugepool".to_owned()];
+        let cli = Cli::try_parse_from(program.iter().chain(args)).expect("it is right");
+        let Command::Bench(options) = cli.command else {
+            panic!("it is another command");
+        };
+        BenchArgs::from(options)
+    }
 
     #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+    fn the_process_of_a_round_gets_the_request_as_it_is() {
+        let typed: [&[&str]; 2] = [
+            &["bench"],
+            &[
+                "bench",
+                "--patterns",
+                "threads,exhausted",
+                "--shapes",
+                "64-on-8",
+                "--sizes",
+                "4K,1M",
+                "--alignment",
+                "512",
+                "--threads",
+                "3,5",
+                "--rounds",
+                "7",
+                "--rivals",
+                "hugepool,glibc,channel",
+                "--seed",
+                "77",
+                "--millis",
+                "4",
+                "--memory",
+                "512M",
+                "--handicap",
+                "glibc:10",
+            ],
+        ];
+        let round = Round {
+            number: 4,
+            stalled: vec![(2, Name::Glibc), (10, Name::StoreIoBuf)],
+        };
+        for args in typed {
+            let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+            let mut request = parsed(&args).request;
+            let passed_on = parsed(&round.args(&request, 300 * MIB));
+            request.memory = 300 * MIB;
+            assert_eq!(passed_on.request, request);
+            assert_eq!(passed_on.round.as_ref(), Some(&round));
+        }
     }
 
     #[test]
     fn limits_are_named_with_the_value() {
-        assert_eq!(size("64K"), Ok(64 * KIB));
-        let error = size("511").expect_err("below the smallest");
-        assert!(error == "511 B is not between 512 B and 67108864 B");
         assert!(
             alignment("3000")
                 .expect_err("no power of two")

@@ -1,11 +1,11 @@
 //! What a thread has used of the machine.
 //!
-//! Owns the call of `getrusage(2)`; the accounts of the workers take differences of it.
+//! Owns the call of `getrusage(2)`; the workers of the windows take differences of it.
 
 use std::mem::MaybeUninit;
 use std::ops::{AddAssign, Sub};
 
-use crate::bench::clock;
+use super::clock;
 
 /// What one thread used so far, or between two moments; or several threads together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

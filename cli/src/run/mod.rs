@@ -1,0 +1,206 @@
+//! `hugepool bench`: measures the pool and its rivals, each round in a process of its own.
+//!
+//! Owns the order of the command: plan, files, head, rounds, tables, files, verdict. `child` is the process of a round,
+//! which uses `bench` to measure, and `wire` the way from there; `report` writes.
+//!
+//! What a process is given once (where its memory lies, which pages, how its code and stacks are aligned) stays with it,
+//! and moves a rival's figures by some percent for as long as it runs. So does what else the machine does in a certain
+//! minute. Rounds within one process do not show this, and an interval made of them is too narrow for another run. So a
+//! round is a process that measures all groups once: a group's rounds have nothing in common but the machine, and are
+//! spread over the whole run.
+
+mod child;
+mod wire;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::args::{BenchArgs, Round};
+use crate::bench::{self, Group, Measured, Plan, Request, Row, TimerCost};
+use crate::failure::Failure;
+use crate::progress::Progress;
+use crate::report::{Report, Setting};
+use child::Process;
+
+/// Runs it all. Exits with a failure when the pool itself refused, lost or doubled a buffer.
+pub fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
+    let BenchArgs {
+        request,
+        outputs,
+        round,
+    } = args;
+    if let Some(round) = round {
+        return child::run(request, round);
+    }
+    let plan = bench::draw(request)?;
+    let mut report = Report::open(outputs)?;
+    let setting = Setting::new(request, &plan, TimerCost::measure());
+    report.head(&setting)?;
+
+    let progress = Progress::new(plan.visits(request.rounds));
+    let gathered = rounds(request, &plan, &progress)?;
+    progress.finish();
+    let mut rows = Vec::new();
+    for (group, measured) in plan.groups.iter().zip(gathered) {
+        report.group(group, &measured)?;
+        rows.extend(measured.rows);
+    }
+    report.close(&setting, &rows)?;
+    Ok(verdict(&rows))
+}
+
+/// Measures the rounds one after the other: what each group comes to.
+fn rounds(request: &Request, plan: &Plan, progress: &Progress) -> Result<Vec<Measured>, Failure> {
+    let mut gathered: Vec<Measured> = Vec::new();
+    gathered.resize_with(plan.groups.len(), Measured::default);
+    for number in 0..request.rounds {
+        let round = Round {
+            number,
+            stalled: stalled(&gathered),
+        };
+        let mut process = Process::start(request, plan.memory, &round)?;
+        let groups = plan.groups.iter().zip(&mut gathered).enumerate();
+        for (index, (group, gathered)) in groups {
+            progress.group(&format!(
+                "round {}/{}, {}/{} {group}",
+                number + 1,
+                request.rounds,
+                index + 1,
+                plan.groups.len()
+            ));
+            gather(group, gathered, number, process.next(group)?);
+            progress.steps(group.rivals.len() as u64);
+        }
+        if let Some(last) = plan.groups.last() {
+            process.end(last)?;
+        }
+    }
+    Ok(gathered)
+}
+
+/// Who made no progress, by the numbers of the groups.
+fn stalled(gathered: &[Measured]) -> Vec<(usize, crate::rival::Name)> {
+    let groups = gathered.iter().enumerate();
+    groups
+        .flat_map(|(index, group)| {
+            let stalled = group.rows.iter().filter(|row| row.wrongs.stalled);
+            stalled.map(move |row| (index, row.rival))
+        })
+        .collect()
+}
+
+/// Adds a round to those before it. A rival that takes no part in a round keeps its place there.
+fn gather(group: &Group, gathered: &mut Measured, rounds_before: u32, round: Measured) {
+    for note in round.notes {
+        if !gathered.notes.contains(&note) {
+            gathered.notes.push(note);
+        }
+    }
+    let mut parts = round.rows;
+    for row in &mut gathered.rows {
+        match parts.iter().position(|part| part.rival == row.rival) {
+            Some(at) => row.gather(parts.swap_remove(at)),
+            None => row.miss(),
+        }
+    }
+    for part in parts {
+        let mut row = Row::empty(part.rival, group);
+        for _ in 0..rounds_before {
+            row.miss();
+        }
+        row.gather(part);
+        gathered.rows.push(row);
+    }
+    let place = |row: &Row| group.rivals.iter().position(|name| *name == row.rival);
+    gathered.rows.sort_by_key(place);
+}
+
+/// Says on stderr what went wrong; for this pool, loudly and with an exit code.
+fn verdict(rows: &[Row]) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for row in rows {
+        let Some(fault) = row.fault() else { continue };
+        let word = if row.rival.is_hugepool() {
+            code = ExitCode::FAILURE;
+            "FAILED"
+        } else {
+            "note"
+        };
+        // Where stderr is closed, the exit code has to say it alone.
+        let _ = writeln!(
+            io::stderr(),
+            "{word}: {}, pattern {}, {} bytes: {fault}",
+            row.rival,
+            row.title(),
+            row.size
+        );
+    }
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::bench::{Figure, Pattern};
+    use crate::rival::{Name, Shape};
+
+    #[test]
+    fn a_rival_that_misses_a_round_keeps_its_place() {
+        let group = Group {
+            pattern: Pattern::Same,
+            threads: 1,
+            shape: Shape {
+                size: 4096,
+                alignment: 512,
+                buffers: 64,
+            },
+            depth: 8,
+            area: 0,
+            rivals: vec![Name::Hugepool, Name::Glibc, Name::Mimalloc],
+            dry: None,
+            notes: Vec::new(),
+        };
+        let round = |rivals: &[(Name, f64)]| Measured {
+            rows: rivals
+                .iter()
+                .map(|(name, ns)| Row::new(*name, &group, BTreeMap::from([(Figure::NsPerOp, *ns)])))
+                .collect(),
+            notes: vec!["the same in each".to_owned()],
+        };
+        let mut gathered = Measured::default();
+        let rounds = [
+            round(&[(Name::Hugepool, 1.0), (Name::Mimalloc, 10.0)]),
+            round(&[(Name::Hugepool, 2.0), (Name::Glibc, 20.0)]),
+            round(&[
+                (Name::Hugepool, 3.0),
+                (Name::Mimalloc, 30.0),
+                (Name::Glibc, 31.0),
+            ]),
+        ];
+        for (number, round) in (0..).zip(rounds) {
+            gather(&group, &mut gathered, number, round);
+        }
+        let values: Vec<(Name, Vec<Option<f64>>)> = gathered
+            .rows
+            .iter()
+            .map(|row| (row.rival, row.figures.of(Figure::NsPerOp).collect()))
+            .collect();
+        assert_eq!(
+            values,
+            [
+                (Name::Hugepool, vec![Some(1.0), Some(2.0), Some(3.0)]),
+                (Name::Glibc, vec![None, Some(20.0), Some(31.0)]),
+                (Name::Mimalloc, vec![Some(10.0), None, Some(30.0)]),
+            ]
+        );
+        assert_eq!(gathered.notes.len(), 1);
+        assert!(stalled(std::slice::from_ref(&gathered)).is_empty());
+        gathered.rows[2].wrongs.stalled = true;
+        assert_eq!(
+            stalled(&[Measured::default(), gathered]),
+            [(1, Name::Mimalloc)]
+        );
+    }
+}
