@@ -709,3 +709,46 @@ fn a_round_that_fails_ends_the_run_with_its_reason() {
         "{error}"
     );
 }
+
+/// An allocator that is loaded before the C library's is called by its own name.
+#[test]
+fn a_preloaded_allocator_is_named_as_what_it_is() {
+    let directory = Directory::new("bench-preloaded");
+    let (source, object) = (
+        directory.path("own.c"),
+        directory.path("libown-malloc.so.7"),
+    );
+    let code = "#include <stddef.h>\n\
+                extern void *__libc_memalign(size_t, size_t);\n\
+                int posix_memalign(void **start, size_t alignment, size_t size)\n\
+                { *start = __libc_memalign(alignment, size); return *start == NULL; }\n";
+    std::fs::write(&source, code).unwrap();
+    let built = Command::new("gcc")
+        .args(["-shared", "-fPIC", "-o", &object, &source])
+        .status();
+    assert!(built.expect("gcc").success());
+    let json = directory.path("json");
+    for rival in ["glibc", "libown-malloc.so.7"] {
+        let run = Command::new(env!("CARGO_BIN_EXE_hugepool"))
+            .env("LD_PRELOAD", &object)
+            .args([
+                "bench",
+                "--patterns",
+                "same",
+                "--sizes",
+                "4K",
+                "--rounds",
+                "1",
+            ])
+            .args(["--millis", "1", "--rivals", rival, "--json", &json])
+            .output()
+            .expect("it starts");
+        let said = String::from_utf8_lossy(&run.stdout).into_owned();
+        assert!(run.status.success(), "{said}");
+        let row = |name: &str| said.lines().any(|line| line.trim_start().starts_with(name));
+        assert!(row("libown-malloc.so.7 ") && !row("glibc "), "{said}");
+        let whole = parse_json(&std::fs::read_to_string(&json).unwrap());
+        let version = whole.field("versions").field("libown-malloc.so.7").text();
+        assert!(version.contains("preloaded over glibc"), "{version}");
+    }
+}

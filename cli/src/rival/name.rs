@@ -5,6 +5,7 @@
 
 use std::ffi::CStr;
 use std::fmt;
+use std::sync::OnceLock;
 
 /// An allocator, a pool or a baseline that can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,7 +16,7 @@ pub enum Name {
     HugepoolClass,
     /// The pool's checked raw pointers.
     HugepoolRaw,
-    /// `posix_memalign` and `free` of the C library.
+    /// `posix_memalign` and `free`: of the C library, unless another object was loaded before it (`LD_PRELOAD`).
     Glibc,
     /// `mmap` and `munmap` for each buffer.
     Mmap,
@@ -98,7 +99,7 @@ impl Name {
             Name::Hugepool => "hugepool",
             Name::HugepoolClass => "hugepool-class",
             Name::HugepoolRaw => "hugepool-raw",
-            Name::Glibc => "glibc",
+            Name::Glibc => preloaded().unwrap_or(GLIBC),
             Name::Mmap => "mmap",
             Name::Jemalloc => "jemalloc",
             Name::Mimalloc => "mimalloc",
@@ -123,7 +124,8 @@ impl Name {
 
     /// Reads a name a user typed.
     pub fn parse(text: &str) -> Result<Name, String> {
-        let name = Name::ALL.into_iter().find(|name| name.as_str() == text);
+        let is = |name: &Name| name.as_str() == text || *name == Name::Glibc && text == GLIBC;
+        let name = Name::ALL.into_iter().find(is);
         match name {
             Some(Name::Snmalloc) if !cfg!(feature = "snmalloc") => {
                 Err("`snmalloc` is not in this build: build with `--features snmalloc`".to_owned())
@@ -212,7 +214,10 @@ impl Name {
     pub fn version(self) -> Option<String> {
         let built = |package: &str, version: &str| Some(format!("{package} {version}"));
         match self {
-            Name::Glibc => Some(c_library()),
+            Name::Glibc => Some(match preloaded() {
+                Some(object) => format!("{object}, preloaded over {}", c_library()),
+                None => c_library(),
+            }),
             Name::Jemalloc => built("tikv-jemallocator", env!("RIVAL_TIKV_JEMALLOCATOR")),
             Name::Mimalloc => built("mimalloc", env!("RIVAL_MIMALLOC")),
             Name::Rpmalloc => built("rpmalloc", env!("RIVAL_RPMALLOC")),
@@ -262,6 +267,42 @@ impl fmt::Display for Name {
 pub fn names<T: fmt::Display>(all: impl IntoIterator<Item = T>) -> String {
     let all: Vec<String> = all.into_iter().map(|name| name.to_string()).collect();
     all.join(", ")
+}
+
+/// What the C library's allocator is called, if it is the one that is called.
+const GLIBC: &str = "glibc";
+
+/// The file name of the object that has `posix_memalign` in the C library's place.
+fn preloaded() -> Option<&'static str> {
+    static FOUND: OnceLock<Option<String>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let object = object_of(c"posix_memalign")?;
+        let name = object.rsplit('/').next()?.to_owned();
+        // That of a C library; a program that is linked statically has none of its own.
+        let own = ["libc.", "libc-", "ld-"]
+            .iter()
+            .any(|it| name.starts_with(it));
+        let program = std::env::current_exe().ok()?;
+        let is_program = program.file_name().is_some_and(|it| *it == *name);
+        (!own && !is_program).then_some(name)
+    });
+    found.as_deref()
+}
+
+/// The file that a function is from, as the program is linked.
+fn object_of(function: &CStr) -> Option<String> {
+    // SAFETY: the name is terminated; all-zero bytes are a value of the structure, which is written to.
+    let (known, info) = unsafe {
+        let address = libc::dlsym(libc::RTLD_DEFAULT, function.as_ptr());
+        let mut info: libc::Dl_info = std::mem::zeroed();
+        (libc::dladdr(address, &mut info) != 0, info)
+    };
+    if !known || info.dli_fname.is_null() {
+        return None;
+    }
+    // SAFETY: the linker's own string, which stays as long as the object is loaded.
+    let name = unsafe { CStr::from_ptr(info.dli_fname) };
+    Some(name.to_string_lossy().into_owned())
 }
 
 #[cfg(target_env = "gnu")]
