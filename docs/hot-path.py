@@ -25,8 +25,11 @@ AREA = "where this thread's area for restartable sequences is"
 CLASS = "the request's class: a row by alignment, a bin by size, one look-up, one comparison"
 PURPOSES = [
     (r"(own_)?offset$", AREA),
-    (r"(start|offset_of|data)$", "the index becomes an address: origin + granule * 2 MiB + position * stride"),
-    (r"(find|bin)$", CLASS),
+    (r"(start|offset_of|data)$", "the index becomes an address: origin + index * 512 + position * (stride - 512)"),
+    (r"(state|starts_at|go_out|is_out_at|come_back|mark_raw)$", "the buffer's state: that it is out, where, with which size; or no longer"),
+    (r"(guess|within|line_place|index_at|divide|count|chunk|nth_unchecked)$", "the granule of the address: which buffer can start there, and of which class"),
+    (r"(line_of|expect)$", "the line of that class, which in a pool of one class is expected"),
+    (r"(find|bin|entry_of)$", CLASS),
     (r"(shared|line)$", "the pool and the class's line"),
 ]
 GIVEN = "what the caller gave"
@@ -325,7 +328,7 @@ class Function:
 
     def sequence_steps(self, addresses):
         """The purposes of the instructions of a sequence."""
-        takes = self.name != "drop_buffer"
+        takes = self.name.startswith("allocate")
         purposes = [
             "this processor's number, which must be below the class's limit",
             "this processor's slot of the class",

@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # The most instructions a hot path may have, with the frame of the function.
-limits=(allocate_by_size=80 allocate_by_class=56 drop_buffer=32)
+limits=(allocate_by_size=78 allocate_by_class=56 drop_buffer=32 allocate_raw=88 free_raw=76)
 
 case "${1-}" in
     "") task=write ;;

@@ -99,12 +99,33 @@ pub struct State {
     pub lease: AtomicU64,
     /// Which stream that is. Relaxed: written and read by whoever has the buffer.
     pub stream: AtomicU32,
+    /// Where in the arena the buffer starts, in bytes, if `size` is not 0. (Not its address,
+    /// which is nobody's business who maps the states.) Written by the thread that takes the
+    /// buffer, before `size`. Relaxed: read by whoever checks a pointer, see `pool::raw`.
+    start: AtomicU64,
 }
 
 // SAFETY: integer atomics alone; all-zero bytes are a buffer that was never out.
 unsafe impl Zeroed for State {}
 
 impl State {
+    /// Says that the buffer, which the caller holds, starts `offset` bytes behind the start of
+    /// the arena: before it goes out, each time. (Once for all would touch the states of buffers
+    /// that are never out as raw pointers. Those of streams are found another way.)
+    #[inline(always)]
+    pub fn starts_at(&self, offset: usize) {
+        self.start.store(offset as u64, Ordering::Relaxed);
+    }
+
+    /// Whether the buffer is out with `size` bytes, counts against no stream, and starts at
+    /// `offset`.
+    #[inline(always)]
+    pub fn is_out_at(&self, offset: usize, size: usize) -> bool {
+        // Relaxed: see `start`. 0 says that it is not out, and is no size.
+        let bytes = self.size.load(Ordering::Relaxed) as usize;
+        self.start.load(Ordering::Relaxed) == offset as u64 && bytes == size && size != 0
+    }
+
     /// The buffer goes out for `size` bytes. The caller holds it.
     #[inline(always)]
     pub fn go_out(&self, size: u32) {

@@ -96,12 +96,12 @@ pub struct Stats {
     pub segments: Vec<SegmentStats>,
     /// Requests that wait for a buffer.
     pub waiting: u64,
-    /// Bytes of memory that the bookkeeping occupies, read from the kernel. At most 64
+    /// Bytes of memory that the bookkeeping occupies, read from the kernel. At most 24 KiB, 64
     /// a buffer and 64 KiB for each processor that was there when the pool grew, or that it was
     /// used on since (128 KiB where there is one), and on top of that
     /// - 64 for each buffer that was out as a raw pointer, in whole pages, or for all
     ///   of them ([`Builder::raw_pointers`](crate::Builder::raw_pointers));
-    /// - 32 for every 2 MiB of memory, which counts where buffers are larger than that;
+    /// - 64 for every 2 MiB of memory, which counts where buffers are larger than that;
     /// - 4 KiB for each segment where there are many small ones, since its records begin
     ///   on a page of their own;
     /// - 64 for each buffer, in a pool that [tracks](crate::Builder::track) who takes them;

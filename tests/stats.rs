@@ -255,9 +255,10 @@ fn assert_lean(what: &str, pool: &Pool, touch: bool) {
     let processors = processors().max(2);
     // Memory, and what lies between.
     let granules: usize = (stats.segments.iter())
-        .map(|segment| 32 * (segment.bytes / (2 << 20)))
+        .map(|segment| 64 * segment.bytes.div_ceil(2 << 20))
         .sum();
-    let limit = 64 * stats.capacity() + classes + (64 << 10) * processors + pages + granules;
+    let own = 24 << 10;
+    let limit = own + 64 * stats.capacity() + classes + (64 << 10) * processors + pages + granules;
     println!("{what}: {} of {limit} B", stats.metadata_bytes);
     assert!(stats.metadata_bytes > 0);
     assert!(

@@ -179,7 +179,7 @@ pub unsafe extern "C" fn hp_class_free(class_: *const hp_class, buffer: *mut c_v
         // SAFETY: the caller says so.
         let class = unsafe { &(*class_).class };
         // SAFETY: as above.
-        if !class.is_left_behind() && unsafe { class.free_raw_if_right(buffer.cast()) } {
+        if !class.is_left_behind() && unsafe { class.free_raw_cached(buffer.cast()) } {
             return HP_NOERROR;
         }
     }

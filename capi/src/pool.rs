@@ -228,7 +228,7 @@ pub unsafe extern "C" fn hp_pool_free(
         // SAFETY: the caller says so.
         let pool = unsafe { &*pool };
         // SAFETY: as above.
-        if !pool.0.is_left_behind() && unsafe { pool.0.free_raw_if_right(buffer.cast(), size) } {
+        if !pool.0.is_left_behind() && unsafe { pool.0.free_raw_cached(buffer.cast(), size) } {
             return HP_NOERROR;
         }
     }

@@ -523,7 +523,7 @@ pub unsafe extern "C" fn hp_vdi_free_buffer(
         // SAFETY: the caller says so.
         let set = unsafe { &*set.cast::<Set>() };
         // SAFETY: as above.
-        if unsafe { set.free_buffer_if_right(buffer.cast(), size) } {
+        if unsafe { set.free_buffer_cached(buffer.cast(), size) } {
             return HP_NOERROR;
         }
     }

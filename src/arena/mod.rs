@@ -16,25 +16,29 @@
 //! Granule 0 stays unused so that no buffer has the number zero.
 
 mod fault;
+mod granule;
 mod ladder;
+mod map;
 mod placement;
 mod refusal;
 mod segment;
 
 pub use crate::pages::Pages;
 pub use ladder::{Access, MemoryPolicy};
+pub use map::{Guess, Map};
 pub use placement::Placement;
 pub use refusal::file_too_large;
 pub use segment::{Segment, States};
 
-use crate::class::{Classes, GRANULE, Geometry, Line, MAX_ALIGNMENT, Reciprocal};
+use crate::class::{Classes, GRANULE, Geometry, Line, MAX_ALIGNMENT};
 use crate::error::{BuildError, OsError};
-use crate::region::{Location, Membership};
-use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
+use crate::region::Location;
+use crate::sync::{Arc, AtomicUsize, Ordering};
 use crate::sys::fork::{self, Origin};
 use crate::sys::map::Mapping;
-use crate::table::{Table, Zeroed};
+use crate::table::Table;
 use crate::word::{Chunk, Index};
+use granule::Granule;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::ops::Range;
@@ -43,68 +47,6 @@ use std::ptr::NonNull;
 /// The most address space a pool can have for segments, in bytes. The granules
 /// that belong to none come on top.
 pub const MAX_ADDRESS_SPACE: usize = 1 << 40;
-
-/// A granule of the range: one place to look for all that an address look-up needs,
-/// lest it wait for one load after the other.
-#[derive(Default)]
-#[repr(C, align(32))]
-struct Granule {
-    /// The `Reciprocal` of its buffers' stride. Written before `chunk`, Relaxed.
-    reciprocal: AtomicU64,
-    /// A `Chunk`, and `USED`. Claimed by compare-and-swap from `FREE` (AcqRel: the claimer
-    /// sees that the memory was given back). The claimer alone changes it after that,
-    /// and stores `FREE` at the end (Release). A look-up that reads a count above
-    /// zero with Acquire sees the rest.
-    chunk: AtomicU64,
-    /// To which segment its chunk belongs, if it is the first one of that.
-    membership: Membership,
-}
-
-/// In a granule's word: it once belonged to a chunk, whose buffers somebody may still look
-/// up. Set by the claimer, and never cleared.
-const USED: u64 = 1 << 62;
-const _: () = assert!(USED & Chunk::CLAIMED.word() == 0);
-
-// SAFETY: integer atomics alone; all-zero bytes are a free granule.
-unsafe impl Zeroed for Granule {}
-
-impl Granule {
-    #[inline(always)]
-    fn chunk(&self) -> Chunk {
-        Chunk::from_word(self.chunk.load(Ordering::Acquire))
-    }
-
-    /// Says what it belongs to, or that it is free. The caller claimed it.
-    fn set(&self, chunk: Chunk) {
-        // Relaxed: the caller alone changes it.
-        let used = self.chunk.load(Ordering::Relaxed) & USED;
-        let used = used | if chunk.count() > 0 { USED } else { 0 };
-        self.chunk.store(chunk.word() | used, Ordering::Release);
-    }
-
-    fn was_used(&self) -> bool {
-        // Relaxed: set by whoever claimed it before; the claim acquired that.
-        self.chunk.load(Ordering::Relaxed) & USED != 0
-    }
-
-    fn is_free(&self) -> bool {
-        // Relaxed: a hint.
-        self.chunk.load(Ordering::Relaxed) & !USED == Chunk::FREE.word()
-    }
-
-    /// Makes it the caller's, if it is free.
-    fn claim(&self) -> bool {
-        let used = self.chunk.load(Ordering::Relaxed) & USED;
-        // AcqRel: see `Granule`.
-        let claimed = self.chunk.compare_exchange(
-            Chunk::FREE.word() | used,
-            Chunk::CLAIMED.word() | used,
-            Ordering::AcqRel,
-            Ordering::Relaxed,
-        );
-        claimed.is_ok()
-    }
-}
 
 /// Where an address lies.
 #[derive(Clone, Copy)]
@@ -136,10 +78,12 @@ impl Arena {
         const GIB: usize = 1 << 30;
         let alignment = if len >= GIB { GIB } else { MAX_ALIGNMENT };
         fork::watch()?;
+        let memory = Mapping::reserve(len, alignment)?;
+        let granules = Table::<Granule>::readable(len / GRANULE)?;
         let arena = Self {
-            memory: ManuallyDrop::new(Mapping::reserve(len, alignment)?),
+            memory: ManuallyDrop::new(memory),
             origin: Origin::here(),
-            granules: Table::readable(len / GRANULE)?,
+            granules,
             held: AtomicUsize::new(0),
         };
         // The first ones will be claimed.
@@ -260,30 +204,20 @@ impl Arena {
         granules.for_each(|at| self.granules.get(at).set(chunk));
     }
 
-    /// The buffer that starts at `address`; `None` if there is none. Lock-free.
-    ///
-    /// The division names the only one that can, and is right unless the granule
-    /// changes hands meanwhile. That it starts there is found out the other way
-    /// round, from what never changes.
-    #[inline(always)]
-    pub fn buffer_at<'a>(&self, classes: &'a Classes, address: usize) -> Option<(&'a Line, Index)> {
-        let offset = address.wrapping_sub(self.base().as_ptr().addr());
-        if offset / GRANULE >= self.granules.len() {
-            return None;
-        }
-        // SAFETY: as was just seen.
-        let granule = unsafe { self.granules.get_unchecked(offset / GRANULE) };
-        let chunk = granule.chunk();
-        // Relaxed: see `Granule`.
-        let reciprocal = Reciprocal::from_raw(granule.reciprocal.load(Ordering::Relaxed));
-        let before = chunk.block() * GRANULE;
-        let position = reciprocal.divide(offset.wrapping_sub(before));
-        if position >= chunk.count() {
-            return None;
-        }
-        let line = classes.named(chunk.class());
-        let starts = line.starts_at(position, address.wrapping_sub(before));
-        starts.then_some((line, chunk.nth(position)?))
+    /// What a look-up by address reads.
+    pub fn map(&self) -> Map {
+        let base = self.base().addr().get();
+        Map::new(base, self.len(), self.granules.base())
+    }
+
+    /// The buffer that starts at `address`; `None` if there is none. Wait-free.
+    #[inline]
+    pub fn buffer_at(&self, classes: &Classes, address: usize) -> Option<Index> {
+        // SAFETY: the arena is here.
+        let Guess { index, .. } = unsafe { self.map().guess(address) }?;
+        // From what never changes, lest the granule changed hands meanwhile.
+        let line = self.class_of(classes, index)?;
+        (line.start(index).addr() == address).then_some(index)
     }
 
     /// The class of buffer `index`; `None` if there is no such buffer. Lock-free.

@@ -7,7 +7,7 @@
 use super::ladder::MemoryPolicy;
 use super::{Arena, GRANULE};
 use crate::catalog::Holder;
-use crate::class::{ClassId, Geometry, Reciprocal};
+use crate::class::{ClassId, Geometry};
 use crate::error::BuildError;
 use crate::pages::Pages;
 use crate::region::RegionId;
@@ -141,7 +141,6 @@ impl Holder for Segment {
     }
 
     fn assign(&self, class: ClassId, geometry: &Geometry, id: RegionId) {
-        let reciprocal = Reciprocal::of(geometry.stride()).raw();
         let per_chunk = Index::PER_CHUNK as usize;
         for (at, granule) in self.granules().enumerate() {
             let before = at / geometry.chunk_granules() * per_chunk;
@@ -155,9 +154,8 @@ impl Holder for Segment {
                 granule.membership.set(id, self.first);
             }
             let granule = self.arena.granules.get(granule);
-            // Relaxed: published by the chunk.
-            granule.reciprocal.store(reciprocal, Ordering::Relaxed);
-            granule.set(Chunk::new(class.entry(), first, count));
+            let base = self.arena.base().addr().get();
+            granule.assign(base, (class, geometry), first, count);
         }
     }
 }

@@ -13,8 +13,9 @@ use crate::word::Index;
 
 impl<S: Holder, C: CpuCaches> Catalog<S, C> {
     /// Takes a buffer for `size` bytes at `alignment` from this processor's cache:
-    /// one look-up and one pop. `None` leaves the request to `take_slow`.
-    #[inline(always)]
+    /// one look-up and one pop. `None` leaves the request to `take_slow`. (For models; `pool`
+    /// has the same in `Front`.)
+    #[cfg(hugepool_loom)]
     pub fn take_cached(&self, size: usize, alignment: usize) -> Option<Taken<'_>> {
         let line = self.classes().find(size, alignment)?;
         let index = self.lists.take_cached(line)?;

@@ -111,12 +111,12 @@ impl Geometry {
     /// Offset in the arena of the data start of buffer `index`.
     #[cfg(test)]
     pub fn offset_of(&self, index: Index) -> usize {
-        offset_of(index, self.stride, self.lead)
+        offset_of(index, self.stride - UNIT, self.lead)
     }
 
     /// Granules from the start of one chunk to the start of the next.
     pub fn chunk_granules(&self) -> usize {
-        self.stride / (GRANULE / Index::PER_CHUNK as usize)
+        self.stride / UNIT
     }
 
     /// The `k`-th buffer of a segment that starts at granule `first`. `None` if
@@ -131,28 +131,29 @@ impl Geometry {
     }
 }
 
+/// Bytes for which an index grows by one: what it counts without its class.
+pub const UNIT: usize = GRANULE / Index::PER_CHUNK as usize;
+
 /// Offset in the arena of the data start of buffer `index` of a class with this
-/// stride and lead.
+/// lead, whose stride is `step` more than `UNIT`: the index, which is
+/// `granule × 4096 + position`, in units, and what its position takes beyond these.
 #[inline(always)]
-pub fn offset_of(index: Index, stride: usize, lead: usize) -> usize {
-    index.block() as usize * GRANULE + index.position() as usize * stride + lead
+pub fn offset_of(index: Index, step: usize, lead: usize) -> usize {
+    index.raw() as usize * UNIT + index.position() as usize * step + lead
 }
 
-/// Division by a stride, by multiplication. Exact for every offset and stride
-/// the arena can have.
+/// Division by a stride, by multiplication: exact for what is a multiple of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reciprocal(u64);
 
 impl Reciprocal {
-    /// The reciprocal of `stride`, a multiple of 512 above zero.
+    /// The reciprocal of `stride`, which is a multiple of 512 above zero, and below 2³².
     ///
-    /// In units of 512 bytes the stride d is below 2²³; an offset counts in
-    /// halves of a unit, n, below 2³³. With m = ⌊2⁶³ / d⌋ + 1, m·d = 2⁶³ + e with
-    /// 0 < e ≤ d, so n·m / 2⁶⁴ = n/2d + n·e/(d·2⁶⁴), and the error is below
-    /// 2³³/2⁶⁴ < 1/2d: the floor is ⌊n/2d⌋.
+    /// With m = ⌈2⁶⁴ / d⌉, m·d = 2⁶⁴ + e and 0 ≤ e < d. A multiple n = q·d of the stride d gives
+    /// n·m = q·2⁶⁴ + q·e. A chunk has at most 4096 buffers, so q·e is below 2¹²·2³², and the
+    /// upper word is q.
     pub fn of(stride: usize) -> Self {
-        let d = (stride / MIN_ALIGNMENT).max(1) as u64;
-        Self((1 << 63) / d + 1)
+        Self(u64::MAX / stride.max(MIN_ALIGNMENT) as u64 + 1)
     }
 
     /// A reciprocal as it was stored.
@@ -165,11 +166,10 @@ impl Reciprocal {
         self.0
     }
 
-    /// `⌊offset / stride⌋`.
+    /// `offset / stride`, if that is a whole number below 4096; else any number.
     #[inline(always)]
     pub fn divide(self, offset: usize) -> usize {
-        let n = (offset / (MIN_ALIGNMENT / 2)) as u64;
-        ((u128::from(n) * u128::from(self.0)) >> 64) as usize
+        ((offset as u128 * u128::from(self.0)) >> 64) as usize
     }
 }
 
@@ -211,23 +211,21 @@ mod tests {
         }
 
         #[test]
-        fn division_by_reciprocal_is_exact(
-            stride in 1usize..=(1 << 23), offset in 0usize..(1 << 41),
+        fn division_by_reciprocal_is_exact_for_every_buffer_of_a_chunk(
+            geometry in geometry(), position in 0..Index::PER_CHUNK as usize,
         ) {
-            let stride = stride * 512;
-            let divided = Reciprocal::of(stride).divide(offset);
-            prop_assert_eq!(divided, offset / 512 / (stride / 512));
+            let stride = geometry.stride();
+            prop_assert_eq!(Reciprocal::of(stride).divide(position * stride), position);
         }
     }
 
     #[test]
-    fn division_by_reciprocal_is_exact_at_the_edges_of_every_quotient() {
-        for d in (1..5000usize).chain([1 << 20, (1 << 20) + 1, (1 << 22) - 1, 1 << 22]) {
-            let reciprocal = Reciprocal::of(d * 512);
-            for q in [1usize, 2, 3, 4095, 4096, 0xffff_ffff / d] {
-                let edge = q * d * 512;
-                assert_eq!(reciprocal.divide(edge), q);
-                assert_eq!(reciprocal.divide(edge - 512), q - 1);
+    fn division_by_reciprocal_is_exact_for_the_largest_strides() {
+        let most = Geometry::new(MAX_SIZE, MAX_ALIGNMENT, MAX_SIZE).unwrap();
+        for stride in (0..5000).map(|less| most.stride() - less * MIN_ALIGNMENT) {
+            for position in [0, 1, 2, 3, 4094, 4095] {
+                let divided = Reciprocal::of(stride).divide(position * stride);
+                assert_eq!(divided, position, "{stride}");
             }
         }
     }

@@ -15,7 +15,7 @@
 //! count against it. Their limit is 0 for ever.
 
 use super::ClassId;
-use super::geometry::{Geometry, offset_of};
+use super::geometry::{Geometry, UNIT, offset_of};
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 use crate::table::Zeroed;
 use crate::word::Index;
@@ -30,8 +30,8 @@ pub struct Line {
     pub limit: AtomicU64,
     /// The first byte of the arena, and the lead.
     origin: AtomicPtr<u8>,
-    /// Bytes from one buffer to the next.
-    stride: AtomicU64,
+    /// Bytes from one buffer to the next, less `UNIT`.
+    step: AtomicU64,
     /// Bytes a buffer can hold; 0 serves no request.
     size: AtomicU64,
     /// Who made the pool.
@@ -61,7 +61,7 @@ impl Default for Line {
             slots: AtomicPtr::new(null_mut()),
             limit: AtomicU64::new(0),
             origin: AtomicPtr::new(null_mut()),
-            stride: AtomicU64::new(0),
+            step: AtomicU64::new(0),
             size: AtomicU64::new(0),
             owner: AtomicPtr::new(null_mut()),
             id: AtomicU64::new(0),
@@ -81,8 +81,8 @@ impl Line {
     pub fn define(&self, id: ClassId, geometry: &Geometry, base: *mut u8, owner: *mut ()) {
         let origin = base.wrapping_add(geometry.lead());
         self.origin.store(origin, Ordering::Relaxed);
-        self.stride
-            .store(geometry.stride() as u64, Ordering::Relaxed);
+        let step = geometry.stride() - UNIT;
+        self.step.store(step as u64, Ordering::Relaxed);
         self.owner.store(owner, Ordering::Relaxed);
         self.id.store(id.index() as u64, Ordering::Relaxed);
         self.alignment
@@ -100,7 +100,7 @@ impl Line {
             .store(line.origin.load(Ordering::Relaxed), Ordering::Relaxed);
         self.owner
             .store(line.owner.load(Ordering::Relaxed), Ordering::Relaxed);
-        copy(&line.stride, &self.stride);
+        copy(&line.step, &self.step);
         copy(&line.size, &self.size);
         copy(&line.alignment, &self.alignment);
         let own = if stream.own { OWN } else { 0 };
@@ -138,7 +138,7 @@ impl Line {
     /// Bytes from one buffer to the next.
     #[inline]
     pub fn stride(&self) -> usize {
-        self.stride.load(Ordering::Relaxed) as usize
+        self.step.load(Ordering::Relaxed) as usize + UNIT
     }
 
     /// Who made the pool.
@@ -151,14 +151,7 @@ impl Line {
     #[inline(always)]
     pub fn start(&self, index: Index) -> *mut u8 {
         let origin = self.origin.load(Ordering::Relaxed);
-        origin.wrapping_add(offset_of(index, self.stride(), 0))
-    }
-
-    /// Whether the buffer at `position` of its chunk starts at an address, given as
-    /// if the chunk began where the arena does.
-    #[inline(always)]
-    pub fn starts_at(&self, position: usize, address: usize) -> bool {
-        let origin = self.origin.load(Ordering::Relaxed).addr();
-        position * self.stride() == address.wrapping_sub(origin)
+        let step = self.step.load(Ordering::Relaxed) as usize;
+        origin.wrapping_add(offset_of(index, step, 0))
     }
 }

@@ -1,8 +1,8 @@
 //! From a request to its class: one table look-up.
 //!
 //! Owns: the table of requests, and the lines of all classes. Uses: `sync`,
-//! `table`, `line`, `geometry`, `ladder`. Used by: `catalog`, on every
-//! allocation.
+//! `sys`, `table`, `line`, `geometry`, `ladder`. Used by: `catalog`; `pool`, by a `Finder`, on
+//! every allocation by size.
 //!
 //! A row an alignment (1 B … 64 MiB), a column a *bin* of sizes: eight bins a
 //! doubling, 512 B … 1 GiB. An entry names the smallest class that serves at
@@ -18,7 +18,9 @@ use super::geometry::{Geometry, MAX_ALIGNMENT, MAX_SIZE};
 use super::ladder::{Ladder, Rung};
 use super::line::Line;
 use super::{ClassId, MAX_CLASSES};
-use crate::sync::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+#[cfg(not(hugepool_loom))]
+use crate::sys::address::settled;
 use crate::table::Table;
 use core::num::NonZero;
 use std::io;
@@ -28,8 +30,10 @@ const ROWS: usize = usize::BITS as usize;
 /// Rows of alignments that a class can have; the others stay empty.
 const USED_ROWS: usize = MAX_ALIGNMENT.trailing_zeros() as usize + 1;
 /// Columns: one for every bin of sizes that a class can have. (Other sizes fall
-/// into the same ones; the class found there is too small.)
+/// into those of a later row; the class found there is too small.)
 const COLUMNS: usize = 256;
+/// Bins are below this.
+const BINS: usize = 8 * usize::BITS as usize + 8;
 /// The first and the last bin of sizes that a class can have.
 const FIRST_BIN: usize = bin(0);
 const LAST_BIN: usize = bin(MAX_SIZE - 1);
@@ -52,21 +56,25 @@ const LINES: usize = if cfg!(hugepool_loom) {
     1 << u8::BITS
 };
 
-const _: () = assert!(MAX_CLASSES < LINES && FIRST_BIN < LAST_BIN);
+/// From the place of one line to that of the next: bytes, lest a look-up multiply.
+const PLACE: u32 = size_of::<Line>() as u32;
+
+const _: () = assert!(MAX_CLASSES < LINES && FIRST_BIN < LAST_BIN && LAST_BIN < COLUMNS);
 
 /// The bin of requests whose last byte is number `last`. Bins end at multiples
 /// of an eighth of a power of two (of a quarter up to 1 KiB, of a half up to
 /// 512 B); requests up to 128 B share the first.
 ///
-/// That is, the exponent and the three bits behind the first one. They stand
-/// next to each other in the number's floating-point form, which every processor
-/// makes quickly, as it does not count leading zeros. Whatever `last` is, the bin
-/// is below `COLUMNS`.
+/// That is, the exponent and the three bits behind the first one. Whatever `last` is, the bin
+/// is below `BINS`; for all that a class can have it is below `COLUMNS`.
 #[inline(always)]
 const fn bin(last: usize) -> usize {
     const KEPT: u32 = 3;
-    let bits = ((last | 127) as i64 as f64).to_bits();
-    (bits >> (f64::MANTISSA_DIGITS - 1 - KEPT)) as usize % COLUMNS
+    let last = last | 127;
+    let exponent = last.ilog2();
+    // 8 to 15, for all that a class can have. What is shifted out first saves a subtraction
+    // behind the exponent.
+    ((exponent as usize) << KEPT) + ((last << KEPT) >> exponent)
 }
 
 /// The smallest request of bin `at`.
@@ -87,9 +95,9 @@ const fn bin_start(at: usize) -> usize {
 
 /// The look-up table and the classes it names.
 pub struct Classes {
-    /// Class number plus one, zero for none. Written by `publish` with Release,
-    /// read with Acquire: whoever finds a class finds its constants.
-    entries: Table<AtomicU8>,
+    /// Where the line of the class is (`line_at`), zero for none. Written by `publish` with
+    /// Release, read with Acquire: whoever finds a class finds its constants.
+    entries: Table<AtomicU32>,
     /// The line of class `k` at `k + 1`.
     lines: Table<Line>,
     /// No class at or above this number is defined; some below may not yet be
@@ -105,7 +113,7 @@ impl Classes {
     /// buffers in the arena that begins at `base`.
     pub fn new(prefix: usize, base: *mut u8) -> io::Result<Self> {
         Ok(Self {
-            entries: Table::new(ROWS * COLUMNS)?,
+            entries: Table::new(ROWS * COLUMNS + BINS)?,
             lines: Table::new(LINES)?,
             defined: AtomicUsize::new(0),
             prefix,
@@ -122,21 +130,23 @@ impl Classes {
 
     /// The class that serves `size` bytes at `alignment`, or `None` if the
     /// values are out of range, nothing fits, or the exact search must decide.
-    #[inline(always)]
+    #[inline]
     pub fn find(&self, size: usize, alignment: usize) -> Option<&Line> {
-        if !alignment.is_power_of_two() {
-            return None;
-        }
-        let row = NonZero::new(alignment)?.trailing_zeros() as usize;
-        let last = size.wrapping_sub(1);
-        let at = row * COLUMNS + bin(last);
-        // SAFETY: a row is below `ROWS`, a bin below `COLUMNS`.
-        let entry = unsafe { self.entries.get_unchecked(at) };
+        let (at, last) = entry_of(size, alignment)?;
         // Acquire: pairs with the Release in `publish`.
-        let entry = entry.load(Ordering::Acquire);
-        let line = self.named(entry);
+        let place = self.entries.get(at).load(Ordering::Acquire);
+        let line = self.lines.get((place / PLACE) as usize);
         // Not `size <=`, which would be true of 0 and the line that serves nothing.
         (last < line.size()).then_some(line)
+    }
+
+    /// What finds a class without the way to here.
+    #[cfg(not(hugepool_loom))]
+    pub fn finder(&self) -> Finder {
+        Finder {
+            entries: self.entries.base(),
+            lines: self.lines.base(),
+        }
     }
 
     /// The line of the class whose `entry` this is. 0: one that serves nothing.
@@ -144,6 +154,11 @@ impl Classes {
     pub fn named(&self, entry: u8) -> &Line {
         // SAFETY: there is a line for every value of an entry.
         unsafe { self.lines.get_unchecked(usize::from(entry)) }
+    }
+
+    /// Where the line of class `id` is, for `line_at`. Not 0, and the same in every pool.
+    pub fn place_of(id: ClassId) -> u32 {
+        u32::from(id.entry()) * PLACE
     }
 
     /// The line of class `id`.
@@ -200,7 +215,7 @@ impl Classes {
             for at in PUBLISHED_BIN..=LAST_BIN {
                 let entry = ladder
                     .first(bin_start(at), alignment)
-                    .map_or(0, |rung| rung.class.entry());
+                    .map_or(0, |rung| Self::place_of(rung.class));
                 let word = self.entries.get(row * COLUMNS + at);
                 // Relaxed load: only spares the store. Release: see `entries`.
                 if word.load(Ordering::Relaxed) != entry {
@@ -216,10 +231,70 @@ impl Classes {
     }
 }
 
+/// Which entry is of requests of `size` bytes at `alignment`, and the number of their last
+/// byte. `None`: none is.
+#[inline(always)]
+fn entry_of(size: usize, alignment: usize) -> Option<(usize, usize)> {
+    if !alignment.is_power_of_two() {
+        return None;
+    }
+    let row = NonZero::new(alignment)?.trailing_zeros() as usize;
+    let last = size.wrapping_sub(1);
+    Some((row * COLUMNS + bin(last), last))
+}
+
+/// What a look-up reads of the classes: a copy for where it is at hand.
+#[cfg(not(hugepool_loom))]
+pub struct Finder {
+    entries: *const AtomicU32,
+    lines: *const Line,
+}
+
+#[cfg(not(hugepool_loom))]
+impl Finder {
+    /// As `Classes::find`.
+    ///
+    /// # Safety
+    ///
+    /// The classes are there as long as what this gives.
+    #[inline(always)]
+    pub unsafe fn find<'a>(&self, size: usize, alignment: usize) -> Option<&'a Line> {
+        let (at, last) = entry_of(size, alignment)?;
+        // SAFETY: the caller says so. A row is below `ROWS`, a bin below `BINS`.
+        let entry = unsafe { &*self.entries.add(at) };
+        // Acquire: pairs with the Release in `publish`.
+        let place = entry.load(Ordering::Acquire);
+        // SAFETY: the caller says so, and it is 0, or the place of a class.
+        let line = unsafe { self.line_at(place) };
+        // As there.
+        (last < line.size()).then_some(line)
+    }
+
+    /// The line at `place`. 0: one that serves nothing.
+    ///
+    /// # Safety
+    ///
+    /// As `find`; `place` is 0, or came from `Classes::place_of`.
+    #[inline(always)]
+    pub unsafe fn line_at<'a>(&self, place: u32) -> &'a Line {
+        // SAFETY: there is a line for every class and one more, and this is where one begins.
+        unsafe { settled(&*self.lines.byte_add(place as usize)) }
+    }
+}
+
 #[cfg(all(test, not(hugepool_loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// What both ways find.
+    fn find(table: &Classes, size: usize, alignment: usize) -> Option<&Line> {
+        // SAFETY: the classes are there.
+        let short = unsafe { table.finder().find(size, alignment) };
+        let found = table.find(size, alignment);
+        assert_eq!(found.map(std::ptr::from_ref), short.map(std::ptr::from_ref));
+        found
+    }
 
     #[test]
     fn bins_are_contiguous_and_cover_every_size() {
@@ -257,7 +332,7 @@ mod tests {
             let ladder = define(&table, &classes);
             for (size, shift) in requests.into_iter().chain(classes.iter().copied()) {
                 let exact = ladder.first(size, 1 << shift);
-                match table.find(size, 1 << shift) {
+                match find(&table, size, 1 << shift) {
                     Some(found) => prop_assert_eq!(Some(found.id()), exact.map(|rung| rung.class)),
                     // The table may leave a request to the exact search only
                     // where a smaller class ends in the same bin.
@@ -277,7 +352,7 @@ mod tests {
         let table = Classes::new(0, std::ptr::null_mut()).unwrap();
         let ladder = define(&table, &[(491_520, 0), (458_753, 0)]);
         assert_eq!(bin(491_520 - 1), bin(458_753 - 1));
-        assert!(table.find(491_520, 1).is_none());
+        assert!(find(&table, 491_520, 1).is_none());
         let exact = ladder.first(491_520, 1).map(|rung| rung.class);
         assert_eq!(exact, ClassId::new(0));
     }
@@ -286,7 +361,7 @@ mod tests {
     fn requests_out_of_range_find_nothing() {
         let table = Classes::new(0, std::ptr::null_mut()).unwrap();
         define(&table, &[(4096, 12)]);
-        let found = |size, alignment| table.find(size, alignment).map(Line::id);
+        let found = |size, alignment| find(&table, size, alignment).map(Line::id);
         assert_eq!(found(4096, 4096), ClassId::new(0));
         assert_eq!(found(4096, 1), ClassId::new(0));
         for (size, alignment) in [

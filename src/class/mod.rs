@@ -14,6 +14,8 @@ pub use geometry::{GRANULE, Geometry, MAX_ALIGNMENT, MAX_SIZE, Reciprocal};
 pub use ladder::{Ladder, Rung};
 pub use line::{Line, OfStream};
 pub use lookup::Classes;
+#[cfg(not(hugepool_loom))]
+pub use lookup::Finder;
 
 /// How many classes a pool can have over its life.
 pub const MAX_CLASSES: usize = if cfg!(hugepool_loom) { 2 } else { 128 };

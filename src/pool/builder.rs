@@ -3,6 +3,7 @@
 //! Owns: defaults and the checking of what was asked for. Uses: `arena`,
 //! `catalog`. Used by: callers.
 
+use super::front::Front;
 use super::shared::Sharing;
 use super::track::OnLeak;
 use super::{Handle, Pool, Shared};
@@ -539,7 +540,11 @@ impl Builder {
             )?),
             false => None,
         };
+        let finder = reserved.lists.classes().finder();
+        let (map, states) = (reserved.arena.map(), reserved.states.base());
         let handle = Handle::new(Shared {
+            // SAFETY: what owns the tables is put beside it.
+            front: unsafe { Front::new(finder, map, states) },
             catalog: Catalog::new(reserved.lists, self.climb),
             arena: reserved.arena,
             states: ManuallyDrop::new(reserved.states),

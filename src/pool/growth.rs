@@ -101,8 +101,9 @@ impl Shared {
                 self.touch_tables(geometry, segment);
                 self.catalog.admit(geometry, Arc::clone(segment), grown)
             })
-            .inspect_err(|_| self.close_tables(geometry, segment))
-            .map(drop)
+            .inspect_err(|_| self.close_tables(geometry, segment))?;
+        self.front.has(&self.catalog.class_ids());
+        Ok(())
     }
 
     /// Opens what is kept of the buffers of a new segment by their indices.

@@ -17,6 +17,7 @@ mod builder;
 mod cancel;
 mod class;
 mod diverted;
+mod front;
 mod growth;
 mod many;
 mod memory;
@@ -62,6 +63,7 @@ use crate::stats::Stats;
 use crate::sync::Arc;
 use crate::track::Tracks;
 use crate::word::Index;
+use front::Front;
 use shared::Sharing;
 use std::fmt;
 use std::io;
@@ -72,7 +74,9 @@ use std::ptr::NonNull;
 use track::OnLeak;
 
 /// What the handles and buffers of one pool share.
+#[repr(C)]
 pub(crate) struct Shared {
+    front: Front,
     catalog: Catalog<Segment, Kind>,
     arena: Arc<Arena>,
     /// As long as the lists' records, and open as they are. Not unmapped in a child of a
@@ -109,8 +113,7 @@ impl Shared {
     /// What is known of a buffer of this pool as a raw pointer.
     #[inline(always)]
     pub(crate) fn state(&self, index: Index) -> &State {
-        // SAFETY: there is a state for each buffer that the arena could hold.
-        unsafe { self.states.get_unchecked(index.raw() as usize) }
+        self.front.state(index)
     }
 
     /// Bytes of memory that the states of buffers below index `indices` occupy, what is
@@ -337,7 +340,7 @@ impl<M: Memory> Pool<M> {
     pub fn allocate(&self, size: usize, alignment: usize) -> Result<Buffer<M>, AllocError> {
         let shared = self.shared();
         // Not `take`: its `Result` would pass through memory.
-        let taken = match shared.catalog.take_cached(size, alignment) {
+        let taken = match shared.front.take(size, alignment) {
             Some(taken) => taken,
             None => shared.take_slow(size, alignment, Location::caller(), false)?,
         };

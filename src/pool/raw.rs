@@ -4,10 +4,11 @@
 //! Owns: the state of raw allocations. Uses: the pool's shared part. Used by:
 //! callers; `owner`, by which a `Buffer` becomes one and the other way round.
 //!
-//! A pointer that comes back is taken to its buffer by arithmetic alone, and the
-//! buffer's record then says whether it is out and with which size. That is
-//! written by the one thread that takes or returns the buffer; calls that do not
-//! race each other on one buffer therefore find it exact.
+//! A pointer that comes back is taken to its buffer by arithmetic alone, which is a guess
+//! (`arena::Map`). The buffer's state then says whether it is out, where it starts, and with
+//! which size it went out. That is written by the one thread that takes or returns the buffer;
+//! calls that do not race each other on one buffer therefore find it exact. If it agrees with
+//! the pointer and the size, the guess was right.
 //!
 //! Whatever is wrong with it is found out by a slower look-up.
 
@@ -16,6 +17,7 @@ use crate::buffer::{Memory, Owned};
 use crate::catalog::Taken;
 use crate::class::OfStream;
 use crate::error::{AllocError, FreeError};
+use crate::rseq;
 use crate::sync::Ordering;
 use std::panic::Location;
 use std::ptr::NonNull;
@@ -43,21 +45,28 @@ impl<M: Memory> Pool<M> {
     #[inline(always)]
     #[track_caller]
     pub fn allocate_raw(&self, size: usize, alignment: usize) -> Result<NonNull<u8>, AllocError> {
-        if let Some(start) = self.allocate_raw_cached(size, alignment) {
-            return Ok(start);
-        }
         let shared = self.shared();
+        if let Some(taken) = shared.front.take(size, alignment) {
+            return Ok(shared.mark_raw(taken, size));
+        }
         let taken = shared.take_slow(size, alignment, Location::caller(), true)?;
         Ok(shared.mark_raw(taken, size))
     }
 
     /// As `allocate_raw` from this processor's cache alone: `None` proves nothing. For
-    /// callers in other languages, who make one call of what is left then.
+    /// callers in other languages, who make one call of what is left then: this makes none, so
+    /// they have no registers to keep. (Where each thread has an area of its own for
+    /// restartable sequences, to find it is a call.)
     #[doc(hidden)]
     #[inline(always)]
     pub fn allocate_raw_cached(&self, size: usize, alignment: usize) -> Option<NonNull<u8>> {
-        let taken = self.shared().catalog.take_cached(size, alignment)?;
-        Some(self.shared().mark_raw(taken, size))
+        let shared = self.shared();
+        let area = shared.front.area();
+        if area == 0 {
+            return None;
+        }
+        let taken = shared.front.take_by(area, size, alignment)?;
+        Some(shared.mark_raw(taken, size))
     }
 
     /// Takes back a buffer that [`allocate_raw`](Self::allocate_raw) gave for
@@ -78,23 +87,21 @@ impl<M: Memory> Pool<M> {
     /// succeeds, the caller must not use the memory any more.
     #[inline(always)]
     pub unsafe fn free_raw(&self, start: *mut u8, size: usize) -> Result<(), FreeError> {
-        // SAFETY: the caller says so.
-        match unsafe { self.free_raw_if_right(start, size) } {
-            true => Ok(()),
-            false => Err(self.shared().fault(start.addr(), size)),
-        }
+        // SAFETY: the caller says so; this is a handle.
+        unsafe { self.shared().free_raw(start, size) }
     }
 
-    /// As `free_raw`: false if it is refused, and the caller does not need to know why.
+    /// As `free_raw`. False: it is refused, or left to `free_raw`, and nothing has changed. As
+    /// `allocate_raw_cached`, it makes no call behind which it has anything left to do.
     ///
     /// # Safety
     ///
     /// As for `free_raw`.
     #[doc(hidden)]
     #[inline(always)]
-    pub unsafe fn free_raw_if_right(&self, start: *mut u8, size: usize) -> bool {
+    pub unsafe fn free_raw_cached(&self, start: *mut u8, size: usize) -> bool {
         // SAFETY: the caller says so; this is a handle.
-        unsafe { self.shared().free_raw_if_right(start, size) }
+        unsafe { self.shared().free_raw_cached(start, size) }
     }
 
     /// Whether `address` is in the data of a buffer that is out as a raw pointer: from its
@@ -153,20 +160,24 @@ impl<M: Memory> Class<M> {
     #[inline(always)]
     pub fn allocate_raw_cached(&self) -> Option<NonNull<u8>> {
         let (line, shared) = (self.line(), self.shared());
-        let index = shared.catalog.lists().take_cached(line)?;
+        let area = shared.front.area();
+        if area == 0 {
+            return None;
+        }
+        let index = rseq::pop_by(area, line)?;
         Some(shared.mark_raw(Taken { line, index }, self.size))
     }
 
-    /// As `free_raw`: false if it is refused, and the caller does not need to know why.
+    /// As [`Pool::free_raw_cached`].
     ///
     /// # Safety
     ///
     /// As for `free_raw`.
     #[doc(hidden)]
     #[inline(always)]
-    pub unsafe fn free_raw_if_right(&self, start: *mut u8) -> bool {
+    pub unsafe fn free_raw_cached(&self, start: *mut u8) -> bool {
         // SAFETY: the caller says so; this is a handle.
-        unsafe { self.shared().free_raw_if_right(start, self.size) }
+        unsafe { self.shared().free_raw_cached(start, self.size) }
     }
 
     /// Takes back a buffer that [`allocate_raw`](Self::allocate_raw) gave, or that
@@ -197,10 +208,7 @@ impl<M: Memory> Class<M> {
     #[inline(always)]
     pub unsafe fn free_raw(&self, start: *mut u8) -> Result<(), FreeError> {
         // SAFETY: the caller says so; this is a handle.
-        match unsafe { self.shared().free_raw_if_right(start, self.size) } {
-            true => Ok(()),
-            false => Err(self.shared().fault(start.addr(), self.size)),
-        }
+        unsafe { self.shared().free_raw(start, self.size) }
     }
 }
 
@@ -208,45 +216,76 @@ impl<M: Memory> Class<M> {
 impl Shared {
     #[inline(always)]
     pub(super) fn mark_raw(&self, taken: Taken<'_>, size: usize) -> NonNull<u8> {
+        let (start, state) = (taken.data(), self.state(taken.index));
+        state.starts_at(self.front.within(start.addr().get()));
         // A class is at most 1 GiB, so the size fits.
-        self.state(taken.index).go_out(size as u32);
-        taken.data()
+        state.go_out(size as u32);
+        start
     }
 
-    /// Takes back a buffer that is out as `start` with `size` bytes. False: it is refused.
+    /// Takes back a buffer that is out as `start` with `size` bytes.
     ///
     /// # Safety
     ///
     /// As for `Pool::free_raw`. The caller has a handle.
     #[inline(always)]
-    unsafe fn free_raw_if_right(&self, start: *mut u8, size: usize) -> bool {
+    unsafe fn free_raw(&self, start: *mut u8, size: usize) -> Result<(), FreeError> {
+        match self.free_raw_if_right(start, size) {
+            true => Ok(()),
+            false => Err(self.fault(start.addr(), size)),
+        }
+    }
+
+    /// As above. False: it is refused.
+    #[inline(always)]
+    fn free_raw_if_right(&self, start: *mut u8, size: usize) -> bool {
         let Some(taken) = self.unmark_raw(start, size) else {
             return self.free_raw_of_stream(start, size);
         };
-        if !self.catalog.lists().give_cached(taken.line, taken.index) {
+        self.take_back(self.front.area(), taken);
+        true
+    }
+
+    /// See `Pool::free_raw_cached`.
+    ///
+    /// # Safety
+    ///
+    /// As above.
+    #[inline(always)]
+    unsafe fn free_raw_cached(&self, start: *mut u8, size: usize) -> bool {
+        let area = self.front.area();
+        if area == 0 {
+            return false;
+        }
+        let taken = self.unmark_raw(start, size);
+        taken.map(|taken| self.take_back(area, taken)).is_some()
+    }
+
+    /// Puts a buffer that was out into a list.
+    #[inline(always)]
+    fn take_back(&self, area: isize, taken: Taken<'_>) {
+        if !self.front.give_by(area, taken) {
             // The caller's handle keeps the pool open, so this is not its last buffer and
             // no other handle its last.
             let _home = self.give_slow(taken.line.id(), taken.index);
         }
-        true
     }
 
     /// The buffer that is out as `start` with `size` bytes, and is no longer. `None`: there
     /// is none, and nothing has changed.
     #[inline(always)]
     pub(super) fn unmark_raw(&self, start: *mut u8, size: usize) -> Option<Taken<'_>> {
-        let classes = self.catalog.classes();
-        if let Some((line, index)) = self.arena.buffer_at(classes, start.addr()) {
-            let state = self.state(index);
-            // Relaxed: the caller got the pointer from whoever wrote it, and says
-            // that the buffer is its own. 0 says that it is not out, and is no
-            // size.
-            if state.size.load(Ordering::Relaxed) as usize == size && size != 0 {
-                state.come_back();
-                return Some(Taken { line, index });
-            }
+        let guess = self.front.guess(start.addr())?;
+        let state = self.state(guess.index);
+        // The caller got the pointer from whoever wrote the state, and says that the buffer is
+        // its own.
+        if !state.is_out_at(guess.offset, size) {
+            return None;
         }
-        None
+        state.come_back();
+        let line = self.front.line_of(&guess);
+        let index = guess.index;
+        Some(Taken { line, index })
     }
 
     /// As `mark_raw`, for a buffer that counts against a stream.
@@ -266,9 +305,9 @@ impl Shared {
     #[cold]
     pub(super) fn unmark_raw_of_stream(&self, start: *mut u8, size: usize) -> Option<Taken<'_>> {
         let classes = self.catalog.classes();
-        let (_, index) = self.arena.buffer_at(classes, start.addr())?;
+        let index = self.arena.buffer_at(classes, start.addr())?;
         let state = self.state(index);
-        // Relaxed: as above.
+        // Relaxed: as in `State::is_out_at`.
         if state.size_of_stream.load(Ordering::Relaxed) as usize != size || size == 0 {
             return None;
         }
@@ -282,7 +321,7 @@ impl Shared {
         Some(Taken { line, index })
     }
 
-    /// As `free_raw_if_right`, for a buffer that counts against a stream.
+    /// As `free_raw`, for a buffer that counts against a stream. False: it is refused.
     #[cold]
     #[inline(never)]
     fn free_raw_of_stream(&self, start: *mut u8, size: usize) -> bool {

@@ -351,7 +351,7 @@ impl<M: Memory> Pool<M> {
         let address = start.addr();
         let (shared, slots) = self.slots()?;
         let classes = shared.catalog.classes();
-        let at = || Some(shared.arena.buffer_at(classes, address)?.1);
+        let at = || shared.arena.buffer_at(classes, address);
         let made = at().and_then(|index| {
             let made = slots.handle(shared.state(index))?;
             // If its memory was another segment's by then, so is what is there now: whoever

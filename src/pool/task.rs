@@ -109,7 +109,7 @@ impl Request {
         if let Some(stream) = &self.stream {
             return stream.begin_task(size, alignment, self.by);
         }
-        if let Some(taken) = self.handle.shared().catalog.take_cached(size, alignment) {
+        if let Some(taken) = self.handle.shared().front.take(size, alignment) {
             return Ok(Begun::Buffer(Owned::new(taken, size)));
         }
         self.handle

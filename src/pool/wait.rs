@@ -371,8 +371,8 @@ impl Handle {
         limit: Limit,
         cancel: Option<&Cancel>,
     ) -> Result<Owned, AllocError> {
-        let catalog = &self.shared().catalog;
-        if let Some(taken) = catalog.take_cached(size, alignment) {
+        let (front, catalog) = (&self.shared().front, &self.shared().catalog);
+        if let Some(taken) = front.take(size, alignment) {
             return Ok(Owned::new(taken, size));
         }
         let by = self.shared().taker();

@@ -167,6 +167,14 @@ unsafe impl Sync for Slots {}
 /// - `pop_some`: takes up to so many from the top and gives how many; the last
 ///   was uppermost.
 pub use section::{pop, pop_some, push, push_all};
+/// The same, for who has `area_of_library` at hand.
+#[cfg(not(hugepool_loom))]
+pub use section::{pop_by, push_by};
+#[cfg(all(
+    not(hugepool_loom),
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+pub use thread::area_of_library;
 
 /// What a thread outside a slot's processor came to do could not be done.
 #[derive(Debug)]
@@ -501,6 +509,18 @@ mod section {
         false
     }
 
+    pub fn area_of_library() -> isize {
+        0
+    }
+
+    pub fn pop_by(_: isize, _: &Line) -> Option<Index> {
+        None
+    }
+
+    pub fn push_by(_: isize, _: &Line, _: Index) -> bool {
+        false
+    }
+
     pub fn push_all(_: &Line, _: &[Index]) -> bool {
         false
     }
@@ -532,4 +552,4 @@ use section::current;
     not(hugepool_loom),
     not(any(target_arch = "x86_64", target_arch = "aarch64"))
 ))]
-pub use section::{attend, available, prepare};
+pub use section::{area_of_library, attend, available, prepare};

@@ -85,14 +85,27 @@ fn register(undo: bool) -> bool {
 /// after it was written, and any other finds 0 and an area of its own.
 static OFFSET: AtomicIsize = AtomicIsize::new(0);
 
+/// Where the areas are that the C library registers, from the thread pointer, 0 if it registers
+/// none. It does not change once a pool was built.
+#[inline(always)]
+pub fn area_of_library() -> isize {
+    OFFSET.load(Ordering::Relaxed)
+}
+
 /// Bytes from the thread pointer to this thread's area. The area is readable and
 /// writable whether or not it is registered.
-///
-/// (It is not kept with the class, which the hot path reaches after some look-ups:
-/// the processor number is at hand by then.)
 #[inline(always)]
 pub fn offset() -> isize {
-    match OFFSET.load(Ordering::Relaxed) {
+    offset_or(area_of_library())
+}
+
+/// As `offset`, for who knows `area_of_library`.
+///
+/// (It is not kept with the class, which the hot path reaches after some look-ups:
+/// the processor number is at hand by then. With the pool it is.)
+#[inline(always)]
+pub fn offset_or(area: isize) -> isize {
+    match area {
         0 => own_offset(),
         offset => offset,
     }

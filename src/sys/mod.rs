@@ -6,6 +6,8 @@
 //! their contract comes from.
 
 #[cfg(not(hugepool_loom))]
+pub mod address;
+#[cfg(not(hugepool_loom))]
 pub mod backed;
 pub mod bell;
 pub mod clock;

@@ -459,24 +459,24 @@ impl Set {
     #[inline(always)]
     pub unsafe fn free_buffer(&self, start: *mut u8, size: u32) -> Result<(), Error> {
         // SAFETY: the caller says so.
-        if unsafe { self.free_buffer_if_right(start, size) } {
+        if unsafe { self.free_buffer_cached(start, size) } {
             return Ok(());
         }
-        // SAFETY: as above; it was refused, and says why.
+        // SAFETY: as above; nothing has changed.
         unsafe { self.free_buffer_again(start, size) }
     }
 
-    /// As `free_buffer`: false if it is refused, and the caller does not need to know why.
+    /// As `free_buffer`. False: it is refused, or left to `free_buffer`, and nothing has changed.
     ///
     /// # Safety
     ///
     /// As for `free_buffer`.
     #[doc(hidden)]
     #[inline(always)]
-    pub unsafe fn free_buffer_if_right(&self, start: *mut u8, size: u32) -> bool {
+    pub unsafe fn free_buffer_cached(&self, start: *mut u8, size: u32) -> bool {
         match self.open_area(Call::FreeBuffer) {
             // SAFETY: the caller says so.
-            Some(area) => unsafe { area.pool.free_raw_if_right(start, size as usize) },
+            Some(area) => unsafe { area.pool.free_raw_cached(start, size as usize) },
             None => false,
         }
     }

@@ -5,7 +5,7 @@
 use super::Index;
 
 /// The chunk that a granule belongs to:
-/// `{claimed: 1, …, class: 8, count: 16, first: 32}`. All zero: it is free.
+/// `{count: 13, claimed: 1, …, class: 8, first: 32}`. All zero: it is free.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Chunk(u64);
 
@@ -13,10 +13,10 @@ impl Chunk {
     /// A granule that nobody has.
     pub const FREE: Self = Self(0);
     /// A granule that somebody has, and no buffer.
-    pub const CLAIMED: Self = Self(1 << 63);
+    pub const CLAIMED: Self = Self(1 << 50);
 
-    const COUNT_SHIFT: u32 = 32;
-    const CLASS_SHIFT: u32 = 48;
+    const COUNT_SHIFT: u32 = 51;
+    const CLASS_SHIFT: u32 = 32;
 
     /// A chunk of `count` buffers, up to `Index::PER_CHUNK`, the first of which is
     /// `first`. Its class is numbered `class`, counted from 1.
@@ -46,9 +46,9 @@ impl Chunk {
     }
 
     /// How many buffers it has.
-    #[inline]
+    #[inline(always)]
     pub fn count(self) -> usize {
-        usize::from((self.0 >> Self::COUNT_SHIFT) as u16)
+        (self.0 >> Self::COUNT_SHIFT) as usize
     }
 
     /// The granule at which it begins.
@@ -57,9 +57,21 @@ impl Chunk {
         self.0 as usize >> Index::POSITION_BITS & Index::MAX_BLOCK as usize
     }
 
-    /// Its buffer at `position`, which is below `count`.
-    #[inline]
+    /// Its buffer at `position`, which is below `count`: so it has some.
+    #[inline(always)]
     pub fn nth(self, position: usize) -> Option<Index> {
         Index::from_raw(self.0 as u32 | position as u32)
+    }
+
+    /// As `nth`.
+    ///
+    /// # Safety
+    ///
+    /// `position` is below `count`.
+    #[inline(always)]
+    pub unsafe fn nth_unchecked(self, position: usize) -> Index {
+        debug_assert!(position < self.count());
+        // SAFETY: the chunk has buffers, so its first one is one, and not 0.
+        unsafe { Index::from_raw_unchecked(self.0 as u32 | position as u32) }
     }
 }

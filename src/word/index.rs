@@ -34,6 +34,17 @@ impl Index {
         NonZeroU32::new(raw).map(Self)
     }
 
+    /// The buffer numbered `raw`.
+    ///
+    /// # Safety
+    ///
+    /// It is not zero.
+    #[inline(always)]
+    pub unsafe fn from_raw_unchecked(raw: u32) -> Self {
+        // SAFETY: the caller says so.
+        Self(unsafe { NonZeroU32::new_unchecked(raw) })
+    }
+
     /// The number itself.
     #[inline]
     pub fn raw(self) -> u32 {

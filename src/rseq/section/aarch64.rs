@@ -27,7 +27,7 @@
 //!
 //! Words are read whole, as they are written by others, and then taken apart.
 
-use super::super::thread::{SIGNATURE, offset};
+use super::super::thread::{SIGNATURE, offset, offset_or};
 use super::{ABORTED, CHANGE, ENTRIES, EXPIRED, GATE, LIMIT, ROW_SHIFT, SLOTS};
 use crate::class::Line;
 use crate::sync::{AtomicU32, AtomicU64};
@@ -87,7 +87,7 @@ macro_rules! aborted {
 
 /// See `rseq`.
 #[inline(always)]
-pub fn pop(line: &Line) -> Option<Index> {
+pub fn pop_by(area: isize, line: &Line) -> Option<Index> {
     let found: u32;
     // SAFETY: the section reads a slot of a processor below the limit, which is in
     // the row that `attach` named before the limit was raised, and entries below
@@ -109,7 +109,7 @@ pub fn pop(line: &Line) -> Option<Index> {
             "4:",
             "7:",
             aborted!("5: mov {i:w}, wzr", "b 7b"),
-            area = inout(reg) offset() => _,
+            area = inout(reg) offset_or(area) => _,
             line = in(reg) line,
             t = out(reg) _,
             c = out(reg) _,
@@ -130,7 +130,7 @@ pub fn pop(line: &Line) -> Option<Index> {
 
 /// See `rseq`.
 #[inline(always)]
-pub fn push(line: &Line, index: Index) -> bool {
+pub fn push_by(area: isize, line: &Line, index: Index) -> bool {
     // SAFETY: as in `pop`; the entry that is written is above the level and, with
     // a room of at most `ENTRIES`, in the slot.
     unsafe {
@@ -147,7 +147,7 @@ pub fn push(line: &Line, index: Index) -> bool {
             "stlr {w}, [{c}]",
             "4:",
             aborted!("5: b {diverted}"),
-            area = inout(reg) offset() => _,
+            area = inout(reg) offset_or(area) => _,
             line = in(reg) line,
             index = in(reg) index.raw(),
             t = out(reg) _,

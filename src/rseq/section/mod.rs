@@ -62,7 +62,20 @@ use aarch64 as processor;
 #[cfg(target_arch = "x86_64")]
 use x86_64 as processor;
 
-pub use processor::{pop, push};
+use super::thread::area_of_library;
+pub use processor::{pop_by, push_by};
+
+/// See the parent module.
+#[inline(always)]
+pub fn pop(line: &Line) -> Option<Index> {
+    pop_by(area_of_library(), line)
+}
+
+/// See the parent module.
+#[inline(always)]
+pub fn push(line: &Line, index: Index) -> bool {
+    push_by(area_of_library(), line, index)
+}
 
 /// See the parent module.
 pub fn push_all(line: &Line, buffers: &[Index]) -> bool {

@@ -3,7 +3,7 @@
 //!
 //! Owns: the instructions. Uses: the parent module's layouts. Used by: the parent module.
 
-use super::super::thread::{SIGNATURE, offset};
+use super::super::thread::{SIGNATURE, offset, offset_or};
 use super::{ABORTED, CHANGE, ENTRIES, EXPIRED, GATE, LIMIT, ROW_SHIFT, SLOTS};
 use crate::class::Line;
 use crate::sync::{AtomicU32, AtomicU64};
@@ -57,7 +57,7 @@ macro_rules! aborted {
 
 /// See `rseq`.
 #[inline(always)]
-pub fn pop(line: &Line) -> Option<Index> {
+pub fn pop_by(area: isize, line: &Line) -> Option<Index> {
     let found: u32;
     // SAFETY: the section reads a slot of a processor below the limit, which is in
     // the row that `attach` named before the limit was raised, and entries below
@@ -79,7 +79,7 @@ pub fn pop(line: &Line) -> Option<Index> {
             "4:",
             "7:",
             aborted!("5: xor {i:e}, {i:e}", "jmp 7b"),
-            off = in(reg) offset(),
+            off = in(reg) offset_or(area),
             line = in(reg) line,
             t = out(reg) _,
             c = out(reg) _,
@@ -100,7 +100,7 @@ pub fn pop(line: &Line) -> Option<Index> {
 
 /// See `rseq`.
 #[inline(always)]
-pub fn push(line: &Line, index: Index) -> bool {
+pub fn push_by(area: isize, line: &Line, index: Index) -> bool {
     // SAFETY: as in `pop`; the entry that is written is above the level and, with
     // a room of at most `ENTRIES`, in the slot.
     unsafe {
@@ -117,7 +117,7 @@ pub fn push(line: &Line, index: Index) -> bool {
             "mov qword ptr [{c}], {w}",
             "4:",
             aborted!("5: jmp {diverted}"),
-            off = in(reg) offset(),
+            off = in(reg) offset_or(area),
             line = in(reg) line,
             index = in(reg) index.raw(),
             t = out(reg) _,
