@@ -5,6 +5,11 @@
 //! until that goes on. What happens meanwhile happens in the kernel when the processor is taken
 //! from a thread within the call.
 
+#![allow(
+    clippy::disallowed_types,
+    reason = "a test waits for the server, and the server for the test"
+)]
+
 mod support;
 
 use std::os::fd::{AsRawFd, OwnedFd};

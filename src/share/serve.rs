@@ -338,7 +338,7 @@ impl Service {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::ask::{LIMIT, Server};
+    use super::super::ask::Server;
     use super::super::name::Name;
     use super::super::publication::{Give, Given, Publication, publish_by};
     use super::*;
@@ -348,6 +348,11 @@ pub(super) mod tests {
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::os::fd::AsRawFd;
 
+    /// Within which who is kept by nobody is answered, also on a busy machine.
+    pub const SOON: Duration = Duration::from_secs(600);
+    /// How long the last close of what is `lingering` takes: longer.
+    const LINGER: Duration = Duration::from_secs(3600);
+
     /// Where nobody ever reads what comes.
     pub fn unread() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -356,7 +361,7 @@ pub(super) mod tests {
         address
     }
 
-    /// A connection to what is `unread` whose last close takes a minute, unless who closes it
+    /// A connection to what is `unread` whose last close takes `LINGER`, unless who closes it
     /// is ending. So the caller has a table of its own and ends without closing it: the table
     /// that all share is copied by closers, of which one could be the last, too.
     pub fn lingering(unread: SocketAddr) -> ManuallyDrop<TcpStream> {
@@ -366,7 +371,7 @@ pub(super) mod tests {
         stream.set_nonblocking(false).unwrap();
         let linger = libc::linger {
             l_onoff: 1,
-            l_linger: 60,
+            l_linger: LINGER.as_secs() as libc::c_int,
         };
         // SAFETY: the value is there, and as long as it says.
         let set = unsafe {
@@ -406,7 +411,7 @@ pub(super) mod tests {
 
     fn honest(name: &str) -> Result<(), ShareError> {
         let server = Server::new(name.into(), &Peers::default()).unwrap();
-        server.talk(LIMIT, |connection| connection.segments(1, 0, |_| Ok(())))
+        server.talk(SOON, |connection| connection.segments(1, 0, |_| Ok(())))
     }
 
     /// Connects, sends a lingering descriptor if that can be done, and is gone.
@@ -416,7 +421,7 @@ pub(super) mod tests {
             // The end of this thread does not linger, and the server's descriptor is the last
             // one, unless it is gone already.
             files::take_empty_table().unwrap();
-            let within = Deadline::within(Duration::from_secs(10));
+            let within = Deadline::within(SOON);
             let sender = ManuallyDrop::new(socket::connect(&name, within).unwrap());
             let stream = lingering(unread);
             socket::send(sender.as_fd(), &[0; QUESTION], &[stream.as_fd()]).is_ok()
@@ -474,7 +479,7 @@ pub(super) mod tests {
         for _ in 0..10 {
             sender(&name, unread);
         }
-        // Each would take a minute.
+        // Each would take an hour.
         drop(publication);
         assert_eq!(honest(&name), Err(ShareError::NotPublished));
     }
