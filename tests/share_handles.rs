@@ -7,7 +7,7 @@ use hugepool::share::{Access, Client, Handle, Handle64, Peers, ShareError};
 use std::collections::HashSet;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
-use support::published::name;
+use support::published::{name, opened, refresh};
 use support::shared::client;
 
 /// A pool that is built with `count` buffers of 512 B.
@@ -149,8 +149,8 @@ fn a_client_that_refreshes_maps_what_is_new_and_nothing_that_is_old() {
     let pool = pool(2);
     let name = name("growth and trims");
     let _publication = pool.publish(&name, Peers::default()).unwrap();
-    let client = Client::open(&name, &Peers::default()).unwrap();
-    let late = Client::open(&name, &Peers::default()).unwrap();
+    let client = opened(&name, &Peers::default()).unwrap();
+    let late = opened(&name, &Peers::default()).unwrap();
     let mut stale: Vec<(Handle, Handle64)> = Vec::new();
     for round in 1..30 {
         // Slots that overlap those of before in every way.
@@ -158,8 +158,8 @@ fn a_client_that_refreshes_maps_what_is_new_and_nothing_that_is_old() {
         for (at, count) in counts.into_iter().enumerate() {
             pool.request(1024 << at, 512, count).unwrap();
         }
-        assert_eq!(client.refresh(), Ok(2));
-        assert_eq!(client.refresh(), Ok(0));
+        assert_eq!(refresh(&client), Ok(2));
+        assert_eq!(refresh(&client), Ok(0));
         let sizes = [1024, 2048].into_iter().zip(counts);
         let held: Vec<_> = sizes
             .flat_map(|(size, count)| (0..count).map(move |_| size))
@@ -232,18 +232,18 @@ fn what_is_attached_by_hand_hides_nothing_that_the_server_has() {
     let pool = pool(1);
     let name = name("attached by hand");
     let _publication = pool.publish(&name, Peers::default()).unwrap();
-    let client = Client::open(&name, &Peers::default()).unwrap();
+    let client = opened(&name, &Peers::default()).unwrap();
     pool.request(1024, 512, 1).unwrap();
     pool.request(2048, 512, 1).unwrap();
     client.attach(pool.exports().unwrap().remove(2)).unwrap();
-    assert_eq!(client.refresh(), Ok(1));
+    assert_eq!(refresh(&client), Ok(1));
     for size in [512, 1024, 2048] {
         let start = allocate(&pool, size);
         let handle = pool.handle(start.as_ptr()).unwrap();
         assert_eq!(client.map(handle).unwrap().size, size);
         free(&pool, start, size);
     }
-    assert_eq!(client.refresh(), Ok(0));
+    assert_eq!(refresh(&client), Ok(0));
 }
 
 /// Stale handles are looked up, and addresses of buffers that are nobody's, while segments

@@ -10,7 +10,8 @@ use hugepool::vdi::{
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use support::published::{PREFIX, SIZE, allocate, free, name, open, pool};
+use support::LONG;
+use support::published::{PREFIX, SIZE, allocate, free, name, open, opened, pool, refresh};
 
 #[test]
 fn another_process_reads_what_was_written_and_stamps_the_prefix_zone() {
@@ -18,7 +19,7 @@ fn another_process_reads_what_was_written_and_stamps_the_prefix_zone() {
     const NAME: &str = "HUGEPOOL_TEST_NAME";
     const HANDLES: &str = "HUGEPOOL_TEST_HANDLES";
     if let (Ok(name), Ok(handles)) = (std::env::var(NAME), std::env::var(HANDLES)) {
-        let client = Client::open(&name, &Peers::default()).unwrap();
+        let client = opened(&name, &Peers::default()).unwrap();
         for handle in handles.split(',') {
             let handle = Handle::from_raw(handle.parse().unwrap());
             let view = client.map(handle).unwrap();
@@ -70,7 +71,7 @@ fn a_client_that_is_killed_or_stopped_while_it_writes_everywhere_costs_no_buffer
     const COUNT: usize = 16;
     if let (Ok(name), Ok(handles)) = (std::env::var(NAME), std::env::var(HANDLES)) {
         support::end_if_forgotten();
-        let client = Client::open(&name, &Peers::default()).unwrap();
+        let client = opened(&name, &Peers::default()).unwrap();
         let views: Vec<_> = (handles.split(','))
             .map(|handle| {
                 client
@@ -138,8 +139,8 @@ fn a_client_that_asks_again_gets_what_was_added() {
     let pool = pool(1);
     let name = name("growth");
     let _publication = pool.publish(&name, Peers::default()).unwrap();
-    let client = Client::open(&name, &Peers::default()).unwrap();
-    assert_eq!(client.refresh(), Ok(0));
+    let client = opened(&name, &Peers::default()).unwrap();
+    assert_eq!(refresh(&client), Ok(0));
     for _ in 0..40 {
         pool.request(SIZE, 4096, 1).unwrap();
     }
@@ -151,7 +152,7 @@ fn a_client_that_asks_again_gets_what_was_added() {
         known.filter(|&handle| client.map(handle).is_ok()).count()
     };
     assert_eq!(known(), 1);
-    assert_eq!(client.refresh(), Ok(40));
+    assert_eq!(refresh(&client), Ok(40));
     assert_eq!(known(), 41);
     held.into_iter().for_each(|start| free(&pool, start));
 }
@@ -171,7 +172,7 @@ fn a_name_is_one_publications_as_long_as_that_lives() {
     assert!(open(&name).is_ok());
     let refused = pool.publish("", Peers::default()).unwrap_err();
     assert_eq!(refused, ShareError::NoName);
-    assert!(Client::open("", &Peers::default()).is_err());
+    assert!(opened("", &Peers::default()).is_err());
     let plain = Pool::builder().build().unwrap();
     let refused = plain.publish("plain", Peers::default()).unwrap_err();
     assert_eq!(refused, ShareError::NotShared);
@@ -203,7 +204,7 @@ fn names_of_any_length_and_character_are_different_ones() {
         .collect();
     for ((instance, set), pool) in names.iter().zip(&pools) {
         let name = Name::of_instance(instance, set);
-        let client = Client::open(name, &Peers::default()).unwrap();
+        let client = opened(name, &Peers::default()).unwrap();
         // It is that pool: its own segments are there already.
         let again = client.attach(pool.exports().unwrap().remove(0));
         assert!(
@@ -228,15 +229,17 @@ fn a_client_is_one_pools() {
         client.handle(&raw const handle as _),
         Err(ShareError::NotOpen)
     );
-    client.open_in_secondary(&name, &Peers::default()).unwrap();
-    let again = client.open_in_secondary(&name, &Peers::default());
+    client
+        .open_in_secondary_timeout(&name, &Peers::default(), LONG)
+        .unwrap();
+    let again = client.open_in_secondary_timeout(&name, &Peers::default(), LONG);
     assert_eq!(again, Err(ShareError::AlreadyOpen));
     assert_eq!(client.map(handle), Err(ShareError::BadHandle { handle }));
     drop(publication);
-    assert_eq!(client.refresh(), Err(ShareError::NotPublished));
+    assert_eq!(refresh(&client), Err(ShareError::NotPublished));
     let other = second.publish(&name, Peers::default()).unwrap();
     for segments in 1..=2 {
-        let other = client.refresh();
+        let other = refresh(&client);
         assert!(
             matches!(other, Err(ShareError::OtherPool { .. })),
             "with {segments}: {other:?}"
@@ -259,7 +262,7 @@ fn a_client_is_one_pools() {
     drop(other);
     let _publication = first.publish(&name, Peers::default()).unwrap();
     assert_eq!(client.map(handle), Err(ShareError::NotPublished));
-    assert_eq!(client.refresh(), Ok(0));
+    assert_eq!(refresh(&client), Ok(0));
     assert!(client.map(handle).is_ok());
     free(&first, start);
 }
@@ -270,16 +273,16 @@ fn threads_of_a_client_that_ask_at_once_add_each_segment_once() {
     let pool = pool(1);
     let name = name("asking");
     let _publication = pool.publish(&name, Peers::default()).unwrap();
-    let client = Client::open(&name, &Peers::default()).unwrap();
+    let client = opened(&name, &Peers::default()).unwrap();
     let added: usize = std::thread::scope(|scope| {
         let askers: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
                     let mut added = 0;
                     loop {
-                        added += client.refresh().unwrap();
+                        added += refresh(&client).unwrap();
                         if pool.available(SIZE, 4096) > GROWTHS {
-                            return added + client.refresh().unwrap();
+                            return added + refresh(&client).unwrap();
                         }
                     }
                 })
@@ -325,7 +328,7 @@ fn a_client_that_attaches_while_the_pool_grows_has_all_that_was_there_before() {
         let mut attached = 0;
         while attached == 0 || !grower.is_finished() {
             let before: Vec<_> = known().collect();
-            let client = Client::open(&name, &Peers::default()).unwrap();
+            let client = opened(&name, &Peers::default()).unwrap();
             for handle in before {
                 assert_eq!(client.map(handle).map(|view| view.size), Ok(SIZE));
             }
@@ -369,13 +372,13 @@ fn a_set_can_be_opened_by_clients_while_it_has_buffers() {
     set.request_buffers(4096, 0, 1).unwrap();
     refused(ShareError::NotConfigured, VD_E_PROTOCOL);
     set.end_configuration().unwrap();
-    let client = Client::open(&name, &Peers::default()).unwrap();
+    let client = opened(&name, &Peers::default()).unwrap();
     let start = set.allocate_buffer(4096, 0).unwrap();
     let handle = set.handle(start.as_ptr()).unwrap();
     assert!(client.map(handle).is_ok());
     set.signal_abort().unwrap();
     refused(ShareError::Aborted, VD_E_ABORT);
-    assert_eq!(client.refresh(), Err(ShareError::Aborted));
+    assert_eq!(refresh(&client), Err(ShareError::Aborted));
     assert_eq!(set.handle(start.as_ptr()), Ok(handle), "it is still out");
     assert_eq!(set.view(handle).unwrap().start, start);
     // The client learns of it at its next call, whichever that is.
@@ -387,11 +390,11 @@ fn a_set_can_be_opened_by_clients_while_it_has_buffers() {
     assert_eq!(set.handle(start.as_ptr()), Err(ShareError::Aborted));
     assert_eq!(set.view(handle), Err(ShareError::Aborted));
     assert_eq!(client.map(handle), Err(ShareError::Aborted));
-    assert_eq!(client.refresh(), Err(ShareError::Aborted));
+    assert_eq!(refresh(&client), Err(ShareError::Aborted));
     drop(set);
     refused(ShareError::Closed, VD_E_CLOSE);
     assert_eq!(client.map(handle), Err(ShareError::Aborted));
-    assert_eq!(client.refresh(), Err(ShareError::Aborted));
+    assert_eq!(refresh(&client), Err(ShareError::Aborted));
 }
 
 /// Configures `set` with `count` buffers of 4096 B.
@@ -425,24 +428,24 @@ fn published_set(name: &str, count: u32) -> (Arc<Set>, Publication) {
 fn after_close_and_a_new_set_of_that_name_a_client_is_told_so() {
     let name = name("new set");
     let (first, publication) = published_set(&name, 1);
-    let client = Client::open(&name, &Peers::default()).unwrap();
+    let client = opened(&name, &Peers::default()).unwrap();
     let start = first.allocate_buffer(4096, 0).unwrap();
     let handle = first.handle(start.as_ptr()).unwrap();
     assert!(client.map(handle).is_ok());
     first.close().unwrap();
     drop(publication);
-    assert_eq!(client.refresh(), Err(ShareError::Closed));
+    assert_eq!(refresh(&client), Err(ShareError::Closed));
     // One that has no buffers yet, and then as many segments as the first.
     let unconfigured = set();
     let publication = unconfigured.publish(&name, Peers::default()).unwrap();
-    let other = client.refresh();
+    let other = refresh(&client);
     assert!(
         matches!(other, Err(ShareError::OtherPool { given: 0, .. })),
         "{other:?}"
     );
     drop(publication);
     let (second, _publication) = published_set(&name, 1);
-    let other = client.refresh();
+    let other = refresh(&client);
     assert!(
         matches!(other, Err(ShareError::OtherPool { .. })),
         "{other:?}"
@@ -453,7 +456,7 @@ fn after_close_and_a_new_set_of_that_name_a_client_is_told_so() {
     assert_eq!(client.map(new), Err(ShareError::Closed));
     // How the new one ends is nothing to a client of the first.
     second.signal_abort().unwrap();
-    let other = client.refresh();
+    let other = refresh(&client);
     assert!(
         matches!(other, Err(ShareError::OtherPool { .. })),
         "{other:?}"
@@ -467,7 +470,9 @@ fn a_client_can_close_and_open_again() {
     let mut client = Client::new();
     assert_eq!(client.close(), Err(ShareError::NotOpen));
     for _ in 0..3 {
-        client.open_in_secondary(&name, &Peers::default()).unwrap();
+        client
+            .open_in_secondary_timeout(&name, &Peers::default(), LONG)
+            .unwrap();
         let start = set.allocate_buffer(4096, 0).unwrap();
         let handle = set.handle(start.as_ptr()).unwrap();
         assert!(client.map(handle).is_ok());
@@ -495,7 +500,7 @@ fn a_client_waits_until_the_set_is_configured() {
         waiting.join().unwrap().unwrap()
     });
     assert_eq!(config, set.configuration().unwrap());
-    let client = Client::open(&name, &peers).unwrap();
+    let client = opened(&name, &peers).unwrap();
     let asked = client.configuration(long);
     assert_eq!(asked, Ok(config));
     set.signal_abort().unwrap();
@@ -545,7 +550,7 @@ fn a_client_whose_server_was_killed_and_started_again_never_maps_the_old_memory(
         (server, Handle::from_raw(handle))
     };
     let (mut server, handle) = start();
-    let client = Client::open(&name, &Peers::default()).unwrap();
+    let client = opened(&name, &Peers::default()).unwrap();
     assert!(client.map(handle).is_ok());
     server.kill().unwrap();
     server.wait().unwrap();
@@ -553,14 +558,14 @@ fn a_client_whose_server_was_killed_and_started_again_never_maps_the_old_memory(
     // The same number, and another buffer.
     assert_eq!(client.map(new), Err(ShareError::ServerDied));
     assert_eq!(ShareError::ServerDied.code(), VD_E_ABORT);
-    let other = client.refresh();
+    let other = refresh(&client);
     assert!(
         matches!(other, Err(ShareError::OtherPool { .. })),
         "{other:?}"
     );
     again.kill().unwrap();
     again.wait().unwrap();
-    assert_eq!(client.refresh(), Err(ShareError::ServerDied));
+    assert_eq!(refresh(&client), Err(ShareError::ServerDied));
 }
 
 #[test]

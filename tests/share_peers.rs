@@ -2,10 +2,10 @@
 
 mod support;
 
-use hugepool::share::{Client, Peers, ShareError};
+use hugepool::share::{Peers, ShareError};
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use support::process::alone;
-use support::published::{name, pool};
+use support::published::{name, opened, pool};
 use support::skipped;
 
 /// Users and a group that are nobody's here.
@@ -103,7 +103,7 @@ fn a_member_of_a_group_by_supplementary_membership_is_let_in() {
         let opened = |groups: &'static [u32]| {
             let client = child(|| {
                 become_user(STRANGER, groups);
-                match Client::open(&name, &Peers::default().user(0)) {
+                match opened(&name, &Peers::default().user(0)) {
                     Ok(_) => 0,
                     Err(ShareError::Refused) => 1,
                     Err(_) => 2,
@@ -167,7 +167,7 @@ fn a_server_in_a_namespace_does_not_take_the_users_that_it_has_not_for_its_own()
             let pool = pool(1);
             let _publication = pool.publish(&name, Peers::default()).unwrap();
             // One of its own, in the same namespace.
-            let own = Client::open(&name, &Peers::default()).map(drop);
+            let own = opened(&name, &Peers::default()).map(drop);
             let right = match own {
                 Ok(()) => true,
                 Err(ShareError::Unmapped { user: OVERFLOW, .. }) => !says_which_process(),
@@ -183,7 +183,7 @@ fn a_server_in_a_namespace_does_not_take_the_users_that_it_has_not_for_its_own()
         published.wait();
         let stranger = child(|| {
             become_user(STRANGER, &[]);
-            match Client::open(&name, &Peers::default().user(SERVER)) {
+            match opened(&name, &Peers::default().user(SERVER)) {
                 Err(ShareError::Refused) => 0,
                 Ok(_) => 1,
                 Err(_) => 2,
@@ -216,7 +216,7 @@ fn a_client_in_a_namespace_does_not_take_another_users_server_for_its_own() {
             0
         });
         published.wait();
-        let client = in_a_namespace(|| match Client::open(&name, &Peers::default()) {
+        let client = in_a_namespace(|| match opened(&name, &Peers::default()) {
             Err(ShareError::Unmapped { user: OVERFLOW, .. }) => 0,
             Ok(_) => 1,
             Err(_) => 2,

@@ -4,12 +4,12 @@
 mod support;
 
 use hugepool::Pool;
-use hugepool::share::{Access, Client, Peers, ShareError};
+use hugepool::share::{Access, Peers, ShareError};
 use hugepool::vdi::Set;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use support::process::alone;
-use support::published::{SIZE, ask, connect, name, open, pool, receive};
+use support::published::{SIZE, ask, connect, name, open, opened, pool, receive, refresh};
 use support::skipped;
 
 /// A user that is nobody here.
@@ -21,7 +21,7 @@ fn clients_that_keep_to_no_rule_are_cut_off_and_harm_nobody() {
     let pool = pool(1);
     let name = name("rude");
     let _publication = pool.publish(&name, Peers::default()).unwrap();
-    let polite = Client::open(&name, &Peers::default()).unwrap();
+    let polite = opened(&name, &Peers::default()).unwrap();
     for garbage in [&b""[..], b"x", b"five.", &[0xff; 4096]] {
         let rude = connect(&name);
         let mut answer = [0u8; 64];
@@ -42,10 +42,10 @@ fn clients_that_keep_to_no_rule_are_cut_off_and_harm_nobody() {
     // What is there to be read, besides that the connection is gone.
     let answers = (0..).take_while(|_| receive(&deaf, 64, 0) > 4).count();
     assert_eq!(answers, 1, "more are on their way");
-    assert_eq!(polite.refresh(), Ok(0));
+    assert_eq!(refresh(&polite), Ok(0));
     // A flood, whose last ones are kept, but not for long.
     let flood: Vec<_> = (0..300).map(|_| connect(&name)).collect();
-    assert_eq!(polite.refresh(), Ok(0));
+    assert_eq!(refresh(&polite), Ok(0));
     assert!(open(&name).is_ok(), "others are not kept out");
     drop((flood, deaf));
     assert!(open(&name).is_ok());
@@ -178,10 +178,10 @@ fn a_publication_takes_one_descriptor_however_many_clients_and_segments_there_ar
         let before = descriptors();
         let publication = pool.publish(&name, Peers::default()).unwrap();
         assert_eq!(descriptors(), before + 1);
-        let client = Client::open(&name, &Peers::default()).unwrap();
+        let client = opened(&name, &Peers::default()).unwrap();
         assert_eq!(descriptors(), before + 1, "a client has none");
         let idle: Vec<_> = (0..60).map(|_| connect(&name)).collect();
-        assert_eq!(client.refresh(), Ok(0));
+        assert_eq!(refresh(&client), Ok(0));
         let own = before + 1 + idle.len();
         assert_eq!(
             descriptors(),
@@ -210,10 +210,10 @@ fn clients_and_servers_do_without_a_descriptor_of_the_programs() {
             assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &limit), 0);
             while libc::dup(0) >= 0 {}
         }
-        let client = Client::open(&name, &Peers::default()).unwrap();
+        let client = opened(&name, &Peers::default()).unwrap();
         pool.request(SIZE, 4096, 1)
             .expect_err("new memory needs descriptors");
-        assert_eq!(client.refresh(), Ok(0));
+        assert_eq!(refresh(&client), Ok(0));
         // What cannot be had says which call it was for.
         let refused = pool.publish("another", Peers::default()).unwrap_err();
         assert!(
@@ -330,7 +330,7 @@ fn clients_that_read_nothing_do_not_use_up_the_descriptors_on_their_way() {
                 let answered = (0..PROCESSES).map(|_| wait(&connected.0));
                 let answered: Vec<_> = answered.collect::<Option<_>>()?;
                 let some = answered.contains(&true);
-                Some(some && Client::open(&name, &Peers::default()).is_ok())
+                Some(some && opened(&name, &Peers::default()).is_ok())
             };
             let right = changed && served() == Some(true);
             // SAFETY: ends this process.
@@ -475,15 +475,15 @@ fn only_those_who_may_are_answered() {
                 // The server is root's.
                 let server = Peers::default().user(0);
                 let is_refused = |name: &str| {
-                    Client::open(name, &server).is_err_and(|error| error == ShareError::Refused)
+                    opened(name, &server).is_err_and(|error| error == ShareError::Refused)
                 };
                 let right = changed
                     && is_refused(&closed)
-                    && Client::open(&open, &server).is_ok()
-                    && Client::open(&grouped, &server).is_ok()
+                    && opened(&open, &server).is_ok()
+                    && opened(&grouped, &server).is_ok()
                     // Nor does a client take what a stranger offers.
                     && matches!(
-                        Client::open(&open, &Peers::default()),
+                        opened(&open, &Peers::default()),
                         Err(ShareError::Peer { user: 0, .. })
                     );
                 libc::_exit(i32::from(!right));

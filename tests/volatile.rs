@@ -127,7 +127,9 @@ fn a_client_writes_a_buffer_all_the_time_and_the_server_goes_on_copying() {
     if let Some(what) = told(NAME) {
         let (name, handle) = what.split_once('/').unwrap();
         let handle = hugepool::share::Handle::from_raw(handle.parse().unwrap());
-        let client = Client::open(name, &Peers::default()).unwrap();
+        let client = Client::new();
+        let opened = client.open_in_secondary_timeout(name, &Peers::default(), Duration::MAX);
+        opened.unwrap();
         loop {
             for word in WORDS {
                 client.write(handle, 0, &word.repeat(SIZE / 8)).unwrap();

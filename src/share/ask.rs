@@ -273,7 +273,7 @@ fn word(descriptor: &Strange) -> Result<Watched, ShareError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::serve::tests::{lingering, unread};
+    use super::super::serve::tests::{SOON, lingering, unread};
     use super::super::wire::QUESTION;
     use super::*;
     use std::os::fd::AsRawFd;
@@ -283,7 +283,7 @@ mod tests {
     type Said = (Answer, usize);
 
     /// A server that greets with `greeting` and answers with `answers`, each with descriptors
-    /// whose last close takes a minute, and then says nothing more. Ends when its client does.
+    /// whose last close takes an hour, and then says nothing more. Ends when its client does.
     fn hostile(name: &str, greeting: Said, answers: &[Said]) -> thread::JoinHandle<()> {
         let listener = socket::bind(&Name::from(name).bytes().unwrap()).unwrap();
         socket::listen(listener.as_fd()).unwrap();
@@ -353,7 +353,7 @@ mod tests {
             let name = format!("hostile {at} {}", std::process::id());
             // A client that waited for its descriptors would be out of time.
             let server = hostile(&name, greeting, answers);
-            assert_eq!(opened(&name, LIMIT), Err(error));
+            assert_eq!(opened(&name, SOON), Err(error));
             server.join().unwrap();
         }
     }
@@ -385,7 +385,7 @@ mod tests {
             // waits for a client.
             let socket = socket::unconnected().unwrap();
             let path = Name::from(name.as_str()).bytes().unwrap();
-            let late = socket::connect_to(socket.as_fd(), &path, Deadline::within(LIMIT));
+            let late = socket::connect_to(socket.as_fd(), &path, Deadline::within(SOON));
             drop((socket, late));
             server.join().unwrap();
         }

@@ -34,6 +34,8 @@
 #[cfg(not(hugepool_loom))]
 mod ask;
 #[cfg(not(hugepool_loom))]
+mod askers;
+#[cfg(not(hugepool_loom))]
 mod client;
 #[cfg(not(hugepool_loom))]
 mod closing;

@@ -1,7 +1,8 @@
 //! The server's side of a publication: who has connected, and what they are told.
 //!
 //! Owns: the loop of the thread that serves, and the clients that are connected. Uses:
-//! `wire` for what is said, `peers`, `closing`, `error`, `sys`. Used by: `publication`.
+//! `askers` for whose turn it is, `wire` for what is said, `peers`, `closing`, `error`, `sys`.
+//! Used by: `publication`.
 //!
 //! ```text
 //!   accepted ──▶ asker ──▶ closed                        it is done, or has read all
@@ -14,13 +15,14 @@
 //! not read keeps descriptors on their way, which count against this process's user,
 //! although the connection is over: each user may have so many of those, and is not
 //! accepted beyond that. Of one process fewer are on their way at once: who asks beside them
-//! has his turn when they are read, or is cut off if they never will be.
+//! has his turn when they are read, or is cut off if they never will be (see `askers`).
 //!
 //! The thread has a table of descriptors of its own. So its clients' sockets are none of
 //! those that the program may have; no child of a fork has them, nor the name; and the
 //! name is free as soon as the thread has ended, however it did. What it answers comes from
 //! another thread, over a channel: the descriptors of segments are in the program's table.
 
+use super::askers::{Asker, Turn, all_unread, comes_after, one_too_many, overlooked, turn_of};
 use super::closing::Closing;
 use super::error::ShareError;
 use super::peers::Peers;
@@ -37,45 +39,10 @@ use std::time::Duration;
 const MAX_ASKERS: usize = 64;
 /// How many of a user may have been cut off with an answer unread.
 const MAX_DEPARTED: usize = 16;
-/// How many answers of a process may be unread, cut off or not: so one that reads nothing
-/// leaves its user's others some.
-const MAX_UNREAD_OF_PROCESS: usize = 4;
 /// How many descriptors one answer needs at once.
 const RESERVE: usize = MAX_DESCRIPTORS + 1;
 /// How long those are left alone who cannot be accepted now.
 const PAUSE: Duration = Duration::from_millis(10);
-
-/// A client that is connected, or was.
-struct Asker {
-    socket: OwnedFd,
-    peer: Peer,
-    /// Whether it was sent descriptors.
-    answered: bool,
-}
-
-impl Asker {
-    /// Whether descriptors are on their way to it.
-    fn is_unread(&self) -> bool {
-        self.answered && socket::is_unread(self.socket.as_fd()).unwrap_or(false)
-    }
-}
-
-/// Which of `askers`, which are too many, is to go: the first of the process that has the
-/// most, of the user that has.
-fn one_too_many(askers: &[Asker]) -> usize {
-    let weight = |asker: &Asker| {
-        let Peer { user, process, .. } = asker.peer;
-        let of_user = askers.iter().filter(|other| other.peer.user == user);
-        // Those of namespaces that are not to be seen have the number 0.
-        let of_process = askers.iter().filter(|other| other.peer.process == process);
-        let processes = if process == 0 { 1 } else { of_process.count() };
-        (of_user.count(), processes)
-    };
-    // The first of the heaviest.
-    let heaviest = askers.iter().enumerate().rev();
-    let found = heaviest.max_by_key(|(_, asker)| weight(asker));
-    found.map_or(0, |(at, _)| at)
-}
 
 /// What the thread of a publication serves.
 pub(super) struct Service {
@@ -96,16 +63,6 @@ pub(super) struct Service {
 
 /// The channel has ended.
 struct Ended;
-
-/// What becomes of one who asks.
-#[derive(PartialEq, Eq)]
-enum Turn {
-    Answer,
-    /// Its question stays where it is for now.
-    Wait,
-    /// It is cut off.
-    Over,
-}
 
 impl Service {
     /// Lets nobody send descriptors to `listener`, which does not listen yet, if that can be
@@ -175,9 +132,9 @@ impl Service {
         self.closing.run();
         self.fill_reserve();
         let accepts = !self.closing.is_busy();
-        let unread = self.unread();
+        let unread = all_unread(&self.askers);
         let asking = 0..self.askers.len();
-        let waits = |at: usize| self.turn_of(at, &unread) == Turn::Wait;
+        let waits = |at: usize| turn_of(&self.askers, &self.departed, at, &unread) == Turn::Wait;
         let asking: Vec<usize> = asking.filter(|&at| !waits(at)).collect();
         let mut sockets: Vec<BorrowedFd<'_>> = vec![self.channel.as_fd()];
         sockets.extend(asking.iter().map(|&at| self.askers[at].socket.as_fd()));
@@ -194,11 +151,16 @@ impl Service {
         if ready[0] {
             return false;
         }
+        let overlooked = overlooked(&self.askers, &asking, &ready[1..=asking.len()]);
         // Those who are ready and not answered are cut off.
-        let mut gone = Vec::new();
-        let mut unread = self.unread();
+        let (mut gone, mut done) = (Vec::new(), Vec::new());
+        let mut unread = all_unread(&self.askers);
         for (&at, _) in asking.iter().zip(&ready[1..]).filter(|ready| *ready.1) {
-            let answered = match self.turn_of(at, &unread) {
+            // The next look finds both. (Who asks again before it has read is not kept.)
+            if !unread[at] && comes_after(&self.askers, at, &overlooked) {
+                continue;
+            }
+            let answered = match turn_of(&self.askers, &self.departed, at, &unread) {
                 Turn::Wait => continue,
                 Turn::Over => Ok(Err(ShareError::HungUp)),
                 Turn::Answer => {
@@ -210,16 +172,22 @@ impl Service {
                 Ok(Ok(descriptors)) => {
                     self.askers[at].answered |= descriptors;
                     unread[at] |= descriptors;
+                    done.push(at);
                 }
                 Ok(Err(_)) => gone.push(at),
                 Err(Ended) => return false,
             }
         }
-        // From the last on, so that the others keep their places.
-        for at in gone.into_iter().rev() {
-            let asker = self.askers.remove(at);
-            self.cut_off(asker);
+        // Those who were answered go to the end of the line.
+        let mut last = Vec::new();
+        for (at, asker) in std::mem::take(&mut self.askers).into_iter().enumerate() {
+            match (gone.contains(&at), done.contains(&at)) {
+                (true, _) => self.cut_off(asker),
+                (_, true) => last.push(asker),
+                _ => self.askers.push(asker),
+            }
         }
+        self.askers.append(&mut last);
         if accepts && ready.last() == Some(&true) {
             match socket::accept(self.listener.as_fd()) {
                 Ok(socket) => self.accept(socket),
@@ -230,35 +198,6 @@ impl Service {
             }
         }
         true
-    }
-
-    /// Whether the asker at `at` is answered if it asks, where `unread` says which of them have
-    /// not read what they were sent: not while others of its process have
-    /// answers that they have not read. Most are about to; those that were cut off are not.
-    fn turn_of(&self, at: usize, unread: &[bool]) -> Turn {
-        let process = self.askers[at].peer.process;
-        // Those of namespaces that are not to be seen have the number 0.
-        if process == 0 {
-            return Turn::Answer;
-        }
-        let departed = self.departed.iter();
-        let departed = departed
-            .filter(|other| other.peer.process == process)
-            .count();
-        let others = self.askers.iter().zip(unread).enumerate();
-        let unread = others.filter(|&(other, (asker, &unread))| {
-            other != at && unread && asker.peer.process == process
-        });
-        match MAX_UNREAD_OF_PROCESS {
-            most if departed >= most => Turn::Over,
-            most if departed + unread.count() >= most => Turn::Wait,
-            _ => Turn::Answer,
-        }
-    }
-
-    /// Which of the askers have not read what they were sent.
-    fn unread(&self) -> Vec<bool> {
-        self.askers.iter().map(Asker::is_unread).collect()
     }
 
     /// Takes the descriptors that are kept: copies of one that is there, so that closing them
@@ -399,7 +338,7 @@ impl Service {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::ask::{LIMIT, Server};
+    use super::super::ask::Server;
     use super::super::name::Name;
     use super::super::publication::{Give, Given, Publication, publish_by};
     use super::*;
@@ -409,32 +348,10 @@ pub(super) mod tests {
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::os::fd::AsRawFd;
 
-    fn asker(user: u32, process: i32) -> Asker {
-        let group = 0;
-        Asker {
-            socket: socket::pair().unwrap().0,
-            peer: Peer {
-                process,
-                user,
-                group,
-            },
-            answered: false,
-        }
-    }
-
-    #[test]
-    fn of_too_many_the_one_that_goes_is_of_who_has_most() {
-        let which = |askers: &[(u32, i32)]| {
-            let askers: Vec<_> = askers.iter().map(|&(user, pid)| asker(user, pid)).collect();
-            one_too_many(&askers)
-        };
-        // The first, if all have one.
-        assert_eq!(which(&[(0, 1), (0, 2), (0, 3)]), 0);
-        assert_eq!(which(&[(0, 1), (0, 2), (0, 3), (0, 2)]), 1);
-        // Users count before processes.
-        assert_eq!(which(&[(0, 1), (0, 1), (7, 2), (7, 3), (7, 4)]), 2);
-        assert_eq!(which(&[(0, 1), (7, 2), (7, 3), (7, 3)]), 2);
-    }
+    /// Within which who is kept by nobody is answered, also on a busy machine.
+    pub const SOON: Duration = Duration::from_secs(600);
+    /// How long the last close of what is `lingering` takes: longer.
+    const LINGER: Duration = Duration::from_secs(3600);
 
     /// Where nobody ever reads what comes.
     pub fn unread() -> SocketAddr {
@@ -444,7 +361,7 @@ pub(super) mod tests {
         address
     }
 
-    /// A connection to what is `unread` whose last close takes a minute, unless who closes it
+    /// A connection to what is `unread` whose last close takes `LINGER`, unless who closes it
     /// is ending. So the caller has a table of its own and ends without closing it: the table
     /// that all share is copied by closers, of which one could be the last, too.
     pub fn lingering(unread: SocketAddr) -> ManuallyDrop<TcpStream> {
@@ -454,7 +371,7 @@ pub(super) mod tests {
         stream.set_nonblocking(false).unwrap();
         let linger = libc::linger {
             l_onoff: 1,
-            l_linger: 60,
+            l_linger: LINGER.as_secs() as libc::c_int,
         };
         // SAFETY: the value is there, and as long as it says.
         let set = unsafe {
@@ -494,7 +411,7 @@ pub(super) mod tests {
 
     fn honest(name: &str) -> Result<(), ShareError> {
         let server = Server::new(name.into(), &Peers::default()).unwrap();
-        server.talk(LIMIT, |connection| connection.segments(1, 0, |_| Ok(())))
+        server.talk(SOON, |connection| connection.segments(1, 0, |_| Ok(())))
     }
 
     /// Connects, sends a lingering descriptor if that can be done, and is gone.
@@ -504,7 +421,7 @@ pub(super) mod tests {
             // The end of this thread does not linger, and the server's descriptor is the last
             // one, unless it is gone already.
             files::take_empty_table().unwrap();
-            let within = Deadline::within(Duration::from_secs(10));
+            let within = Deadline::within(SOON);
             let sender = ManuallyDrop::new(socket::connect(&name, within).unwrap());
             let stream = lingering(unread);
             socket::send(sender.as_fd(), &[0; QUESTION], &[stream.as_fd()]).is_ok()
@@ -562,7 +479,7 @@ pub(super) mod tests {
         for _ in 0..10 {
             sender(&name, unread);
         }
-        // Each would take a minute.
+        // Each would take an hour.
         drop(publication);
         assert_eq!(honest(&name), Err(ShareError::NotPublished));
     }

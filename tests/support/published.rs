@@ -1,6 +1,7 @@
 //! Pools that are published, and what comes to them.
 
-use hugepool::share::{Access, Client, Peers, ShareError};
+use super::LONG;
+use hugepool::share::{Access, Client, Name, Peers, ShareError};
 use hugepool::{Pool, Volatile};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
@@ -37,7 +38,19 @@ pub fn free(pool: &Pool<Volatile>, start: NonNull<u8>) {
 
 /// Opens what is published by `name`, and drops it.
 pub fn open(name: &str) -> Result<(), ShareError> {
-    Client::open(name, &Peers::default()).map(drop)
+    opened(name, &Peers::default()).map(drop)
+}
+
+/// What `Client::open` gives, however long that takes: a busy machine may need more than its 10 s.
+pub fn opened<'a>(name: impl Into<Name<'a>>, peers: &Peers) -> Result<Client, ShareError> {
+    let client = Client::new();
+    client.open_in_secondary_timeout(name, peers, LONG)?;
+    Ok(client)
+}
+
+/// What `Client::refresh` gives, however long that takes.
+pub fn refresh(client: &Client) -> Result<usize, ShareError> {
+    client.refresh_timeout(LONG)
 }
 
 /// A connection to the server of `name` that keeps to no rule.

@@ -2,6 +2,7 @@
 
     tests/machines/run [--write] [--suites NAME,...] [--words WORDS] [MACHINE...]
     tests/machines/run --short
+    tests/machines/run --hang
     tests/machines/run --list
 
 Without names, on all machines, one after the other; hours. `--write` keeps what came out in
@@ -11,6 +12,10 @@ before; what that page has by hand, from "What newer kernels changed" on, stays.
 core on the quickest machine, in some minutes, and installs nothing. What a machine needs and
 cannot have is said, and the machine skipped. Ends with 1 if a test failed, or a machine did
 not come to its end.
+
+A suite that takes longer than half of its time is looked at, and again shortly before it is
+killed: what each of its threads does (system call, kernel stack, time used) and has open is in
+the machine's log. `--hang` shows that, with a suite that hangs on purpose, in a minute.
 
 Kernels and busybox are Debian's, of the versions in tests/machines/packages.list, and lie
 in target/machines, as do the machines' logs.
@@ -22,6 +27,7 @@ import datetime
 import os
 import sys
 
+import hang
 from boot import PROGRAMS, Outcome, boot
 from image import build, make, ready
 from machines import CORE, MACHINES, SHORT
@@ -42,13 +48,15 @@ def arguments():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--hang", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--suites", default="", metavar="NAME,...")
     parser.add_argument("--words", default="")
     parser.add_argument("machines", nargs="*", metavar="MACHINE")
     chosen = parser.parse_args()
-    if chosen.short and (chosen.machines or chosen.write or chosen.suites):
-        parser.error("--short has a machine and suites of its own, and writes nothing")
+    alone = [option for option in ("short", "hang") if getattr(chosen, option)]
+    if len(alone) > 1 or alone and (chosen.machines or chosen.write or chosen.suites):
+        parser.error(f"--{alone[0]} has a machine and suites of its own, and writes nothing")
     if chosen.write and chosen.words:
         parser.error("--write is of the machines as they are")
     known = [machine.name for machine in MACHINES]
@@ -61,15 +69,21 @@ def arguments():
 class Images:
     """The archive of each architecture, made once."""
 
-    def __init__(self, cache, only, may_install):
-        self.cache, self.only, self.may_install = cache, only, may_install
+    def __init__(self, cache, only, may_install, hangs):
+        self.cache, self.only, self.may_install, self.hangs = cache, only, may_install, hangs
         self.made = {}
+
+    def programs(self, arch):
+        """The suites, and what they load."""
+        if self.hangs:
+            return hang.write(FOLDER), []
+        return build(arch, self.only)
 
     def get(self, arch):
         if arch not in self.made:
             ready(arch, self.may_install)
             busybox, _ = self.cache.get("busybox", arch, BUSYBOX)
-            suites, objects = build(arch, self.only)
+            suites, objects = self.programs(arch)
             unknown = set(self.only) - set(suites)
             if unknown:
                 sys.exit(f"no suite {', '.join(sorted(unknown))}")
@@ -106,6 +120,17 @@ def run(machine, cache, images):
     return outcome
 
 
+def said(outcomes):
+    """Whether enough is said of a suite that hangs: the exit status."""
+    found = []
+    for outcome in outcomes:
+        log = os.path.join(FOLDER, f"{outcome.machine.name}.log")
+        found += [outcome.skipped] if outcome.skipped else hang.faults(outcome, log)
+    for fault in found:
+        print(f"FAILED {fault}")
+    return 1 if found else 0
+
+
 def main():
     chosen = arguments()
     if chosen.list:
@@ -113,18 +138,22 @@ def main():
             print(f"{machine.name:14} Linux {machine.kernel:5} {machine.shape()}")
         return 0
     only = chosen.suites.split(",") if chosen.suites else CORE if chosen.short else []
-    names = [SHORT] if chosen.short else chosen.machines
+    own = chosen.short or chosen.hang
+    names = [SHORT] if own else chosen.machines
     os.makedirs(FOLDER, exist_ok=True)
     cache = Cache(FOLDER, pins("tests/machines/packages.list"))
-    images = Images(cache, only, may_install=not chosen.short)
+    images = Images(cache, only, may_install=not own, hangs=chosen.hang)
+    more = f"{chosen.words} tests.seconds={hang.LIMIT}" if chosen.hang else chosen.words
     outcomes = []
     for machine in MACHINES:
         if names and machine.name not in names:
             continue
-        words = f"{machine.words} {chosen.words}".strip()
+        words = f"{machine.words} {more}".strip()
         outcomes.append(run(dataclasses.replace(machine, words=words), cache, images))
         if not outcomes[-1].skipped and chosen.write:
             keep(LAST, outcomes[-1])
+    if chosen.hang:
+        return said(outcomes)
     print()
     print("\n".join(markdown(list(rows(outcomes)))))
     print("\n".join(notes(outcomes)))

@@ -128,7 +128,11 @@ def read(path):
 def stripped(path, arch, scratch):
     strip = "strip" if LIBRARIES[arch] is None else "aarch64-linux-gnu-strip"
     done = subprocess.run([strip, "--strip-debug", "-o", scratch, path], capture_output=True)
-    return read(scratch if done.returncode == 0 else path)
+    if done.returncode != 0:
+        return read(path)
+    data = read(scratch)
+    os.remove(scratch)
+    return data
 
 
 def make(path, arch, busybox, suites, objects):
@@ -138,7 +142,8 @@ def make(path, arch, busybox, suites, objects):
     for folder in ("proc", "sys", "dev", "tmp", "tests/deps"):
         archive.folder(folder)
     archive.add("bin/busybox", read(busybox))
-    archive.add("init", read(os.path.join(os.path.dirname(__file__), "init")))
+    for script in ("init", "look"):
+        archive.add(script, read(os.path.join(os.path.dirname(__file__), script)))
     links = {}
     for name, program in sorted(suites.items()):
         links.update(needed(program, arch))
@@ -151,4 +156,3 @@ def make(path, arch, busybox, suites, objects):
     for inside, outside in sorted(links.items()):
         archive.add(inside, read(outside))
     archive.end()
-    os.remove(path + ".stripped")
