@@ -101,7 +101,8 @@ pub struct State {
     pub stream: AtomicU32,
     /// Where in the arena the buffer starts, in bytes, if `size` is not 0. (Not its address,
     /// which is nobody's business who maps the states.) Written by the thread that takes the
-    /// buffer, before `size`. Relaxed: read by whoever checks a pointer, see `pool::raw`.
+    /// buffer, before `size`. Relaxed, for `size` publishes it: read after that by whoever
+    /// checks a pointer, see `pool::raw`.
     start: AtomicU64,
 }
 
@@ -121,9 +122,13 @@ impl State {
     /// `offset`.
     #[inline(always)]
     pub fn is_out_at(&self, offset: usize, size: usize) -> bool {
-        // Relaxed: see `start`. 0 says that it is not out, and is no size.
-        let bytes = self.size.load(Ordering::Relaxed) as usize;
-        self.start.load(Ordering::Relaxed) == offset as u64 && bytes == size && size != 0
+        // Acquire: who reads the size that an owner wrote reads where his buffer starts, or a
+        // later owner's, and not an earlier one's. (A pointer that is freed again may lead to a
+        // buffer of another segment that somebody takes just now, with the same size.) 0 says
+        // that it is not out, and is no size.
+        let bytes = self.size.load(Ordering::Acquire) as usize;
+        let start = self.start.load(Ordering::Relaxed);
+        start == offset as u64 && bytes == size && size != 0
     }
 
     /// The buffer goes out for `size` bytes. The caller holds it.

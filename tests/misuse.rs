@@ -359,3 +359,37 @@ fn misuse_by_some_threads_does_not_harm_the_others(kind: Kind) {
     assert_eq!(pool.available(SIZE, ALIGNMENT), COUNT);
     assert_eq!(pool.available(64 << 10, ALIGNMENT), 2);
 }
+
+/// A pointer that was kept over a trim may lie in a buffer of another class by then, and lead by
+/// the division to one that is out with the same size.
+#[test]
+fn a_pointer_of_a_trimmed_class_is_not_taken_for_a_buffer_of_the_next_one_there() {
+    const BYTES: usize = 5120;
+    let pool = Pool::builder().prefault(false).build().unwrap();
+    let fill = |size| {
+        pool.request(size, 512, 400).unwrap();
+        let mut all = Vec::new();
+        while let Ok(start) = pool.allocate_raw(BYTES, 512) {
+            all.push(start.as_ptr());
+        }
+        assert!(all.len() >= 400);
+        all
+    };
+    // SAFETY: each was allocated with this size, and what is freed once more is refused.
+    let free = |start: *mut u8| unsafe { pool.free_raw(start, BYTES) };
+    let stale = fill(6144);
+    for &start in &stale {
+        free(start).unwrap();
+    }
+    assert_eq!(pool.trim().segments, 1);
+    let held = fill(5632);
+    let mut refused = 0;
+    for &start in stale.iter().filter(|start| !held.contains(start)) {
+        assert!(free(start).is_err(), "{start:p}");
+        refused += 1;
+    }
+    assert!(refused > 100, "{refused}");
+    for start in held {
+        free(start).unwrap();
+    }
+}

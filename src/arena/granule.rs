@@ -12,7 +12,7 @@
 use super::GRANULE;
 use crate::class::{ClassId, Classes, Geometry, Reciprocal};
 use crate::region::Membership;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 use crate::table::Zeroed;
 use crate::word::{Chunk, Index};
 
@@ -23,17 +23,15 @@ use crate::word::{Chunk, Index};
 pub struct Granule {
     /// A `Chunk`, and `USED`. Claimed by compare-and-swap from `FREE` (AcqRel: the claimer
     /// sees that the memory was given back). The claimer alone changes it after that,
-    /// and stores `FREE` at the end (Release). A look-up that reads a count above
-    /// zero with Acquire sees the rest.
+    /// and stores `FREE` at the end (Release). Read with Acquire: whoever finds a chunk finds
+    /// the class and the buffers that it names.
     chunk: AtomicU64,
-    /// Where the data of its chunk's first buffer starts. This and the next two are written
+    /// Where the data of its chunk's first buffer starts. This and the next one are written
     /// before `chunk`, and never cleared. Relaxed: whoever was given one of its buffers was so
     /// after they were written, and finds them; others may find those of another chunk (`map`).
     start: AtomicU64,
     /// The `Reciprocal` of its buffers' stride.
     reciprocal: AtomicU64,
-    /// Where the line of its buffers' class is (`Finder::line_at`).
-    line: AtomicU32,
     /// To which segment its chunk belongs, if it is the first one of that.
     pub(super) membership: Membership,
 }
@@ -75,14 +73,14 @@ impl Granule {
         self.start.store(start as u64, Ordering::Relaxed);
         let reciprocal = Reciprocal::of(geometry.stride()).raw();
         self.reciprocal.store(reciprocal, Ordering::Relaxed);
-        self.line.store(Classes::place_of(class), Ordering::Relaxed);
         self.set(Chunk::new(class.entry(), first, count));
     }
 
-    /// The only buffer that can start at `address`, which is in this granule; `None` if none
-    /// can. It is one that a chunk of this granule has, or had.
+    /// The only buffer that can start at `address`, which is in this granule, and where the line
+    /// of its class is (`Finder::line_at`); `None` if none can. It is one that a chunk of this
+    /// granule has, or had: both are of one word.
     #[inline(always)]
-    pub fn index_at(&self, address: usize) -> Option<Index> {
+    pub fn buffer_at(&self, address: usize) -> Option<(Index, u32)> {
         // Relaxed: see the fields.
         let start = self.start.load(Ordering::Relaxed) as usize;
         let reciprocal = Reciprocal::from_raw(self.reciprocal.load(Ordering::Relaxed));
@@ -92,14 +90,8 @@ impl Granule {
             return None;
         }
         // SAFETY: just seen.
-        Some(unsafe { chunk.nth_unchecked(position) })
-    }
-
-    /// Where the line of the class of its buffers is (`Finder::line_at`).
-    #[inline(always)]
-    pub fn line_place(&self) -> u32 {
-        // Relaxed: see the field.
-        self.line.load(Ordering::Relaxed)
+        let index = unsafe { chunk.nth_unchecked(position) };
+        Some((index, Classes::place_of_entry(chunk.class())))
     }
 
     /// Whether it ever belonged to a chunk, for who claimed it.
@@ -159,7 +151,8 @@ mod tests {
             for position in [0, count / 2, count - 1] {
                 let index = geometry.nth(block as usize, position).unwrap();
                 let start = base + geometry.offset_of(index);
-                prop_assert_eq!(granule.index_at(start), Some(index));
+                let line = Classes::place_of(ClassId::FIRST);
+                prop_assert_eq!(granule.buffer_at(start), Some((index, line)));
             }
         }
 
@@ -169,7 +162,7 @@ mod tests {
         ) {
             let first = Index::new(5, 0).unwrap();
             let granule = of_chunk(&geometry, 7 << 30, first, count);
-            if let Some(index) = granule.index_at(address) {
+            if let Some((index, _)) = granule.buffer_at(address) {
                 let position = index.position() as usize;
                 prop_assert!(index.block() == 5 && position < count, "{index:?}");
             }
@@ -181,10 +174,10 @@ mod tests {
         let geometry = Geometry::new(65536, 4096, 0).unwrap();
         let granule = of_chunk(&geometry, 7 << 30, Index::new(5, 0).unwrap(), 9);
         let start = (7 << 30) + 5 * GRANULE;
-        assert!(granule.index_at(start).is_some());
+        assert!(granule.buffer_at(start).is_some());
         for chunk in [Chunk::CLAIMED, Chunk::FREE] {
             granule.set(chunk);
-            assert_eq!(granule.index_at(start), None);
+            assert_eq!(granule.buffer_at(start), None);
         }
         assert!(granule.is_free() && granule.was_used());
     }

@@ -4,7 +4,7 @@
 //! `pool`, which keeps a copy where it needs no other look-up first.
 //!
 //! ```text
-//!   address ──▶ its granule: start, reciprocal, chunk, line     one cache line
+//!   address ──▶ its granule: start, reciprocal, chunk           one cache line
 //!                  │  (address − start) × reciprocal = position, below the chunk's count
 //!                  ▼
 //!               index ──▶ its state: out? there? with this size?
@@ -15,7 +15,8 @@
 //! before he got it, and nothing is written there before it came back. Anybody else may find
 //! words of two segments, and so a buffer that does not start at the address. That is all
 //! right: whatever the words are, the index is one that a chunk of this granule has or had,
-//! and so has a state; and the state says where its buffer starts.
+//! and so has a state; and the state says where its buffer starts. The class comes from the
+//! same word as the index: a buffer never goes to another class's list.
 
 use super::GRANULE;
 use super::granule::Granule;
@@ -75,8 +76,7 @@ impl Map {
         // SAFETY: the arena begins at a multiple of the granule, and the address is in it: so
         // this is its granule.
         let granule = unsafe { settled(&*self.granules.wrapping_add(address / GRANULE)) };
-        let line = granule.line_place();
-        let index = granule.index_at(address)?;
+        let (index, line) = granule.buffer_at(address)?;
         Some(Guess {
             index,
             line,

@@ -158,7 +158,13 @@ impl Classes {
 
     /// Where the line of class `id` is, for `line_at`. Not 0, and the same in every pool.
     pub fn place_of(id: ClassId) -> u32 {
-        u32::from(id.entry()) * PLACE
+        Self::place_of_entry(id.entry())
+    }
+
+    /// As `place_of`, of the class whose number counted from 1 is `entry`; 0: of none.
+    #[inline(always)]
+    pub fn place_of_entry(entry: u8) -> u32 {
+        u32::from(entry) * PLACE
     }
 
     /// The line of class `id`.

@@ -102,8 +102,14 @@ impl Shared {
                 self.catalog.admit(geometry, Arc::clone(segment), grown)
             })
             .inspect_err(|_| self.close_tables(geometry, segment))?;
-        self.front.has(&self.catalog.class_ids());
-        Ok(())
+        // Of two that come at once, the later one's look has both.
+        loop {
+            let classes = self.catalog.class_ids();
+            self.front.has(&classes);
+            if self.catalog.class_ids() == classes {
+                return Ok(());
+            }
+        }
     }
 
     /// Opens what is kept of the buffers of a new segment by their indices.

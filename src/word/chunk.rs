@@ -40,7 +40,7 @@ impl Chunk {
     }
 
     /// The number of its class, counted from 1; 0 if it has no buffers.
-    #[inline]
+    #[inline(always)]
     pub fn class(self) -> u8 {
         (self.0 >> Self::CLASS_SHIFT) as u8
     }

@@ -35,6 +35,11 @@ def markdown(table):
         yield "| " + " | ".join(row) + " |"
 
 
+def plain(words):
+    """What a program said, as text of a page that knows HTML."""
+    return words.replace("&", "&amp;").replace("<", "&lt;")
+
+
 def notes(outcomes):
     """What was skipped where, and what failed."""
     reasons = {}
@@ -48,9 +53,9 @@ def notes(outcomes):
                    "breakpoint of the kernel's that was there no more")
         for suite in outcome.suites.values():
             for why in suite.failures:
-                yield f"- {outcome.machine.name}, `{suite.name}`: **failed**: {why}"
+                yield f"- {outcome.machine.name}, `{suite.name}`: **failed**: {plain(why)}"
             for why in suite.skipped:
-                key = f"`{suite.name}`: {why}"
+                key = f"`{suite.name}`: {plain(why)}"
                 reasons.setdefault(key, []).append(outcome.machine.name)
     if reasons:
         yield ""
