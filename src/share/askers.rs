@@ -65,9 +65,10 @@ pub(super) enum Turn {
     Over,
 }
 
-/// Whether the one at `at` is answered if it asks, beside those who have `departed`, where `unread` says which of them have
-/// not read what they were sent: not while others of its process have
-/// answers that they have not read. Most are about to; those that were cut off are not.
+/// What becomes of the one at `at` if it asks, beside those who have `departed`; `unread` says
+/// which of `askers` have not read what they were sent. It is not answered while others of its
+/// process have answers that they have not read. Most are about to; those that were cut off are
+/// not.
 pub(super) fn turn_of(askers: &[Asker], departed: &[Asker], at: usize, unread: &[bool]) -> Turn {
     let process = askers[at].peer.process;
     // Those of namespaces that are not to be seen have the number 0.
