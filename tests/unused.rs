@@ -395,7 +395,7 @@ fn the_default_room_is_in_proportion_and_its_end_says_how_to_have_more() {
     let text = error.to_string();
     assert!(matches!(error, BuildError::AddressSpace { needed, limit }
         if needed >= 16 * GIB && limit == empty.stats().address_space));
-    for part in ["16 GiB", "address_space", "1 TiB"] {
+    for part in ["16384 MiB", "address_space", "1 TiB"] {
         assert!(text.contains(part), "{text}");
     }
     let wide = plain().address_space(17 * GIB).build().unwrap();

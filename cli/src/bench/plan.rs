@@ -300,11 +300,8 @@ fn rivals(request: &Request, pattern: Pattern) -> Result<Vec<Name>, String> {
 
 fn too_much(buffers: usize, arenas: usize, stride: usize, memory: usize) -> String {
     let bytes = stride.saturating_mul(buffers).saturating_mul(arenas);
-    format!(
-        "it needs {buffers} buffers in {arenas} arenas, {} in all, and may use {}",
-        units::bytes(bytes),
-        units::bytes(memory)
-    )
+    let [all, memory] = units::together([bytes, memory]);
+    format!("it needs {buffers} buffers in {arenas} arenas, {all} in all, and may use {memory}")
 }
 
 /// Whether a rival means anything in a pattern. The baselines fit only what they are the floor of.

@@ -76,11 +76,8 @@ impl fmt::Display for Standing {
                     "base" => "base pages",
                     other => other,
                 };
-                format!(
-                    "{} on {kind}, {} of it huge",
-                    units::bytes64(part.bytes),
-                    units::bytes64(part.huge_bytes)
-                )
+                let [bytes, huge] = units::together64([part.bytes, part.huge_bytes]);
+                format!("{bytes} on {kind}, {huge} of it huge")
             })
             .collect();
         write!(f, "{}; cache: {}", parts.join(" + "), self.cache)

@@ -29,11 +29,8 @@ impl<A: GlobalAlloc + Send + Sync + 'static> General<A> {
         };
         let mut hand = general.fresh_hand();
         let held = hand.take().ok_or_else(|| {
-            format!(
-                "it does not allocate {} at alignment {}",
-                units::bytes(shape.size),
-                units::bytes(shape.alignment)
-            )
+            let [size, alignment] = units::together([shape.size, shape.alignment]);
+            format!("it does not allocate {size} at alignment {alignment}")
         })?;
         hand.give(held);
         Ok(general)

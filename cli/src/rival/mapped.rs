@@ -27,11 +27,8 @@ impl Mmap {
             0
         };
         let mapped = shape.size.checked_add(slack).ok_or_else(|| {
-            format!(
-                "{} at alignment {} is more than can be mapped",
-                units::bytes(shape.size),
-                units::bytes(shape.alignment)
-            )
+            let [size, alignment] = units::together([shape.size, shape.alignment]);
+            format!("{size} at alignment {alignment} is more than can be mapped")
         })?;
         Ok(Mmap {
             size: shape.size,

@@ -27,11 +27,8 @@ pub fn blocks(memory: usize, stride: usize, writers: usize) -> Option<(usize, Op
     }
     let area = blocks * stride;
     let note = (area < wanted).then(|| {
-        format!(
-            "areas of {} instead of {}, to stay within the memory: caches may hold more of them",
-            units::bytes(area),
-            units::bytes(wanted)
-        )
+        let [area, wanted] = units::together([area, wanted]);
+        format!("areas of {area} instead of {wanted}, to stay within the memory: caches may hold more of them")
     });
     Some((blocks, note))
 }

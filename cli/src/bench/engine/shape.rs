@@ -53,10 +53,9 @@ pub fn group(
         .and_then(|bytes| memory.checked_sub(bytes));
     let Some((area, note)) = left.and_then(|left| blocks(left, stride, writers)) else {
         let needed = buffers + 2 * writers;
+        let [all, memory] = units::together([stride.saturating_mul(needed), memory]);
         return Err(format!(
-            "it needs {buffers} buffers and as many blocks again as there are threads, {} in all, and may use {}",
-            units::bytes(stride.saturating_mul(needed)),
-            units::bytes(memory)
+            "it needs {buffers} buffers and as many blocks again as there are threads, {all} in all, and may use {memory}"
         ));
     };
     Ok(Group {
