@@ -10,7 +10,7 @@
 //! itself, and nothing here is a pointer, so the tables could live in shared memory
 //! unchanged.
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fault};
 use crate::table::{Table, Zeroed};
 use crate::word::{Index, Lease, link};
 
@@ -126,7 +126,8 @@ impl State {
         // later owner's, and not an earlier one's. (A pointer that is freed again may lead to a
         // buffer of another segment that somebody takes just now, with the same size.) 0 says
         // that it is not out, and is no size.
-        let bytes = self.size.load(Ordering::Acquire) as usize;
+        let order = fault!(SizeRelaxed, Ordering::Relaxed, Ordering::Acquire);
+        let bytes = self.size.load(order) as usize;
         let start = self.start.load(Ordering::Relaxed);
         start == offset as u64 && bytes == size && size != 0
     }

@@ -307,7 +307,8 @@ impl Shared {
         let classes = self.catalog.classes();
         let index = self.arena.buffer_at(classes, start.addr())?;
         let state = self.state(index);
-        // Relaxed: as in `State::is_out_at`.
+        // Relaxed: the caller got the pointer from whoever wrote it, and says that the buffer is
+        // its own. 0 says that it is not out, and is no size.
         if state.size_of_stream.load(Ordering::Relaxed) as usize != size || size == 0 {
             return None;
         }

@@ -242,6 +242,8 @@ pub enum Fault {
     StageStores,
     /// The size and the generation of a buffer that is out are read in the wrong order.
     PairReversed,
+    /// The size that a raw buffer is out with is read with `Relaxed`, before where it starts.
+    SizeRelaxed,
     /// A list that only grows is published and read with `Relaxed`.
     AppendRelaxed,
     /// The head of a list that only grows is stored, whatever it has become meanwhile.
@@ -405,6 +407,7 @@ impl Fault {
         Self::StageRelaxed,
         Self::StageStores,
         Self::PairReversed,
+        Self::SizeRelaxed,
         Self::AppendRelaxed,
         Self::AppendStores,
         Self::SlotlessNamed,

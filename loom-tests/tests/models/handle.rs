@@ -4,10 +4,13 @@
 //! its next owner's; one that is believed is that of the owner whose size it gives; what
 //! had no slot has no handle.
 //!
+//! And a raw pointer is not believed of a buffer that starts elsewhere, though it is out with the
+//! same size.
+//!
 //! The same of a pool's own look-ups, beside segments that take the place, or the slots,
 //! of one that was trimmed.
 //!
-//! The twins: size and lease are read in the wrong order; a handle is made of a lease
+//! The twins: size and lease are read in the wrong order; the size is read without an order; a handle is made of a lease
 //! without a slot; slots of a trimmed segment are given back before their generations are
 //! noted; these begin again, or where they were.
 
@@ -21,6 +24,7 @@ tests![
     a_handle_is_that_of_an_owner_whom_its_maker_saw,
     a_handle_that_is_believed_gives_its_owners_size,
     what_had_no_slot_has_no_handle,
+    a_pointer_of_a_class_that_was_trimmed_is_not_believed_of_the_next_owners_buffer,
     a_trimmed_buffers_handle_does_not_name_what_came_in_its_place,
     a_handle_that_the_pool_makes_beside_a_free_is_never_the_next_owners,
     a_slot_that_comes_again_goes_on_where_it_stopped,
@@ -84,6 +88,28 @@ pub fn what_had_no_slot_has_no_handle() -> Model {
             made.is_none_or(|made| slot(made) == slots.start),
             "{made:?}"
         );
+    })
+}
+
+/// A pointer that was freed is freed again, after its segment was trimmed, while somebody takes
+/// the buffer of the next segment to whose state it leads: with the same size.
+pub fn a_pointer_of_a_class_that_was_trimmed_is_not_believed_of_the_next_owners_buffer() -> Model {
+    const STALE: usize = 18_432;
+    const START: usize = 16_896;
+    Model::new(3..=6, &[Fault::SizeRelaxed], || {
+        let state = Arc::new(RawState::default());
+        state.starts_at(STALE);
+        state.go_out(7);
+        state.come_back();
+        let other = Arc::clone(&state);
+        let thread = spawn(move || {
+            other.starts_at(START);
+            other.go_out(7);
+        });
+        assert!(!state.is_out_at(STALE, 7), "it starts elsewhere");
+        thread.join().unwrap();
+        assert!(state.is_out_at(START, 7), "it is out");
+        assert!(!state.is_out_at(START, 8), "with another size");
     })
 }
 
