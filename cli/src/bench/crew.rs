@@ -20,13 +20,16 @@ type Errand = Arc<dyn Fn(usize) + Send + Sync>;
 /// Threads waiting for jobs.
 pub struct Crew {
     seats: Vec<Sender<Errand>>,
-    /// One message for each errand that a worker has done and let go of.
+    /// One message from each worker that is there, and one for each errand that it has done and let go of.
     done: Receiver<()>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Crew {
-    /// Starts `workers` threads.
+    /// Starts `workers` threads, each once the one before it waits for jobs.
+    ///
+    /// Rivals that are linked hook the start of threads. rpmalloc has those that start at once spin for each other, for
+    /// seconds where they are many: whoever is measured, or built, meanwhile has no processor.
     pub fn hire(workers: usize) -> io::Result<Crew> {
         let (report, done) = mpsc::channel();
         let mut crew = Crew {
@@ -43,6 +46,8 @@ impl Crew {
                 .spawn(move || serve(seat, &errands, &done))?;
             crew.seats.push(sender);
             crew.threads.push(thread);
+            // A worker ends only with the crew.
+            let _ = crew.done.recv();
         }
         Ok(crew)
     }
@@ -75,6 +80,9 @@ impl Drop for Crew {
 }
 
 fn serve(seat: usize, errands: &Receiver<Errand>, done: &Sender<()>) {
+    if done.send(()).is_err() {
+        return;
+    }
     while let Ok(errand) = errands.recv() {
         // The others of a window wait for each other at its start; a worker that unwound would leave them there for
         // good. The panic's own message has been printed.
@@ -85,5 +93,33 @@ fn serve(seat: usize, errands: &Receiver<Errand>, done: &Sender<()>) {
         if done.send(()).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// The names of this process's threads. A thread has its own once its start is behind it.
+    fn names() -> Vec<String> {
+        let threads = fs::read_dir("/proc/self/task").expect("there is a list of threads");
+        let names =
+            threads.map(|thread| fs::read_to_string(thread.expect("read").path().join("comm")));
+        names.map(|name| name.unwrap_or_default()).collect()
+    }
+
+    #[test]
+    fn every_worker_is_there_when_the_crew_is_hired() {
+        const WORKERS: usize = 500;
+        let crew = Crew::hire(WORKERS).expect("threads start");
+        let names = names();
+        // Other tests have smaller crews.
+        for seat in 300..WORKERS {
+            assert!(names.contains(&format!("worker-{seat}\n")), "{seat}");
+        }
+        let tallies = crew.run(WORKERS, Arc::new(|seat| seat));
+        assert_eq!(tallies.iter().sum::<usize>(), WORKERS * (WORKERS - 1) / 2);
     }
 }
