@@ -200,7 +200,9 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
         let mut all = vec![entry(None, b"top", Kind::Directory)];
         for (number, (kind, flaws, attributes, xattrs, mut name)) in list.into_iter().enumerate() {
             name.retain(|&byte| byte != 0 && byte != b'/');
-            name.extend_from_slice(number.to_string().as_bytes());
+            // As wide for each of them: otherwise "1" and "0" is what "" and "10" are, and a
+            // catalogue in which two entries have one name is refused.
+            name.extend_from_slice(format!("{number:02}").as_bytes());
             let name = name.into();
             all.push(Entry {
                 parent: Some(0),
