@@ -102,8 +102,8 @@ pub struct Stats {
     /// - 64 for each buffer that was out as a raw pointer, in whole pages, or for all
     ///   of them ([`Builder::raw_pointers`](crate::Builder::raw_pointers));
     /// - 64 for every 2 MiB of memory, which counts where buffers are larger than that;
-    /// - 4 KiB for each segment where there are many small ones, since its records begin
-    ///   on a page of their own;
+    /// - 8 KiB for each segment where there are many, since its records, and what is kept for
+    ///   every 2 MiB of it, begin in the midst of a page;
     /// - 64 for each buffer, in a pool that [tracks](crate::Builder::track) who takes them;
     /// - 640 for each class, for what its processors share while it runs dry;
     /// - 64 for each of the most that ever waited at once.
