@@ -57,11 +57,11 @@ use std::ptr::NonNull;
 /// # Its address
 ///
 /// The bytes stay where they are until the buffer is dropped, however it is moved, sent to
-/// another thread or put into another value: what moves is the buffer's number and address,
-/// and not a byte of it. So a system call that is under way, or a device, may have the
-/// address as long as somebody keeps the `Buffer`. (The crate `stable_deref_trait` has a name
-/// for that. A `Buffer` holds an address and no reference, so that to move one is no access to
-/// the bytes, either.)
+/// another thread or put into another value: what moves is the buffer's number, and not a
+/// byte of it. So a system call that is under way, or a device, may have the address as long
+/// as somebody keeps the `Buffer`. (The crate `stable_deref_trait` has a name for that. A
+/// `Buffer` is two words and holds no reference to the bytes, so that to move one is no access
+/// to them, either.)
 ///
 /// # Dropping it
 ///

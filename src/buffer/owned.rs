@@ -10,18 +10,20 @@ use crate::lists::Given;
 use crate::pool::Shared;
 use crate::region::Location;
 use crate::rseq;
-use crate::word::Index;
+use crate::word::{Index, Out};
 use std::ptr::NonNull;
 
 /// A buffer that was taken, and is given back when dropped. It gives no reference to the
 /// bytes: `Buffer<Plain>` does.
+///
+/// Two words. Where the data begin is computed when somebody asks (`data`): what hands buffers
+/// from one thread to another moves a third less, and that is most of what it costs.
 pub struct Owned {
-    data: NonNull<u8>,
     /// Its class. Part of the pool.
     line: NonNull<Line>,
-    index: Index,
-    /// Bytes that are filled: those that it was taken for, until its owner says otherwise.
-    len: u32,
+    /// Its number; and the bytes that are filled: those that it was taken for, until its owner
+    /// says otherwise.
+    out: Out,
 }
 
 // SAFETY: the buffer's bytes belong to this value alone, and what `line` points
@@ -35,11 +37,9 @@ impl Owned {
     #[inline(always)]
     pub fn new(taken: Taken<'_>, len: usize) -> Self {
         Self {
-            data: taken.data(),
             line: NonNull::from(taken.line),
-            index: taken.index,
             // Classes are at most 1 GiB.
-            len: len as u32,
+            out: Out::new(taken.index, len as u32),
         }
     }
 
@@ -54,7 +54,7 @@ impl Owned {
         let buffer = std::mem::ManuallyDrop::new(self);
         Taken {
             line: classes.line(buffer.line().id()),
-            index: buffer.index,
+            index: buffer.out.index(),
         }
     }
 
@@ -75,20 +75,21 @@ impl Owned {
     /// the cell goes on to another one.
     #[inline(always)]
     pub fn data(&self) -> NonNull<u8> {
-        self.data
+        let (line, index) = (self.line(), self.out.index());
+        Taken { line, index }.data()
     }
 
     /// How many of them are filled.
     #[inline(always)]
     pub fn len(&self) -> usize {
-        self.len as usize
+        self.out.len() as usize
     }
 
     /// Where its data begin.
     pub fn location(&self) -> Location {
         // SAFETY: the pool lives at least until this buffer is home.
         let arena = unsafe { self.shared().as_ref() }.arena();
-        arena.locate(self.index, self.data.addr().get())
+        arena.locate(self.out.index(), self.data().addr().get())
     }
 
     /// Says how many are. Fails, with nothing changed, if there are not so many.
@@ -103,7 +104,7 @@ impl Owned {
             });
         }
         // As above: classes are at most 1 GiB.
-        self.len = len as u32;
+        self.out = Out::new(self.out.index(), len as u32);
         Ok(())
     }
 
@@ -117,20 +118,20 @@ impl Owned {
     pub fn spare(&self) -> (NonNull<u8>, usize) {
         let len = self.len();
         // SAFETY: it is no more than `capacity`.
-        (unsafe { self.data.add(len) }, self.capacity() - len)
+        (unsafe { self.data().add(len) }, self.capacity() - len)
     }
 
     /// The first byte of the prefix zone, and how many it has. They are as those of the
     /// data, right before these, in the same cell, which begins at a multiple of 512.
     ///
-    /// Zone and data are one range: `data` was made of the arena's base (`Line::start`), so
+    /// Zone and data are one range: `data` is made of the arena's base (`Line::start`), so
     /// its provenance is the whole arena, and that of what is given here is, too.
     pub fn prefix(&self) -> (NonNull<u8>, usize) {
         // SAFETY: the pool lives at least until this buffer is home.
         let len = unsafe { self.shared().as_ref() }.prefix();
         // SAFETY: a cell has `lead` bytes before the data, and the prefix is no
         // longer than that.
-        (unsafe { self.data.sub(len) }, len)
+        (unsafe { self.data().sub(len) }, len)
     }
 
     /// The first byte of the prefix zone, and how many that and what is filled of the data
@@ -145,8 +146,8 @@ impl Drop for Owned {
     #[inline(always)]
     fn drop(&mut self) {
         // The pool is found by way of the line, and only where this fails.
-        if !rseq::push(self.line(), self.index) {
-            Self::give(self.line, self.index);
+        if !rseq::push(self.line(), self.out.index()) {
+            Self::give(self.line, self.out.index());
         }
     }
 }

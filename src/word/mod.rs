@@ -14,6 +14,7 @@ mod lease;
 mod list;
 mod mode;
 mod moving;
+mod out;
 mod slot;
 mod standing;
 
@@ -26,6 +27,7 @@ pub use lease::Lease;
 pub use list::{Batch, Head, Pile, Stack};
 pub use mode::{Mode, State};
 pub use moving::Moving;
+pub use out::Out;
 pub use slot::{Gate, Level, Limit};
 pub use standing::Standing;
 
