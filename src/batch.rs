@@ -25,7 +25,7 @@
 //! that none is spare, buffers stay where they are (`lists`): that costs speed,
 //! never a buffer.
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, soon_written};
 use crate::table::{Table, Zeroed};
 use crate::word::{Batch, Index, Stack};
 use crossbeam_utils::CachePadded;
@@ -152,6 +152,12 @@ impl Batches {
 
     fn array(&self, id: u32) -> &Array {
         self.arrays.get(id as usize)
+    }
+
+    /// Says that the caller is about to take or put a spare array.
+    #[inline]
+    pub fn soon(&self) {
+        soon_written(&self.spare);
     }
 
     /// A spare array, now the caller's. Lock-free. `None` proves that there was

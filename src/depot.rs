@@ -25,7 +25,7 @@
 //! holds at least one buffer.
 
 use crate::batch::Batches;
-use crate::sync::{AtomicU64, Ordering, fault, touch};
+use crate::sync::{AtomicU64, Ordering, fault, soon_written, touch};
 use crate::table::Zeroed;
 use crate::word::{Batch, Index, Pile};
 
@@ -65,6 +65,12 @@ impl Depot {
             .compare_exchange_weak(old.word(), new.word(), success, failure)
             .map(drop)
             .map_err(Pile::from_word)
+    }
+
+    /// Says that the caller is about to push or to pop.
+    #[inline]
+    pub fn soon(&self) {
+        soon_written(&self.head);
     }
 
     /// Puts `batch`, which the caller holds and which is not empty, on top unless
@@ -185,6 +191,11 @@ impl Depot {
     /// Touches the head, so that no later call faults a page.
     pub fn populate(&self) {
         touch(&self.head);
+    }
+
+    /// Whether there is none; a hint.
+    pub fn is_empty(&self) -> bool {
+        self.load().batch().is_none()
     }
 
     /// How many buffers the stack holds: exact while nobody changes it, an

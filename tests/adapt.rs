@@ -112,6 +112,37 @@ fn capacity_moves_from_an_idle_class_to_one_that_misses() {
 }
 
 #[test]
+fn where_threads_only_give_all_goes_on_and_the_cache_grows_while_others_have_enough() {
+    let cpus = cpus();
+    if cpus.len() < 2 {
+        support::skipped("one that takes and one that gives: this process may run on one CPU");
+        return;
+    }
+    for pool in both(&builder().reserve(SIZE, ALIGNMENT, 64)) {
+        let take = || pool.allocate(SIZE, ALIGNMENT).unwrap();
+        let held: Vec<Buffer> = on_cpu(cpus[0], || (0..64).map(|_| take()).collect());
+        let mut flushes = Vec::new();
+        on_cpu(cpus[1], || {
+            for buffer in held {
+                let before = class(&pool, 0);
+                drop(buffer);
+                let after = class(&pool, 0);
+                if after.flushes > before.flushes {
+                    assert_eq!(after.cached, 1, "more is left than what came just now");
+                    if flushes.is_empty() {
+                        assert_eq!(after.cache_capacity, before.cache_capacity, "it grew");
+                    }
+                    flushes.push(after.cache_capacity);
+                }
+            }
+        });
+        // The first came when the depot had nothing, the others when it had what that brought.
+        assert!(flushes.len() > 2, "{flushes:?}");
+        assert!(flushes[1] > flushes[0], "{flushes:?}");
+    }
+}
+
+#[test]
 fn a_cache_that_is_robbed_holds_less() {
     let cpus = cpus();
     if cpus.len() < 2 {

@@ -4,7 +4,8 @@
 //! by: refills and flushes, which report that a cache missed; steals; growth.
 //!
 //! ```text
-//!   a miss (the cache was empty and the depot had a batch, or it was full):
+//!   a miss (the cache was empty and the depot had a batch, or it was full and the
+//!   depot had something):
 //!        capacity × 2, up to the class's most, if the processor's budget allows;
 //!        otherwise, every so many times, half the capacity of a class that was
 //!        idle since the last look becomes free
@@ -22,7 +23,10 @@
 //! so caches are no larger than misses make them.
 //!
 //! A processor that only frees, or only allocates, misses on every batch, and so
-//! soon moves batches as large as can be.
+//! soon moves batches as large as can be. One that only frees keeps none of what it moves:
+//! where nothing but single buffers came in since it moved the last ones, it moves all that is
+//! there, for those who take would have to come for the rest. And it grows only while the
+//! depot has something: otherwise those who take may be waiting for just that batch.
 
 use super::FreeLists;
 use super::ledger::{Carry, count};
@@ -36,7 +40,7 @@ const LEAST: u8 = 2;
 /// What a new class's caches may hold, unless that is too much.
 const FIRST: u8 = 8;
 /// A class is idle if it did nothing while another missed so often in vain.
-const IDLE: u64 = 16;
+const IDLE: u32 = 16;
 
 impl<C: CpuCaches> FreeLists<C> {
     /// Sets what the caches of a class may hold at most that has, or will have,
@@ -151,6 +155,38 @@ impl<C: CpuCaches> FreeLists<C> {
         };
         spent.fetch_sub(less, Ordering::Relaxed);
         done
+    }
+
+    /// A number that changes whenever the cache of `cpu` does, unless one buffer is put in: how
+    /// often it changed, less what it holds.
+    fn changes_but_puts(&self, cpu: usize, class: ClassId) -> u32 {
+        let held = self.caches.len(&self.tables, cpu, class);
+        self.caches.activity(cpu, class).wrapping_sub(held) as u32
+    }
+
+    /// How many buffers are to move from the cache of `cpu`, which is full, to the depot: what
+    /// is above its capacity, which may have shrunk, and a batch at least; all of it where
+    /// threads only give.
+    pub(super) fn share_to_flush(&self, cpu: usize, class: ClassId) -> u32 {
+        let held = self.caches.len(&self.tables, cpu, class) as u32;
+        // Relaxed: a hint.
+        let before = self.ledger(cpu, class).flushed.load(Ordering::Relaxed);
+        if before == self.changes_but_puts(cpu, class) {
+            return held;
+        }
+        let above = held.saturating_sub(self.caches.capacity(cpu, class).into());
+        above.max(self.batch_size(cpu, class))
+    }
+
+    /// The cache of `cpu` was flushed because it was full, and the depot does not have yet what
+    /// was in it: gives it more room if those who take have enough.
+    pub(super) fn flushed(&self, cpu: usize, class: ClassId) {
+        let changes = self.changes_but_puts(cpu, class);
+        // Relaxed: a hint.
+        (self.ledger(cpu, class).flushed).store(changes, Ordering::Relaxed);
+        if !self.depot(class).is_empty() {
+            self.missed(cpu, class, None);
+        }
     }
 
     /// The cache of `cpu` missed: gives it more room if there is. The caller

@@ -148,22 +148,21 @@ impl<C: CpuCaches> FreeLists<C> {
     /// a buffer of the pool, so the pool outlives the call.
     fn flush(&self, class: ClassId) -> Flushed<'_> {
         let batches = &self.tables.batches;
+        self.depot(class).soon();
+        batches.soon();
         let Some(id) = batches.take() else {
             return Flushed::Nothing;
         };
         let cpu = self.here();
         let ledger = self.ledger(cpu, class);
         let carry = Carry::begin(ledger);
-        // What is above the capacity, which may have shrunk, goes at once.
-        let held = self.caches.len(&self.tables, cpu, class) as u32;
-        let above = held.saturating_sub(self.caches.capacity(cpu, class).into());
-        let some = above.max(self.batch_size(cpu, class));
+        let some = self.share_to_flush(cpu, class);
         let Some(handful) = self.caches.flush(&self.tables, class, some) else {
             batches.put(id);
             return Flushed::Nothing;
         };
         count(&ledger.flushes);
-        self.missed(cpu, class, None);
+        self.flushed(cpu, class);
         let batch = batches.fill(id, handful.as_slice());
         match self.depot(class).push(batches, batch) {
             Ok(()) => Flushed::Room,

@@ -6,7 +6,7 @@
 
 #[cfg(hugepool_loom)]
 use crate::sync::note_announcement;
-use crate::sync::{AtomicU64, Ordering, fault};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fault};
 use crate::sys::fork;
 use crate::table::Zeroed;
 use crate::word::Moving;
@@ -27,7 +27,9 @@ pub(super) struct Ledger {
     /// The cache's activity when `adapt` looked last; Relaxed, a hint.
     pub(super) seen: AtomicU64,
     /// Misses for which there was no budget; Relaxed, a hint.
-    pub(super) denied: AtomicU64,
+    pub(super) denied: AtomicU32,
+    /// What `adapt` says of the cache since its last flush; Relaxed, a hint.
+    pub(super) flushed: AtomicU32,
 }
 
 // SAFETY: integer atomics alone; all zero is nothing counted or announced.

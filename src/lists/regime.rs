@@ -20,9 +20,9 @@
 //! compare-and-swap, onto the loose list, where any taker finds it. What was in the
 //! caches is moved there.
 //!
-//! To share a class costs one `membarrier`, and it stays shared for `LINGER` at least;
+//! To share a class costs one `membarrier`, and it stays shared for `BRIEFLY` at least;
 //! to steal from an open one costs one, too, and is allowed so often that both together
-//! are no more than a hundred a second (of each class; a few more if several threads
+//! are no more than three hundred a second (of each class; a few more if several threads
 //! begin to share it at the same instant).
 //!
 //! # Opening undoes nobody's sharing
@@ -48,6 +48,8 @@ use crate::word::{Mode, State};
 
 /// How long a class stays shared after the last one who needed that, in nanoseconds.
 const LINGER: u64 = 50_000_000;
+/// How long it does at least, whatever for: also if nobody waited or was refused.
+const BRIEFLY: u64 = 4_000_000;
 /// The time that passes, in the long run, from one steal out of an open class to the
 /// next, in nanoseconds.
 const STEAL: u64 = 20_000_000;
@@ -116,8 +118,12 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Keeps a shared class so for a while.
     pub(super) fn linger(&self, class: ClassId) {
-        let until = clock::coarse() + LINGER;
-        self.regime(class).until.store(until, Ordering::Relaxed);
+        self.linger_for(class, LINGER);
+    }
+
+    fn linger_for(&self, class: ClassId, time: u64) {
+        let until = clock::coarse() + time;
+        (self.regime(class).until).fetch_max(until, Ordering::Relaxed);
     }
 
     /// Sees to it that every free of `class` from now on goes past the caches. False if
@@ -126,7 +132,7 @@ impl<C: CpuCaches> FreeLists<C> {
     pub(super) fn share(&self, class: ClassId, owed: &mut Owed) -> bool {
         let regime = self.regime(class);
         while let Some(begun) = self.begin_to_share(class) {
-            self.linger(class);
+            self.linger_for(class, BRIEFLY);
             self.note_barrier(class);
             // SeqCst: the mode, and then the processors in use; see `give_room`.
             fault!(NoVisitFence, (), fence(Ordering::SeqCst));

@@ -20,6 +20,12 @@ use crate::word::{Batch, Index, Moving};
 /// Sweeps in a row that find changes before the searching thread lets others
 /// run.
 const BUSY_SWEEPS: u32 = 16;
+/// How often a thread looks whether a batch comes, before it disturbs a processor that has
+/// buffers; and how often in a row while nothing changes there. Some microseconds, and one.
+const WATCH: u32 = 32;
+const WATCH_IDLE: u32 = 8;
+/// Pauses from one look to the next.
+const PAUSES: u32 = 8;
 /// How many changes of a shared list there are from one look at the clock to the next.
 const LOOKS: u32 = 16;
 
@@ -470,6 +476,9 @@ impl<C: CpuCaches> FreeLists<C> {
     ) -> Option<Index> {
         let held = self.caches.len(&self.tables, cpu, class) > 0;
         let disturbs = held && cpu != self.caches.current() && self.is_open(class);
+        if disturbs && let Some(index) = self.await_flush(cpu, class, owed) {
+            return Some(index);
+        }
         if disturbs && !self.may_steal(class) {
             // That moves what is there to the loose list.
             self.share(class, owed);
@@ -502,6 +511,27 @@ impl<C: CpuCaches> FreeLists<C> {
         None
     }
 
+    /// Looks for a short while whether the threads on processor `cpu`, whose cache of `class`
+    /// holds buffers, put some into the depot: while they change that cache, and for no longer
+    /// than it takes to disturb them. In a pipeline with no buffer to spare the next batch is
+    /// always on its way. (Models have no time.)
+    fn await_flush(&self, cpu: usize, class: ClassId, owed: &mut Owed) -> Option<Index> {
+        let (mut before, mut idle) = (self.caches.activity(cpu, class), 0);
+        for _ in 0..if cfg!(hugepool_loom) { 0 } else { WATCH } {
+            if !self.depot(class).is_empty() {
+                return self.take_from_depot(class, owed).ok();
+            }
+            let now = self.caches.activity(cpu, class);
+            idle = if now == before { idle + 1 } else { 0 };
+            before = now;
+            if idle == WATCH_IDLE || !self.is_open(class) {
+                break;
+            }
+            (0..PAUSES).for_each(|_| spin_loop());
+        }
+        None
+    }
+
     /// Puts a buffer that the caller holds where requests find it: into this
     /// processor's cache, or else among the loose ones. The caller holds a
     /// handle.
@@ -516,6 +546,8 @@ impl<C: CpuCaches> FreeLists<C> {
     /// was empty at one moment, and gives its tag then.
     fn take_from_depot(&self, class: ClassId, owed: &mut Owed) -> Result<Index, u32> {
         let (depot, batches) = (self.depot(class), &self.tables.batches);
+        depot.soon();
+        batches.soon();
         let cpu = self.here();
         self.give_room(cpu, class);
         let batch = self.batch_size(cpu, class);
