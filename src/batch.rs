@@ -2,7 +2,7 @@
 //! cache and the depot as one.
 //!
 //! Owns: the arrays, the list of those that are not in use, and handfuls: what a
-//! thread holds between two of them. Uses: `sync`, `table`, `word`. Used by:
+//! thread holds between two of them. Uses: `sync`, `sys`, `table`, `word`. Used by:
 //! `depot` and `cache`, which pass batches on; `lists`, which fills and empties
 //! them.
 //!
@@ -25,7 +25,8 @@
 //! that none is spare, buffers stay where they are (`lists`): that costs speed,
 //! never a buffer.
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering, soon_written};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::address::soon_written;
 use crate::table::{Table, Zeroed};
 use crate::word::{Batch, Index, Stack};
 use crossbeam_utils::CachePadded;

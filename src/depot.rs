@@ -1,6 +1,6 @@
 //! The shared free buffers of one class: a stack of batches.
 //!
-//! Owns: the head word of the stack. Uses: `sync`, `word`, `batch`. Used by:
+//! Owns: the head word of the stack. Uses: `sync`, `sys`, `word`, `batch`. Used by:
 //! `lists`, which refills processors' caches from it and flushes them into it.
 //!
 //! ```text
@@ -25,7 +25,8 @@
 //! holds at least one buffer.
 
 use crate::batch::Batches;
-use crate::sync::{AtomicU64, Ordering, fault, soon_written, touch};
+use crate::sync::{AtomicU64, Ordering, fault, touch};
+use crate::sys::address::soon_written;
 use crate::table::Zeroed;
 use crate::word::{Batch, Index, Pile};
 
@@ -67,7 +68,7 @@ impl Depot {
             .map_err(Pile::from_word)
     }
 
-    /// Says that the caller is about to push or to pop.
+    /// Says that the caller is about to push.
     #[inline]
     pub fn soon(&self) {
         soon_written(&self.head);

@@ -143,6 +143,28 @@ fn where_threads_only_give_all_goes_on_and_the_cache_grows_while_others_have_eno
 }
 
 #[test]
+fn a_thread_that_takes_and_gives_a_few_in_turn_moves_no_batches() {
+    // Whatever was in the cache before: what tells that threads only give must not come out even.
+    for given in 13..=15 {
+        // The pool is made there, too: its buffers are for one processor.
+        on_cpu(cpus()[0], || {
+            for pool in both(&builder().reserve(SIZE, ALIGNMENT, 17)) {
+                let take = || pool.allocate(SIZE, ALIGNMENT).unwrap();
+                let mut held: Vec<Buffer> = (0..17).map(|_| take()).collect();
+                held.truncate(17 - given);
+                let few = || drop((0..4).map(|_| take()).collect::<Vec<_>>());
+                (0..8).for_each(|_| few());
+                let before = class(&pool, 0).flushes;
+                (0..100).for_each(|_| few());
+                let after = class(&pool, 0);
+                let flushes = after.flushes - before;
+                assert!(flushes < 10, "{given} given first: {flushes}, {after:?}");
+            }
+        });
+    }
+}
+
+#[test]
 fn a_cache_that_is_robbed_holds_less() {
     let cpus = cpus();
     if cpus.len() < 2 {

@@ -23,10 +23,10 @@
 //! so caches are no larger than misses make them.
 //!
 //! A processor that only frees, or only allocates, misses on every batch, and so
-//! soon moves batches as large as can be. One that only frees keeps none of what it moves:
-//! where nothing but single buffers came in since it moved the last ones, it moves all that is
-//! there, for those who take would have to come for the rest. And it grows only while the
-//! depot has something: otherwise those who take may be waiting for just that batch.
+//! soon moves batches as large as can be. Where threads only free, all that is there is moved, or
+//! as much as a batch holds, for those who take would have to come for the rest. And such a
+//! cache grows only while the depot has something: otherwise those who take may be waiting for
+//! just that batch.
 
 use super::FreeLists;
 use super::ledger::{Carry, count};
@@ -157,8 +157,9 @@ impl<C: CpuCaches> FreeLists<C> {
         done
     }
 
-    /// A number that changes whenever the cache of `cpu` does, unless one buffer is put in: how
-    /// often it changed, less what it holds.
+    /// A number that is the same again after single buffers were put into the cache of `cpu`: how
+    /// often it changed, less what it holds. What takes buffers out of it raises it; a refill
+    /// lowers it.
     fn changes_but_puts(&self, cpu: usize, class: ClassId) -> u32 {
         let held = self.caches.len(&self.tables, cpu, class);
         self.caches.activity(cpu, class).wrapping_sub(held) as u32
@@ -169,13 +170,25 @@ impl<C: CpuCaches> FreeLists<C> {
     /// threads only give.
     pub(super) fn share_to_flush(&self, cpu: usize, class: ClassId) -> u32 {
         let held = self.caches.len(&self.tables, cpu, class) as u32;
-        // Relaxed: a hint.
-        let before = self.ledger(cpu, class).flushed.load(Ordering::Relaxed);
-        if before == self.changes_but_puts(cpu, class) {
-            return held;
+        if self.only_gives(cpu, class) {
+            return held.max(1);
         }
         let above = held.saturating_sub(self.caches.capacity(cpu, class).into());
         above.max(self.batch_size(cpu, class))
+    }
+
+    /// Whether nothing came into the cache of `cpu` since it was flushed, nor out of it, but what
+    /// threads gave there; a hint.
+    pub(super) fn only_gives(&self, cpu: usize, class: ClassId) -> bool {
+        let before = self.ledger(cpu, class).flushed.load(Ordering::Relaxed);
+        before == self.changes_but_puts(cpu, class)
+    }
+
+    /// The cache of `cpu` was filled from the depot: its threads take, until it is flushed. (Takes
+    /// raise the number from here on, and so never lead back to what is noted.)
+    pub(super) fn refilled(&self, cpu: usize, class: ClassId) {
+        let changes = self.changes_but_puts(cpu, class).wrapping_sub(1);
+        (self.ledger(cpu, class).flushed).store(changes, Ordering::Relaxed);
     }
 
     /// The cache of `cpu` was flushed because it was full, and the depot does not have yet what

@@ -20,10 +20,10 @@
 //! compare-and-swap, onto the loose list, where any taker finds it. What was in the
 //! caches is moved there.
 //!
-//! To share a class costs one `membarrier`, and it stays shared for `BRIEFLY` at least;
-//! to steal from an open one costs one, too, and is allowed so often that both together
-//! are no more than three hundred a second (of each class; a few more if several threads
-//! begin to share it at the same instant).
+//! To share a class costs one `membarrier`, and it stays shared for `BRIEFLY` or
+//! longer; to steal from an open one costs one, too, and is allowed so often that both together
+//! are no more than three hundred a second (of each class; more if several threads begin to
+//! share it at the same instant, and one of them has not done it when the others stop looking).
 //!
 //! # Opening undoes nobody's sharing
 //!
@@ -44,20 +44,28 @@ use crate::class::ClassId;
 use crate::sync::{AtomicU64, Ordering, fault, fence, spin_loop, touch};
 use crate::sys::clock;
 use crate::table::Zeroed;
-use crate::word::{Mode, State};
+use crate::word::{Index, Mode, State};
 
 /// How long a class stays shared after the last one who needed that, in nanoseconds.
 const LINGER: u64 = 50_000_000;
-/// How long it does at least, whatever for: also if nobody waited or was refused.
-const BRIEFLY: u64 = 4_000_000;
+/// As above, if nobody waited or was refused. (The clock is coarse: it may be 4 to 8 ms, or
+/// 0 to 10, but only one time a tick.)
+const BRIEFLY: u64 = 5_000_000;
 /// The time that passes, in the long run, from one steal out of an open class to the
 /// next, in nanoseconds.
 const STEAL: u64 = 20_000_000;
 /// How many may follow each other at once.
 const STEALS: u64 = 8;
+/// How often a thread looks whether a batch comes, before it disturbs a processor that has
+/// buffers; and how often in a row while nothing changes there. Some microseconds (more where
+/// a pause is long), and one or two.
+const WATCH: u32 = 32;
+const WATCH_IDLE: u32 = 8;
+/// Pauses from one look to the next.
+const PAUSES: u32 = 8;
 /// How often a thread looks whether another one has done its part, before it does it
 /// itself.
-const SPINS: u32 = if cfg!(hugepool_loom) { 0 } else { 64 };
+const SPINS: u32 = if cfg!(hugepool_loom) { 0 } else { 1024 };
 
 /// The mode of a class.
 #[derive(Default)]
@@ -123,7 +131,10 @@ impl<C: CpuCaches> FreeLists<C> {
 
     fn linger_for(&self, class: ClassId, time: u64) {
         let until = clock::coarse() + time;
-        (self.regime(class).until).fetch_max(until, Ordering::Relaxed);
+        let at = &self.regime(class).until;
+        if at.load(Ordering::Relaxed) < until {
+            at.store(until, Ordering::Relaxed);
+        }
     }
 
     /// Sees to it that every free of `class` from now on goes past the caches. False if
@@ -285,6 +296,31 @@ impl<C: CpuCaches> FreeLists<C> {
     /// How many there were.
     pub fn barriers(&self, class: ClassId) -> u64 {
         self.regime(class).barriers.load(Ordering::Relaxed)
+    }
+
+    /// Looks for a short while whether a batch comes into the depot, where the threads on
+    /// processor `cpu` only give buffers of `class` and do so just now: a batch is on its way
+    /// then, and costs less than to disturb them. (Models have no time.)
+    pub(super) fn await_flush(&self, cpu: usize, class: ClassId, owed: &mut Owed) -> Option<Index> {
+        if cfg!(hugepool_loom) || !self.only_gives(cpu, class) {
+            return None;
+        }
+        let (mut before, mut idle) = (self.caches.activity(cpu, class), 0);
+        for _ in 0..WATCH {
+            if !self.depot(class).is_empty()
+                && let Ok(index) = self.take_from_depot(class, owed)
+            {
+                return Some(index);
+            }
+            let now = self.caches.activity(cpu, class);
+            idle = if now == before { idle + 1 } else { 0 };
+            before = now;
+            if idle == WATCH_IDLE || !self.is_open(class) {
+                break;
+            }
+            (0..PAUSES).for_each(|_| spin_loop());
+        }
+        None
     }
 
     /// Whether a thread may disturb another processor for a buffer of `class`, which is

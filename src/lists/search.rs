@@ -20,12 +20,6 @@ use crate::word::{Batch, Index, Moving};
 /// Sweeps in a row that find changes before the searching thread lets others
 /// run.
 const BUSY_SWEEPS: u32 = 16;
-/// How often a thread looks whether a batch comes, before it disturbs a processor that has
-/// buffers; and how often in a row while nothing changes there. Some microseconds, and one.
-const WATCH: u32 = 32;
-const WATCH_IDLE: u32 = 8;
-/// Pauses from one look to the next.
-const PAUSES: u32 = 8;
 /// How many changes of a shared list there are from one look at the clock to the next.
 const LOOKS: u32 = 16;
 
@@ -413,10 +407,6 @@ impl<C: CpuCaches> FreeLists<C> {
                 continue;
             }
             if let Some(index) = self.rob(cpu, class, seen, owed) {
-                if cpu != own {
-                    count(&self.ledger(own, class).steals);
-                    self.robbed(cpu, class);
-                }
                 return Some(index);
             }
         }
@@ -465,8 +455,8 @@ impl<C: CpuCaches> FreeLists<C> {
         let _ = (self.loose(class)).touch(&self.tables.records, self.loose_lists);
     }
 
-    /// Takes a buffer from the slot of `cpu`, and some more for this processor's
-    /// cache if there are.
+    /// Takes a buffer from the slot of `cpu`, and some more for this processor's cache if there
+    /// are; or one that was moved from there to where all find it.
     fn rob(
         &self,
         cpu: usize,
@@ -474,19 +464,23 @@ impl<C: CpuCaches> FreeLists<C> {
         seen: &mut Evidence,
         owed: &mut Owed,
     ) -> Option<Index> {
-        let held = self.caches.len(&self.tables, cpu, class) > 0;
-        let disturbs = held && cpu != self.caches.current() && self.is_open(class);
-        if disturbs && let Some(index) = self.await_flush(cpu, class, owed) {
+        let disturbs = || {
+            let held = self.caches.len(&self.tables, cpu, class) > 0;
+            held && cpu != self.caches.current() && self.is_open(class)
+        };
+        if disturbs()
+            && let Some(index) = self.await_flush(cpu, class, owed)
+        {
             return Some(index);
         }
-        if disturbs && !self.may_steal(class) {
+        if disturbs() && !self.may_steal(class) {
             // That moves what is there to the loose list.
             self.share(class, owed);
             if let Some(index) = self.pop_loose(class, &mut Evidence::default(), owed) {
                 return Some(index);
             }
         }
-        if disturbs {
+        if disturbs() {
             self.note_barrier(class);
         }
         let mut carry = None;
@@ -498,6 +492,11 @@ impl<C: CpuCaches> FreeLists<C> {
         let robbed = (self.caches).rob(tables, cpu, class, &quiet, share, &mut announce);
         match robbed {
             Robbed::Some(handful) => {
+                let own = self.here();
+                if cpu != own {
+                    count(&self.ledger(own, class).steals);
+                    self.robbed(cpu, class);
+                }
                 let (&first, rest) = handful.as_slice().split_first()?;
                 for &index in rest {
                     self.keep(class, index, owed);
@@ -507,27 +506,6 @@ impl<C: CpuCaches> FreeLists<C> {
             Robbed::None(empty) => seen.add(empty.0),
             // What is there is out of reach, as if somebody carried it.
             Robbed::Barred => seen.carrying += 1,
-        }
-        None
-    }
-
-    /// Looks for a short while whether the threads on processor `cpu`, whose cache of `class`
-    /// holds buffers, put some into the depot: while they change that cache, and for no longer
-    /// than it takes to disturb them. In a pipeline with no buffer to spare the next batch is
-    /// always on its way. (Models have no time.)
-    fn await_flush(&self, cpu: usize, class: ClassId, owed: &mut Owed) -> Option<Index> {
-        let (mut before, mut idle) = (self.caches.activity(cpu, class), 0);
-        for _ in 0..if cfg!(hugepool_loom) { 0 } else { WATCH } {
-            if !self.depot(class).is_empty() {
-                return self.take_from_depot(class, owed).ok();
-            }
-            let now = self.caches.activity(cpu, class);
-            idle = if now == before { idle + 1 } else { 0 };
-            before = now;
-            if idle == WATCH_IDLE || !self.is_open(class) {
-                break;
-            }
-            (0..PAUSES).for_each(|_| spin_loop());
         }
         None
     }
@@ -544,10 +522,8 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Takes one buffer from the depot, and if there are enough a batch, whose rest
     /// goes to this processor's cache. `Err` proves that the depot
     /// was empty at one moment, and gives its tag then.
-    fn take_from_depot(&self, class: ClassId, owed: &mut Owed) -> Result<Index, u32> {
+    pub(super) fn take_from_depot(&self, class: ClassId, owed: &mut Owed) -> Result<Index, u32> {
         let (depot, batches) = (self.depot(class), &self.tables.batches);
-        depot.soon();
-        batches.soon();
         let cpu = self.here();
         self.give_room(cpu, class);
         let batch = self.batch_size(cpu, class);
@@ -561,10 +537,14 @@ impl<C: CpuCaches> FreeLists<C> {
         if stocked && batch > 1 && cached {
             let ledger = self.ledger(cpu, class);
             let _carry = Carry::begin(ledger);
+            // Where the array goes when it is empty.
+            batches.soon();
             if let Ok((batch, left)) = depot.pop_batch(batches) {
                 count(&ledger.refills);
                 self.note_left(class, left);
-                if let Some(index) = self.open(class, batch, owed) {
+                let opened = self.open(class, batch, owed);
+                self.refilled(cpu, class);
+                if let Some(index) = opened {
                     return Ok(index);
                 }
             }

@@ -491,6 +491,3 @@ pub fn plant(fault: Option<Fault>) {
 pub fn is_planted(fault: Fault) -> bool {
     PLANTED.with(|cell| cell.get() == Some(fault))
 }
-
-/// A hint, of which a model knows nothing.
-pub fn soon_written<T>(_: &T) {}

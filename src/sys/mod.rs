@@ -5,7 +5,6 @@
 //! functions that return `io::Result` or `Option`, and says which manual page
 //! their contract comes from.
 
-#[cfg(not(hugepool_loom))]
 pub mod address;
 #[cfg(not(hugepool_loom))]
 pub mod backed;
