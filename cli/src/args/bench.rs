@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{LARGEST, size};
-use crate::bench::{DryShape, Handicap, Pattern, Request};
+use crate::bench::{DryShape, Handicap, List, Pattern, Request};
 use crate::report::Outputs;
 use crate::rival::{Name, names};
 use crate::units::{self, GIB, KIB, MIB};
@@ -60,6 +60,15 @@ pub struct BenchOptions {
     /// Bytes of buffers that one group may use; larger groups get fewer buffers or are skipped
     #[arg(long, value_name = "BYTES", value_parser = memory, default_value = "1G")]
     memory: usize,
+
+    /// Processors, such as 0-3,8: worker i is pinned to the i-th of them, in turn, and nothing of the
+    /// benchmark runs on others
+    #[arg(long, value_name = "LIST", value_parser = List::of_cpus)]
+    cpus: Option<List>,
+
+    /// NUMA nodes, such as 0,1: as --cpus with the processors of these
+    #[arg(long, value_name = "LIST", value_parser = List::of_nodes, conflicts_with = "cpus")]
+    nodes: Option<List>,
 
     /// Write one JSON object, which `compare` reads, to this file
     #[arg(long, value_name = "FILE")]
@@ -119,6 +128,8 @@ impl Round {
             seed,
             window,
             memory: _,
+            cpus,
+            nodes,
             handicap,
         } = request;
         let mut args = vec!["bench".to_owned()];
@@ -139,6 +150,12 @@ impl Round {
         option("seed", seed.to_string());
         option("millis", window.as_millis().to_string());
         option("memory", memory.to_string());
+        if let Some(cpus) = cpus {
+            option("cpus", cpus.to_string());
+        }
+        if let Some(nodes) = nodes {
+            option("nodes", nodes.to_string());
+        }
         if let Some(handicap) = handicap {
             option("handicap", handicap.to_string());
         }
@@ -180,6 +197,8 @@ impl From<Box<BenchOptions>> for BenchArgs {
                 seed: options.seed,
                 window: Duration::from_millis(options.millis),
                 memory: options.memory,
+                cpus: options.cpus,
+                nodes: options.nodes,
                 handicap: options.handicap,
             },
             round: options.round.map(|number| Round {
@@ -270,8 +289,9 @@ mod tests {
 
     #[test]
     fn the_process_of_a_round_gets_the_request_as_it_is() {
-        let typed: [&[&str]; 2] = [
+        let typed: [&[&str]; 3] = [
             &["bench"],
+            &["bench", "--nodes", "1,0"],
             &[
                 "bench",
                 "--patterns",
@@ -294,6 +314,8 @@ mod tests {
                 "4",
                 "--memory",
                 "512M",
+                "--cpus",
+                "8,0-3",
                 "--handicap",
                 "glibc:10",
             ],

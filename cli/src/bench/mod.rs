@@ -15,6 +15,7 @@
 
 mod arenas;
 mod clock;
+mod cpus;
 mod crew;
 mod debt;
 mod engine;
@@ -38,6 +39,7 @@ mod worker;
 mod wrongs;
 
 pub use clock::{TimerCost, latencies, processors};
+pub use cpus::{List, confine, place};
 pub use crew::Crew;
 pub use exhausted::DryShape;
 pub use figure::{Clock, Figure, Figures};

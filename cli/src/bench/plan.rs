@@ -353,6 +353,8 @@ mod tests {
             seed: 1,
             window: Duration::from_millis(1),
             memory: GIB,
+            cpus: None,
+            nodes: None,
             handicap: None,
         }
     }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::cpus::List;
 use super::exhausted::DryShape;
 use super::pattern::Pattern;
 use crate::rival::Name;
@@ -29,6 +30,10 @@ pub struct Request {
     pub window: Duration,
     /// Bytes of buffers in one group at most.
     pub memory: usize,
+    /// The processors that workers are pinned to, in turn.
+    pub cpus: Option<List>,
+    /// Nodes whose processors these are; not both are given.
+    pub nodes: Option<List>,
     /// Extra work of one rival, in trials of the benchmark itself.
     pub handicap: Option<Handicap>,
 }

@@ -134,7 +134,7 @@ fn group(pattern: Pattern, threads: usize) -> Group {
 
 fn visit(defect: Defect, pattern: Pattern, threads: usize) -> Visit {
     let group = group(pattern, threads);
-    let crew = Crew::hire(threads).expect("a few threads can be started");
+    let crew = Crew::hire(threads, None).expect("a few threads can be started");
     let entry = Entry::new(Wrong::new(defect, group.shape.buffers));
     let lengths = Lengths::new(Duration::from_millis(5), threads);
     entry.visit(&crew, &group, lengths)
@@ -169,7 +169,7 @@ fn a_handicap_makes_every_pattern_cost_more() {
     for pattern in [Pattern::Same, Pattern::Pipeline, Pattern::Burst] {
         let threads = if pattern == Pattern::Pipeline { 2 } else { 1 };
         let group = group(pattern, threads);
-        let crew = Crew::hire(threads).expect("a few threads can be started");
+        let crew = Crew::hire(threads, None).expect("a few threads can be started");
         let entry = Entry::new(Wrong::new(Defect::None, group.shape.buffers));
         let cost = |percent| {
             let lengths = Lengths::new(Duration::from_millis(10), threads).handicapped(percent);

@@ -43,6 +43,8 @@ pub fn differences(before: &ResultFile, after: &ResultFile) -> Vec<String> {
     found.compare("--rivals", &oa.rivals, &ob.rivals);
     found.compare("--millis", &oa.millis, &ob.millis);
     found.compare("--memory", &oa.memory, &ob.memory);
+    found.compare("--cpus", &oa.cpus, &ob.cpus);
+    found.compare("--nodes", &oa.nodes, &ob.nodes);
     found.compare("--handicap", &oa.handicap, &ob.handicap);
     for first in &before.rows {
         let second = after.rows.iter().find(|record| record.key == first.key);

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use hugepool::Machine;
 
-use crate::bench::{self, Group, Measured, Pattern, Plan, Request, Row, TimerCost};
+use crate::bench::{self, Group, List, Measured, Pattern, Plan, Request, Row, TimerCost};
 use crate::failure::Failure;
 use crate::rival::Name;
 use crate::units;
@@ -47,23 +47,25 @@ pub struct Setting {
 }
 
 impl Setting {
-    pub fn new(request: &Request, plan: &Plan, timer: TimerCost) -> Setting {
+    /// Of a run whose workers are on `cpus`, if these were asked for.
+    pub fn new(request: &Request, cpus: Option<&List>, plan: &Plan, timer: TimerCost) -> Setting {
         let machine = Machine::probe();
         let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
         let versions: Vec<String> = Name::built()
             .filter(|name| request.rivals.contains(name))
             .filter_map(Name::version)
             .collect();
-        let cpus = machine
+        let online = machine
             .online_cpus
             .map_or_else(|| "unknown number of".to_owned(), |count| count.to_string());
         let mut facts = vec![
             (
                 "machine",
                 format!(
-                    "{}, {cpus} CPUs online, {} to be used, Linux {}",
+                    "{}, {online} CPUs online, {} to be used, NUMA nodes: {}, Linux {}",
                     known(&machine.cpu_model),
                     bench::processors(),
+                    machine.nodes.len().max(1),
                     known(&machine.kernel)
                 ),
             ),
@@ -77,6 +79,16 @@ impl Setting {
             ),
             ("hugepool", env!("RIVAL_HUGEPOOL").to_owned()),
         ];
+        if let Some(cpus) = cpus {
+            let nodes = request.nodes.as_ref();
+            let nodes = nodes.map_or_else(String::new, |nodes| format!(", those of node {nodes}"));
+            facts.push((
+                "pinned",
+                format!(
+                    "worker i to the i-th of the CPUs {cpus}{nodes}, in turn; nothing of the benchmark runs on others"
+                ),
+            ));
+        }
         if !versions.is_empty() {
             facts.push(("rivals", versions.join(", ")));
         }

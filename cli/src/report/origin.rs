@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hugepool::Machine;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::bench::{self, Request};
+use crate::bench::{self, List, Request};
 use crate::rival::Name;
 use crate::units;
 
@@ -63,6 +63,12 @@ pub struct Options {
     pub rivals: Vec<String>,
     pub millis: u64,
     pub memory: u64,
+    /// The processors that workers were pinned to, in turn, as they were asked for.
+    #[serde(deserialize_with = "present")]
+    pub cpus: Option<String>,
+    /// The nodes whose processors these were.
+    #[serde(deserialize_with = "present")]
+    pub nodes: Option<String>,
     /// A rival that was made slower for a trial.
     #[serde(deserialize_with = "present")]
     pub handicap: Option<String>,
@@ -105,6 +111,8 @@ impl Origin {
                 rivals: texts(&request.rivals),
                 millis: u64::try_from(request.window.as_millis()).unwrap_or(u64::MAX),
                 memory: request.memory as u64,
+                cpus: request.cpus.as_ref().map(List::to_string),
+                nodes: request.nodes.as_ref().map(List::to_string),
                 handicap: request.handicap.map(|handicap| handicap.to_string()),
             },
             seed: request.seed,

@@ -8,13 +8,13 @@ use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 
 use super::wire::Line;
 use crate::args::Round;
-use crate::bench::{self, Crew, Group, Measured, Random, Request};
+use crate::bench::{self, Crew, Group, List, Measured, Random, Request};
 use crate::failure::Failure;
 
-/// What the process does: measures every group once.
-pub fn run(request: &Request, round: &Round) -> Result<ExitCode, Failure> {
+/// What the process does: measures every group once, with workers on these processors if there are any.
+pub fn run(request: &Request, round: &Round, cpus: Option<List>) -> Result<ExitCode, Failure> {
     let plan = bench::draw_within(request, request.memory)?;
-    let crew = Crew::hire(plan.workers()).map_err(|error| {
+    let crew = Crew::hire(plan.workers(), cpus).map_err(|error| {
         Failure::run(format!("cannot start {} threads: {error}", plan.workers()))
     })?;
     let mut random = Random::of_round(request.seed, round.number);

@@ -16,7 +16,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::args::{BenchArgs, Round};
-use crate::bench::{self, Group, Measured, Plan, Request, Row, TimerCost};
+use crate::bench::{self, Group, List, Measured, Plan, Request, Row, TimerCost};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::report::{Report, Setting};
@@ -29,12 +29,13 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
         outputs,
         round,
     } = args;
+    let cpus = confined(request)?;
     if let Some(round) = round {
-        return child::run(request, round);
+        return child::run(request, round, cpus);
     }
     let plan = bench::draw(request)?;
     let mut report = Report::open(outputs)?;
-    let setting = Setting::new(request, &plan, TimerCost::measure());
+    let setting = Setting::new(request, cpus.as_ref(), &plan, TimerCost::measure());
     report.head(&setting)?;
 
     let progress = Progress::new(plan.visits(request.rounds));
@@ -47,6 +48,18 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
     }
     report.close(&setting, &rows)?;
     Ok(verdict(&rows))
+}
+
+/// Confines this process, and those that it starts, to the processors that were asked for: so the number of these is
+/// that of the processors that may be used, wherever somebody asks for it.
+fn confined(request: &Request) -> Result<Option<List>, Failure> {
+    let cpus = bench::place(request.cpus.as_ref(), request.nodes.as_ref()).map_err(Failure::input)?;
+    if let Some(cpus) = &cpus {
+        bench::confine(cpus).map_err(|error| {
+            Failure::input(format!("the system does not let this process run on CPUs {cpus}: {error}"))
+        })?;
+    }
+    Ok(cpus)
 }
 
 /// Measures the rounds one after the other: what each group comes to.

@@ -53,7 +53,7 @@ fn group() -> Group {
 }
 
 fn visit(contestant: &dyn Contestant, areas: &Arc<Areas>, lengths: Lengths) -> Visit {
-    let crew = Crew::hire(THREADS).expect("a few threads can be started");
+    let crew = Crew::hire(THREADS, None).expect("a few threads can be started");
     contestant.visit(&crew, &group(), areas, lengths)
 }
 

@@ -18,13 +18,15 @@ mod work;
 mod wrongs;
 
 use std::io;
-use std::thread;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
 use super::Measured;
 use super::arenas::Arenas;
+use super::clock;
+use super::cpus;
 use super::crew::Crew;
 use super::plan::Group;
 use super::random::Random;
@@ -48,14 +50,23 @@ pub struct Stage<'s> {
 }
 
 impl Stage<'_> {
-    /// Starts a runtime with as many workers as there are processors. They sleep while threads are measured.
+    /// Starts a runtime with as many workers as there are processors, pinned as the crew is. They sleep while threads
+    /// are measured.
     fn new(crew: &Crew) -> io::Result<Stage<'_>> {
-        let workers = thread::available_parallelism().map_or(1, usize::from);
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(workers)
+        let mut builder = Builder::new_multi_thread();
+        builder
+            .worker_threads(clock::processors())
             .thread_name("task-worker")
-            .enable_time()
-            .build()?;
+            .enable_time();
+        if let Some(pinned) = crew.cpus().cloned() {
+            let started = AtomicUsize::new(0);
+            builder.on_thread_start(move || {
+                let seat = started.fetch_add(1, Ordering::Relaxed);
+                // Where it is refused, as it was not to the crew, the thread runs on any of these processors.
+                let _ = cpus::pin(pinned.of_seat(seat));
+            });
+        }
+        let runtime = builder.build()?;
         Ok(Stage { crew, runtime })
     }
 }

@@ -54,7 +54,7 @@ const HASTY: Lengths = Lengths {
 };
 
 fn visit(contestant: &dyn Contestant, shape: DryShape, lengths: Lengths) -> Visit {
-    let crew = Crew::hire(shape.workers()).expect("a few threads can be started");
+    let crew = Crew::hire(shape.workers(), None).expect("a few threads can be started");
     let stage = Stage::new(&crew).expect("a runtime can be started");
     contestant.visit(&stage, shape, lengths)
 }
