@@ -21,8 +21,9 @@ const ENGINES: [&str; 9] = [
 ];
 
 /// Those that take part in `exhausted`.
-const PATIENT: [&str; 7] = [
+const PATIENT: [&str; 8] = [
     "hugepool",
+    "hugepool-portable",
     "mutex-condvar",
     "channel",
     "no-pool",

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use hugepool::Pages;
 
 use super::{LARGEST, size};
-use crate::bench::{DryShape, Handicap, List, Pattern, Request};
+use crate::bench::{DryShape, Handicap, List, Pattern, Request, Sides};
 use crate::report::Outputs;
+use crate::rival::pages::{self, Kinds};
 use crate::rival::{Name, names};
 use crate::units::{self, GIB, KIB, MIB};
 
@@ -35,10 +37,15 @@ pub struct BenchOptions {
     #[arg(long, value_name = "BYTES", value_parser = alignment, default_value = "4096")]
     alignment: usize,
 
-    /// Numbers of threads for threads, pipeline, burst and engine [default: 1,2,32,256 for threads,
-    /// 2 for pipeline, 1 for burst, 8 for engine]
+    /// Numbers of threads for threads, pipeline (half of them take, half give), burst and engine
+    /// [default: 1,2,32,256 for threads, 1 for burst, 8 for engine]
     #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = threads)]
     threads: Vec<usize>,
+
+    /// Pipelines: threads that take and threads that give, such as 4:1 [default: as --threads says, or
+    /// 1:1,4:4]
+    #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = Sides::parse)]
+    pipelines: Vec<Sides>,
 
     /// Rounds; each is a process that visits every rival once, and the median of the rounds is reported
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -60,6 +67,17 @@ pub struct BenchOptions {
     /// Bytes of buffers that one group may use; larger groups get fewer buffers or are skipped
     #[arg(long, value_name = "BYTES", value_parser = memory, default_value = "1G")]
     memory: usize,
+
+    /// Kinds of pages, separated by commas, for hugepool and for the rivals whose memory is mapped by this
+    /// program: the best of them that is granted: huge-1g, huge-2m, transparent, collapsed, base
+    /// [default: what the machine grants]
+    #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = pages::parse)]
+    pages: Vec<Pages>,
+
+    /// Milliseconds of the warm-up before a timed window [default: an eighth of it, a quarter in exhausted
+    /// and engine]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=60_000))]
+    warm_up: Option<u64>,
 
     /// Processors, such as 0-3,8: worker i is pinned to the i-th of them, in turn, and nothing of the
     /// benchmark runs on others
@@ -123,11 +141,14 @@ impl Round {
             sizes,
             alignment,
             threads,
+            pipelines,
             rounds,
             rivals,
             seed,
             window,
             memory: _,
+            pages,
+            warm_up,
             cpus,
             nodes,
             handicap,
@@ -145,11 +166,20 @@ impl Round {
         if !threads.is_empty() {
             option("threads", list(threads));
         }
+        if !pipelines.is_empty() {
+            option("pipelines", list(pipelines));
+        }
         option("rounds", rounds.to_string());
         option("rivals", list(rivals));
         option("seed", seed.to_string());
         option("millis", window.as_millis().to_string());
         option("memory", memory.to_string());
+        if let Some(pages) = pages {
+            option("pages", pages.to_string());
+        }
+        if let Some(warm_up) = warm_up {
+            option("warm-up", warm_up.as_millis().to_string());
+        }
         if let Some(cpus) = cpus {
             option("cpus", cpus.to_string());
         }
@@ -192,11 +222,14 @@ impl From<Box<BenchOptions>> for BenchArgs {
                 sizes: once_each(options.sizes),
                 alignment: options.alignment,
                 threads: once_each(options.threads),
+                pipelines: once_each(options.pipelines),
                 rounds: options.rounds,
                 rivals,
                 seed: options.seed,
                 window: Duration::from_millis(options.millis),
                 memory: options.memory,
+                pages: Kinds::of(options.pages),
+                warm_up: options.warm_up.map(Duration::from_millis),
                 cpus: options.cpus,
                 nodes: options.nodes,
                 handicap: options.handicap,
@@ -304,6 +337,8 @@ mod tests {
                 "512",
                 "--threads",
                 "3,5",
+                "--pipelines",
+                "4:1,1:4",
                 "--rounds",
                 "7",
                 "--rivals",
@@ -314,6 +349,10 @@ mod tests {
                 "4",
                 "--memory",
                 "512M",
+                "--pages",
+                "base,huge-2m",
+                "--warm-up",
+                "0",
                 "--cpus",
                 "8,0-3",
                 "--handicap",

@@ -13,8 +13,11 @@ use super::pattern::Pattern;
 use super::row::Row;
 use super::standing::Standing;
 use super::window::{Contestant, Entry};
+use crate::failure::Failure;
 use crate::rival::general::{General, Glibc};
+use crate::rival::hugepool::Caches;
 use crate::rival::mapped::Mmap;
+use crate::rival::pages::Kinds;
 use crate::rival::{
     Mapping, Name, Rival, Shape, Waits, array, hugepool as pool, preset, shared, store, waiting,
 };
@@ -23,24 +26,44 @@ use crate::rival::{
 /// the rivals that can share it (they never run at the same time), and lives as long as the group.
 pub struct Arenas {
     shape: Shape,
+    /// The kinds of pages that it may be on; `None`: what the machine grants.
+    pages: Option<Kinds>,
     pool: Option<Pool>,
+    /// The same with portable caches.
+    portable: Option<Pool>,
     mapping: Option<Arc<Mapping>>,
-    /// What the pools of the rivals of this pool's own stand on.
+    /// What the rivals stand on that have memory from here.
     standing: Vec<(Name, Standing)>,
+    /// Why some memory was not to be had on the kinds of pages that were asked for.
+    refused: Option<String>,
 }
 
 impl Arenas {
     /// No memory yet.
-    pub fn new(shape: Shape) -> Arenas {
+    pub fn new(shape: Shape, pages: Option<Kinds>) -> Arenas {
         Arenas {
             shape,
+            pages,
             pool: None,
+            portable: None,
             mapping: None,
             standing: Vec::new(),
+            refused: None,
         }
     }
 
-    /// Has each row say what its rival's pool stood on, if it is one of this pool's.
+    /// Fails if kinds of pages were asked for and some rival's memory is on none of them: the others would be compared on
+    /// pages that it has not.
+    pub fn granted(&self) -> Result<(), Failure> {
+        match (&self.pages, &self.refused) {
+            (Some(pages), Some(refused)) => {
+                Err(Failure::run(format!("--pages {pages}: {refused}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Has each row say what its rival stood on, if its memory is from here.
     pub fn stand(&self, mut rows: Vec<Row>) -> Vec<Row> {
         for row in &mut rows {
             let own = self.standing.iter().find(|(name, _)| *name == row.rival);
@@ -57,6 +80,7 @@ impl Arenas {
             Name::Hugepool => entry(pool::BySize::new(self.need_pool(name)?, shape)),
             Name::HugepoolClass => entry(pool::ByClass::new(&self.need_pool(name)?, shape)?),
             Name::HugepoolRaw => entry(pool::Raw::new(self.need_pool(name)?, shape)),
+            Name::HugepoolPortable => entry(pool::ByClass::new(&self.need_portable(name)?, shape)?),
             Name::NoAllocator => entry(preset::NoAllocator::new(self.need_pool(name)?, shape)),
             Name::Glibc => entry(General::new(Glibc, shape)?),
             Name::Mmap => entry(Mmap::new(shape)?),
@@ -67,11 +91,11 @@ impl Arenas {
             Name::Snmalloc => entry(General::new(snmalloc_rs::SnMalloc, shape)?),
             #[cfg(not(feature = "snmalloc"))]
             Name::Snmalloc => return Err("built without the feature `snmalloc`".to_owned()),
-            Name::ArrayQueue => entry(shared::Queue::new(self.need_mapping()?)),
-            Name::MutexVec => entry(shared::Locked::new(self.need_mapping()?)),
+            Name::ArrayQueue => entry(shared::Queue::new(self.need_mapping(name)?)),
+            Name::MutexVec => entry(shared::Locked::new(self.need_mapping(name)?)),
             Name::StoreIoBuf => entry(store::Store::new(shape)?),
-            Name::Limit => entry(preset::Limit::new(self.need_mapping()?)),
-            Name::HandOff => entry(preset::HandOff::new(self.need_mapping()?)),
+            Name::Limit => entry(preset::Limit::new(self.need_mapping(name)?)),
+            Name::HandOff => entry(preset::HandOff::new(self.need_mapping(name)?)),
             Name::MutexCondvar
             | Name::Channel
             | Name::NoPool
@@ -100,14 +124,20 @@ impl Arenas {
                 &self.need_pool(name)?,
                 shape,
             )?)),
-            Name::MutexCondvar => Box::new(Threads::new(waiting::condvar(self.need_mapping()?))),
-            Name::Channel => Box::new(Threads::new(waiting::channel(self.need_mapping()?))),
+            Name::HugepoolPortable => Box::new(Threads::new(pool::ByClass::new(
+                &self.need_portable(name)?,
+                shape,
+            )?)),
+            Name::MutexCondvar => {
+                Box::new(Threads::new(waiting::condvar(self.need_mapping(name)?)))
+            }
+            Name::Channel => Box::new(Threads::new(waiting::channel(self.need_mapping(name)?))),
             Name::NoPool => Box::new(Threads::new(preset::NoPool)),
             Name::HugepoolTasks => Box::new(Tasks::new(pool::ByClass::new(
                 &self.need_pool(name)?,
                 shape,
             )?)),
-            Name::Semaphore => Box::new(Tasks::new(waiting::semaphore(self.need_mapping()?))),
+            Name::Semaphore => Box::new(Tasks::new(waiting::semaphore(self.need_mapping(name)?))),
             Name::NoPoolTasks => Box::new(Tasks::new(preset::NoPool)),
             _ => return Err(format!("it takes no part in {}", Pattern::Exhausted)),
         })
@@ -127,7 +157,7 @@ impl Arenas {
                     buffers: engine::AMPLE * shape.buffers,
                     ..shape
                 };
-                let pool = pool::build(ample)?;
+                let pool = pool::build(ample, Caches::Usual, self.pages.as_ref())?;
                 self.standing.push((name, Standing::of(&pool.stats())));
                 engine(pool::ByClass::new(&pool, ample)?, Bound::Queue)
             }
@@ -141,8 +171,8 @@ impl Arenas {
             Name::Rpmalloc => engine(General::new(rpmalloc::RpMalloc, shape)?, Bound::Queue),
             #[cfg(feature = "snmalloc")]
             Name::Snmalloc => engine(General::new(snmalloc_rs::SnMalloc, shape)?, Bound::Queue),
-            Name::Channel => engine(waiting::channel(self.need_mapping()?), Bound::Buffers),
-            Name::Array => engine(array::array(self.need_mapping()?), Bound::Queue),
+            Name::Channel => engine(waiting::channel(self.need_mapping(name)?), Bound::Buffers),
+            Name::Array => engine(array::array(self.need_mapping(name)?), Bound::Queue),
             _ => return Err(format!("it takes no part in {}", Pattern::Engine)),
         })
     }
@@ -151,18 +181,43 @@ impl Arenas {
     fn need_pool(&mut self, name: Name) -> Result<Pool, String> {
         let pool = match &self.pool {
             Some(pool) => pool.clone(),
-            None => self.pool.insert(pool::build(self.shape)?).clone(),
+            None => (self.pool)
+                .insert(pool::build(self.shape, Caches::Usual, self.pages.as_ref())?)
+                .clone(),
         };
         self.standing.push((name, Standing::of(&pool.stats())));
         Ok(pool)
     }
 
-    fn need_mapping(&mut self) -> Result<Arc<Mapping>, String> {
-        if let Some(mapping) = &self.mapping {
-            return Ok(Arc::clone(mapping));
-        }
-        let mapping = Arc::new(Mapping::new(self.shape)?);
-        Ok(Arc::clone(self.mapping.insert(mapping)))
+    /// The group's pool with portable caches, for the rival called `name`.
+    fn need_portable(&mut self, name: Name) -> Result<Pool, String> {
+        let pool = match &self.portable {
+            Some(pool) => pool.clone(),
+            None => (self.portable)
+                .insert(pool::build(
+                    self.shape,
+                    Caches::Portable,
+                    self.pages.as_ref(),
+                )?)
+                .clone(),
+        };
+        self.standing.push((name, Standing::of(&pool.stats())));
+        Ok(pool)
+    }
+
+    /// The group's mapping, for the rival called `name`.
+    fn need_mapping(&mut self, name: Name) -> Result<Arc<Mapping>, String> {
+        let mapping = match &self.mapping {
+            Some(mapping) => Arc::clone(mapping),
+            None => {
+                let mapping = Mapping::new(self.shape, self.pages.as_ref())
+                    .inspect_err(|error| self.refused = Some(format!("{name}: {error}")))?;
+                Arc::clone(self.mapping.insert(Arc::new(mapping)))
+            }
+        };
+        self.standing
+            .push((name, Standing::of_memory(mapping.stats())));
+        Ok(mapping)
     }
 }
 

@@ -31,6 +31,7 @@ mod request;
 mod rounds;
 mod row;
 mod seats;
+mod sides;
 mod standing;
 mod usage;
 mod window;
@@ -48,10 +49,14 @@ pub use plan::{Group, Plan, draw, draw_within};
 pub use random::Random;
 pub use request::{Handicap, Request};
 pub use row::Row;
+pub use sides::Sides;
 pub use standing::Standing;
 pub use window::Wrongs;
 
 use crate::failure::Failure;
+use crate::rival::Shape;
+use crate::rival::hugepool::{self as pool, Caches};
+use crate::units::KIB;
 use arenas::Arenas;
 use rounds::Entered;
 use window::{Contestant, Lengths};
@@ -63,6 +68,22 @@ pub struct Measured {
     pub rows: Vec<Row>,
     /// Who was left out, and what else differs from the usual.
     pub notes: Vec<String>,
+}
+
+/// Tries whether a small pool is granted the kinds of pages that were asked for. What a large one is not granted shows only
+/// when it is measured.
+pub fn try_pages(request: &Request) -> Result<(), Failure> {
+    let Some(pages) = &request.pages else {
+        return Ok(());
+    };
+    let small = Shape {
+        size: 64 * KIB,
+        alignment: 4 * KIB,
+        buffers: 32,
+    };
+    pool::build(small, Caches::Usual, Some(pages))
+        .map(drop)
+        .map_err(|error| Failure::input(format!("--pages {pages}: {error}")))
 }
 
 /// Measures one group in one round; calls `step` after each visit. Fails only if this pool itself cannot be built: a
@@ -81,15 +102,17 @@ pub fn measure(
         return engine::measure(request, group, crew, random, step);
     }
     let mut notes = group.notes.clone();
-    let mut arenas = Arenas::new(group.shape);
+    let mut arenas = Arenas::new(group.shape, request.pages.clone());
     let mut entered: Vec<Entered<dyn Contestant>> =
         rounds::enter(&group.rivals, &mut notes, random, |name| arenas.enter(name))?;
+    arenas.granted()?;
     let rows = rounds::visit(
         random,
         &mut entered,
         |Entered { name, rival, .. }| {
-            let lengths =
-                Lengths::new(request.window, group.threads).handicapped(request.handicap_of(*name));
+            let lengths = Lengths::new(request.window, group.threads)
+                .warmed_up(request.warm_up)
+                .handicapped(request.handicap_of(*name));
             rival.visit(crew, group, lengths).row(*name, group)
         },
         step,

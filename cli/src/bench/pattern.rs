@@ -8,7 +8,7 @@
 //! | `same` | take, give back | the shortest path |
 //! | `ring` | holds up to 8: take one, give the oldest | several buffers in flight |
 //! | `threads` | `ring`, by each thread; the pool has 8 buffers a thread and no more | contention, stranding |
-//! | `pipeline` | half of the threads take, the other half give | buffers that come home elsewhere |
+//! | `pipeline` | some threads take, the others give | buffers that come home elsewhere |
 //! | `burst` | drains its share of the pool, then gives all back | exhaustion |
 //! | `fill` | take, write the whole buffer, give back | whether the buffer is warm |
 //! | `exhausted` | waits for a buffer, holds it, gives back | handing over to who waits |
@@ -77,7 +77,7 @@ impl Pattern {
                 "Each thread holds a ring of its own, and the pool has exactly as many buffers as they hold together."
             }
             Pattern::Pipeline => {
-                "Half of the threads only take, the others only give; bounded rings hand the buffers over."
+                "Some threads only take, the others only give; bounded rings hand the buffers over."
             }
             Pattern::Burst => {
                 "Each thread drains its share of the pool, then gives all of it back."

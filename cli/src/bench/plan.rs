@@ -13,12 +13,15 @@ use super::exhausted::DryShape;
 use super::pattern::{self, Pattern};
 use super::pipeline;
 use super::request::Request;
+use super::sides::Sides;
 use crate::failure::Failure;
 use crate::rival::{Name, Shape};
 use crate::units::{self, KIB, MIB};
 
 /// Threads of the pattern `threads` when the user asks for none.
 const THREADS: [usize; 4] = [1, 2, 32, 256];
+/// Pipelines when the user asks for none.
+const PIPELINES: [Sides; 2] = [Sides::even(1), Sides::even(4)];
 /// Sizes of every pattern but `engine` when the user asks for none.
 const SIZES: [usize; 2] = [64 * KIB, MIB];
 
@@ -35,6 +38,8 @@ pub struct Group {
     pub rivals: Vec<Name>,
     /// The shape of `exhausted`; no other pattern has one.
     pub dry: Option<DryShape>,
+    /// The sides of `pipeline`; no other pattern has them.
+    pub sides: Option<Sides>,
     /// What differs from the usual.
     pub notes: Vec<String>,
 }
@@ -46,7 +51,7 @@ impl Group {
     }
 
     /// The workers of `engine`: those that read, and those that write.
-    pub fn sides(&self) -> (usize, usize) {
+    pub fn readers_and_writers(&self) -> (usize, usize) {
         let readers = self.threads / 2;
         (readers, self.threads - readers)
     }
@@ -70,10 +75,18 @@ impl fmt::Display for Group {
             );
         }
         if *pattern == Pattern::Engine {
-            let (readers, writers) = self.sides();
+            let (readers, writers) = self.readers_and_writers();
             return write!(
                 f,
                 "{pattern}, readers: {readers}, writers: {writers}, {} at {}",
+                units::bytes(shape.size),
+                shape.alignment
+            );
+        }
+        if let Some(Sides { takers, givers }) = self.sides {
+            return write!(
+                f,
+                "{pattern}, threads that take: {takers}, that give: {givers}, {} at {}",
                 units::bytes(shape.size),
                 shape.alignment
             );
@@ -142,12 +155,26 @@ pub fn draw_within(request: &Request, memory: usize) -> Result<Plan, Failure> {
             continue;
         }
         for size in sizes(request, pattern) {
+            if pattern == Pattern::Pipeline {
+                for sides in pipelines(request) {
+                    let group = sides.and_then(|sides| {
+                        group(request, pattern, size, sides.threads(), Some(sides), memory)
+                    });
+                    match group {
+                        Ok(group) => plan.groups.push(group),
+                        Err(reason) => plan
+                            .skipped
+                            .push(format!("{pattern}, {}: {reason}", units::bytes(size))),
+                    }
+                }
+                continue;
+            }
             for threads in threads(request, pattern) {
                 let group = if pattern == Pattern::Engine {
                     rivals(request, pattern)
                         .and_then(|rivals| engine::group(request, rivals, (size, threads), memory))
                 } else {
-                    group(request, pattern, size, threads, memory)
+                    group(request, pattern, size, threads, None, memory)
                 };
                 match group {
                     Ok(group) => plan.groups.push(group),
@@ -189,25 +216,45 @@ fn threads(request: &Request, pattern: Pattern) -> Vec<usize> {
         }
     };
     match pattern {
-        Pattern::Same | Pattern::Ring | Pattern::Fill | Pattern::Exhausted => vec![1],
+        Pattern::Same | Pattern::Ring | Pattern::Fill | Pattern::Exhausted | Pattern::Pipeline => {
+            vec![1]
+        }
         Pattern::Threads => asked(&THREADS),
-        Pattern::Pipeline => asked(&[2]),
         Pattern::Engine => asked(&[engine::THREADS]),
         Pattern::Burst => asked(&[1]),
     }
 }
 
+/// The pipelines that were asked for, or halves of the threads, or the pattern's own.
+fn pipelines(request: &Request) -> Vec<Result<Sides, String>> {
+    if !request.pipelines.is_empty() {
+        return request.pipelines.iter().copied().map(Ok).collect();
+    }
+    if request.threads.is_empty() {
+        return PIPELINES.map(Ok).to_vec();
+    }
+    let halves = request.threads.iter().map(|threads| {
+        if threads.is_multiple_of(2) {
+            Ok(Sides::even(threads / 2))
+        } else {
+            Err(format!(
+                "{threads} threads: it needs an even number of them, or `--pipelines`"
+            ))
+        }
+    });
+    halves.collect()
+}
+
+/// A group of the patterns that are no shapes of their own. A pipeline has `sides`.
 fn group(
     request: &Request,
     pattern: Pattern,
     size: usize,
     threads: usize,
+    sides: Option<Sides>,
     memory: usize,
 ) -> Result<Group, String> {
     let rivals = rivals(request, pattern)?;
-    if pattern == Pattern::Pipeline && !threads.is_multiple_of(2) {
-        return Err("a pipeline needs an even number of threads".to_owned());
-    }
     let arenas: HashSet<_> = rivals.iter().filter_map(|rival| rival.arena()).collect();
     let stride = size.next_multiple_of(request.alignment);
     let most = memory / arenas.len().max(1) / stride;
@@ -218,7 +265,10 @@ fn group(
             (threads * depth, depth)
         }
         Pattern::Pipeline => {
-            let out = threads / 2 * pipeline::PER_PAIR;
+            // As many for each producer: `hand-off` deals them out so.
+            let out = sides.map_or(0, |sides| {
+                sides.takers * sides.rings_of_one() * pipeline::PER_RING
+            });
             (out.max(usual(stride).min(most)), 1)
         }
         Pattern::Ring => {
@@ -240,7 +290,10 @@ fn group(
         ));
     }
     // A burst is shared out evenly.
-    let buffers = buffers - buffers % threads;
+    let buffers = match pattern {
+        Pattern::Burst => buffers - buffers % threads,
+        _ => buffers,
+    };
     Ok(Group {
         pattern,
         threads,
@@ -253,6 +306,7 @@ fn group(
         area: 0,
         rivals,
         dry: None,
+        sides,
         notes,
     })
 }
@@ -280,6 +334,7 @@ fn dry_group(request: &Request, dry: DryShape, memory: usize) -> Result<Group, S
         area: 0,
         rivals,
         dry: Some(dry),
+        sides: None,
         notes: Vec::new(),
     })
 }
@@ -312,6 +367,8 @@ fn fits(rival: Name, pattern: Pattern) -> bool {
         Name::NoAllocator => pattern == Pattern::Fill,
         Name::HugepoolAmple | Name::Array => pattern == Pattern::Engine,
         Name::Hugepool => true,
+        // An engine tells its caches from others as little as one queue from another.
+        Name::HugepoolPortable => pattern != Pattern::Engine,
         // Takes that wait are another interface than takes that do not.
         _ => match pattern {
             Pattern::Exhausted => rival.waits(),
@@ -348,11 +405,14 @@ mod tests {
             sizes: vec![64 * KIB, MIB],
             alignment: 4096,
             threads: Vec::new(),
+            pipelines: Vec::new(),
             rounds: 1,
             rivals: Name::built().collect(),
             seed: 1,
             window: Duration::from_millis(1),
             memory: GIB,
+            pages: None,
+            warm_up: None,
             cpus: None,
             nodes: None,
             handicap: None,
@@ -391,7 +451,34 @@ mod tests {
         let plan = draw_within(&request, GIB).expect("there is something to run");
         assert_eq!(plan.skipped.len(), 2, "one thread cannot be a pipeline");
         for group in &plan.groups {
-            assert!(group.shape.buffers >= group.threads / 2 * pipeline::PER_PAIR);
+            assert!(group.shape.buffers >= group.threads / 2 * pipeline::PER_RING);
+        }
+    }
+
+    #[test]
+    fn every_producer_of_a_pipeline_has_the_buffers_of_its_rings() {
+        let mut request = request();
+        request.patterns = vec![Pattern::Pipeline];
+        request.threads = vec![3];
+        request.sizes = vec![64 * KIB];
+        request.pipelines = ["4:1", "1:4", "3:4"]
+            .map(|sides| Sides::parse(sides).expect(sides))
+            .to_vec();
+        let plan = draw_within(&request, GIB).expect("there is something to run");
+        assert!(
+            plan.skipped.is_empty(),
+            "threads say nothing then: {:?}",
+            plan.skipped
+        );
+        assert_eq!(plan.groups.len(), 3);
+        for group in &plan.groups {
+            let sides = group.sides.expect("it is a pipeline");
+            assert_eq!(group.threads, sides.threads());
+            let share = group.shape.buffers / sides.takers;
+            assert!(
+                share >= sides.rings_of_one() * pipeline::PER_RING,
+                "{group}"
+            );
         }
     }
 
@@ -423,7 +510,7 @@ mod tests {
                 let buffers = (3 + engine::AMPLE) * group.shape.buffers;
                 let stride = group.shape.stride();
                 assert!((buffers + 2 * group.area) * stride <= memory, "{group}");
-                assert!(group.area > 0 && group.area.is_multiple_of(group.sides().1));
+                assert!(group.area > 0 && group.area.is_multiple_of(group.readers_and_writers().1));
             }
         }
     }

@@ -10,6 +10,7 @@ use super::exhausted::DryShape;
 use super::figure::{Clock, Figure, Figures, Values};
 use super::pattern::Pattern;
 use super::plan::Group;
+use super::sides::Sides;
 use super::standing::Standing;
 use super::window::Wrongs;
 use crate::rival::Name;
@@ -24,6 +25,8 @@ pub struct Row {
     pub pattern: Pattern,
     /// The shape of `exhausted`; no other pattern has one.
     pub shape: Option<DryShape>,
+    /// The sides of `pipeline`; no other pattern has them.
+    pub sides: Option<Sides>,
     pub threads: usize,
     pub size: usize,
     pub alignment: usize,
@@ -39,7 +42,7 @@ pub struct Row {
     pub ops: u64,
     pub wrongs: Wrongs,
     pub lost: usize,
-    /// What this pool stood on, each kind once; nothing for other rivals.
+    /// What it stood on, each kind once; nothing for rivals whose memory is their own.
     pub standing: Vec<Standing>,
 }
 
@@ -58,6 +61,7 @@ impl Row {
             rival,
             pattern: group.pattern,
             shape: group.dry,
+            sides: group.sides,
             threads: group.threads,
             size: group.shape.size,
             alignment: group.shape.alignment,
@@ -141,10 +145,22 @@ impl Row {
         !matches!(self.pattern, Pattern::Exhausted | Pattern::Engine)
     }
 
-    /// Its pattern, and the shape or the number of threads.
+    /// What tells it from other rows of its pattern, besides numbers: the shape of `exhausted`, the sides of `pipeline`.
+    pub fn form(&self) -> Option<String> {
+        let sides = || self.sides.map(|sides| sides.to_string());
+        self.shape.map(|shape| shape.to_string()).or_else(sides)
+    }
+
+    /// Whether both are of one group, whose rivals were visited together.
+    pub fn is_beside(&self, other: &Row) -> bool {
+        let group = |row: &Row| (row.pattern, row.shape, row.sides, row.threads, row.size);
+        group(self) == group(other)
+    }
+
+    /// Its pattern, and the shape, the sides or the number of threads.
     pub fn title(&self) -> String {
-        if let Some(shape) = self.shape {
-            return format!("{} {shape}", self.pattern);
+        if let Some(form) = self.form() {
+            return format!("{} {form}", self.pattern);
         }
         let plural = if self.threads == 1 { "" } else { "s" };
         format!("{}, {} thread{plural}", self.pattern, self.threads)
@@ -216,6 +232,7 @@ mod tests {
             area: 0,
             rivals: vec![Name::Hugepool],
             dry: None,
+            sides: None,
             notes: Vec::new(),
         }
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::crew::{Crew, Job};
 use super::figure::{Figure, Values};
-use super::pattern::{self, Pattern};
+use super::pattern;
 use super::plan::Group;
 use super::row::Row;
 use super::worker::{Probe, Tally, Timed, Untimed};
@@ -40,6 +40,14 @@ impl Lengths {
             timed,
             latency: (timed / 3).max(Duration::from_millis(1)),
             handicap: 0,
+        }
+    }
+
+    /// The same with another warm-up, if one is given. It is not stretched; 0 is none.
+    pub fn warmed_up(self, warm_up: Option<Duration>) -> Lengths {
+        Lengths {
+            warm_up: warm_up.unwrap_or(self.warm_up),
+            ..self
         }
     }
 
@@ -142,11 +150,9 @@ impl<R: Rival> Entry<R> {
     ) -> Vec<Tally> {
         let workers = group.threads;
         let window = Arc::new(Window::new(workers, length, handicap));
-        let job: Job<Tally> = match group.pattern {
-            Pattern::Pipeline => {
-                pipeline::job::<R, P>(Arc::clone(&self.0), Arc::clone(&window), workers)
-            }
-            _ => pattern::job::<R, P>(Arc::clone(&self.0), Arc::clone(&window), group),
+        let job: Job<Tally> = match group.sides {
+            Some(sides) => pipeline::job::<R, P>(Arc::clone(&self.0), Arc::clone(&window), sides),
+            None => pattern::job::<R, P>(Arc::clone(&self.0), Arc::clone(&window), group),
         };
         crew.run(workers, job)
     }
@@ -183,8 +189,10 @@ impl<R: Rival> Contestant for Entry<R> {
         let mut wall_ns = 0;
         let mut latencies = clock::latencies();
 
-        for tally in self.window::<Untimed>(crew, group, lengths.warm_up, 0) {
-            wrongs.add(tally.wrongs);
+        if !lengths.warm_up.is_zero() {
+            for tally in self.window::<Untimed>(crew, group, lengths.warm_up, 0) {
+                wrongs.add(tally.wrongs);
+            }
         }
         if !wrongs.stalled {
             let tallies = self.window::<Untimed>(crew, group, lengths.timed, lengths.handicap);

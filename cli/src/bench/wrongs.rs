@@ -2,6 +2,7 @@
 //!
 //! Owns a small pool with one switchable defect; uses the real crew, windows and loops.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::figure::Figure;
 use super::pattern::Pattern;
 use super::pipeline;
 use super::plan::Group;
+use super::sides::Sides;
 use super::window::{Contestant, Entry, Lengths, Visit};
 use crate::rival::{Hand, Name, Rival, Seat, Shape};
 
@@ -113,7 +115,7 @@ impl Hand for Wrong {
 
 fn group(pattern: Pattern, threads: usize) -> Group {
     let buffers = match pattern {
-        Pattern::Pipeline => threads / 2 * pipeline::PER_PAIR,
+        Pattern::Pipeline => threads / 2 * pipeline::PER_RING,
         _ => threads * 8,
     };
     Group {
@@ -128,6 +130,7 @@ fn group(pattern: Pattern, threads: usize) -> Group {
         area: 0,
         rivals: vec![Name::Hugepool],
         dry: None,
+        sides: (pattern == Pattern::Pipeline).then(|| Sides::even(threads / 2)),
         notes: Vec::new(),
     }
 }
@@ -204,6 +207,73 @@ fn a_sound_pool_has_nothing_wrong_in_any_pattern() {
         assert!(visit.ops > 0, "{pattern}");
         assert!(visit.ns_per_op.is_some_and(|ns| ns > 0.0), "{pattern}");
         assert!(!visit.latencies.is_empty(), "{pattern}");
+    }
+}
+
+/// Counts the hands that workers ask for: one for each window, and one for the count at the end.
+struct Counted {
+    wrong: Wrong,
+    hands: Arc<AtomicUsize>,
+}
+
+impl Rival for Counted {
+    type Hand = Wrong;
+
+    fn hand(&self, seat: Seat) -> Wrong {
+        self.hands.fetch_add(1, Ordering::Relaxed);
+        self.wrong.hand(seat)
+    }
+
+    fn capacity(&self) -> Option<usize> {
+        self.wrong.capacity()
+    }
+}
+
+#[test]
+fn a_warm_up_of_no_time_is_none() {
+    let group = group(Pattern::Same, 1);
+    let crew = Crew::hire(1, None).expect("a thread can be started");
+    let hands = |warm_up: Option<u64>| {
+        let hands = Arc::new(AtomicUsize::new(0));
+        let entry = Entry::new(Counted {
+            wrong: Wrong::new(Defect::None, group.shape.buffers),
+            hands: Arc::clone(&hands),
+        });
+        let lengths = Lengths::new(Duration::from_millis(1), 1);
+        let visit = entry.visit(
+            &crew,
+            &group,
+            lengths.warmed_up(warm_up.map(Duration::from_millis)),
+        );
+        assert!(visit.ops > 0);
+        hands.load(Ordering::Relaxed)
+    };
+    assert_eq!([hands(None), hands(Some(2)), hands(Some(0))], [4, 4, 3]);
+}
+
+#[test]
+fn unequal_pipelines_are_whole_and_hang_over_no_defect() {
+    for sides in ["4:1", "1:4", "3:4", "4:3"] {
+        let sides = Sides::parse(sides).expect(sides);
+        let threads = sides.threads();
+        let mut group = group(Pattern::Pipeline, threads);
+        group.sides = Some(sides);
+        group.shape.buffers = sides.takers * sides.rings_of_one() * pipeline::PER_RING;
+        let crew = Crew::hire(threads, None).expect("a few threads can be started");
+        let visit = |defect| {
+            let entry = Entry::new(Wrong::new(defect, group.shape.buffers));
+            entry.visit(
+                &crew,
+                &group,
+                Lengths::new(Duration::from_millis(5), threads),
+            )
+        };
+        let sound = visit(Defect::None);
+        assert_eq!((sound.wrongs, sound.lost), Default::default(), "{sides}");
+        assert!(sound.ops > 0, "{sides}");
+        assert!(visit(Defect::Loses).lost > 0, "{sides}");
+        assert!(visit(Defect::Doubles).wrongs.doubled > 0, "{sides}");
+        assert!(visit(Defect::Rejects).wrongs.rejected > 0, "{sides}");
     }
 }
 

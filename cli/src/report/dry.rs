@@ -48,7 +48,7 @@ pub const EXPLAINED: &str = "takes/s: those that ended within the window; cpu us
      asking to having, median of the rounds' longest; p99.9 us: of the waits of all rounds; least share: the takes of \
      the worker that had the fewest, over the mean of those that take; sleeps, wakes, barriers: system calls of the \
      pool for each take; refused: waits that ended with nothing; lost: missing at the end. One size, the first. \
-     hugepool waits by Class::allocate_timeout, hugepool-tasks by Class::allocate_async. no-pool and no-pool-tasks: \
+     hugepool waits by Class::allocate_timeout, as hugepool-portable does, hugepool-tasks by Class::allocate_async. no-pool and no-pool-tasks: \
      the shape's work without a pool, by as many workers as there are buffers; in a pipeline by as many producers as \
      there are consumers, who wait for the queue. tokio's clock counts milliseconds, so a task sleeps for 1 to 2 ms";
 

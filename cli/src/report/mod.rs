@@ -79,6 +79,10 @@ impl Setting {
             ),
             ("hugepool", env!("RIVAL_HUGEPOOL").to_owned()),
         ];
+        if let Some(pages) = &request.pages {
+            let of = "of hugepool and of the rivals whose memory is mapped by this program";
+            facts.push(("pages", format!("{pages}: the best that is granted, {of}")));
+        }
         if let Some(cpus) = cpus {
             let nodes = request.nodes.as_ref();
             let nodes = nodes.map_or_else(String::new, |nodes| format!(", those of node {nodes}"));
@@ -103,10 +107,11 @@ impl Setting {
             "method",
             format!(
                 "rounds: {}, each a process of its own that visits every rival once, in an order of seed {}; per visit \
-                 a warm-up, {} ms timed in batches, then single takes timed; medians of the rounds; longer windows from \
+                 a warm-up{}, {} ms timed in batches, then single takes timed; medians of the rounds; longer windows from \
                  {} threads on and in exhausted and engine",
                 request.rounds,
                 request.seed,
+                request.warm_up.map_or_else(String::new, |time| format!(" of {} ms", time.as_millis())),
                 request.window.as_millis(),
                 16 * bench::processors()
             ),

@@ -139,6 +139,7 @@ mod tests {
             area: 0,
             rivals: vec![rival],
             dry: None,
+            sides: None,
             notes: Vec::new(),
         };
         let mut row = Row::empty(rival, &group);

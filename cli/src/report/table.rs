@@ -4,7 +4,8 @@
 
 use super::ratio::{self, Ratio};
 use super::{Setting, dry, engine};
-use crate::bench::{Figure, Group, Measured, Pattern, Row};
+use crate::bench::{Figure, Group, Measured, Pattern, Row, Standing};
+use crate::rival::{Name, names};
 use crate::units;
 
 const HEADER: [&str; 15] = [
@@ -68,19 +69,21 @@ pub fn group(group: &Group, measured: &Measured) -> String {
     out
 }
 
-/// What the pools of a group stood on, each kind once.
+/// What the pools of a group stood on, each kind once behind the rivals that did.
 fn standings(rows: &[&Row]) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    let mut known = Vec::new();
+    let mut kinds: Vec<(&Standing, Vec<Name>)> = Vec::new();
     for row in rows {
         for standing in &row.standing {
-            if !known.contains(&standing) {
-                known.push(standing);
-                lines.push(format!("{}: {standing}", row.rival));
+            match kinds.iter_mut().find(|(known, _)| *known == standing) {
+                Some((_, rivals)) => rivals.push(row.rival),
+                None => kinds.push((standing, vec![row.rival])),
             }
         }
     }
+    let lines = kinds.into_iter();
     lines
+        .map(|(standing, rivals)| format!("{}: {standing}", names(rivals)))
+        .collect()
 }
 
 fn line(row: &Row, group: &[&Row]) -> Vec<String> {

@@ -11,6 +11,7 @@ pub mod hugepool;
 pub mod mapped;
 mod mapping;
 mod name;
+pub mod pages;
 pub mod preset;
 pub mod shared;
 pub mod store;

@@ -16,6 +16,8 @@ pub enum Name {
     HugepoolClass,
     /// The pool's checked raw pointers.
     HugepoolRaw,
+    /// The pool through a class, with the caches that it has where there are no restartable sequences.
+    HugepoolPortable,
     /// `posix_memalign` and `free`: of the C library, unless another object was loaded before it (`LD_PRELOAD`).
     Glibc,
     /// `mmap` and `munmap` for each buffer.
@@ -60,10 +62,11 @@ pub enum Name {
 
 impl Name {
     /// All of them, in the order of a report.
-    pub const ALL: [Name; 23] = [
+    pub const ALL: [Name; 24] = [
         Name::Hugepool,
         Name::HugepoolClass,
         Name::HugepoolRaw,
+        Name::HugepoolPortable,
         Name::Glibc,
         Name::Mmap,
         Name::Jemalloc,
@@ -99,6 +102,7 @@ impl Name {
             Name::Hugepool => "hugepool",
             Name::HugepoolClass => "hugepool-class",
             Name::HugepoolRaw => "hugepool-raw",
+            Name::HugepoolPortable => "hugepool-portable",
             Name::Glibc => preloaded().unwrap_or(GLIBC),
             Name::Mmap => "mmap",
             Name::Jemalloc => "jemalloc",
@@ -145,6 +149,7 @@ impl Name {
             Name::Hugepool
                 | Name::HugepoolClass
                 | Name::HugepoolRaw
+                | Name::HugepoolPortable
                 | Name::HugepoolTasks
                 | Name::HugepoolAmple
         )
@@ -189,6 +194,7 @@ impl Name {
             | Name::HugepoolRaw
             | Name::NoAllocator
             | Name::HugepoolTasks => Some(Arena::Pool),
+            Name::HugepoolPortable => Some(Arena::PortablePool),
             Name::HugepoolAmple => Some(Arena::AmplePool),
             Name::ArrayQueue
             | Name::MutexVec
@@ -229,6 +235,7 @@ impl Name {
             Name::Hugepool
             | Name::HugepoolClass
             | Name::HugepoolRaw
+            | Name::HugepoolPortable
             | Name::HugepoolTasks
             | Name::HugepoolAmple
             | Name::Array
@@ -249,6 +256,8 @@ impl Name {
 pub enum Arena {
     /// This pool's.
     Pool,
+    /// That of the pool with portable caches.
+    PortablePool,
     /// That of a larger pool.
     AmplePool,
     /// One mapping for the pools made here.

@@ -33,6 +33,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
     if let Some(round) = round {
         return child::run(request, round, cpus);
     }
+    bench::try_pages(request)?;
     let plan = bench::draw(request)?;
     let mut report = Report::open(outputs)?;
     let setting = Setting::new(request, cpus.as_ref(), &plan, TimerCost::measure());
@@ -53,10 +54,13 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
 /// Confines this process, and those that it starts, to the processors that were asked for: so the number of these is
 /// that of the processors that may be used, wherever somebody asks for it.
 fn confined(request: &Request) -> Result<Option<List>, Failure> {
-    let cpus = bench::place(request.cpus.as_ref(), request.nodes.as_ref()).map_err(Failure::input)?;
+    let cpus =
+        bench::place(request.cpus.as_ref(), request.nodes.as_ref()).map_err(Failure::input)?;
     if let Some(cpus) = &cpus {
         bench::confine(cpus).map_err(|error| {
-            Failure::input(format!("the system does not let this process run on CPUs {cpus}: {error}"))
+            Failure::input(format!(
+                "the system does not let this process run on CPUs {cpus}: {error}"
+            ))
         })?;
     }
     Ok(cpus)
@@ -173,6 +177,7 @@ mod tests {
             area: 0,
             rivals: vec![Name::Hugepool, Name::Glibc, Name::Mimalloc],
             dry: None,
+            sides: None,
             notes: Vec::new(),
         };
         let round = |rivals: &[(Name, f64)]| Measured {

@@ -113,6 +113,7 @@ mod tests {
             area: 0,
             rivals: vec![Name::Glibc],
             dry: None,
+            sides: None,
             notes: Vec::new(),
         };
         let mut takes = latencies();
@@ -130,7 +131,7 @@ mod tests {
                 stalled: true,
             },
             standing: vec![Standing {
-                cache: "portable".to_owned(),
+                cache: Some("portable".to_owned()),
                 pages: Vec::new(),
             }],
             ..Row::new(Name::Glibc, &group, values.into()).with_latencies(takes)

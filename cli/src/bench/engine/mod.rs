@@ -80,14 +80,15 @@ pub fn measure(
         units::bytes(areas.bytes())
     ));
     let areas = Arc::new(areas);
-    let mut arenas = Arenas::new(group.shape);
+    let mut arenas = Arenas::new(group.shape, request.pages.clone());
     let mut entered: Vec<Entered<dyn Contestant>> =
         rounds::enter(&group.rivals, &mut notes, random, |name| {
             arenas.enter_engine(name)
         })?;
+    arenas.granted()?;
     let window = request.window * WINDOWS;
     let lengths = Lengths {
-        lead_in: window / 4,
+        lead_in: request.warm_up.unwrap_or(window / 4),
         window,
         patience: PATIENCE,
     };

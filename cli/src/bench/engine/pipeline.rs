@@ -45,7 +45,7 @@ where
     R::Hand: Waits,
 {
     fn visit(&self, crew: &Crew, group: &Group, areas: &Arc<Areas>, lengths: Lengths) -> Visit {
-        let (readers, writers) = group.sides();
+        let (readers, writers) = group.readers_and_writers();
         let window = Arc::new(Window::new(lengths, readers + writers, group.shape.buffers));
         let stage = Stage {
             rival: Arc::clone(&self.rival),

@@ -90,11 +90,12 @@ pub fn measure(
     let stage = Stage::new(crew)
         .map_err(|error| Failure::run(format!("cannot start tokio's runtime: {error}")))?;
     let mut notes = group.notes.clone();
-    let mut arenas = Arenas::new(group.shape);
+    let mut arenas = Arenas::new(group.shape, request.pages.clone());
     let mut entered: Vec<Entered<dyn Contestant>> =
         rounds::enter(&group.rivals, &mut notes, random, |name| {
             arenas.enter_exhausted(name)
         })?;
+    arenas.granted()?;
     let lengths = Lengths {
         window: request.window * shape.windows,
         patience: PATIENCE,
@@ -120,10 +121,13 @@ pub fn measure(
     for Entered { name, rival, .. } in &entered {
         let lengths = lengths_for(*name);
         let warm_up = Lengths {
-            window: lengths.window / 4,
+            window: request.warm_up.unwrap_or(lengths.window / 4),
             ..lengths
         };
-        warm_ups.push(rival.visit(&stage, shape_for(*name), warm_up));
+        if !warm_up.window.is_zero() {
+            let visit = rival.visit(&stage, shape_for(*name), warm_up);
+            warm_ups.push((*name, visit));
+        }
     }
     let mut rows = rounds::visit(
         random,
@@ -134,8 +138,10 @@ pub fn measure(
         },
         step,
     );
-    for (row, warm_up) in rows.iter_mut().zip(warm_ups) {
-        row.blame(warm_up.wrongs, warm_up.lost);
+    for (name, warm_up) in warm_ups {
+        for row in rows.iter_mut().filter(|row| row.rival == name) {
+            row.blame(warm_up.wrongs, warm_up.lost);
+        }
     }
     outcome::compare(&mut rows);
     Ok(Measured {

@@ -170,6 +170,7 @@ fn group(shape: DryShape) -> Group {
         area: 0,
         rivals: vec![Name::Hugepool],
         dry: Some(shape),
+        sides: None,
         notes: Vec::new(),
     }
 }

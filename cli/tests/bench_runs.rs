@@ -1,0 +1,430 @@
+//! How a run of `bench` is made: where its workers sit, which pages and caches it measures, who takes and who gives. What
+//! this machine cannot show is skipped, and said. No test asks how long anything took.
+
+mod common;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use common::{Directory, Json, Outcome, hugepool, quick, result};
+
+/// The processors that the calling thread may run on.
+fn allowed() -> Vec<usize> {
+    let mut mask = [0_u64; 128];
+    // SAFETY: the call writes no more than the size that it is given, which is that of the mask.
+    let outcome = unsafe { libc::sched_getaffinity(0, size_of_val(&mask), (&raw mut mask).cast()) };
+    assert_eq!(outcome, 0, "{}", io::Error::last_os_error());
+    let has = |cpu: &usize| mask[cpu / 64] & (1 << (cpu % 64)) != 0;
+    (0..64 * mask.len()).filter(has).collect()
+}
+
+/// Has the calling thread, and the programs that it starts, run on one processor alone.
+fn stay_on(cpu: usize) {
+    let mut mask = [0_u64; 128];
+    mask[cpu / 64] |= 1 << (cpu % 64);
+    // SAFETY: the call reads no more than the size that it is given, which is that of the mask.
+    let outcome =
+        unsafe { libc::sched_setaffinity(0, size_of_val(&mask), (&raw const mask).cast()) };
+    assert_eq!(outcome, 0, "{}", io::Error::last_os_error());
+}
+
+/// A short run of few rivals that must succeed, and its result.
+fn measured(test: &str, options: &[&str]) -> (Outcome, Json) {
+    let directory = Directory::new(test);
+    let json = directory.path("out.json");
+    let run = quick(&[options, &["--json", &json]].concat());
+    assert_eq!(run.code, 0, "{options:?}: {}", run.stderr);
+    assert!(!run.stdout.contains("left out"), "{}", run.stdout);
+    assert_eq!(run.stderr, "", "nothing went wrong with anybody");
+    let document = result(&json);
+    (run, document)
+}
+
+fn refused(options: &[&str], words: &[&str]) {
+    let run = quick(&[&["--patterns", "same", "--rivals", "hugepool"], options].concat());
+    assert_eq!(run.code, 2, "{options:?}: {}", run.stderr);
+    for word in words {
+        assert!(
+            run.stderr.contains(word),
+            "{options:?}: {word} not in: {}",
+            run.stderr
+        );
+    }
+    assert!(run.stdout.is_empty(), "{options:?}: nothing was run");
+}
+
+#[test]
+fn a_run_on_one_processor_counts_one_and_says_which() {
+    let cpu = allowed()[0].to_string();
+    let (run, document) = measured(
+        "pinned",
+        &[
+            "--patterns",
+            "same,pipeline",
+            "--sizes",
+            "4K",
+            "--pipelines",
+            "1:1",
+            "--rivals",
+            "hugepool,glibc",
+            "--cpus",
+            &cpu,
+        ],
+    );
+    assert!(run.stdout.contains("pinned"), "{}", run.stdout);
+    assert!(run.stdout.contains("1 to be used"), "{}", run.stdout);
+    assert_eq!(document.field("options").field("cpus").text(), cpu);
+    assert_eq!(document.field("options").field("nodes"), &Json::Null);
+    assert_eq!(
+        document.field("machine").field("allowed_cpus").number(),
+        1.0
+    );
+    for row in document.field("rows").values() {
+        // Two threads outnumber it.
+        let clock = match row.field("pattern").text() {
+            "pipeline" => "cpu",
+            _ => "wall",
+        };
+        assert_eq!(row.field("clock").text(), clock, "{row:?}");
+    }
+}
+
+#[test]
+fn waits_and_engines_run_on_the_processors_of_a_list() {
+    let cpus: Vec<String> = allowed()
+        .iter()
+        .take(2)
+        .rev()
+        .map(usize::to_string)
+        .collect();
+    let (_, document) = measured(
+        "pinned-waits",
+        &[
+            "--patterns",
+            "exhausted,engine",
+            "--shapes",
+            "17-on-16,pipeline-1-1",
+            "--sizes",
+            "64K",
+            "--threads",
+            "2",
+            "--memory",
+            "64M",
+            "--rivals",
+            "hugepool,hugepool-tasks,hugepool-portable",
+            "--cpus",
+            &cpus.join(","),
+            "--warm-up",
+            "1",
+        ],
+    );
+    let options = document.field("options");
+    assert_eq!(options.field("warm_up_millis").number(), 1.0);
+    assert_eq!(document.field("rows").values().len(), 3 + 3 + 1);
+}
+
+#[test]
+fn lists_of_processors_that_cannot_be_are_refused_with_those_that_can() {
+    for (list, words) in [
+        ("", &["--cpus"][..]),
+        ("two", &["`two`", "0-3,8"]),
+        ("3-1", &["3-1", "ends before it begins"]),
+        ("0,8192", &["8192", "8191"]),
+    ] {
+        refused(&["--cpus", list], words);
+    }
+    let allowed = allowed();
+    if allowed.contains(&8191) {
+        println!("skipped: this machine has every processor there can be");
+    } else {
+        refused(
+            &["--cpus", "8191"],
+            &[
+                "--cpus 8191",
+                "CPU 8191",
+                "allowed are",
+                &allowed[0].to_string(),
+            ],
+        );
+    }
+    refused(&["--cpus", "0", "--nodes", "0"], &["--cpus", "--nodes"]);
+    // In a thread of its own, whose restriction the program inherits.
+    let &[first, second, ..] = allowed.as_slice() else {
+        println!("skipped: a processor that is not allowed: there is only one");
+        return;
+    };
+    let restricted = std::thread::spawn(move || {
+        stay_on(first);
+        let both = format!("{first},{second}");
+        let why = format!("CPU {second} is not allowed to this process; allowed are {first}");
+        refused(&["--cpus", &both], &[&why]);
+    });
+    restricted.join().expect("it is refused with the reason");
+}
+
+#[test]
+fn a_node_stands_for_its_processors() {
+    let cpu = allowed()[0];
+    let nodes = Path::new("/sys/devices/system/node");
+    let has = |node: &usize| {
+        let name = format!("/sys/devices/system/cpu/cpu{cpu}/node{node}");
+        !nodes.exists() || Path::new(&name).exists()
+    };
+    let node = (0..1024).find(has).expect("a processor is on a node");
+    let typed = node.to_string();
+    let (run, document) = measured(
+        "nodes",
+        &[
+            "--patterns",
+            "same",
+            "--sizes",
+            "4K",
+            "--rivals",
+            "hugepool",
+            "--nodes",
+            &typed,
+        ],
+    );
+    assert!(
+        run.stdout.contains(&format!("those of node {node}")),
+        "{}",
+        run.stdout
+    );
+    assert!(run.stdout.contains("NUMA nodes: "), "{}", run.stdout);
+    let options = document.field("options");
+    assert_eq!(options.field("nodes").text(), typed);
+    assert_eq!(options.field("cpus"), &Json::Null);
+    let used = document.field("machine").field("allowed_cpus").number();
+    assert!(used >= 1.0 && used <= allowed().len() as f64, "{used}");
+    if nodes.join("node1023").exists() {
+        println!("skipped: a node that does not exist: there are all");
+    } else {
+        refused(
+            &["--nodes", "1023"],
+            &["--nodes 1023", "no node 1023; this machine has"],
+        );
+    }
+    refused(&["--nodes", "1024"], &["1024", "1023"]);
+    refused(&["--nodes", "zero"], &["`zero`"]);
+}
+
+/// The kinds of pages of a row, and the bytes of them that are huge.
+fn stood_on(row: &Json) -> Vec<(String, f64)> {
+    let standings = row.field("standing").values().iter();
+    let pages = standings.flat_map(|standing| standing.field("pages").values());
+    pages
+        .map(|part| {
+            (
+                part.field("kind").text().to_owned(),
+                part.field("huge_bytes").number(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn pools_are_compared_on_the_pages_that_were_asked_for() {
+    let rivals = "hugepool,hugepool-raw,hugepool-portable,arrayqueue,mutex-vec,limit,glibc";
+    let options = [
+        "--patterns",
+        "same",
+        "--sizes",
+        "64K",
+        "--memory",
+        "64M",
+        "--rivals",
+        rivals,
+    ];
+    let (run, document) = measured("base", &[&options[..], &["--pages", "base"]].concat());
+    assert!(run.stdout.contains("on base pages"), "{}", run.stdout);
+    let asked = document.field("options").field("pages").values();
+    assert_eq!(asked, [Json::Text("base".to_owned())]);
+    for row in document.field("rows").values() {
+        let wanted: &[(String, f64)] = match row.field("rival").text() {
+            "glibc" => &[],
+            _ => &[("base".to_owned(), 0.0)],
+        };
+        assert_eq!(stood_on(row), wanted, "{row:?}");
+    }
+    // There is something to fall back on, whatever the machine has.
+    let (_, document) = measured(
+        "fall-back",
+        &[&options[..], &["--pages", "base,huge-2m"]].concat(),
+    );
+    let asked = document.field("options").field("pages").values();
+    assert_eq!(
+        asked,
+        ["huge-2m", "base"].map(|kind| Json::Text(kind.to_owned()))
+    );
+    for row in document.field("rows").values() {
+        for (kind, _) in stood_on(row) {
+            assert!(["huge-2m", "base"].contains(&kind.as_str()), "{row:?}");
+        }
+    }
+}
+
+#[test]
+fn pages_that_are_not_granted_are_an_error_and_nothing_is_measured() {
+    refused(
+        &["--pages", "huge"],
+        &[
+            "`huge`",
+            "huge-1g",
+            "huge-2m",
+            "transparent",
+            "collapsed",
+            "base",
+        ],
+    );
+    let free = fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages");
+    if free.is_ok_and(|free| free.trim() != "0") {
+        println!("skipped: there are free pages of 1 GiB");
+        return;
+    }
+    refused(
+        &["--pages", "huge-1g"],
+        &["--pages huge-1g", "1 GiB huge pages required"],
+    );
+}
+
+#[test]
+fn the_portable_caches_are_a_rival_whose_row_says_so() {
+    let (run, document) = measured(
+        "portable",
+        &[
+            "--patterns",
+            "same,threads,burst",
+            "--sizes",
+            "4K",
+            "--threads",
+            "2",
+            "--rivals",
+            "hugepool-class,hugepool-portable",
+        ],
+    );
+    assert!(run.stdout.contains("cache: portable"), "{}", run.stdout);
+    let rows = document.field("rows").values();
+    assert_eq!(rows.len(), 6);
+    for row in rows {
+        let cache = row.field("standing").values()[0].field("cache").text();
+        match row.field("rival").text() {
+            "hugepool-portable" => assert_eq!(cache, "portable"),
+            _ => assert!(["restartable", "portable"].contains(&cache), "{cache}"),
+        }
+    }
+}
+
+#[test]
+fn unequal_pipelines_are_groups_of_their_own_that_compare_finds_again() {
+    let directory = Directory::new("pipelines");
+    let [json, html] = ["out.json", "out.html"].map(|name| directory.path(name));
+    let run = quick(&[
+        "--patterns",
+        "pipeline",
+        "--pipelines",
+        "1:1,4:1,1:4,3:4",
+        "--sizes",
+        "4K",
+        "--rivals",
+        "hugepool,hugepool-portable,arrayqueue,glibc,hand-off",
+        "--json",
+        &json,
+        "--html",
+        &html,
+    ]);
+    assert_eq!(
+        (run.code, run.stderr.as_str()),
+        (0, ""),
+        "no rival had anything wrong"
+    );
+    assert!(
+        run.stdout.contains("threads that take: 4, that give: 1"),
+        "{}",
+        run.stdout
+    );
+    let document = result(&json);
+    let rows = document.field("rows").values();
+    let shapes = ["1:1", "4:1", "1:4", "3:4"];
+    let wanted: Vec<&str> = shapes.iter().flat_map(|shape| [*shape; 5]).collect();
+    let found: Vec<&str> = rows.iter().map(|row| row.field("shape").text()).collect();
+    assert_eq!(found, wanted);
+    for row in rows {
+        let (takers, givers) = row
+            .field("shape")
+            .text()
+            .split_once(':')
+            .expect("two sides");
+        let both = [takers, givers].map(|side| side.parse::<f64>().expect("a number"));
+        assert_eq!(row.field("threads").number(), both[0] + both[1]);
+        assert!(row.field("ops").number() > 0.0, "{row:?}");
+    }
+    let html = fs::read_to_string(html).expect("the page was written");
+    for shape in shapes {
+        assert!(html.contains(&format!("pipeline {shape}")), "{shape}");
+    }
+    let compared = hugepool(&["compare", &json, &json]);
+    assert_eq!(compared.code, 0, "{}", compared.stderr);
+    for shape in shapes {
+        assert!(
+            compared.stdout.contains(&format!("pipeline {shape}")),
+            "{}",
+            compared.stdout
+        );
+    }
+}
+
+#[test]
+fn threads_stand_for_even_pipelines_unless_pipelines_are_named() {
+    let options = [
+        "--patterns",
+        "pipeline",
+        "--sizes",
+        "4K",
+        "--rivals",
+        "hugepool",
+    ];
+    let shapes = |more: &[&str]| {
+        let (_, document) = measured("even", &[&options[..], more].concat());
+        let rows = document.field("rows").values().iter();
+        rows.map(|row| row.field("shape").text().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(shapes(&[]), ["1:1", "4:4"]);
+    assert_eq!(shapes(&["--threads", "2,6"]), ["1:1", "3:3"]);
+    assert_eq!(shapes(&["--threads", "3", "--pipelines", "2:1"]), ["2:1"]);
+    for (list, word) in [
+        ("4", "`4`"),
+        ("0:1", "0:1"),
+        ("4:x", "`4:x`"),
+        ("1000:25", "1024"),
+    ] {
+        refused(&["--pipelines", list], &[word]);
+    }
+}
+
+#[test]
+fn a_warm_up_is_as_long_as_it_is_said_to_be() {
+    let options = [
+        "--patterns",
+        "same",
+        "--sizes",
+        "4K",
+        "--rivals",
+        "hugepool,glibc",
+    ];
+    let (run, document) = measured("no-warm-up", &[&options[..], &["--warm-up", "0"]].concat());
+    assert!(run.stdout.contains("a warm-up of 0 ms"), "{}", run.stdout);
+    assert_eq!(
+        document.field("options").field("warm_up_millis").number(),
+        0.0
+    );
+    let (_, document) = measured("usual-warm-up", &options);
+    assert_eq!(
+        document.field("options").field("warm_up_millis"),
+        &Json::Null
+    );
+    for (value, limit) in [("-1", "-1"), ("60001", "60000"), ("long", "long")] {
+        refused(&[&format!("--warm-up={value}")], &[value, limit]);
+    }
+}
