@@ -9,7 +9,7 @@ use std::fs;
 use common::{Directory, Json, hugepool, quick, result};
 
 /// Of a row in both forms.
-const FIELDS: [&str; 37] = [
+const FIELDS: [&str; 39] = [
     "rival",
     "pattern",
     "threads",
@@ -47,6 +47,8 @@ const FIELDS: [&str; 37] = [
     "ratio_high",
     "ratio_coverage",
     "noisy",
+    "memory_bytes",
+    "bookkeeping_bytes",
 ];
 
 /// Of a row in JSON, besides.

@@ -404,6 +404,50 @@ fn threads_stand_for_even_pipelines_unless_pipelines_are_named() {
 }
 
 #[test]
+fn a_row_says_what_its_rival_holds_and_what_a_pool_needs_for_its_bookkeeping() {
+    let (run, document) = measured(
+        "memory",
+        &[
+            "--patterns",
+            "same,threads",
+            "--sizes",
+            "64K",
+            "--threads",
+            "2",
+            "--memory",
+            "64M",
+            "--rivals",
+            "hugepool,hugepool-class,hugepool-portable,mmap,arrayqueue,mutex-vec",
+        ],
+    );
+    assert!(run.stdout.contains(" MiB "), "{}", run.stdout);
+    for row in document.field("rows").values() {
+        let rival = row.field("rival").text();
+        let bookkeeping = row.field("bookkeeping_bytes");
+        match rival.starts_with("hugepool") {
+            true => assert!(bookkeeping.number() > 0.0, "{row:?}"),
+            false => assert_eq!(bookkeeping, &Json::Null, "{row:?}"),
+        }
+        let held = match row.field("memory_bytes") {
+            Json::Null => {
+                println!("skipped: the system does not say how much memory the process holds");
+                continue;
+            }
+            held => held.number(),
+        };
+        let buffers = row.field("buffers").number() * row.field("size").number();
+        // What is mapped beforehand is there: half of it at least, wherever some may be swapped out.
+        match rival {
+            "mmap" => assert!(held < buffers / 2.0 + 2e6, "it gives all back: {row:?}"),
+            _ => assert!(
+                held > buffers / 2.0 && held < 2.0 * buffers + 2e6,
+                "{row:?}"
+            ),
+        }
+    }
+}
+
+#[test]
 fn a_warm_up_is_as_long_as_it_is_said_to_be() {
     let options = [
         "--patterns",

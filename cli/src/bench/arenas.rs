@@ -9,6 +9,7 @@ use hugepool::Pool;
 
 use super::engine::{self, Bound, Pipeline};
 use super::exhausted::{self, Tasks, Threads};
+use super::figure::Figure;
 use super::pattern::Pattern;
 use super::row::Row;
 use super::standing::Standing;
@@ -34,6 +35,8 @@ pub struct Arenas {
     mapping: Option<Arc<Mapping>>,
     /// What the rivals stand on that have memory from here.
     standing: Vec<(Name, Standing)>,
+    /// The pools of the rivals of this pool's own.
+    pools: Vec<(Name, Pool)>,
     /// Why some memory was not to be had on the kinds of pages that were asked for.
     refused: Option<String>,
 }
@@ -48,6 +51,7 @@ impl Arenas {
             portable: None,
             mapping: None,
             standing: Vec::new(),
+            pools: Vec::new(),
             refused: None,
         }
     }
@@ -63,12 +67,17 @@ impl Arenas {
         }
     }
 
-    /// Has each row say what its rival stood on, if its memory is from here.
+    /// Has each row say what its rival stood on, if its memory is from here, and what a pool's bookkeeping has come to.
     pub fn stand(&self, mut rows: Vec<Row>) -> Vec<Row> {
         for row in &mut rows {
             let own = self.standing.iter().find(|(name, _)| *name == row.rival);
             row.standing
                 .extend(own.map(|(_, standing)| standing.clone()));
+            let pool = self.pools.iter().find(|(name, _)| *name == row.rival);
+            if let Some((_, pool)) = pool {
+                let bytes = pool.stats().metadata_bytes;
+                row.add(Figure::BookkeepingBytes, bytes as f64);
+            }
         }
         rows
     }
@@ -158,7 +167,7 @@ impl Arenas {
                     ..shape
                 };
                 let pool = pool::build(ample, Caches::Usual, self.pages.as_ref())?;
-                self.standing.push((name, Standing::of(&pool.stats())));
+                self.stands_on(name, &pool);
                 engine(pool::ByClass::new(&pool, ample)?, Bound::Queue)
             }
             Name::Glibc => engine(General::new(Glibc, shape)?, Bound::Queue),
@@ -185,7 +194,7 @@ impl Arenas {
                 .insert(pool::build(self.shape, Caches::Usual, self.pages.as_ref())?)
                 .clone(),
         };
-        self.standing.push((name, Standing::of(&pool.stats())));
+        self.stands_on(name, &pool);
         Ok(pool)
     }
 
@@ -201,8 +210,13 @@ impl Arenas {
                 )?)
                 .clone(),
         };
-        self.standing.push((name, Standing::of(&pool.stats())));
+        self.stands_on(name, &pool);
         Ok(pool)
+    }
+
+    fn stands_on(&mut self, name: Name, pool: &Pool) {
+        self.standing.push((name, Standing::of(&pool.stats())));
+        self.pools.push((name, pool.clone()));
     }
 
     /// The group's mapping, for the rival called `name`.

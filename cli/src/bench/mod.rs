@@ -23,6 +23,7 @@ mod exhausted;
 #[cfg(test)]
 mod faulty;
 mod figure;
+mod held;
 mod pattern;
 mod pipeline;
 mod plan;
@@ -44,6 +45,7 @@ pub use cpus::{List, confine, place};
 pub use crew::Crew;
 pub use exhausted::DryShape;
 pub use figure::{Clock, Figure, Figures};
+pub use held::prepare;
 pub use pattern::Pattern;
 pub use plan::{Group, Plan, draw, draw_within};
 pub use random::Random;

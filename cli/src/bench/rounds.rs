@@ -8,15 +8,20 @@
 //! one argument more. So that a run does not measure one such place, each rival is made behind some bytes that nobody
 //! uses, another number of them in each round.
 
+use super::figure::Figure;
+use super::held;
 use super::random::Random;
 use super::row::Row;
 use crate::failure::Failure;
-use crate::rival::Name;
+use crate::rival::{Arena, Name};
 
 /// A rival that takes part.
 pub struct Entered<C: ?Sized> {
     pub name: Name,
     pub rival: Box<C>,
+    /// Bytes that the process holds more since it was made, those of the memory that it shares with others included;
+    /// `None`: not known.
+    held: Option<i64>,
     /// What it was made behind.
     _padding: Vec<u8>,
 }
@@ -30,12 +35,15 @@ pub fn enter<C: ?Sized>(
     mut make: impl FnMut(Name) -> Result<Box<C>, String>,
 ) -> Result<Vec<Entered<C>>, Failure> {
     let mut entered = Vec::with_capacity(names.len());
+    let mut shared: Vec<(Arena, Option<i64>)> = Vec::new();
     for name in names.iter().copied() {
         let padding = padding(random);
+        let before = held::now();
         match make(name) {
             Ok(rival) => entered.push(Entered {
                 name,
                 rival,
+                held: with_shared(&mut shared, name.arena(), grown(before)),
                 _padding: padding,
             }),
             Err(error) if name.is_hugepool() => {
@@ -45,6 +53,28 @@ pub fn enter<C: ?Sized>(
         }
     }
     Ok(entered)
+}
+
+/// Bytes that the process holds more than before.
+fn grown(before: Option<u64>) -> Option<i64> {
+    let (before, after) = before.zip(held::now())?;
+    Some(after as i64 - before as i64)
+}
+
+/// What making a rival took, with the memory that it shares with others: that was taken when the first of them was made.
+fn with_shared(
+    shared: &mut Vec<(Arena, Option<i64>)>,
+    arena: Option<Arena>,
+    grown: Option<i64>,
+) -> Option<i64> {
+    let Some(arena) = arena else { return grown };
+    match shared.iter().find(|(known, _)| *known == arena) {
+        Some((_, first)) => Some((*first)? + grown?),
+        None => {
+            shared.push((arena, grown));
+            grown
+        }
+    }
 }
 
 /// Up to a page, in the steps in which the heap places things.
@@ -64,7 +94,13 @@ pub fn visit<C: ?Sized>(
     random.shuffle(&mut order);
     let mut rows: Vec<(usize, Row)> = Vec::with_capacity(order.len());
     for index in order {
-        rows.push((index, visit(&mut entered[index])));
+        let before = held::now();
+        let mut row = visit(&mut entered[index]);
+        // It may have given back more than it took.
+        if let Some((made, visited)) = entered[index].held.zip(grown(before)) {
+            row.add(Figure::MemoryBytes, (made + visited).max(0) as f64);
+        }
+        rows.push((index, row));
         step();
     }
     rows.sort_by_key(|(index, _)| *index);
@@ -74,6 +110,18 @@ pub fn visit<C: ?Sized>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_that_rivals_share_counts_for_each_of_them() {
+        let mut shared = Vec::new();
+        let mut held = |arena, grown| with_shared(&mut shared, arena, grown);
+        assert_eq!(held(Some(Arena::Pool), Some(1000)), Some(1000));
+        assert_eq!(held(Some(Arena::Mapping), Some(500)), Some(500));
+        assert_eq!(held(None, Some(7)), Some(7));
+        assert_eq!(held(Some(Arena::Pool), Some(20)), Some(1020));
+        assert_eq!(held(Some(Arena::Pool), Some(30)), Some(1030));
+        assert_eq!(held(Some(Arena::Pool), None), None);
+    }
 
     #[test]
     fn a_rival_is_made_behind_another_number_of_bytes_in_each_round() {

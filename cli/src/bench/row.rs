@@ -93,6 +93,13 @@ impl Row {
         self
     }
 
+    /// Adds a figure of the last round.
+    pub fn add(&mut self, figure: Figure, value: f64) {
+        if let Some(values) = self.figures.last_mut() {
+            values.insert(figure, value);
+        }
+    }
+
     /// Adds what went wrong.
     pub fn blame(&mut self, wrongs: Wrongs, lost: usize) {
         self.wrongs.add(wrongs);

@@ -23,7 +23,7 @@ enum Cell {
 
 /// The columns of both forms, in their order. Those from `takes_per_s` on are of a pool that runs dry (which has
 /// a shape, as a pipeline has), the five from `gib_per_s` on of an engine; a row of another pattern has nothing there.
-const COLUMNS: [&str; 37] = [
+const COLUMNS: [&str; 39] = [
     "rival",
     "pattern",
     "threads",
@@ -61,6 +61,8 @@ const COLUMNS: [&str; 37] = [
     "ratio_high",
     "ratio_coverage",
     "noisy",
+    "memory_bytes",
+    "bookkeeping_bytes",
 ];
 
 fn cells(row: &Row, group: &[&Row]) -> [Cell; COLUMNS.len()] {
@@ -108,6 +110,8 @@ fn cells(row: &Row, group: &[&Row]) -> [Cell; COLUMNS.len()] {
         decimal(interval.map(|interval| interval.high)),
         decimal(interval.map(|interval| interval.coverage)),
         Cell::Flag(row.is_noisy()),
+        median(Figure::MemoryBytes),
+        median(Figure::BookkeepingBytes),
     ]
 }
 

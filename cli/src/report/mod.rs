@@ -121,7 +121,7 @@ impl Setting {
             let columns = format!(
                 "ns/op: wall time over the operations of all threads; cpu/op: their processor time over the same; \
                  {ratio}; p50 to max: ns of a single take; refused: although a buffer was free; lost: missing at the \
-                 end"
+                 end; MiB: memory held when all was given back"
             );
             facts.push(("columns", columns));
         }

@@ -6,11 +6,11 @@ use super::ratio::{self, Ratio};
 use super::{Setting, dry, engine};
 use crate::bench::{Figure, Group, Measured, Pattern, Row, Standing};
 use crate::rival::{Name, names};
-use crate::units;
+use crate::units::{self, MIB};
 
-const HEADER: [&str; 15] = [
+const HEADER: [&str; 16] = [
     "rival", "ns/op", "ratio", "interval", "of", "cpu/op", "p50", "p99", "p99.9", "p99.99", "max",
-    "ops", "refused", "lost", "note",
+    "ops", "refused", "lost", "MiB", "note",
 ];
 
 /// What the run is made on.
@@ -108,6 +108,10 @@ fn line(row: &Row, group: &[&Row]) -> Vec<String> {
         row.ops.to_string(),
         row.wrongs.refused.to_string(),
         row.lost.to_string(),
+        number(
+            row.median(Figure::MemoryBytes)
+                .map(|bytes| bytes / MIB as f64),
+        ),
         ratio::notes(row, ratio.as_ref()),
     ]
 }

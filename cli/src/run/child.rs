@@ -17,6 +17,7 @@ pub fn run(request: &Request, round: &Round, cpus: Option<List>) -> Result<ExitC
     let crew = Crew::hire(plan.workers(), cpus).map_err(|error| {
         Failure::run(format!("cannot start {} threads: {error}", plan.workers()))
     })?;
+    bench::prepare(&crew, plan.workers());
     let mut random = Random::of_round(request.seed, round.number);
     for (index, mut group) in plan.groups.into_iter().enumerate() {
         group
