@@ -448,6 +448,67 @@ fn a_row_says_what_its_rival_holds_and_what_a_pool_needs_for_its_bookkeeping() {
 }
 
 #[test]
+fn sizes_are_mixed_up_to_the_largest_and_no_rival_has_anything_wrong() {
+    let (run, document) = measured(
+        "mixed",
+        &[
+            "--patterns",
+            "mixed",
+            "--sizes",
+            "64K,4K",
+            "--threads",
+            "1,4",
+            "--memory",
+            "64M",
+        ],
+    );
+    for words in [
+        "sizes: 4 KiB, 8 KiB, 16 KiB, 32 KiB, 64 KiB, each",
+        "mixed, 4 threads",
+    ] {
+        assert!(run.stdout.contains(words), "{words}: {}", run.stdout);
+    }
+    let rivals: Vec<&str> = (document.field("rows").values().iter())
+        .filter(|row| row.field("threads").number() == 4.0)
+        .map(|row| row.field("rival").text())
+        .collect();
+    let wanted = [
+        "hugepool",
+        "hugepool-class",
+        "hugepool-raw",
+        "hugepool-portable",
+        "glibc",
+        "mmap",
+        "jemalloc",
+        "mimalloc",
+        "rpmalloc",
+        "arrayqueue",
+        "mutex-vec",
+        "store-io-buf",
+    ];
+    assert_eq!(rivals, wanted);
+    for row in document.field("rows").values() {
+        assert_eq!(row.field("size").number(), 65_536.0, "the largest: {row:?}");
+        assert!(row.field("ops").number() > 0.0, "{row:?}");
+        if row.field("rival").text().starts_with("hugepool") {
+            let pages = row.field("standing").values()[0].field("pages").values();
+            assert_eq!(
+                pages.len(),
+                5,
+                "a class and a segment for each size: {row:?}"
+            );
+        }
+    }
+    let run = quick(&["--patterns", "mixed", "--sizes", "2K"]);
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert!(
+        run.stderr.contains("the largest is 2 KiB"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
 fn a_warm_up_is_as_long_as_it_is_said_to_be() {
     let options = [
         "--patterns",

@@ -28,7 +28,8 @@ pub struct BenchOptions {
           default_values_t = DryShape::ALL)]
     shapes: Vec<DryShape>,
 
-    /// Buffer sizes, such as 4K,64K,1M; exhausted runs with the first [default: 64K,1M; for engine
+    /// Buffer sizes, such as 4K,64K,1M; exhausted runs with the first, mixed with powers of two up to the
+    /// largest [default: 64K,1M; for engine
     /// 64K,1M,4M]
     #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = size)]
     sizes: Vec<usize>,
@@ -37,8 +38,8 @@ pub struct BenchOptions {
     #[arg(long, value_name = "BYTES", value_parser = alignment, default_value = "4096")]
     alignment: usize,
 
-    /// Numbers of threads for threads, pipeline (half of them take, half give), burst and engine
-    /// [default: 1,2,32,256 for threads, 1 for burst, 8 for engine]
+    /// Numbers of threads for threads, pipeline (half of them take, half give), burst, mixed and engine
+    /// [default: 1,2,32,256 for threads, 1 for burst and mixed, 8 for engine]
     #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = threads)]
     threads: Vec<usize>,
 

@@ -26,13 +26,15 @@ use crate::rival::{
 /// The memory behind the pool rivals of one group. Each kind is made when the first rival needs it, is shared by
 /// the rivals that can share it (they never run at the same time), and lives as long as the group.
 pub struct Arenas {
-    shape: Shape,
+    /// One, or those of `mixed`, a size each.
+    shapes: Vec<Shape>,
     /// The kinds of pages that it may be on; `None`: what the machine grants.
     pages: Option<Kinds>,
     pool: Option<Pool>,
     /// The same with portable caches.
     portable: Option<Pool>,
-    mapping: Option<Arc<Mapping>>,
+    /// One for each shape.
+    mappings: Option<Vec<Arc<Mapping>>>,
     /// What the rivals stand on that have memory from here.
     standing: Vec<(Name, Standing)>,
     /// The pools of the rivals of this pool's own.
@@ -43,17 +45,22 @@ pub struct Arenas {
 
 impl Arenas {
     /// No memory yet.
-    pub fn new(shape: Shape, pages: Option<Kinds>) -> Arenas {
+    pub fn new(shapes: Vec<Shape>, pages: Option<Kinds>) -> Arenas {
         Arenas {
-            shape,
+            shapes,
             pages,
             pool: None,
             portable: None,
-            mapping: None,
+            mappings: None,
             standing: Vec::new(),
             pools: Vec::new(),
             refused: None,
         }
+    }
+
+    /// What each rival is asked for.
+    pub fn shapes(&self) -> &[Shape] {
+        &self.shapes
     }
 
     /// Fails if kinds of pages were asked for and some rival's memory is on none of them: the others would be compared on
@@ -84,7 +91,7 @@ impl Arenas {
 
     /// Makes the rival called `name`. The error says why this rival cannot take part in this group.
     pub fn enter(&mut self, name: Name) -> Result<Box<dyn Contestant>, String> {
-        let shape = self.shape;
+        let shape = self.shapes[0];
         Ok(match name {
             Name::Hugepool => entry(pool::BySize::new(self.need_pool(name)?, shape)),
             Name::HugepoolClass => entry(pool::ByClass::new(&self.need_pool(name)?, shape)?),
@@ -127,7 +134,7 @@ impl Arenas {
         &mut self,
         name: Name,
     ) -> Result<Box<dyn exhausted::Contestant>, String> {
-        let shape = self.shape;
+        let shape = self.shapes[0];
         Ok(match name {
             Name::Hugepool => Box::new(Threads::new(pool::ByClass::new(
                 &self.need_pool(name)?,
@@ -155,7 +162,7 @@ impl Arenas {
     /// As [`enter`](Self::enter), for the pattern `engine`. Where a rival does not bound the blocks under way, the
     /// queue does.
     pub fn enter_engine(&mut self, name: Name) -> Result<Box<dyn engine::Contestant>, String> {
-        let shape = self.shape;
+        let shape = self.shapes[0];
         Ok(match name {
             Name::Hugepool => engine(
                 pool::ByClass::new(&self.need_pool(name)?, shape)?,
@@ -166,7 +173,7 @@ impl Arenas {
                     buffers: engine::AMPLE * shape.buffers,
                     ..shape
                 };
-                let pool = pool::build(ample, Caches::Usual, self.pages.as_ref())?;
+                let pool = pool::build(&[ample], Caches::Usual, self.pages.as_ref())?;
                 self.stands_on(name, &pool);
                 engine(pool::ByClass::new(&pool, ample)?, Bound::Queue)
             }
@@ -187,11 +194,15 @@ impl Arenas {
     }
 
     /// The group's pool, for the rival called `name`.
-    fn need_pool(&mut self, name: Name) -> Result<Pool, String> {
+    pub fn need_pool(&mut self, name: Name) -> Result<Pool, String> {
         let pool = match &self.pool {
             Some(pool) => pool.clone(),
             None => (self.pool)
-                .insert(pool::build(self.shape, Caches::Usual, self.pages.as_ref())?)
+                .insert(pool::build(
+                    &self.shapes,
+                    Caches::Usual,
+                    self.pages.as_ref(),
+                )?)
                 .clone(),
         };
         self.stands_on(name, &pool);
@@ -199,12 +210,12 @@ impl Arenas {
     }
 
     /// The group's pool with portable caches, for the rival called `name`.
-    fn need_portable(&mut self, name: Name) -> Result<Pool, String> {
+    pub fn need_portable(&mut self, name: Name) -> Result<Pool, String> {
         let pool = match &self.portable {
             Some(pool) => pool.clone(),
             None => (self.portable)
                 .insert(pool::build(
-                    self.shape,
+                    &self.shapes,
                     Caches::Portable,
                     self.pages.as_ref(),
                 )?)
@@ -221,21 +232,29 @@ impl Arenas {
 
     /// The group's mapping, for the rival called `name`.
     fn need_mapping(&mut self, name: Name) -> Result<Arc<Mapping>, String> {
-        let mapping = match &self.mapping {
-            Some(mapping) => Arc::clone(mapping),
+        Ok(self.need_mappings(name)?.swap_remove(0))
+    }
+
+    /// The mappings of all shapes, for the rival called `name`.
+    pub fn need_mappings(&mut self, name: Name) -> Result<Vec<Arc<Mapping>>, String> {
+        let mappings = match &self.mappings {
+            Some(mappings) => mappings.clone(),
             None => {
-                let mapping = Mapping::new(self.shape, self.pages.as_ref())
+                let pages = self.pages.as_ref();
+                let each = |shape: &Shape| Mapping::new(*shape, pages).map(Arc::new);
+                let mappings: Result<Vec<_>, String> = self.shapes.iter().map(each).collect();
+                let mappings = mappings
                     .inspect_err(|error| self.refused = Some(format!("{name}: {error}")))?;
-                Arc::clone(self.mapping.insert(Arc::new(mapping)))
+                self.mappings.insert(mappings).clone()
             }
         };
-        self.standing
-            .push((name, Standing::of_memory(mapping.stats())));
-        Ok(mapping)
+        let stats = mappings.iter().map(|mapping| mapping.stats());
+        self.standing.push((name, Standing::of_memory(stats)));
+        Ok(mappings)
     }
 }
 
-fn entry<R: Rival>(rival: R) -> Box<dyn Contestant> {
+pub fn entry<R: Rival>(rival: R) -> Box<dyn Contestant> {
     Box::new(Entry::new(rival))
 }
 

@@ -24,6 +24,7 @@ mod exhausted;
 mod faulty;
 mod figure;
 mod held;
+mod mixed;
 mod pattern;
 mod pipeline;
 mod plan;
@@ -83,7 +84,7 @@ pub fn try_pages(request: &Request) -> Result<(), Failure> {
         alignment: 4 * KIB,
         buffers: 32,
     };
-    pool::build(small, Caches::Usual, Some(pages))
+    pool::build(&[small], Caches::Usual, Some(pages))
         .map(drop)
         .map_err(|error| Failure::input(format!("--pages {pages}: {error}")))
 }
@@ -104,9 +105,21 @@ pub fn measure(
         return engine::measure(request, group, crew, random, step);
     }
     let mut notes = group.notes.clone();
-    let mut arenas = Arenas::new(group.shape, request.pages.clone());
+    let is_mixed = group.pattern == Pattern::Mixed;
+    let shapes = if is_mixed {
+        mixed::shapes(group.shape)
+    } else {
+        vec![group.shape]
+    };
+    let mut arenas = Arenas::new(shapes, request.pages.clone());
     let mut entered: Vec<Entered<dyn Contestant>> =
-        rounds::enter(&group.rivals, &mut notes, random, |name| arenas.enter(name))?;
+        rounds::enter(&group.rivals, &mut notes, random, |name| {
+            if is_mixed {
+                mixed::enter(&mut arenas, name)
+            } else {
+                arenas.enter(name)
+            }
+        })?;
     arenas.granted()?;
     let rows = rounds::visit(
         random,

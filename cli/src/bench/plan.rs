@@ -10,12 +10,13 @@ use hugepool::Machine;
 
 use super::engine;
 use super::exhausted::DryShape;
+use super::mixed;
 use super::pattern::{self, Pattern};
 use super::pipeline;
 use super::request::Request;
 use super::sides::Sides;
 use crate::failure::Failure;
-use crate::rival::{Name, Shape};
+use crate::rival::{Name, Shape, names};
 use crate::units::{self, KIB, MIB};
 
 /// Threads of the pattern `threads` when the user asks for none.
@@ -197,12 +198,16 @@ pub fn draw_within(request: &Request, memory: usize) -> Result<Plan, Failure> {
 
 /// What the user asked for, or the pattern's own.
 fn sizes(request: &Request, pattern: Pattern) -> Vec<usize> {
-    if !request.sizes.is_empty() {
-        return request.sizes.clone();
-    }
+    let asked = if request.sizes.is_empty() {
+        SIZES.to_vec()
+    } else {
+        request.sizes.clone()
+    };
     match pattern {
+        Pattern::Mixed => asked.into_iter().max().into_iter().collect(),
+        _ if !request.sizes.is_empty() => asked,
         Pattern::Engine => engine::SIZES.to_vec(),
-        _ => SIZES.to_vec(),
+        _ => asked,
     }
 }
 
@@ -221,7 +226,7 @@ fn threads(request: &Request, pattern: Pattern) -> Vec<usize> {
         }
         Pattern::Threads => asked(&THREADS),
         Pattern::Engine => asked(&[engine::THREADS]),
-        Pattern::Burst => asked(&[1]),
+        Pattern::Burst | Pattern::Mixed => asked(&[1]),
     }
 }
 
@@ -256,7 +261,20 @@ fn group(
 ) -> Result<Group, String> {
     let rivals = rivals(request, pattern)?;
     let arenas: HashSet<_> = rivals.iter().filter_map(|rival| rival.arena()).collect();
-    let stride = size.next_multiple_of(request.alignment);
+    // Of one buffer, or of one of each size.
+    let stride = match pattern {
+        Pattern::Mixed => mixed::sizes(size)
+            .into_iter()
+            .map(|size| size.next_multiple_of(request.alignment))
+            .sum(),
+        _ => size.next_multiple_of(request.alignment),
+    };
+    if stride == 0 {
+        let size = units::bytes(size);
+        return Err(format!(
+            "sizes from 4 KiB on are mixed, and the largest is {size}"
+        ));
+    }
     let most = memory / arenas.len().max(1) / stride;
     let mut notes = Vec::new();
     let (buffers, depth) = match pattern {
@@ -271,6 +289,10 @@ fn group(
             });
             (out.max(usual(stride).min(most)), 1)
         }
+        Pattern::Mixed => {
+            let out = threads * pattern::RING;
+            (out.max(usual(stride).min(most)), pattern::RING)
+        }
         Pattern::Ring => {
             let buffers = usual(stride).min(most);
             (buffers, ring_depth(pattern::RING, buffers))
@@ -281,6 +303,13 @@ fn group(
     };
     if buffers > most || buffers < threads {
         return Err(too_much(buffers.max(threads), arenas.len(), stride, memory));
+    }
+    if pattern == Pattern::Mixed {
+        let sizes = mixed::sizes(size).into_iter().map(units::bytes);
+        notes.push(format!(
+            "sizes: {}, each taken as often, and so many buffers of each",
+            names(sizes)
+        ));
     }
     if depth < pattern::RING && matches!(pattern, Pattern::Ring | Pattern::Threads) {
         notes.push(format!(

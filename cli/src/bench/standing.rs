@@ -39,13 +39,14 @@ impl Standing {
     pub fn of(stats: &Stats) -> Standing {
         Standing {
             cache: Some(stats.cache.to_owned()),
-            ..Standing::of_memory(stats)
+            ..Standing::of_memory([stats])
         }
     }
 
     /// The same of memory alone.
-    pub fn of_memory(stats: &Stats) -> Standing {
-        let pages = stats.segments.iter().map(|segment| Granted {
+    pub fn of_memory<'s>(stats: impl IntoIterator<Item = &'s Stats>) -> Standing {
+        let segments = stats.into_iter().flat_map(|stats| &stats.segments);
+        let pages = segments.map(|segment| Granted {
             kind: pages::name(segment.pages).to_owned(),
             bytes: segment.bytes as u64,
             huge_bytes: segment.huge_bytes as u64,

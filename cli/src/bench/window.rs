@@ -18,7 +18,7 @@ use super::plan::Group;
 use super::row::Row;
 use super::worker::{Probe, Tally, Timed, Untimed};
 use super::{clock, pipeline};
-use crate::rival::{Hand, Name, Rival, Seat};
+use crate::rival::{Name, Rival};
 
 /// How long the windows of a visit last.
 #[derive(Debug, Clone, Copy)]
@@ -158,28 +158,6 @@ impl<R: Rival> Entry<R> {
     }
 }
 
-/// Takes all there is, once nobody holds anything, and gives it back: how many buffers are not there.
-pub fn missing<R: Rival>(rival: &R) -> usize {
-    let Some(capacity) = rival.capacity() else {
-        return 0;
-    };
-    let mut hand = rival.hand(Seat {
-        taker: 0,
-        takers: 1,
-    });
-    let mut held = Vec::with_capacity(capacity);
-    while held.len() < capacity {
-        let Some(buffer) = hand.take() else { break };
-        held.push(buffer);
-    }
-    let missing = capacity - held.len();
-    // Last in, first out: a pool that remembers the order is left as it was found.
-    while let Some(buffer) = held.pop() {
-        hand.give(buffer);
-    }
-    missing
-}
-
 impl<R: Rival> Contestant for Entry<R> {
     fn visit(&self, crew: &Crew, group: &Group, lengths: Lengths) -> Visit {
         let mut wrongs = Wrongs::default();
@@ -219,7 +197,7 @@ impl<R: Rival> Contestant for Entry<R> {
         }
         let per_op = |ns: u64| (ops > 0).then(|| ns as f64 / ops as f64);
         let at_once = group.threads.min(clock::processors()) as u64;
-        let lost = missing(&*self.0);
+        let lost = self.0.missing();
         self.0.settle();
         Visit {
             ns_per_op: per_op(wall_ns),

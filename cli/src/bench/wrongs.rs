@@ -13,6 +13,7 @@ use super::pipeline;
 use super::plan::Group;
 use super::sides::Sides;
 use super::window::{Contestant, Entry, Lengths, Visit};
+use crate::rival::mixed::Mixed;
 use crate::rival::{Hand, Name, Rival, Seat, Shape};
 
 const SIZE: usize = 512;
@@ -249,6 +250,26 @@ fn a_warm_up_of_no_time_is_none() {
         hands.load(Ordering::Relaxed)
     };
     assert_eq!([hands(None), hands(Some(2)), hands(Some(0))], [4, 4, 3]);
+}
+
+/// A rival for each of two sizes.
+#[test]
+fn mixed_sizes_come_home_to_their_own_rivals() {
+    let group = group(Pattern::Mixed, 4);
+    let crew = Crew::hire(4, None).expect("a few threads can be started");
+    let visit = |second| {
+        let rivals = [Defect::None, second].map(|defect| Wrong::new(defect, group.shape.buffers));
+        let entry = Entry::new(Mixed::new(rivals.into(), |taker, sizes| {
+            (0..64).map(|draw| (taker + draw / 3) % sizes).collect()
+        }));
+        entry.visit(&crew, &group, Lengths::new(Duration::from_millis(5), 4))
+    };
+    let sound = visit(Defect::None);
+    assert_eq!((sound.wrongs, sound.lost), Default::default());
+    assert!(sound.ops > 0);
+    assert_eq!(visit(Defect::Short).lost, 1);
+    assert!(visit(Defect::Doubles).wrongs.doubled > 0);
+    assert!(visit(Defect::Refuses).wrongs.refused > 0);
 }
 
 #[test]

@@ -20,10 +20,12 @@ pub enum Caches {
     Portable,
 }
 
-/// Builds a pool that a group measures: one class, prefaulted, on these kinds of pages or on what the machine grants.
-pub fn build(shape: Shape, caches: Caches, pages: Option<&Kinds>) -> Result<Pool, String> {
-    let builder = Pool::builder()
-        .reserve(shape.size, shape.alignment, shape.buffers)
+/// Builds a pool that a group measures: a class for each shape, prefaulted, on these kinds of pages or on what the machine grants.
+pub fn build(shapes: &[Shape], caches: Caches, pages: Option<&Kinds>) -> Result<Pool, String> {
+    let each = shapes.iter().fold(Pool::builder(), |builder, shape| {
+        builder.reserve(shape.size, shape.alignment, shape.buffers)
+    });
+    let builder = each
         .portable_caches(caches == Caches::Portable)
         .prefault(true);
     let builder = match pages {
@@ -31,11 +33,10 @@ pub fn build(shape: Shape, caches: Caches, pages: Option<&Kinds>) -> Result<Pool
         None => builder,
     };
     builder.build().map_err(|error| {
-        format!(
-            "no pool of {} buffers of {}: {error}",
-            shape.buffers,
-            units::bytes(shape.size)
-        )
+        let each =
+            |shape: &Shape| format!("{} buffers of {}", shape.buffers, units::bytes(shape.size));
+        let all: Vec<String> = shapes.iter().map(each).collect();
+        format!("no pool of {}: {error}", all.join(", "))
     })
 }
 

@@ -34,7 +34,7 @@ impl Mapping {
     /// Maps and populates it, on these kinds of pages or on what the machine grants. The error gives what was asked for
     /// and the system's reason.
     pub fn new(shape: Shape, pages: Option<&Kinds>) -> Result<Mapping, String> {
-        let pool = pool::build(shape, Caches::Usual, pages)?;
+        let pool = pool::build(&[shape], Caches::Usual, pages)?;
         let stats = pool.stats();
         let mut regions = pool.regions();
         let (Some(region), None) = (regions.pop(), regions.pop()) else {

@@ -10,6 +10,7 @@ pub mod general;
 pub mod hugepool;
 pub mod mapped;
 mod mapping;
+pub mod mixed;
 mod name;
 pub mod pages;
 pub mod preset;
@@ -33,6 +34,28 @@ pub trait Rival: Send + Sync + 'static {
 
     /// How many buffers can be held at once; `None` for a general allocator, which has no such number.
     fn capacity(&self) -> Option<usize>;
+
+    /// Takes all there is, once nobody holds anything, and gives it back: how many buffers are not there.
+    fn missing(&self) -> usize {
+        let Some(capacity) = self.capacity() else {
+            return 0;
+        };
+        let mut hand = self.hand(Seat {
+            taker: 0,
+            takers: 1,
+        });
+        let mut held = Vec::with_capacity(capacity);
+        while held.len() < capacity {
+            let Some(buffer) = hand.take() else { break };
+            held.push(buffer);
+        }
+        let missing = capacity - held.len();
+        // Last in, first out: a pool that remembers the order is left as it was found.
+        while let Some(buffer) = held.pop() {
+            hand.give(buffer);
+        }
+        missing
+    }
 
     /// Gets over the count of what came home, which took all there was: between visits, and outside the clock.
     fn settle(&self) {}

@@ -80,7 +80,7 @@ pub fn measure(
         units::bytes(areas.bytes())
     ));
     let areas = Arc::new(areas);
-    let mut arenas = Arenas::new(group.shape, request.pages.clone());
+    let mut arenas = Arenas::new(vec![group.shape], request.pages.clone());
     let mut entered: Vec<Entered<dyn Contestant>> =
         rounds::enter(&group.rivals, &mut notes, random, |name| {
             arenas.enter_engine(name)

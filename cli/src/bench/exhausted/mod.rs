@@ -90,7 +90,7 @@ pub fn measure(
     let stage = Stage::new(crew)
         .map_err(|error| Failure::run(format!("cannot start tokio's runtime: {error}")))?;
     let mut notes = group.notes.clone();
-    let mut arenas = Arenas::new(group.shape, request.pages.clone());
+    let mut arenas = Arenas::new(vec![group.shape], request.pages.clone());
     let mut entered: Vec<Entered<dyn Contestant>> =
         rounds::enter(&group.rivals, &mut notes, random, |name| {
             arenas.enter_exhausted(name)
