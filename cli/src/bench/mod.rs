@@ -28,6 +28,8 @@ mod mixed;
 mod pattern;
 mod pipeline;
 mod plan;
+#[cfg(test)]
+mod plan_tests;
 mod random;
 mod request;
 mod rounds;
