@@ -1,6 +1,7 @@
 //! Numbers as people write them: `64K`, `1 MiB`, `12.3 ns`, `2026-11-30`.
 //!
-//! Owns parsing and showing of byte counts, times and dates, and the reading of values that may be unknown; uses the library's choice of one unit for several counts.
+//! Owns parsing and showing of byte counts, times and dates, and the reading of values that may be unknown; uses the
+//! library's choice of one unit for several counts.
 //! The options, the doctor, the reports and the engine use it.
 
 use hugepool::Bytes;

@@ -75,7 +75,7 @@ pub struct BenchOptions {
     #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = pages::parse)]
     pages: Vec<Pages>,
 
-    /// Milliseconds of the warm-up before a timed window [default: an eighth of it, a quarter in exhausted
+    /// Milliseconds of the warm-up before a timed window; 0: none [default: an eighth of it, a quarter in exhausted
     /// and engine]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=60_000))]
     warm_up: Option<u64>,

@@ -1,9 +1,10 @@
 //! The measuring itself.
 //!
-//! Owns a group's measurement in one round. Uses `arenas` for the rivals, `rounds` for their order, `crew` for the worker
-//! threads, `pattern` and `pipeline` for the timed loops, `window` for one measurement, `row` and `figure` for what came
-//! of it. `exhausted` and `engine` have loops and windows of their own, because their takes wait. `run` draws a [`Plan`],
-//! has its groups measured once a round, each round in a process of its own, and hands the gathered rows to `report`.
+//! Owns a group's measurement in one round. Uses `arenas` for the rivals and `mixed` for those of several sizes, `rounds`
+//! for their order, `crew` for the worker threads and `cpus` for where they sit, `pattern` and `pipeline` for the timed
+//! loops, `window` for one measurement, `held` for the memory that a rival holds, `row` and `figure` for what came of it.
+//! `exhausted` and `engine` have loops and windows of their own, because their takes wait. `run` draws a [`Plan`], has its
+//! groups measured once a round, each round in a process of its own, and hands the gathered rows to `report`.
 //!
 //! ```text
 //! request -> plan -> groups: one pattern, size and number of threads
