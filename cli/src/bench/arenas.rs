@@ -10,19 +10,25 @@ use hugepool::Pool;
 use super::engine::{self, Bound, Pipeline};
 use super::exhausted::{self, Tasks, Threads};
 use super::pattern::Pattern;
+use super::plan::Group;
 use super::row::Row;
 use super::standing::Standing;
 use super::window::{Contestant, Entry};
 use crate::rival::general::{General, Glibc};
+use crate::rival::loaded::Loaded;
 use crate::rival::mapped::Mmap;
+use crate::rival::rpmalloc::Rpmalloc;
+use crate::rival::zero::Zero;
 use crate::rival::{
-    Mapping, Name, Rival, Shape, Waits, array, hugepool as pool, preset, shared, store, waiting,
+    Absence, Mapping, Name, Rival, Shape, Waits, array, hugepool as pool, preset, shared, store,
+    waiting,
 };
 
 /// The memory behind the pool rivals of one group. Each kind is made when the first rival needs it, is shared by
 /// the rivals that can share it (they never run at the same time), and lives as long as the group.
 pub struct Arenas {
     shape: Shape,
+    threads: usize,
     pool: Option<Pool>,
     mapping: Option<Arc<Mapping>>,
     /// What the pools of the rivals of this pool's own stand on.
@@ -31,9 +37,10 @@ pub struct Arenas {
 
 impl Arenas {
     /// No memory yet.
-    pub fn new(shape: Shape) -> Arenas {
+    pub fn new(group: &Group) -> Arenas {
         Arenas {
-            shape,
+            shape: group.shape,
+            threads: group.threads,
             pool: None,
             mapping: None,
             standing: Vec::new(),
@@ -51,7 +58,7 @@ impl Arenas {
     }
 
     /// Makes the rival called `name`. The error says why this rival cannot take part in this group.
-    pub fn enter(&mut self, name: Name) -> Result<Box<dyn Contestant>, String> {
+    pub fn enter(&mut self, name: Name) -> Result<Box<dyn Contestant>, Absence> {
         let shape = self.shape;
         Ok(match name {
             Name::Hugepool => entry(pool::BySize::new(self.need_pool(name)?, shape)),
@@ -62,29 +69,35 @@ impl Arenas {
             Name::Mmap => entry(Mmap::new(shape)?),
             Name::Jemalloc => entry(General::new(tikv_jemallocator::Jemalloc, shape)?),
             Name::Mimalloc => entry(General::new(mimalloc::MiMalloc, shape)?),
-            Name::Rpmalloc => entry(General::new(rpmalloc::RpMalloc, shape)?),
+            Name::Rpmalloc => entry(General::with_threads(Rpmalloc, Rpmalloc::enter, shape)?),
             #[cfg(feature = "snmalloc")]
             Name::Snmalloc => entry(General::new(snmalloc_rs::SnMalloc, shape)?),
             #[cfg(not(feature = "snmalloc"))]
-            Name::Snmalloc => return Err("built without the feature `snmalloc`".to_owned()),
+            Name::Snmalloc => {
+                return Err(Absence::Refuses(
+                    "built without the feature `snmalloc`".to_owned(),
+                ));
+            }
             Name::ArrayQueue => entry(shared::Queue::new(self.need_mapping()?)),
             Name::MutexVec => entry(shared::Locked::new(self.need_mapping()?)),
             Name::StoreIoBuf => entry(store::Store::new(shape)?),
+            Name::ZeroPool => entry(Zero::new(shape)?),
             Name::Limit => entry(preset::Limit::new(self.need_mapping()?)),
             Name::HandOff => entry(preset::HandOff::new(self.need_mapping()?)),
+            Name::Channel => entry(waiting::channel(self.need_mapping()?)),
+            Name::Loaded(object) => entry(Loaded::new(object, shape, self.threads)?),
             Name::MutexCondvar
-            | Name::Channel
             | Name::NoPool
             | Name::HugepoolTasks
             | Name::Semaphore
             | Name::NoPoolTasks
             | Name::HugepoolAmple
             | Name::Array => {
-                return Err(format!(
+                return Err(Absence::Refuses(format!(
                     "it takes part in {} and {} only",
                     Pattern::Exhausted,
                     Pattern::Engine
-                ));
+                )));
             }
         })
     }
@@ -93,7 +106,7 @@ impl Arenas {
     pub fn enter_exhausted(
         &mut self,
         name: Name,
-    ) -> Result<Box<dyn exhausted::Contestant>, String> {
+    ) -> Result<Box<dyn exhausted::Contestant>, Absence> {
         let shape = self.shape;
         Ok(match name {
             Name::Hugepool => Box::new(Threads::new(pool::ByClass::new(
@@ -109,13 +122,13 @@ impl Arenas {
             )?)),
             Name::Semaphore => Box::new(Tasks::new(waiting::semaphore(self.need_mapping()?))),
             Name::NoPoolTasks => Box::new(Tasks::new(preset::NoPool)),
-            _ => return Err(format!("it takes no part in {}", Pattern::Exhausted)),
+            _ => return Err(format!("it takes no part in {}", Pattern::Exhausted).into()),
         })
     }
 
     /// As [`enter`](Self::enter), for the pattern `engine`. Where a rival does not bound the blocks under way, the
     /// queue does.
-    pub fn enter_engine(&mut self, name: Name) -> Result<Box<dyn engine::Contestant>, String> {
+    pub fn enter_engine(&mut self, name: Name) -> Result<Box<dyn engine::Contestant>, Absence> {
         let shape = self.shape;
         Ok(match name {
             Name::Hugepool => engine(
@@ -138,12 +151,16 @@ impl Arenas {
                 Bound::Queue,
             ),
             Name::Mimalloc => engine(General::new(mimalloc::MiMalloc, shape)?, Bound::Queue),
-            Name::Rpmalloc => engine(General::new(rpmalloc::RpMalloc, shape)?, Bound::Queue),
+            Name::Rpmalloc => engine(
+                General::with_threads(Rpmalloc, Rpmalloc::enter, shape)?,
+                Bound::Queue,
+            ),
             #[cfg(feature = "snmalloc")]
             Name::Snmalloc => engine(General::new(snmalloc_rs::SnMalloc, shape)?, Bound::Queue),
             Name::Channel => engine(waiting::channel(self.need_mapping()?), Bound::Buffers),
             Name::Array => engine(array::array(self.need_mapping()?), Bound::Queue),
-            _ => return Err(format!("it takes no part in {}", Pattern::Engine)),
+            Name::Loaded(object) => engine(Loaded::new(object, shape, self.threads)?, Bound::Queue),
+            _ => return Err(format!("it takes no part in {}", Pattern::Engine).into()),
         })
     }
 

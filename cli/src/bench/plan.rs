@@ -316,7 +316,7 @@ fn fits(rival: Name, pattern: Pattern) -> bool {
         _ => match pattern {
             Pattern::Exhausted => rival.waits(),
             Pattern::Engine => rival.is_general() || rival == Name::Channel,
-            _ => !rival.waits(),
+            _ => !rival.waits() || rival == Name::Channel,
         },
     }
 }

@@ -23,7 +23,7 @@ enum Cell {
 
 /// The columns of both forms, in their order. Those from the shape on are of a pool that runs dry, the five from
 /// `gib_per_s` on of an engine; a row of another pattern has nothing there.
-const COLUMNS: [&str; 37] = [
+const COLUMNS: [&str; 39] = [
     "rival",
     "pattern",
     "threads",
@@ -61,13 +61,15 @@ const COLUMNS: [&str; 37] = [
     "ratio_high",
     "ratio_coverage",
     "noisy",
+    "refuses",
+    "fault",
 ];
 
 fn cells(row: &Row, group: &[&Row]) -> [Cell; COLUMNS.len()] {
     let decimal = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Decimal);
     let median = |figure| decimal(row.median(figure));
     let count = |ns: Option<u64>| ns.map_or(Cell::Missing, Cell::Count);
-    let shape = row.shape.map(|shape| Cell::Text(shape.to_string()));
+    let text = |text: Option<String>| text.map_or(Cell::Missing, Cell::Text);
     let ratio = Ratio::in_group(row, group);
     let interval = ratio.and_then(|ratio| ratio.interval.ok());
     [
@@ -86,7 +88,7 @@ fn cells(row: &Row, group: &[&Row]) -> [Cell; COLUMNS.len()] {
         Cell::Count(row.ops),
         Cell::Count(row.wrongs.refused),
         Cell::Count(row.lost as u64),
-        shape.unwrap_or(Cell::Missing),
+        text(row.shape.map(|shape| shape.to_string())),
         median(Figure::TakesPerS),
         median(Figure::BeyondWork),
         median(Figure::LongestWait),
@@ -108,6 +110,8 @@ fn cells(row: &Row, group: &[&Row]) -> [Cell; COLUMNS.len()] {
         decimal(interval.map(|interval| interval.high)),
         decimal(interval.map(|interval| interval.coverage)),
         Cell::Flag(row.is_noisy()),
+        text(row.refusal()),
+        text(row.fault()),
     ]
 }
 

@@ -10,7 +10,6 @@ use hugepool::Machine;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::bench::{self, Request};
-use crate::rival::Name;
 use crate::units;
 
 /// The version of the form of result files. A program reads files of its own version only.
@@ -81,7 +80,7 @@ impl Origin {
     /// Of a run that begins now.
     pub fn new(request: &Request, machine: &Machine) -> Origin {
         let own = ("hugepool".to_owned(), env!("RIVAL_HUGEPOOL").to_owned());
-        let rivals = Name::built().filter(|name| request.rivals.contains(name));
+        let rivals = request.rivals.iter();
         let built = rivals.filter_map(|name| Some((name.to_string(), name.version()?)));
         Origin {
             date: date(SystemTime::now()),
