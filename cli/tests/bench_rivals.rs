@@ -16,6 +16,7 @@ const EXAMPLE: &str = include_str!("../rival/example.c");
 /// `LATE` is true from the first take on that is not one of the benchmark's first look at the buffers.
 const SOURCE: &str = r#"
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "hugepool_rival.h"
@@ -56,6 +57,18 @@ fn object(
     source: &str,
     flags: &[&str],
 ) -> String {
+    let tried = compile(directory, compiler, name, source, flags);
+    tried.unwrap_or_else(|said| panic!("{name}: {said}"))
+}
+
+/// The same; the error is what the compiler says.
+fn compile(
+    directory: &Directory,
+    compiler: &str,
+    name: &str,
+    source: &str,
+    flags: &[&str],
+) -> Result<String, String> {
     let [file, object] =
         [format!("{name}.c"), format!("lib{name}.so")].map(|it| directory.path(&it));
     fs::write(&file, source).expect("the directory can be written");
@@ -64,13 +77,15 @@ fn object(
             "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-I",
         ])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("rival"))
-        .args(flags)
         .args(["-o", &object, &file])
+        .args(flags)
         .output()
         .expect("the compiler starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name}: {said}");
-    object
+    if output.status.success() {
+        Ok(object)
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
 }
 
 /// The rows of a rival in a result.
@@ -285,7 +300,8 @@ fn a_rival_that_ends_its_process_is_put_out_and_the_others_keep_all_rounds() {
     }
 
     // Several at once, and a right one among them.
-    let right = with("right", "", "", "");
+    // What it prints is no word of its process.
+    let right = with("right", "", "", "puts(\"{\"); fflush(stdout);");
     let own = [
         ("a", cases[0].0.as_str()),
         ("b", cases[5].0.as_str()),
@@ -573,4 +589,68 @@ fn a_wrong_name_or_file_is_an_error_that_says_what_is_right() {
         }
         assert!(run.stdout.is_empty(), "{options:?}: nothing was run");
     }
+}
+
+/// A rival that needs a library which is not everywhere: it is compiled and measured where that is there.
+fn library(name: &str, source: &str, flags: &[&str]) {
+    let Some(compiler) = compiler() else { return };
+    let directory = Directory::new(name);
+    let tried = compile(&directory, compiler, name, source, flags);
+    let object = match tried {
+        Ok(object) => object,
+        Err(said) => {
+            eprintln!("SKIPPED: {name} cannot be compiled here: {said}");
+            return;
+        }
+    };
+    let json = directory.path("out.json");
+    let run = quick(&[
+        "--patterns",
+        "same,threads,pipeline,burst,engine",
+        "--sizes",
+        "4K,64K",
+        "--threads",
+        "2,6",
+        "--memory",
+        "256M",
+        "--rivals",
+        "hugepool",
+        "--rival",
+        &format!("{name}={object}"),
+        "--json",
+        &json,
+    ]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let document = result(&json);
+    assert_whole(&document, name, 18, 1);
+    for row in rows(&document, name) {
+        for nothing in ["refused", "lost"] {
+            assert_eq!(row.field(nothing).number(), 0.0, "{row:?}");
+        }
+    }
+}
+
+#[test]
+fn tcmalloc_is_a_rival_where_its_library_is() {
+    let source = include_str!("../rival/tcmalloc.c");
+    library("tcmalloc", source, &["-ltcmalloc_minimal"]);
+}
+
+#[test]
+fn the_mempool_of_dpdk_is_a_rival_where_its_library_is() {
+    let found = Command::new("pkg-config")
+        .args(["--cflags", "libdpdk"])
+        .output();
+    let flags = match found {
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        }
+        _ => {
+            eprintln!("SKIPPED: there is no DPDK here");
+            return;
+        }
+    };
+    let libraries = ["-lrte_mempool", "-lrte_ring", "-lrte_eal"];
+    let flags: Vec<&str> = flags.split_whitespace().chain(libraries).collect();
+    library("dpdk", include_str!("../rival/dpdk.c"), &flags);
 }

@@ -72,12 +72,6 @@ impl Arenas {
             Name::Rpmalloc => entry(General::with_threads(Rpmalloc, Rpmalloc::enter, shape)?),
             #[cfg(feature = "snmalloc")]
             Name::Snmalloc => entry(General::new(snmalloc_rs::SnMalloc, shape)?),
-            #[cfg(not(feature = "snmalloc"))]
-            Name::Snmalloc => {
-                return Err(Absence::Refuses(
-                    "built without the feature `snmalloc`".to_owned(),
-                ));
-            }
             Name::ArrayQueue => entry(shared::Queue::new(self.need_mapping()?)),
             Name::MutexVec => entry(shared::Locked::new(self.need_mapping()?)),
             Name::StoreIoBuf => entry(store::Store::new(shape)?),
@@ -86,6 +80,8 @@ impl Arenas {
             Name::HandOff => entry(preset::HandOff::new(self.need_mapping()?)),
             Name::Channel => entry(waiting::channel(self.need_mapping()?)),
             Name::Loaded(object) => entry(Loaded::new(object, shape, self.threads)?),
+            #[cfg(not(feature = "snmalloc"))]
+            Name::Snmalloc => return Err("it is not in this build".to_owned().into()),
             Name::MutexCondvar
             | Name::NoPool
             | Name::HugepoolTasks
@@ -93,11 +89,8 @@ impl Arenas {
             | Name::NoPoolTasks
             | Name::HugepoolAmple
             | Name::Array => {
-                return Err(Absence::Refuses(format!(
-                    "it takes part in {} and {} only",
-                    Pattern::Exhausted,
-                    Pattern::Engine
-                )));
+                let (dry, engine) = (Pattern::Exhausted, Pattern::Engine);
+                return Err(format!("it takes part in {dry} and {engine} only").into());
             }
         })
     }

@@ -95,9 +95,16 @@ impl Name {
 
     /// Those that this build can run.
     pub fn built() -> impl Iterator<Item = Name> {
-        Name::ALL
-            .into_iter()
-            .filter(|name| *name != Name::Snmalloc || cfg!(feature = "snmalloc"))
+        let lacks = |name: &Name| name.lacks().is_some();
+        Name::ALL.into_iter().filter(move |name| !lacks(name))
+    }
+
+    /// The feature that this build would need to run it.
+    fn lacks(self) -> Option<&'static str> {
+        match self {
+            Name::Snmalloc if !cfg!(feature = "snmalloc") => Some("snmalloc"),
+            _ => None,
+        }
     }
 
     /// The name as it is typed and printed.
@@ -134,10 +141,12 @@ impl Name {
     /// Reads a name a user typed.
     pub fn parse(text: &str) -> Result<Name, String> {
         match Name::find(text) {
-            Some(Name::Snmalloc) if !cfg!(feature = "snmalloc") => {
-                Err("`snmalloc` is not in this build: build with `--features snmalloc`".to_owned())
-            }
-            Some(name) => Ok(name),
+            Some(name) => match name.lacks() {
+                Some(feature) => Err(format!(
+                    "`{name}` is not in this build: build with `--features {feature}`"
+                )),
+                None => Ok(name),
+            },
             None => Err(format!(
                 "there is no rival `{text}`; there are: {}, and those of one's own (--rival NAME=FILE)",
                 names(Name::built())
@@ -236,7 +245,7 @@ impl Name {
             Name::StoreIoBuf => Some(Arena::Store),
             Name::ZeroPool => Some(Arena::Zero),
             // It may have its buffers beforehand.
-            Name::Loaded(object) => Some(Arena::Loaded(object)),
+            Name::Loaded(object) => Some(Arena::Loaded(object.name())),
             Name::Glibc
             | Name::Mmap
             | Name::Jemalloc
@@ -296,8 +305,8 @@ pub enum Arena {
     /// The published pools' own.
     Store,
     Zero,
-    /// That of a shared object of the user's.
-    Loaded(&'static Object),
+    /// That of a shared object of the user's, by its name.
+    Loaded(&'static str),
 }
 
 impl fmt::Display for Name {

@@ -38,3 +38,33 @@ unsafe impl GlobalAlloc for Rpmalloc {
         unsafe { rpfree(start.cast()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CStr;
+
+    /// Who backs files up starts threads, and goes through no allocator's.
+    #[test]
+    fn threads_start_in_the_c_library() {
+        let start: unsafe extern "C" fn(_, _, _, _) -> _ = libc::pthread_create;
+        // SAFETY: all-zero bytes are a value of the structure, which is written to.
+        let (known, info) = unsafe {
+            let mut info: libc::Dl_info = std::mem::zeroed();
+            (
+                libc::dladdr(start as *const libc::c_void, &mut info) != 0,
+                info,
+            )
+        };
+        if !known || info.dli_fname.is_null() {
+            eprintln!("SKIPPED: the program is linked statically");
+            return;
+        }
+        // SAFETY: the linker's own string.
+        let object = unsafe { CStr::from_ptr(info.dli_fname) }.to_string_lossy();
+        let name = object.rsplit('/').next().unwrap_or_default();
+        assert!(
+            name.starts_with("libc.") || name.starts_with("libpthread"),
+            "{object}"
+        );
+    }
+}
