@@ -297,6 +297,8 @@ fn sizes_are_mixed_up_to_the_largest_and_no_rival_has_anything_wrong() {
         "arrayqueue",
         "mutex-vec",
         "store-io-buf",
+        "zeropool",
+        "channel",
     ];
     assert_eq!(rivals, wanted);
     for row in document.field("rows").values() {

@@ -10,6 +10,7 @@ use hugepool::Pages;
 
 use super::{LARGEST, size};
 use crate::bench::{DryShape, Handicap, List, Pattern, Request, Sides};
+use crate::failure::Failure;
 use crate::report::Outputs;
 use crate::rival::pages::{self, Kinds};
 use crate::rival::{Name, names};
@@ -53,8 +54,12 @@ pub struct BenchOptions {
     rounds: u32,
 
     /// Rivals, separated by commas [default: all]
-    #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = Name::parse)]
-    rivals: Vec<Name>,
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    rivals: Vec<String>,
+
+    /// A rival of one's own, beside the others: a shared object with two C functions; more than once for more of them
+    #[arg(long, value_name = "NAME=FILE")]
+    rival: Vec<String>,
 
     /// Fixes the order of the rivals in each round
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -66,7 +71,7 @@ pub struct BenchOptions {
     millis: u64,
 
     /// Bytes of buffers that one group may use; larger groups get fewer buffers or are skipped
-    #[arg(long, value_name = "BYTES", value_parser = memory, default_value = "1G")]
+    #[arg(long, value_name = "BYTES", value_parser = memory, default_value = "1280M")]
     memory: usize,
 
     /// Kinds of pages, separated by commas, for hugepool and for the rivals whose memory is mapped by this
@@ -111,8 +116,16 @@ pub struct BenchOptions {
     round: Option<u32>,
 
     /// A rival that made no progress in an earlier round, and its group
-    #[arg(long, hide = true, value_name = "GROUP:RIVAL", value_parser = stalled, requires = "round")]
-    stalled: Vec<(usize, Name)>,
+    #[arg(long, hide = true, value_name = "GROUP:RIVAL", requires = "round")]
+    stalled: Vec<String>,
+
+    /// A rival that failed
+    #[arg(long, hide = true, value_name = "RIVAL", requires = "round")]
+    failed: Vec<String>,
+
+    /// Loads this rival of one's own only, and asks it for its buffers, for the process that asked for it
+    #[arg(long, hide = true, value_name = "RIVAL", conflicts_with = "round")]
+    trial: Option<String>,
 }
 
 /// What `bench` needs.
@@ -120,8 +133,17 @@ pub struct BenchOptions {
 pub struct BenchArgs {
     pub request: Request,
     pub outputs: Outputs,
-    /// For a process that measures one round.
-    pub round: Option<Round>,
+    /// For a process that does a part of it.
+    pub part: Option<Part>,
+}
+
+/// What a process of its own does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// It measures one round.
+    Round(Round),
+    /// It loads a rival of the user's own, and asks it for its buffers.
+    Trial(Name),
 }
 
 /// One round, for a process of its own.
@@ -130,10 +152,12 @@ pub struct Round {
     pub number: u32,
     /// By the numbers of their groups: who is not visited any more.
     pub stalled: Vec<(usize, Name)>,
+    /// Who is not visited any more in any group.
+    pub failed: Vec<Name>,
 }
 
-impl Round {
-    /// The arguments of the process that measures it. It draws the same plan if `memory` is what that was drawn within.
+impl Part {
+    /// The arguments of the process that does it. It draws the same plan if `memory` is what that was drawn within.
     pub fn args(&self, request: &Request, memory: usize) -> Vec<String> {
         // Not one is to be forgotten.
         let Request {
@@ -172,6 +196,11 @@ impl Round {
         }
         option("rounds", rounds.to_string());
         option("rivals", list(rivals));
+        for rival in rivals {
+            if let Name::Loaded(object) = rival {
+                option("rival", format!("{rival}={}", object.file().display()));
+            }
+        }
         option("seed", seed.to_string());
         option("millis", window.as_millis().to_string());
         option("memory", memory.to_string());
@@ -190,9 +219,17 @@ impl Round {
         if let Some(handicap) = handicap {
             option("handicap", handicap.to_string());
         }
-        option("round", self.number.to_string());
-        for (group, rival) in &self.stalled {
-            option("stalled", format!("{group}:{rival}"));
+        match self {
+            Part::Round(round) => {
+                option("round", round.number.to_string());
+                for (group, rival) in &round.stalled {
+                    option("stalled", format!("{group}:{rival}"));
+                }
+                for rival in &round.failed {
+                    option("failed", rival.to_string());
+                }
+            }
+            Part::Trial(rival) => option("trial", rival.to_string()),
         }
         args
     }
@@ -204,19 +241,44 @@ fn list<T: ToString>(values: &[T]) -> String {
     values.join(",")
 }
 
-impl From<Box<BenchOptions>> for BenchArgs {
-    fn from(options: Box<BenchOptions>) -> BenchArgs {
+impl TryFrom<Box<BenchOptions>> for BenchArgs {
+    type Error = Failure;
+
+    /// Looks names of rivals up, once it is known which the user has.
+    fn try_from(options: Box<BenchOptions>) -> Result<BenchArgs, Failure> {
         let options = *options;
-        let rivals = if options.rivals.is_empty() {
-            Name::built().collect()
-        } else {
-            // The report's order, whatever the order typed; the run shuffles them anyway.
-            Name::ALL
-                .into_iter()
-                .filter(|name| options.rivals.contains(name))
-                .collect()
+        let wrong = |option: &str, what: String| Failure::input(format!("--{option}: {what}"));
+        let own = Name::load(&options.rival).map_err(|what| wrong("rival", what))?;
+        let is_own = |text: &str| own.iter().copied().find(|name| name.as_str() == text);
+        let name = |text: &str| is_own(text).map_or_else(|| Name::parse(text), Ok);
+        let names = |option: &str, texts: &[String]| {
+            let names: Result<Vec<Name>, String> = texts.iter().map(|text| name(text)).collect();
+            names.map_err(|what| wrong(option, what))
         };
-        BenchArgs {
+        let asked = names("rivals", &options.rivals)?;
+        // The report's order, whatever the order typed; the run shuffles them anyway.
+        let rivals = Name::built()
+            .filter(|name| asked.is_empty() || asked.contains(name))
+            .chain(own.iter().copied())
+            .collect();
+        let stalled: Result<Vec<(usize, Name)>, String> = options
+            .stalled
+            .iter()
+            .map(|text| stalled(text, name))
+            .collect();
+        let part = match (options.round, &options.trial) {
+            (Some(number), _) => Some(Part::Round(Round {
+                number,
+                stalled: stalled.map_err(|what| wrong("stalled", what))?,
+                failed: names("failed", &options.failed)?,
+            })),
+            (None, Some(rival)) => {
+                let rival = name(rival).map_err(|what| wrong("trial", what))?;
+                Some(Part::Trial(rival))
+            }
+            (None, None) => None,
+        };
+        Ok(BenchArgs {
             request: Request {
                 patterns: once_each(options.patterns),
                 shapes: once_each(options.shapes),
@@ -235,16 +297,13 @@ impl From<Box<BenchOptions>> for BenchArgs {
                 nodes: options.nodes,
                 handicap: options.handicap,
             },
-            round: options.round.map(|number| Round {
-                number,
-                stalled: options.stalled,
-            }),
+            part,
             outputs: Outputs {
                 json: options.json,
                 csv: options.csv,
                 html: options.html,
             },
-        }
+        })
     }
 }
 
@@ -287,10 +346,13 @@ fn threads(text: &str) -> Result<usize, String> {
     }
 }
 
-fn stalled(text: &str) -> Result<(usize, Name), String> {
+fn stalled(
+    text: &str,
+    name: impl Fn(&str) -> Result<Name, String>,
+) -> Result<(usize, Name), String> {
     let wrong = || format!("`{text}` is no rival of a group: write GROUP:RIVAL");
     let (group, rival) = text.split_once(':').ok_or_else(wrong)?;
-    Ok((group.parse().map_err(|_| wrong())?, Name::parse(rival)?))
+    Ok((group.parse().map_err(|_| wrong())?, name(rival)?))
 }
 
 fn after_help() -> String {
@@ -299,7 +361,7 @@ fn after_help() -> String {
         .map(|shape| format!("  {:<18}{}", shape.name, shape.explained()))
         .collect();
     format!(
-        "Patterns: {}\nRivals:   {}\nShapes of exhausted:\n{}\n\nOne operation is one take and one give. Exit code 1: the pool refused, lost or doubled a buffer.\nExit code 2: an option is wrong.",
+        "Patterns: {}\nRivals:   {}\nShapes of exhausted:\n{}\n\nOne operation is one take and one give. Exit code 1: the pool, or a rival of one's own, refused, lost or doubled a buffer, or a rival's process ended.\nExit code 2: an option is wrong, or a rival of one's own cannot be loaded.",
         names(Pattern::ALL),
         names(Name::built()),
         shapes.join("\n")
@@ -318,11 +380,13 @@ mod tests {
         let Command::Bench(options) = cli.command else {
             panic!("it is another command");
         };
-        BenchArgs::from(options)
+        BenchArgs::try_from(options).expect("the names are right")
     }
 
     #[test]
     fn the_process_of_a_round_gets_the_request_as_it_is() {
+        let program = std::env::current_exe().expect("it has a file");
+        let own = format!("my={}", program.display());
         let typed: [&[&str]; 3] = [
             &["bench"],
             &["bench", "--nodes", "1,0"],
@@ -344,6 +408,8 @@ mod tests {
                 "7",
                 "--rivals",
                 "hugepool,glibc,channel",
+                "--rival",
+                &own,
                 "--seed",
                 "77",
                 "--millis",
@@ -363,14 +429,19 @@ mod tests {
         let round = Round {
             number: 4,
             stalled: vec![(2, Name::Glibc), (10, Name::StoreIoBuf)],
+            failed: vec![Name::Mimalloc],
         };
         for args in typed {
             let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
             let mut request = parsed(&args).request;
-            let passed_on = parsed(&round.args(&request, 300 * MIB));
+            let part = Part::Round(round.clone());
+            let passed_on = parsed(&part.args(&request, 300 * MIB));
             request.memory = 300 * MIB;
             assert_eq!(passed_on.request, request);
-            assert_eq!(passed_on.round.as_ref(), Some(&round));
+            assert_eq!(passed_on.part, Some(part));
+            let part = Part::Trial(Name::Glibc);
+            let passed_on = parsed(&part.args(&request, 300 * MIB));
+            assert_eq!((passed_on.request, passed_on.part), (request, Some(part)));
         }
     }
 

@@ -10,17 +10,23 @@ use hugepool::Pool;
 use super::engine::{self, Bound, Pipeline};
 use super::exhausted::{self, Tasks, Threads};
 use super::figure::Figure;
+use super::mixed;
 use super::pattern::Pattern;
+use super::plan::Group;
 use super::row::Row;
 use super::standing::Standing;
 use super::window::{Contestant, Entry};
 use crate::failure::Failure;
 use crate::rival::general::{General, Glibc};
 use crate::rival::hugepool::Caches;
+use crate::rival::loaded::Loaded;
 use crate::rival::mapped::Mmap;
 use crate::rival::pages::Kinds;
+use crate::rival::rpmalloc::Rpmalloc;
+use crate::rival::zero::Zero;
 use crate::rival::{
-    Mapping, Name, Rival, Shape, Waits, array, hugepool as pool, preset, shared, store, waiting,
+    Absence, Mapping, Name, Rival, Shape, Waits, array, hugepool as pool, preset, shared, store,
+    waiting,
 };
 
 /// The memory behind the pool rivals of one group. Each kind is made when the first rival needs it, is shared by
@@ -28,6 +34,7 @@ use crate::rival::{
 pub struct Arenas {
     /// One, or those of `mixed`, a size each.
     shapes: Vec<Shape>,
+    threads: usize,
     /// The kinds of pages that it may be on; `None`: what the machine grants.
     pages: Option<Kinds>,
     pool: Option<Pool>,
@@ -45,9 +52,13 @@ pub struct Arenas {
 
 impl Arenas {
     /// No memory yet.
-    pub fn new(shapes: Vec<Shape>, pages: Option<Kinds>) -> Arenas {
+    pub fn new(group: &Group, pages: Option<Kinds>) -> Arenas {
         Arenas {
-            shapes,
+            shapes: match group.pattern {
+                Pattern::Mixed => mixed::shapes(group.shape),
+                _ => vec![group.shape],
+            },
+            threads: group.threads,
             pages,
             pool: None,
             portable: None,
@@ -90,7 +101,7 @@ impl Arenas {
     }
 
     /// Makes the rival called `name`. The error says why this rival cannot take part in this group.
-    pub fn enter(&mut self, name: Name) -> Result<Box<dyn Contestant>, String> {
+    pub fn enter(&mut self, name: Name) -> Result<Box<dyn Contestant>, Absence> {
         let shape = self.shapes[0];
         Ok(match name {
             Name::Hugepool => entry(pool::BySize::new(self.need_pool(name)?, shape)),
@@ -102,29 +113,28 @@ impl Arenas {
             Name::Mmap => entry(Mmap::new(shape)?),
             Name::Jemalloc => entry(General::new(tikv_jemallocator::Jemalloc, shape)?),
             Name::Mimalloc => entry(General::new(mimalloc::MiMalloc, shape)?),
-            Name::Rpmalloc => entry(General::new(rpmalloc::RpMalloc, shape)?),
+            Name::Rpmalloc => entry(General::with_threads(Rpmalloc, Rpmalloc::enter, shape)?),
             #[cfg(feature = "snmalloc")]
             Name::Snmalloc => entry(General::new(snmalloc_rs::SnMalloc, shape)?),
-            #[cfg(not(feature = "snmalloc"))]
-            Name::Snmalloc => return Err("built without the feature `snmalloc`".to_owned()),
             Name::ArrayQueue => entry(shared::Queue::new(self.need_mapping(name)?)),
             Name::MutexVec => entry(shared::Locked::new(self.need_mapping(name)?)),
             Name::StoreIoBuf => entry(store::Store::new(shape)?),
+            Name::ZeroPool => entry(Zero::new(shape)?),
             Name::Limit => entry(preset::Limit::new(self.need_mapping(name)?)),
             Name::HandOff => entry(preset::HandOff::new(self.need_mapping(name)?)),
+            Name::Channel => entry(waiting::channel(self.need_mapping(name)?)),
+            Name::Loaded(object) => entry(Loaded::new(object, shape, self.threads)?),
+            #[cfg(not(feature = "snmalloc"))]
+            Name::Snmalloc => return Err("it is not in this build".to_owned().into()),
             Name::MutexCondvar
-            | Name::Channel
             | Name::NoPool
             | Name::HugepoolTasks
             | Name::Semaphore
             | Name::NoPoolTasks
             | Name::HugepoolAmple
             | Name::Array => {
-                return Err(format!(
-                    "it takes part in {} and {} only",
-                    Pattern::Exhausted,
-                    Pattern::Engine
-                ));
+                let (dry, engine) = (Pattern::Exhausted, Pattern::Engine);
+                return Err(format!("it takes part in {dry} and {engine} only").into());
             }
         })
     }
@@ -133,7 +143,7 @@ impl Arenas {
     pub fn enter_exhausted(
         &mut self,
         name: Name,
-    ) -> Result<Box<dyn exhausted::Contestant>, String> {
+    ) -> Result<Box<dyn exhausted::Contestant>, Absence> {
         let shape = self.shapes[0];
         Ok(match name {
             Name::Hugepool => Box::new(Threads::new(pool::ByClass::new(
@@ -155,13 +165,13 @@ impl Arenas {
             )?)),
             Name::Semaphore => Box::new(Tasks::new(waiting::semaphore(self.need_mapping(name)?))),
             Name::NoPoolTasks => Box::new(Tasks::new(preset::NoPool)),
-            _ => return Err(format!("it takes no part in {}", Pattern::Exhausted)),
+            _ => return Err(format!("it takes no part in {}", Pattern::Exhausted).into()),
         })
     }
 
     /// As [`enter`](Self::enter), for the pattern `engine`. Where a rival does not bound the blocks under way, the
     /// queue does.
-    pub fn enter_engine(&mut self, name: Name) -> Result<Box<dyn engine::Contestant>, String> {
+    pub fn enter_engine(&mut self, name: Name) -> Result<Box<dyn engine::Contestant>, Absence> {
         let shape = self.shapes[0];
         Ok(match name {
             Name::Hugepool => engine(
@@ -184,12 +194,16 @@ impl Arenas {
                 Bound::Queue,
             ),
             Name::Mimalloc => engine(General::new(mimalloc::MiMalloc, shape)?, Bound::Queue),
-            Name::Rpmalloc => engine(General::new(rpmalloc::RpMalloc, shape)?, Bound::Queue),
+            Name::Rpmalloc => engine(
+                General::with_threads(Rpmalloc, Rpmalloc::enter, shape)?,
+                Bound::Queue,
+            ),
             #[cfg(feature = "snmalloc")]
             Name::Snmalloc => engine(General::new(snmalloc_rs::SnMalloc, shape)?, Bound::Queue),
             Name::Channel => engine(waiting::channel(self.need_mapping(name)?), Bound::Buffers),
             Name::Array => engine(array::array(self.need_mapping(name)?), Bound::Queue),
-            _ => return Err(format!("it takes no part in {}", Pattern::Engine)),
+            Name::Loaded(object) => engine(Loaded::new(object, shape, self.threads)?, Bound::Queue),
+            _ => return Err(format!("it takes no part in {}", Pattern::Engine).into()),
         })
     }
 

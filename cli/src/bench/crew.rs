@@ -33,8 +33,8 @@ impl Crew {
     /// Starts `workers` threads, each once the one before it waits for jobs. Where there are `cpus`, each is pinned to the
     /// one of its seat.
     ///
-    /// Rivals that are linked hook the start of threads. rpmalloc has those that start at once spin for each other, for
-    /// seconds where they are many: whoever is measured, or built, meanwhile has no processor.
+    /// An allocator that was loaded before the C library may hook the start of threads. rpmalloc has those that start at
+    /// once spin for each other, for seconds where they are many: whoever is measured, or built, meanwhile has no processor.
     pub fn hire(workers: usize, cpus: Option<List>) -> io::Result<Crew> {
         let (report, done) = mpsc::channel();
         let mut crew = Crew {

@@ -11,7 +11,9 @@ use super::window::Contestant;
 use crate::rival::general::{General, Glibc};
 use crate::rival::mapped::Mmap;
 use crate::rival::mixed::Mixed;
-use crate::rival::{Name, Rival, Shape, hugepool as pool, shared, store};
+use crate::rival::rpmalloc::Rpmalloc;
+use crate::rival::zero::Zero;
+use crate::rival::{Absence, Name, Rival, Shape, hugepool as pool, shared, store, waiting};
 use crate::units::KIB;
 
 /// The smallest size.
@@ -39,7 +41,7 @@ fn draws(taker: usize, sizes: usize) -> Box<[usize]> {
 }
 
 /// Makes the rival called `name`. The error says why this rival cannot take part.
-pub fn enter(arenas: &mut Arenas, name: Name) -> Result<Box<dyn Contestant>, String> {
+pub fn enter(arenas: &mut Arenas, name: Name) -> Result<Box<dyn Contestant>, Absence> {
     let shapes = arenas.shapes().to_vec();
     let shapes = shapes.as_slice();
     Ok(match name {
@@ -65,7 +67,9 @@ pub fn enter(arenas: &mut Arenas, name: Name) -> Result<Box<dyn Contestant>, Str
             General::new(tikv_jemallocator::Jemalloc, shape)
         })?,
         Name::Mimalloc => each(shapes, |shape| General::new(mimalloc::MiMalloc, shape))?,
-        Name::Rpmalloc => each(shapes, |shape| General::new(rpmalloc::RpMalloc, shape))?,
+        Name::Rpmalloc => each(shapes, |shape| {
+            General::with_threads(Rpmalloc, Rpmalloc::enter, shape)
+        })?,
         #[cfg(feature = "snmalloc")]
         Name::Snmalloc => each(shapes, |shape| General::new(snmalloc_rs::SnMalloc, shape))?,
         Name::ArrayQueue => {
@@ -78,8 +82,14 @@ pub fn enter(arenas: &mut Arenas, name: Name) -> Result<Box<dyn Contestant>, Str
             let lists = mappings.into_iter().map(shared::Locked::new);
             entry(Mixed::new(lists.collect(), draws))
         }
+        Name::Channel => {
+            let mappings = arenas.need_mappings(name)?;
+            let channels = mappings.into_iter().map(waiting::channel);
+            entry(Mixed::new(channels.collect(), draws))
+        }
         Name::StoreIoBuf => each(shapes, store::Store::new)?,
-        _ => return Err(format!("it takes no part in {}", Pattern::Mixed)),
+        Name::ZeroPool => each(shapes, Zero::new)?,
+        _ => return Err(format!("it takes no part in {}", Pattern::Mixed).into()),
     })
 }
 

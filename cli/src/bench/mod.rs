@@ -60,8 +60,8 @@ pub use standing::Standing;
 pub use window::Wrongs;
 
 use crate::failure::Failure;
-use crate::rival::Shape;
 use crate::rival::hugepool::{self as pool, Caches};
+use crate::rival::{Name, Shape};
 use crate::units::KIB;
 use arenas::Arenas;
 use rounds::Entered;
@@ -70,9 +70,9 @@ use window::{Contestant, Lengths};
 /// One group's rows, and what their readers should know.
 #[derive(Debug, Default)]
 pub struct Measured {
-    /// One for each rival that took part, in the order of the names.
+    /// One for each rival.
     pub rows: Vec<Row>,
-    /// Who was left out, and what else differs from the usual.
+    /// What differs from the usual.
     pub notes: Vec<String>,
 }
 
@@ -92,51 +92,48 @@ pub fn try_pages(request: &Request) -> Result<(), Failure> {
         .map_err(|error| Failure::input(format!("--pages {pages}: {error}")))
 }
 
-/// Measures one group in one round; calls `step` after each visit. Fails only if this pool itself cannot be built: a
-/// rival that cannot take part is left out with a note.
+impl Measured {
+    /// Puts the rows in the order of the group's rivals.
+    pub fn sort(&mut self, group: &Group) {
+        let place = |row: &Row| group.rivals.iter().position(|name| *name == row.rival);
+        self.rows.sort_by_key(place);
+    }
+}
+
+/// Measures one group in one round; `at` hears of each rival before its code runs. Fails only if this pool itself cannot
+/// be built: a rival that cannot take part has a row that says so.
 pub fn measure(
     request: &Request,
     group: &Group,
     crew: &Crew,
     random: &mut Random,
-    step: impl FnMut(),
+    at: &mut dyn FnMut(Name),
 ) -> Result<Measured, Failure> {
     if let Some(shape) = group.dry {
-        return exhausted::measure(request, group, shape, crew, random, step);
+        return exhausted::measure(request, group, shape, crew, random, at);
     }
     if group.pattern == Pattern::Engine {
-        return engine::measure(request, group, crew, random, step);
+        return engine::measure(request, group, crew, random, at);
     }
-    let mut notes = group.notes.clone();
-    let is_mixed = group.pattern == Pattern::Mixed;
-    let shapes = if is_mixed {
-        mixed::shapes(group.shape)
-    } else {
-        vec![group.shape]
-    };
-    let mut arenas = Arenas::new(shapes, request.pages.clone());
-    let mut entered: Vec<Entered<dyn Contestant>> =
-        rounds::enter(&group.rivals, &mut notes, random, |name| {
-            if is_mixed {
-                mixed::enter(&mut arenas, name)
-            } else {
-                arenas.enter(name)
-            }
-        })?;
+    let mut arenas = Arenas::new(group, request.pages.clone());
+    let (entered, absent) = rounds::enter(group, random, at, |name| match group.pattern {
+        Pattern::Mixed => mixed::enter(&mut arenas, name),
+        _ => arenas.enter(name),
+    })?;
     arenas.granted()?;
     let rows = rounds::visit(
         random,
-        &mut entered,
-        |Entered { name, rival, .. }| {
+        entered,
+        at,
+        |Entered { name, rival, .. }: &mut Entered<dyn Contestant>| {
             let lengths = Lengths::new(request.window, group.threads)
                 .warmed_up(request.warm_up)
                 .handicapped(request.handicap_of(*name));
             rival.visit(crew, group, lengths).row(*name, group)
         },
-        step,
     );
     Ok(Measured {
-        rows: arenas.stand(rows),
-        notes,
+        rows: arenas.stand(rows).into_iter().chain(absent).collect(),
+        notes: group.notes.clone(),
     })
 }

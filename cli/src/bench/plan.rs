@@ -398,11 +398,13 @@ fn fits(rival: Name, pattern: Pattern) -> bool {
         Name::Hugepool => true,
         // An engine tells its caches from others as little as one queue from another.
         Name::HugepoolPortable => pattern != Pattern::Engine,
+        // It is opened for one size.
+        Name::Loaded(_) if pattern == Pattern::Mixed => false,
         // Takes that wait are another interface than takes that do not.
         _ => match pattern {
             Pattern::Exhausted => rival.waits(),
             Pattern::Engine => rival.is_general() || rival == Name::Channel,
-            _ => !rival.waits(),
+            _ => !rival.waits() || rival == Name::Channel,
         },
     }
 }

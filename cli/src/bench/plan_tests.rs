@@ -11,6 +11,9 @@ use super::{engine, pipeline};
 use crate::rival::Name;
 use crate::units::{GIB, KIB, MIB};
 
+/// `--memory` when the user asks for none: room for a buffer of 1 MiB for each of 256 threads in each kind of arena.
+const USUAL: usize = 5 * 256 * MIB;
+
 fn request() -> Request {
     Request {
         patterns: Pattern::ALL.to_vec(),
@@ -23,7 +26,7 @@ fn request() -> Request {
         rivals: Name::built().collect(),
         seed: 1,
         window: Duration::from_millis(1),
-        memory: GIB,
+        memory: USUAL,
         pages: None,
         warm_up: None,
         cpus: None,
@@ -34,11 +37,11 @@ fn request() -> Request {
 
 #[test]
 fn the_usual_run_skips_nothing_and_stays_within_its_memory() {
-    let plan = draw_within(&request(), GIB).expect("there is something to run");
+    let plan = draw_within(&request(), USUAL).expect("there is something to run");
     assert!(plan.skipped.is_empty(), "{:?}", plan.skipped);
     for group in &plan.groups {
         assert!(
-            3 * group.shape.stride() * group.shape.buffers <= GIB,
+            3 * group.shape.stride() * group.shape.buffers <= USUAL,
             "{group}"
         );
     }
@@ -46,7 +49,7 @@ fn the_usual_run_skips_nothing_and_stays_within_its_memory() {
 
 #[test]
 fn demand_equals_supply_in_the_pattern_threads() {
-    let plan = draw_within(&request(), GIB).expect("there is something to run");
+    let plan = draw_within(&request(), USUAL).expect("there is something to run");
     for group in plan
         .groups
         .iter()
@@ -61,7 +64,7 @@ fn every_pair_of_a_pipeline_has_its_buffers() {
     let mut request = request();
     request.patterns = vec![Pattern::Pipeline];
     request.threads = vec![1, 2, 8];
-    let plan = draw_within(&request, GIB).expect("there is something to run");
+    let plan = draw_within(&request, USUAL).expect("there is something to run");
     assert_eq!(plan.skipped.len(), 2, "one thread cannot be a pipeline");
     for group in &plan.groups {
         assert!(group.shape.buffers >= group.threads / 2 * pipeline::PER_RING);
@@ -77,7 +80,7 @@ fn every_producer_of_a_pipeline_has_the_buffers_of_its_rings() {
     request.pipelines = ["4:1", "1:4", "3:4"]
         .map(|sides| Sides::parse(sides).expect(sides))
         .to_vec();
-    let plan = draw_within(&request, GIB).expect("there is something to run");
+    let plan = draw_within(&request, USUAL).expect("there is something to run");
     assert!(
         plan.skipped.is_empty(),
         "threads say nothing then: {:?}",
@@ -138,7 +141,7 @@ fn a_ring_shrinks_by_halves() {
 
 #[test]
 fn baselines_stay_with_what_they_are_the_floor_of() {
-    let plan = draw_within(&request(), GIB).expect("there is something to run");
+    let plan = draw_within(&request(), USUAL).expect("there is something to run");
     for group in &plan.groups {
         let has = |name| group.rivals.contains(&name);
         assert_eq!(has(Name::HandOff), group.pattern == Pattern::Pipeline);

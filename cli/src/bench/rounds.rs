@@ -3,6 +3,9 @@
 //! Owns who takes part, and the order of the visits: every rival once, in a seeded order. `bench`, `exhausted` and
 //! `engine` say what a visit is.
 //!
+//! Whoever calls the code of a rival, to make it, to visit it or to take it down, says so beforehand: if the process ends
+//! meanwhile, it is known whose doing that was.
+//!
 //! Where a rival's own tables lie on the heap, against cache lines and against each other, can make a quarter of its time.
 //! It follows from all that was allocated before: it is the same in every round, and another one as soon as a program has
 //! one argument more. So that a run does not measure one such place, each rival is made behind some bytes that nobody
@@ -10,10 +13,11 @@
 
 use super::figure::Figure;
 use super::held;
+use super::plan::Group;
 use super::random::Random;
 use super::row::Row;
 use crate::failure::Failure;
-use crate::rival::{Arena, Name};
+use crate::rival::{Absence, Arena, Name};
 
 /// A rival that takes part.
 pub struct Entered<C: ?Sized> {
@@ -26,18 +30,20 @@ pub struct Entered<C: ?Sized> {
     _padding: Vec<u8>,
 }
 
-/// Has `make` make the rivals. Fails only if this pool itself cannot be made: of another one a note says why it is left
-/// out.
+/// Has `make` make the rivals; `at` hears of each beforehand. Fails only if this pool itself cannot be made: another one
+/// has a row that says why it takes no part.
 pub fn enter<C: ?Sized>(
-    names: &[Name],
-    notes: &mut Vec<String>,
+    group: &Group,
     random: &mut Random,
-    mut make: impl FnMut(Name) -> Result<Box<C>, String>,
-) -> Result<Vec<Entered<C>>, Failure> {
-    let mut entered = Vec::with_capacity(names.len());
+    at: &mut dyn FnMut(Name),
+    mut make: impl FnMut(Name) -> Result<Box<C>, Absence>,
+) -> Result<(Vec<Entered<C>>, Vec<Row>), Failure> {
+    let mut entered = Vec::with_capacity(group.rivals.len());
+    let mut absent = Vec::new();
     let mut shared: Vec<(Arena, Option<i64>)> = Vec::new();
-    for name in names.iter().copied() {
+    for name in group.rivals.iter().copied() {
         let padding = padding(random);
+        at(name);
         let before = held::now();
         match make(name) {
             Ok(rival) => entered.push(Entered {
@@ -46,13 +52,16 @@ pub fn enter<C: ?Sized>(
                 held: with_shared(&mut shared, name.arena(), grown(before)),
                 _padding: padding,
             }),
-            Err(error) if name.is_hugepool() => {
-                return Err(Failure::run(format!("{name}: {error}")));
+            Err(Absence::Refuses(reason) | Absence::Failed(reason)) if name.is_hugepool() => {
+                return Err(Failure::run(format!("{name}: {reason}")));
             }
-            Err(error) => notes.push(format!("{name} left out: {error}")),
+            Err(absence) => absent.push(Row {
+                absence: Some(absence),
+                ..Row::empty(name, group)
+            }),
         }
     }
-    Ok(entered)
+    Ok((entered, absent))
 }
 
 /// Bytes that the process holds more than before.
@@ -83,17 +92,19 @@ fn padding(random: &mut Random) -> Vec<u8> {
     Vec::with_capacity(STEP * (1 + random.below(4096 / STEP)))
 }
 
-/// Has each of them visited once, and calls `step` after each. The rows are in the order of `entered`.
+/// Has each of them visited once, then takes all down; `at` hears of each beforehand. The rows are in the order of
+/// `entered`.
 pub fn visit<C: ?Sized>(
     random: &mut Random,
-    entered: &mut [Entered<C>],
+    mut entered: Vec<Entered<C>>,
+    at: &mut dyn FnMut(Name),
     mut visit: impl FnMut(&mut Entered<C>) -> Row,
-    mut step: impl FnMut(),
 ) -> Vec<Row> {
     let mut order: Vec<usize> = (0..entered.len()).collect();
     random.shuffle(&mut order);
     let mut rows: Vec<(usize, Row)> = Vec::with_capacity(order.len());
     for index in order {
+        at(entered[index].name);
         let before = held::now();
         let mut row = visit(&mut entered[index]);
         // It may have given back more than it took.
@@ -101,7 +112,10 @@ pub fn visit<C: ?Sized>(
             row.add(Figure::MemoryBytes, (made + visited).max(0) as f64);
         }
         rows.push((index, row));
-        step();
+    }
+    for entered in entered {
+        at(entered.name);
+        drop(entered);
     }
     rows.sort_by_key(|(index, _)| *index);
     rows.into_iter().map(|(_, row)| row).collect()

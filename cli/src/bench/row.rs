@@ -13,7 +13,8 @@ use super::plan::Group;
 use super::sides::Sides;
 use super::standing::Standing;
 use super::window::Wrongs;
-use crate::rival::Name;
+use crate::rival::{Absence, Name};
+use crate::units;
 
 /// The share of the processor time that was theirs below which the workers of a round were disturbed.
 const DISTURBED: f64 = 0.8;
@@ -42,6 +43,8 @@ pub struct Row {
     pub ops: u64,
     pub wrongs: Wrongs,
     pub lost: usize,
+    /// Why it has no figures, or none any more.
+    pub absence: Option<Absence>,
     /// What it stood on, each kind once; nothing for rivals whose memory is their own.
     pub standing: Vec<Standing>,
 }
@@ -72,6 +75,7 @@ impl Row {
             ops: 0,
             wrongs: Wrongs::default(),
             lost: 0,
+            absence: None,
             standing: Vec::new(),
         }
     }
@@ -115,6 +119,9 @@ impl Row {
         let _ = self.latencies.add(&round.latencies);
         self.ops += round.ops;
         self.blame(round.wrongs, round.lost);
+        if round.absence.is_some() {
+            self.absence = round.absence;
+        }
         for standing in round.standing {
             if !self.standing.contains(&standing) {
                 self.standing.push(standing);
@@ -173,15 +180,28 @@ impl Row {
         format!("{}, {} thread{plural}", self.pattern, self.threads)
     }
 
+    /// Which buffers it does not have, in words.
+    pub fn refusal(&self) -> Option<String> {
+        let Some(Absence::Refuses(reason)) = &self.absence else {
+            return None;
+        };
+        let size = units::bytes(self.size);
+        Some(format!("refuses {size} at {}: {reason}", self.alignment))
+    }
+
     /// What went wrong, in words.
     pub fn fault(&self) -> Option<String> {
         let Wrongs {
             refused,
             doubled,
+            misaligned,
             rejected,
             stalled,
         } = self.wrongs;
         let mut parts = Vec::new();
+        if let Some(Absence::Failed(what)) = &self.absence {
+            parts.push(what.clone());
+        }
         if refused > 0 && !self.is_usual() {
             parts.push(format!("let {refused} waits end without a buffer"));
         } else if refused > 0 {
@@ -196,6 +216,12 @@ impl Row {
         if doubled > 0 {
             parts.push(format!(
                 "gave one buffer to two holders, seen {doubled} times"
+            ));
+        }
+        if misaligned > 0 {
+            parts.push(format!(
+                "gave buffers that are not aligned to {}, seen {misaligned} times",
+                self.alignment
             ));
         }
         if rejected > 0 {

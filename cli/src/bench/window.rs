@@ -118,6 +118,8 @@ pub struct Wrongs {
     pub refused: u64,
     /// Buffers whose stamp another holder had overwritten.
     pub doubled: u64,
+    /// Buffers that were not aligned, among those of which the taking was timed.
+    pub misaligned: u64,
     /// Buffers the rival would not take back.
     pub rejected: u64,
     /// Whether a refused worker ran out of patience.
@@ -128,6 +130,7 @@ impl Wrongs {
     pub fn add(&mut self, other: Wrongs) {
         self.refused += other.refused;
         self.doubled += other.doubled;
+        self.misaligned += other.misaligned;
         self.rejected += other.rejected;
         self.stalled |= other.stalled;
     }
@@ -149,7 +152,7 @@ impl<R: Rival> Entry<R> {
         handicap: u32,
     ) -> Vec<Tally> {
         let workers = group.threads;
-        let window = Arc::new(Window::new(workers, length, handicap));
+        let window = Arc::new(Window::new(group, length, handicap));
         let job: Job<Tally> = match group.sides {
             Some(sides) => pipeline::job::<R, P>(Arc::clone(&self.0), Arc::clone(&window), sides),
             None => pattern::job::<R, P>(Arc::clone(&self.0), Arc::clone(&window), group),
@@ -221,6 +224,8 @@ pub struct Window {
     length: Duration,
     /// Percent of extra work.
     handicap: u32,
+    /// Of every buffer, in bytes.
+    alignment: usize,
     /// When the first worker passed the barrier, and the window's length later.
     deadline: OnceLock<Instant>,
     /// A stalled rival ends the window at once.
@@ -228,11 +233,12 @@ pub struct Window {
 }
 
 impl Window {
-    fn new(workers: usize, length: Duration, handicap: u32) -> Window {
+    fn new(group: &Group, length: Duration, handicap: u32) -> Window {
         Window {
-            start: Barrier::new(workers),
+            start: Barrier::new(group.threads),
             length,
             handicap,
+            alignment: group.shape.alignment,
             deadline: OnceLock::new(),
             cut: AtomicBool::new(false),
         }
@@ -249,6 +255,11 @@ impl Window {
     /// Percent of extra work that its workers do.
     pub fn handicap(&self) -> u32 {
         self.handicap
+    }
+
+    /// What its buffers are to be aligned to, in bytes.
+    pub fn alignment(&self) -> usize {
+        self.alignment
     }
 
     /// Closes early.

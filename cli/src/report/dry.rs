@@ -3,7 +3,7 @@
 //! Owns their columns and the ratios of this pool to the best of its rivals. Uses the rows of `bench`; the table at
 //! the terminal and the page show both.
 
-use super::ratio::Ratio;
+use super::ratio::{self, Ratio};
 use crate::bench::{Figure, Row};
 use crate::rival::Name;
 use crate::units;
@@ -78,7 +78,8 @@ pub fn cells(row: &Row, missing: &str) -> [String; COLUMNS.len()] {
     ]
 }
 
-/// This pool against the best of its rivals in one shape: a sentence for threads, and one for tasks.
+/// This pool against the best of its rivals in one shape: a sentence for threads, and one for tasks. And who takes no
+/// part.
 pub fn ratios(rows: &[&Row]) -> Vec<String> {
     [
         (Name::Hugepool, Name::MutexCondvar),
@@ -86,6 +87,7 @@ pub fn ratios(rows: &[&Row]) -> Vec<String> {
     ]
     .into_iter()
     .filter_map(|(own, patient)| against(rows, own, patient))
+    .chain(ratio::refusals(rows))
     .collect()
 }
 

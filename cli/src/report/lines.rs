@@ -23,7 +23,7 @@ enum Cell {
 
 /// The columns of both forms, in their order. Those from `takes_per_s` on are of a pool that runs dry (which has
 /// a shape, as a pipeline has), the five from `gib_per_s` on of an engine; a row of another pattern has nothing there.
-const COLUMNS: [&str; 39] = [
+const COLUMNS: [&str; 41] = [
     "rival",
     "pattern",
     "threads",
@@ -63,13 +63,15 @@ const COLUMNS: [&str; 39] = [
     "noisy",
     "memory_bytes",
     "bookkeeping_bytes",
+    "refuses",
+    "fault",
 ];
 
 fn cells(row: &Row, group: &[&Row]) -> [Cell; COLUMNS.len()] {
     let decimal = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Decimal);
     let median = |figure| decimal(row.median(figure));
     let count = |ns: Option<u64>| ns.map_or(Cell::Missing, Cell::Count);
-    let shape = row.form().map(Cell::Text);
+    let text = |text: Option<String>| text.map_or(Cell::Missing, Cell::Text);
     let ratio = Ratio::in_group(row, group);
     let interval = ratio.and_then(|ratio| ratio.interval.ok());
     [
@@ -88,7 +90,7 @@ fn cells(row: &Row, group: &[&Row]) -> [Cell; COLUMNS.len()] {
         Cell::Count(row.ops),
         Cell::Count(row.wrongs.refused),
         Cell::Count(row.lost as u64),
-        shape.unwrap_or(Cell::Missing),
+        text(row.form()),
         median(Figure::TakesPerS),
         median(Figure::BeyondWork),
         median(Figure::LongestWait),
@@ -112,6 +114,8 @@ fn cells(row: &Row, group: &[&Row]) -> [Cell; COLUMNS.len()] {
         Cell::Flag(row.is_noisy()),
         median(Figure::MemoryBytes),
         median(Figure::BookkeepingBytes),
+        text(row.refusal()),
+        text(row.fault()),
     ]
 }
 

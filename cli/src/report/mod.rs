@@ -51,10 +51,8 @@ impl Setting {
     pub fn new(request: &Request, cpus: Option<&List>, plan: &Plan, timer: TimerCost) -> Setting {
         let machine = Machine::probe();
         let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
-        let versions: Vec<String> = Name::built()
-            .filter(|name| request.rivals.contains(name))
-            .filter_map(Name::version)
-            .collect();
+        let rivals = request.rivals.iter().copied();
+        let versions: Vec<String> = rivals.filter_map(Name::version).collect();
         let online = machine
             .online_cpus
             .map_or_else(|| "unknown number of".to_owned(), |count| count.to_string());

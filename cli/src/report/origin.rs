@@ -10,7 +10,6 @@ use hugepool::Machine;
 use serde::{Deserialize, Serialize};
 
 use crate::bench::{self, List, Request};
-use crate::rival::Name;
 use crate::units::{self, present};
 
 /// The version of the form of result files. A program reads files of its own version only.
@@ -85,7 +84,7 @@ impl Origin {
     /// Of a run that begins now.
     pub fn new(request: &Request, machine: &Machine) -> Origin {
         let own = ("hugepool".to_owned(), env!("RIVAL_HUGEPOOL").to_owned());
-        let rivals = Name::built().filter(|name| request.rivals.contains(name));
+        let rivals = request.rivals.iter();
         let built = rivals.filter_map(|name| Some((name.to_string(), name.version()?)));
         Origin {
             date: date(SystemTime::now()),

@@ -4,23 +4,29 @@
 //! allocator. `bench` makes them and runs its patterns over the traits, compiled once for each rival, so that nothing
 //! inside a timed loop is a virtual call.
 
+mod absence;
 pub mod array;
 mod block;
+mod examine;
 pub mod general;
 pub mod hugepool;
+pub mod loaded;
 pub mod mapped;
 mod mapping;
 pub mod mixed;
 mod name;
 pub mod pages;
 pub mod preset;
+pub mod rpmalloc;
 pub mod shared;
 pub mod store;
 pub mod waiting;
+pub mod zero;
 
 use std::future::Future;
 use std::time::Duration;
 
+pub use absence::Absence;
 pub use mapping::Mapping;
 pub use name::{Arena, Name, names};
 
@@ -129,7 +135,7 @@ pub struct Seat {
 }
 
 /// What every rival of one group is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// Bytes of a buffer.
     pub size: usize,

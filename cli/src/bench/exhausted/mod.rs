@@ -77,24 +77,21 @@ pub trait Contestant {
     fn visit(&self, stage: &Stage<'_>, shape: DryShape, lengths: Lengths) -> Visit;
 }
 
-/// Measures one group; calls `step` after each visit. Fails only if this pool itself cannot be built: a rival that
-/// cannot take part is left out with a note.
+/// Measures one group; `at` hears of each rival before its code runs. Fails only if this pool itself cannot be built: a
+/// rival that cannot take part has a row that says so.
 pub fn measure(
     request: &Request,
     group: &Group,
     shape: DryShape,
     crew: &Crew,
     random: &mut Random,
-    step: impl FnMut(),
+    at: &mut dyn FnMut(Name),
 ) -> Result<Measured, Failure> {
     let stage = Stage::new(crew)
         .map_err(|error| Failure::run(format!("cannot start tokio's runtime: {error}")))?;
-    let mut notes = group.notes.clone();
-    let mut arenas = Arenas::new(vec![group.shape], request.pages.clone());
-    let mut entered: Vec<Entered<dyn Contestant>> =
-        rounds::enter(&group.rivals, &mut notes, random, |name| {
-            arenas.enter_exhausted(name)
-        })?;
+    let mut arenas = Arenas::new(group, request.pages.clone());
+    let (entered, absent): (Vec<Entered<dyn Contestant>>, _) =
+        rounds::enter(group, random, at, |name| arenas.enter_exhausted(name))?;
     arenas.granted()?;
     let lengths = Lengths {
         window: request.window * shape.windows,
@@ -119,6 +116,7 @@ pub fn measure(
     // The first visits of all find cold lists and cold memory.
     let mut warm_ups = Vec::with_capacity(entered.len());
     for Entered { name, rival, .. } in &entered {
+        at(*name);
         let lengths = lengths_for(*name);
         let warm_up = Lengths {
             window: request.warm_up.unwrap_or(lengths.window / 4),
@@ -129,15 +127,10 @@ pub fn measure(
             warm_ups.push((*name, visit));
         }
     }
-    let mut rows = rounds::visit(
-        random,
-        &mut entered,
-        |Entered { name, rival, .. }| {
-            let visit = rival.visit(&stage, shape_for(*name), lengths_for(*name));
-            outcome::row(*name, group, visit)
-        },
-        step,
-    );
+    let mut rows = rounds::visit(random, entered, at, |Entered { name, rival, .. }| {
+        let visit = rival.visit(&stage, shape_for(*name), lengths_for(*name));
+        outcome::row(*name, group, visit)
+    });
     for (name, warm_up) in warm_ups {
         for row in rows.iter_mut().filter(|row| row.rival == name) {
             row.blame(warm_up.wrongs, warm_up.lost);
@@ -145,7 +138,7 @@ pub fn measure(
     }
     outcome::compare(&mut rows);
     Ok(Measured {
-        rows: arenas.stand(rows),
-        notes,
+        rows: arenas.stand(rows).into_iter().chain(absent).collect(),
+        notes: group.notes.clone(),
     })
 }
