@@ -5,16 +5,17 @@ use std::fs;
 use std::path::PathBuf;
 
 /// The crates a report names; `RIVAL_<NAME>` in upper case, dashes as underscores, holds each version.
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "crossbeam-channel",
     "crossbeam-queue",
     "hugepool",
     "mimalloc",
-    "rpmalloc",
+    "rpmalloc-sys",
     "snmalloc-rs",
     "store-io-buf",
     "tikv-jemallocator",
     "tokio",
+    "zeropool",
 ];
 
 fn main() {

@@ -11,7 +11,9 @@
 # with everything else of it. Each new thread initializes the allocator's state for it first,
 # behind a lock that is waited for by spinning: with more threads than processors, whoever has
 # the lock is not running while all others spin. So a benchmark that has rpmalloc among its
-# rivals starts its threads one after the other, or measures that.
+# rivals starts its threads one after the other, or measures that. A program that calls rpmalloc by
+# its own names can have it without that part: rpmalloc-sys has it in the feature `preload`, which
+# the crate rpmalloc asks for.
 #
 # Needs cargo, gcc and the crates' registry; 100 MB in the temporary folder; a minute or two.
 # Ends with 0 if it is so, 1 if it is otherwise, 2 if it could not be tried.

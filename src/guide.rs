@@ -12,7 +12,11 @@ macro_rules! page {
     };
 }
 
-page!(benchmark, "benchmark.md");
+page!(
+    benchmark,
+    "benchmark.md",
+    "[`rivals.md`]: crate::guide::rivals"
+);
 page!(
     buffers,
     "buffers.md",
@@ -83,6 +87,7 @@ page!(
     "[`sharing.md`]: crate::guide::sharing",
     "[`streams.md`]: crate::guide::streams"
 );
+page!(rivals, "rivals.md");
 page!(sharing, "sharing.md");
 page!(streams, "streams.md");
 page!(vdi, "vdi.md", "[`sharing.md`]: crate::guide::sharing");

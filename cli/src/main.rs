@@ -29,7 +29,7 @@ use args::{BenchArgs, Cli, Command};
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Bench(options) => run::run(&BenchArgs::from(options)),
+        Command::Bench(options) => BenchArgs::try_from(options).and_then(|args| run::run(&args)),
         Command::Compare(options) => compare::run(&options),
         Command::Backup(options) => engine::backup(&options),
         Command::Restore(options) => engine::restore(&options),

@@ -41,6 +41,13 @@ impl Progress {
         }
     }
 
+    /// So many are to be done again.
+    pub fn back(&self, visits: u64) {
+        if let Some(bar) = &self.0 {
+            bar.dec(visits);
+        }
+    }
+
     /// Takes the bar away.
     pub fn finish(&self) {
         if let Some(bar) = &self.0 {

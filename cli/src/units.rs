@@ -1,9 +1,11 @@
 //! Numbers as people write them: `64K`, `1 MiB`, `12.3 ns`, `2026-11-30`.
 //!
-//! Owns parsing and showing of byte counts, times and dates; uses the library's choice of one unit for several counts.
+//! Owns parsing and showing of byte counts, times and dates, and the reading of values that may be unknown; uses the
+//! library's choice of one unit for several counts.
 //! The options, the doctor, the reports and the engine use it.
 
 use hugepool::Bytes;
+use serde::{Deserialize, Deserializer};
 
 /// Bytes in a KiB.
 pub const KIB: usize = 1 << 10;
@@ -112,6 +114,15 @@ pub fn digits(value: f64) -> String {
         size if size < 99.95 => format!("{value:.1}"),
         _ => format!("{value:.0}"),
     }
+}
+
+/// Takes `null`, but not a field that is missing.
+pub fn present<'d, T, D>(input: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'d>,
+    D: Deserializer<'d>,
+{
+    Option::deserialize(input)
 }
 
 /// `2026-11-30 12:34:56`, in UTC, of seconds since 1970.

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::units::{self, MIB};
 use bench::BenchOptions;
 
-pub use bench::{BenchArgs, Round};
+pub use bench::{BenchArgs, Part, Round};
 
 const SMALLEST: usize = 512;
 const LARGEST: usize = 64 * MIB;

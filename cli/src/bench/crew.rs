@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
+use super::cpus::{self, List};
+
 /// What every worker of a window runs, given its seat; it reports a tally.
 pub type Job<T> = Arc<dyn Fn(usize) -> T + Send + Sync>;
 
@@ -21,35 +23,48 @@ type Errand = Arc<dyn Fn(usize) + Send + Sync>;
 pub struct Crew {
     seats: Vec<Sender<Errand>>,
     /// One message from each worker that is there, and one for each errand that it has done and let go of.
-    done: Receiver<()>,
+    done: Receiver<io::Result<()>>,
     threads: Vec<JoinHandle<()>>,
+    /// Where they are pinned, each to that of its seat.
+    cpus: Option<List>,
 }
 
 impl Crew {
-    /// Starts `workers` threads, each once the one before it waits for jobs.
+    /// Starts `workers` threads, each once the one before it waits for jobs. Where there are `cpus`, each is pinned to the
+    /// one of its seat.
     ///
-    /// Rivals that are linked hook the start of threads. rpmalloc has those that start at once spin for each other, for
-    /// seconds where they are many: whoever is measured, or built, meanwhile has no processor.
-    pub fn hire(workers: usize) -> io::Result<Crew> {
+    /// An allocator that was loaded before the C library may hook the start of threads. rpmalloc has those that start at
+    /// once spin for each other, for seconds where they are many: whoever is measured, or built, meanwhile has no processor.
+    pub fn hire(workers: usize, cpus: Option<List>) -> io::Result<Crew> {
         let (report, done) = mpsc::channel();
         let mut crew = Crew {
             seats: Vec::with_capacity(workers),
             done,
             threads: Vec::with_capacity(workers),
+            cpus,
         };
         for seat in 0..workers {
             let (sender, errands) = mpsc::channel();
             let done = report.clone();
+            let cpu = crew.cpus.as_ref().map(|cpus| cpus.of_seat(seat));
             let thread = thread::Builder::new()
                 .name(format!("worker-{seat}"))
                 .stack_size(256 << 10)
-                .spawn(move || serve(seat, &errands, &done))?;
+                .spawn(move || {
+                    let _ = done.send(cpu.map_or(Ok(()), cpus::pin));
+                    serve(seat, &errands, &done);
+                })?;
             crew.seats.push(sender);
             crew.threads.push(thread);
             // A worker ends only with the crew.
-            let _ = crew.done.recv();
+            crew.done.recv().unwrap_or(Ok(()))?;
         }
         Ok(crew)
+    }
+
+    /// Where the workers are pinned.
+    pub fn cpus(&self) -> Option<&List> {
+        self.cpus.as_ref()
     }
 
     /// Runs the job on the first `workers` threads and waits for their tallies.
@@ -79,10 +94,7 @@ impl Drop for Crew {
     }
 }
 
-fn serve(seat: usize, errands: &Receiver<Errand>, done: &Sender<()>) {
-    if done.send(()).is_err() {
-        return;
-    }
+fn serve(seat: usize, errands: &Receiver<Errand>, done: &Sender<io::Result<()>>) {
     while let Ok(errand) = errands.recv() {
         // The others of a window wait for each other at its start; a worker that unwound would leave them there for
         // good. The panic's own message has been printed.
@@ -90,7 +102,7 @@ fn serve(seat: usize, errands: &Receiver<Errand>, done: &Sender<()>) {
             process::exit(101);
         }
         drop(errand);
-        if done.send(()).is_err() {
+        if done.send(Ok(())).is_err() {
             return;
         }
     }
@@ -111,9 +123,30 @@ mod tests {
     }
 
     #[test]
+    fn every_worker_is_pinned_to_the_processor_of_its_seat() {
+        let allowed = cpus::affinity().expect("the system says it");
+        let crew = Crew::hire(5, Some(allowed.clone())).expect("threads start");
+        let places = crew.run(5, Arc::new(|seat| (seat, cpus::affinity().ok())));
+        assert_eq!(places.len(), 5);
+        for (seat, place) in places {
+            let own = List::of_cpus(&allowed.of_seat(seat).to_string()).ok();
+            assert_eq!(place, own, "seat {seat}");
+        }
+        let free = Crew::hire(1, None).expect("a thread starts");
+        let places = free.run(1, Arc::new(|_| cpus::affinity().ok()));
+        assert_eq!(places, [Some(allowed)]);
+    }
+
+    #[test]
+    fn a_crew_that_cannot_be_pinned_is_not_hired() {
+        let none = List::of_cpus("8191").expect("it is a list");
+        assert!(Crew::hire(2, Some(none)).is_err());
+    }
+
+    #[test]
     fn every_worker_is_there_when_the_crew_is_hired() {
         const WORKERS: usize = 500;
-        let crew = Crew::hire(WORKERS).expect("threads start");
+        let crew = Crew::hire(WORKERS, None).expect("threads start");
         let names = names();
         // Other tests have smaller crews.
         for seat in 300..WORKERS {

@@ -47,11 +47,15 @@ pub enum Figure {
     CpuShare,
     /// Times that a thread gave the processor up by itself, of all threads.
     Sleeps,
+    /// Resident memory that the process has more since before the rival was made, when all was given back.
+    MemoryBytes,
+    /// Of a pool of this library, what its bookkeeping occupies at the end of the group.
+    BookkeepingBytes,
 }
 
 impl Figure {
     /// All of them, in the order of a report.
-    pub const ALL: [Figure; 21] = [
+    pub const ALL: [Figure; 23] = [
         Figure::NsPerOp,
         Figure::CpuNsPerOp,
         Figure::P50,
@@ -73,6 +77,8 @@ impl Figure {
         Figure::BarriersPerGib,
         Figure::CpuShare,
         Figure::Sleeps,
+        Figure::MemoryBytes,
+        Figure::BookkeepingBytes,
     ];
 
     /// The name in files.
@@ -99,6 +105,8 @@ impl Figure {
             Figure::BarriersPerGib => "barriers_per_gib",
             Figure::CpuShare => "cpu_share",
             Figure::Sleeps => "sleeps",
+            Figure::MemoryBytes => "memory_bytes",
+            Figure::BookkeepingBytes => "bookkeeping_bytes",
         }
     }
 

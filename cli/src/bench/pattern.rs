@@ -8,9 +8,10 @@
 //! | `same` | take, give back | the shortest path |
 //! | `ring` | holds up to 8: take one, give the oldest | several buffers in flight |
 //! | `threads` | `ring`, by each thread; the pool has 8 buffers a thread and no more | contention, stranding |
-//! | `pipeline` | half of the threads take, the other half give | buffers that come home elsewhere |
+//! | `pipeline` | some threads take, the others give | buffers that come home elsewhere |
 //! | `burst` | drains its share of the pool, then gives all back | exhaustion |
 //! | `fill` | take, write the whole buffer, give back | whether the buffer is warm |
+//! | `mixed` | `ring`, with buffers of several sizes | classes beside each other |
 //! | `exhausted` | waits for a buffer, holds it, gives back | handing over to who waits |
 //! | `engine` | half of the threads copy blocks into buffers, the other half out of them | what the pool is worth |
 
@@ -35,19 +36,21 @@ pub enum Pattern {
     Pipeline,
     Burst,
     Fill,
+    Mixed,
     Exhausted,
     Engine,
 }
 
 impl Pattern {
     /// All of them, in the order of a report.
-    pub const ALL: [Pattern; 8] = [
+    pub const ALL: [Pattern; 9] = [
         Pattern::Same,
         Pattern::Ring,
         Pattern::Threads,
         Pattern::Pipeline,
         Pattern::Burst,
         Pattern::Fill,
+        Pattern::Mixed,
         Pattern::Exhausted,
         Pattern::Engine,
     ];
@@ -61,6 +64,7 @@ impl Pattern {
             Pattern::Pipeline => "pipeline",
             Pattern::Burst => "burst",
             Pattern::Fill => "fill",
+            Pattern::Mixed => "mixed",
             Pattern::Exhausted => "exhausted",
             Pattern::Engine => "engine",
         }
@@ -77,12 +81,15 @@ impl Pattern {
                 "Each thread holds a ring of its own, and the pool has exactly as many buffers as they hold together."
             }
             Pattern::Pipeline => {
-                "Half of the threads only take, the others only give; bounded rings hand the buffers over."
+                "Some threads only take, the others only give; bounded rings hand the buffers over."
             }
             Pattern::Burst => {
                 "Each thread drains its share of the pool, then gives all of it back."
             }
             Pattern::Fill => "One thread takes a buffer, writes all of it and gives it back.",
+            Pattern::Mixed => {
+                "Each thread holds a ring of buffers whose sizes are drawn from the powers of two from 4 KiB up to the largest size, each as often as another."
+            }
             Pattern::Exhausted => {
                 "There are fewer buffers than threads or tasks that want one: each waits for a buffer, holds it and gives it back."
             }
@@ -127,7 +134,7 @@ pub fn job<R: Rival, P: Probe>(rival: Arc<R>, window: Arc<Window>, group: &Group
         match pattern {
             Pattern::Fill => fill(worker),
             Pattern::Burst => burst(worker, share),
-            Pattern::Ring | Pattern::Threads => ring(worker, depth),
+            Pattern::Ring | Pattern::Threads | Pattern::Mixed => ring(worker, depth),
             Pattern::Same | Pattern::Pipeline | Pattern::Exhausted | Pattern::Engine => {
                 same(worker)
             }

@@ -1,9 +1,10 @@
 //! The pipeline: some threads only take, the others only give.
 //!
-//! Owns the hand-over, a bounded ring from each producer to its own consumer, the same for every rival. A backup
-//! engine works like this all day: one thread reads into a buffer, another writes it out and gives it back. Buffers
-//! are handed over eight at a time, because one by one the ring's own cache misses would hide the allocators; what
-//! is left of that cost shows in the baseline `hand-off`.
+//! Owns the hand-over, bounded rings from producers to consumers, the same for every rival; `sides` says which lie
+//! between whom. A backup engine works like this all day: one thread reads into a buffer, another writes it out and gives
+//! it back. Buffers are handed over eight at a time, because one by one the ring's own cache misses would hide the
+//! allocators; what is left of that cost shows in the baseline `hand-off`. A producer of several rings fills them in turn,
+//! and waits where the next one is full; a consumer of several empties them in turn.
 //!
 //! ```text
 //! producer 0: take, stamp  8 x --[ring of 56]--> consumer 0: check, give
@@ -16,64 +17,79 @@ use rtrb::chunks::ChunkError;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::crew::Job;
+use super::sides::{Role, Sides};
 use super::window::Window;
 use super::worker::{Item, Pause, Probe, Tally, Worker};
 use crate::rival::{Hand, Rival, Seat};
 
-/// Buffers each pair of threads can have out: the ring's (the consumer's are among them until it has given them all
-/// back) and those the producer has gathered.
-pub const PER_PAIR: usize = 64;
+/// Buffers that can be out for each ring: those in it (the consumer's are among them until it has given them all back)
+/// and those that its producer has gathered.
+pub const PER_RING: usize = 64;
 const BATCH: usize = 8;
-const RING: usize = PER_PAIR - BATCH;
+const RING: usize = PER_RING - BATCH;
 
-enum End<T> {
-    Producer(Producer<Item<T>>),
-    Consumer(Consumer<Item<T>>),
+/// A worker's ends of its rings.
+enum Ends<T> {
+    Producer(Vec<Producer<Item<T>>>),
+    Consumer(Vec<Consumer<Item<T>>>),
 }
 
-/// What the workers of a window run: even seats produce, odd seats consume.
-pub fn job<R: Rival, P: Probe>(rival: Arc<R>, window: Arc<Window>, workers: usize) -> Job<Tally> {
-    let pairs = workers / 2;
-    let mut ends: Vec<Mutex<Option<End<_>>>> = Vec::with_capacity(workers);
-    for _ in 0..pairs {
+/// What the workers of a window run.
+pub fn job<R: Rival, P: Probe>(rival: Arc<R>, window: Arc<Window>, sides: Sides) -> Job<Tally> {
+    let mut producers: Vec<Vec<Producer<_>>> = (0..sides.takers).map(|_| Vec::new()).collect();
+    let mut consumers: Vec<Vec<Consumer<_>>> = (0..sides.givers).map(|_| Vec::new()).collect();
+    for ring in 0..sides.rings() {
         let (producer, consumer) = RingBuffer::new(RING);
-        ends.push(Mutex::new(Some(End::Producer(producer))));
-        ends.push(Mutex::new(Some(End::Consumer(consumer))));
+        let (from, to) = sides.ends(ring);
+        producers[from].push(producer);
+        consumers[to].push(consumer);
     }
+    let ends = |seat| match sides.role(seat) {
+        Role::Producer(taker) => Ends::Producer(std::mem::take(&mut producers[taker])),
+        Role::Consumer(giver) => Ends::Consumer(std::mem::take(&mut consumers[giver])),
+    };
+    let seats: Vec<Mutex<Option<Ends<_>>>> = (0..sides.threads())
+        .map(ends)
+        .map(|ends| Mutex::new(Some(ends)))
+        .collect();
     Arc::new(move |seat| {
+        let (Role::Producer(number) | Role::Consumer(number)) = sides.role(seat);
         let hand = rival.hand(Seat {
-            taker: seat / 2,
-            takers: pairs,
+            taker: number % sides.takers,
+            takers: sides.takers,
         });
         let worker: Worker<'_, R::Hand, P> = Worker::new(hand, &window, seat);
-        let end = ends[seat]
+        let ends = seats[seat]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        match end {
-            Some(End::Producer(ring)) => produce(worker, ring),
-            Some(End::Consumer(ring)) => consume(worker, ring),
+        match ends {
+            Some(Ends::Producer(rings)) => produce(worker, rings),
+            Some(Ends::Consumer(rings)) => consume(worker, rings),
             None => idle(worker),
         }
     })
 }
 
-/// Takes and passes on until the window closes; its end of the ring closes with it. Counts no operation: the
-/// consumer does.
+/// Takes and passes on until the window closes; its ends of the rings close with it. Counts no operation: the
+/// consumers do.
 fn produce<H: Hand, P: Probe>(
     mut worker: Worker<'_, H, P>,
-    mut ring: Producer<Item<H::Held>>,
+    mut rings: Vec<Producer<Item<H::Held>>>,
 ) -> Tally {
     let clocked = worker.clocked(move |worker| {
         let mut gathered = Vec::with_capacity(BATCH);
+        let last = rings.len() - 1;
+        let mut next = 0;
         worker.repeat(|worker| {
             gathered.push(worker.take()?);
             if gathered.len() == BATCH {
-                hand_over(&mut ring, &mut gathered);
+                hand_over(&mut rings[next], &mut gathered);
+                next = if next == last { 0 } else { next + 1 };
             }
             Some(0)
         });
-        hand_over(&mut ring, &mut gathered);
+        hand_over(&mut rings[next], &mut gathered);
         0
     });
     worker.tally(clocked)
@@ -94,10 +110,10 @@ fn hand_over<T>(ring: &mut Producer<T>, gathered: &mut Vec<T>) {
     }
 }
 
-/// Gives back what arrives until the producer is gone and the ring empty.
+/// Gives back what arrives, a batch from each ring in turn, until the producers are gone and the rings empty.
 fn consume<H: Hand, P: Probe>(
     mut worker: Worker<'_, H, P>,
-    mut ring: Consumer<Item<H::Held>>,
+    mut rings: Vec<Consumer<Item<H::Held>>>,
 ) -> Tally {
     let clocked = worker.clocked(|worker| {
         let mut ops = 0;
@@ -105,24 +121,30 @@ fn consume<H: Hand, P: Probe>(
         let mut last_look = false;
         let mut debt = worker.debt();
         loop {
-            let arrived = ring.slots().min(BATCH);
-            match ring.read_chunk(arrived) {
-                Ok(chunk) if arrived > 0 => {
+            let mut had = 0;
+            for ring in &mut rings {
+                let arrived = ring.slots().min(BATCH);
+                if arrived > 0
+                    && let Ok(chunk) = ring.read_chunk(arrived)
+                {
                     for item in chunk {
                         worker.give(item);
                     }
-                    ops += arrived as u64;
-                    if let Some(debt) = &mut debt {
-                        debt.pay_in_time();
-                    }
-                    pause = Pause::default();
+                    had += arrived;
                 }
-                // What is empty after the producer was seen to be gone stays empty.
-                _ if last_look => return ops,
-                _ => {
-                    last_look = ring.is_abandoned();
-                    pause.wait();
+            }
+            if had > 0 {
+                ops += had as u64;
+                if let Some(debt) = &mut debt {
+                    debt.pay_in_time();
                 }
+                pause = Pause::default();
+            } else if last_look {
+                // What is empty after the producers were seen to be gone stays empty.
+                return ops;
+            } else {
+                last_look = rings.iter().all(Consumer::is_abandoned);
+                pause.wait();
             }
         }
     });

@@ -10,15 +10,19 @@ use hugepool::Machine;
 
 use super::engine;
 use super::exhausted::DryShape;
+use super::mixed;
 use super::pattern::{self, Pattern};
 use super::pipeline;
 use super::request::Request;
+use super::sides::Sides;
 use crate::failure::Failure;
-use crate::rival::{Name, Shape};
+use crate::rival::{Name, Shape, names};
 use crate::units::{self, KIB, MIB};
 
 /// Threads of the pattern `threads` when the user asks for none.
 const THREADS: [usize; 4] = [1, 2, 32, 256];
+/// Pipelines when the user asks for none.
+const PIPELINES: [Sides; 2] = [Sides::even(1), Sides::even(4)];
 /// Sizes of every pattern but `engine` when the user asks for none.
 const SIZES: [usize; 2] = [64 * KIB, MIB];
 
@@ -35,6 +39,8 @@ pub struct Group {
     pub rivals: Vec<Name>,
     /// The shape of `exhausted`; no other pattern has one.
     pub dry: Option<DryShape>,
+    /// The sides of `pipeline`; no other pattern has them.
+    pub sides: Option<Sides>,
     /// What differs from the usual.
     pub notes: Vec<String>,
 }
@@ -46,7 +52,7 @@ impl Group {
     }
 
     /// The workers of `engine`: those that read, and those that write.
-    pub fn sides(&self) -> (usize, usize) {
+    pub fn readers_and_writers(&self) -> (usize, usize) {
         let readers = self.threads / 2;
         (readers, self.threads - readers)
     }
@@ -70,10 +76,18 @@ impl fmt::Display for Group {
             );
         }
         if *pattern == Pattern::Engine {
-            let (readers, writers) = self.sides();
+            let (readers, writers) = self.readers_and_writers();
             return write!(
                 f,
                 "{pattern}, readers: {readers}, writers: {writers}, {} at {}",
+                units::bytes(shape.size),
+                shape.alignment
+            );
+        }
+        if let Some(Sides { takers, givers }) = self.sides {
+            return write!(
+                f,
+                "{pattern}, threads that take: {takers}, that give: {givers}, {} at {}",
                 units::bytes(shape.size),
                 shape.alignment
             );
@@ -142,12 +156,26 @@ pub fn draw_within(request: &Request, memory: usize) -> Result<Plan, Failure> {
             continue;
         }
         for size in sizes(request, pattern) {
+            if pattern == Pattern::Pipeline {
+                for sides in pipelines(request) {
+                    let group = sides.and_then(|sides| {
+                        group(request, pattern, size, sides.threads(), Some(sides), memory)
+                    });
+                    match group {
+                        Ok(group) => plan.groups.push(group),
+                        Err(reason) => plan
+                            .skipped
+                            .push(format!("{pattern}, {}: {reason}", units::bytes(size))),
+                    }
+                }
+                continue;
+            }
             for threads in threads(request, pattern) {
                 let group = if pattern == Pattern::Engine {
                     rivals(request, pattern)
                         .and_then(|rivals| engine::group(request, rivals, (size, threads), memory))
                 } else {
-                    group(request, pattern, size, threads, memory)
+                    group(request, pattern, size, threads, None, memory)
                 };
                 match group {
                     Ok(group) => plan.groups.push(group),
@@ -170,12 +198,16 @@ pub fn draw_within(request: &Request, memory: usize) -> Result<Plan, Failure> {
 
 /// What the user asked for, or the pattern's own.
 fn sizes(request: &Request, pattern: Pattern) -> Vec<usize> {
-    if !request.sizes.is_empty() {
-        return request.sizes.clone();
-    }
+    let asked = if request.sizes.is_empty() {
+        SIZES.to_vec()
+    } else {
+        request.sizes.clone()
+    };
     match pattern {
+        Pattern::Mixed => asked.into_iter().max().into_iter().collect(),
+        _ if !request.sizes.is_empty() => asked,
         Pattern::Engine => engine::SIZES.to_vec(),
-        _ => SIZES.to_vec(),
+        _ => asked,
     }
 }
 
@@ -189,27 +221,60 @@ fn threads(request: &Request, pattern: Pattern) -> Vec<usize> {
         }
     };
     match pattern {
-        Pattern::Same | Pattern::Ring | Pattern::Fill | Pattern::Exhausted => vec![1],
+        Pattern::Same | Pattern::Ring | Pattern::Fill | Pattern::Exhausted | Pattern::Pipeline => {
+            vec![1]
+        }
         Pattern::Threads => asked(&THREADS),
-        Pattern::Pipeline => asked(&[2]),
         Pattern::Engine => asked(&[engine::THREADS]),
-        Pattern::Burst => asked(&[1]),
+        Pattern::Burst | Pattern::Mixed => asked(&[1]),
     }
 }
 
+/// The pipelines that were asked for, or halves of the threads, or the pattern's own.
+fn pipelines(request: &Request) -> Vec<Result<Sides, String>> {
+    if !request.pipelines.is_empty() {
+        return request.pipelines.iter().copied().map(Ok).collect();
+    }
+    if request.threads.is_empty() {
+        return PIPELINES.map(Ok).to_vec();
+    }
+    let halves = request.threads.iter().map(|threads| {
+        if threads.is_multiple_of(2) {
+            Ok(Sides::even(threads / 2))
+        } else {
+            Err(format!(
+                "{threads} threads: it needs an even number of them, or `--pipelines`"
+            ))
+        }
+    });
+    halves.collect()
+}
+
+/// A group of the patterns that are no shapes of their own. A pipeline has `sides`.
 fn group(
     request: &Request,
     pattern: Pattern,
     size: usize,
     threads: usize,
+    sides: Option<Sides>,
     memory: usize,
 ) -> Result<Group, String> {
     let rivals = rivals(request, pattern)?;
-    if pattern == Pattern::Pipeline && !threads.is_multiple_of(2) {
-        return Err("a pipeline needs an even number of threads".to_owned());
-    }
     let arenas: HashSet<_> = rivals.iter().filter_map(|rival| rival.arena()).collect();
-    let stride = size.next_multiple_of(request.alignment);
+    // Of one buffer, or of one of each size.
+    let stride = match pattern {
+        Pattern::Mixed => mixed::sizes(size)
+            .into_iter()
+            .map(|size| size.next_multiple_of(request.alignment))
+            .sum(),
+        _ => size.next_multiple_of(request.alignment),
+    };
+    if stride == 0 {
+        let size = units::bytes(size);
+        return Err(format!(
+            "sizes from 4 KiB on are mixed, and the largest is {size}"
+        ));
+    }
     let most = memory / arenas.len().max(1) / stride;
     let mut notes = Vec::new();
     let (buffers, depth) = match pattern {
@@ -218,8 +283,15 @@ fn group(
             (threads * depth, depth)
         }
         Pattern::Pipeline => {
-            let out = threads / 2 * pipeline::PER_PAIR;
+            // As many for each producer: `hand-off` deals them out so.
+            let out = sides.map_or(0, |sides| {
+                sides.takers * sides.rings_of_one() * pipeline::PER_RING
+            });
             (out.max(usual(stride).min(most)), 1)
+        }
+        Pattern::Mixed => {
+            let out = threads * pattern::RING;
+            (out.max(usual(stride).min(most)), pattern::RING)
         }
         Pattern::Ring => {
             let buffers = usual(stride).min(most);
@@ -232,6 +304,13 @@ fn group(
     if buffers > most || buffers < threads {
         return Err(too_much(buffers.max(threads), arenas.len(), stride, memory));
     }
+    if pattern == Pattern::Mixed {
+        let sizes = mixed::sizes(size).into_iter().map(units::bytes);
+        notes.push(format!(
+            "sizes: {}, each taken as often, and so many buffers of each",
+            names(sizes)
+        ));
+    }
     if depth < pattern::RING && matches!(pattern, Pattern::Ring | Pattern::Threads) {
         notes.push(format!(
             "rings of {depth} instead of {}, to stay within {}",
@@ -240,7 +319,10 @@ fn group(
         ));
     }
     // A burst is shared out evenly.
-    let buffers = buffers - buffers % threads;
+    let buffers = match pattern {
+        Pattern::Burst => buffers - buffers % threads,
+        _ => buffers,
+    };
     Ok(Group {
         pattern,
         threads,
@@ -253,6 +335,7 @@ fn group(
         area: 0,
         rivals,
         dry: None,
+        sides,
         notes,
     })
 }
@@ -280,6 +363,7 @@ fn dry_group(request: &Request, dry: DryShape, memory: usize) -> Result<Group, S
         area: 0,
         rivals,
         dry: Some(dry),
+        sides: None,
         notes: Vec::new(),
     })
 }
@@ -312,11 +396,15 @@ fn fits(rival: Name, pattern: Pattern) -> bool {
         Name::NoAllocator => pattern == Pattern::Fill,
         Name::HugepoolAmple | Name::Array => pattern == Pattern::Engine,
         Name::Hugepool => true,
+        // An engine tells its caches from others as little as one queue from another.
+        Name::HugepoolPortable => pattern != Pattern::Engine,
+        // It is opened for one size.
+        Name::Loaded(_) if pattern == Pattern::Mixed => false,
         // Takes that wait are another interface than takes that do not.
         _ => match pattern {
             Pattern::Exhausted => rival.waits(),
             Pattern::Engine => rival.is_general() || rival == Name::Channel,
-            _ => !rival.waits(),
+            _ => !rival.waits() || rival == Name::Channel,
         },
     }
 }
@@ -327,121 +415,9 @@ fn usual(stride: usize) -> usize {
 }
 
 /// The deepest ring of a power of two that fits, up to `usual`; 0 if none does.
-fn ring_depth(usual: usize, fitting: usize) -> usize {
+pub fn ring_depth(usual: usize, fitting: usize) -> usize {
     match fitting.min(usual) {
         0 => 0,
         fitting => 1 << fitting.ilog2(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::units::{GIB, KIB};
-
-    fn request() -> Request {
-        Request {
-            patterns: Pattern::ALL.to_vec(),
-            shapes: DryShape::ALL.to_vec(),
-            sizes: vec![64 * KIB, MIB],
-            alignment: 4096,
-            threads: Vec::new(),
-            rounds: 1,
-            rivals: Name::built().collect(),
-            seed: 1,
-            window: Duration::from_millis(1),
-            memory: GIB,
-            handicap: None,
-        }
-    }
-
-    #[test]
-    fn the_usual_run_skips_nothing_and_stays_within_its_memory() {
-        let plan = draw_within(&request(), GIB).expect("there is something to run");
-        assert!(plan.skipped.is_empty(), "{:?}", plan.skipped);
-        for group in &plan.groups {
-            assert!(
-                3 * group.shape.stride() * group.shape.buffers <= GIB,
-                "{group}"
-            );
-        }
-    }
-
-    #[test]
-    fn demand_equals_supply_in_the_pattern_threads() {
-        let plan = draw_within(&request(), GIB).expect("there is something to run");
-        for group in plan
-            .groups
-            .iter()
-            .filter(|group| group.pattern == Pattern::Threads)
-        {
-            assert_eq!(group.shape.buffers, group.threads * group.depth, "{group}");
-        }
-    }
-
-    #[test]
-    fn every_pair_of_a_pipeline_has_its_buffers() {
-        let mut request = request();
-        request.patterns = vec![Pattern::Pipeline];
-        request.threads = vec![1, 2, 8];
-        let plan = draw_within(&request, GIB).expect("there is something to run");
-        assert_eq!(plan.skipped.len(), 2, "one thread cannot be a pipeline");
-        for group in &plan.groups {
-            assert!(group.shape.buffers >= group.threads / 2 * pipeline::PER_PAIR);
-        }
-    }
-
-    #[test]
-    fn what_does_not_fit_is_skipped_with_its_numbers() {
-        let mut request = request();
-        request.sizes = vec![4 * KIB, 64 * MIB];
-        request.patterns = vec![Pattern::Same];
-        let plan = draw_within(&request, 8 * MIB).expect("the small ones fit");
-        assert_eq!(plan.groups.len(), 1);
-        assert!(plan.skipped[0].contains("64 MiB"), "{:?}", plan.skipped);
-        assert!(plan.skipped[0].contains("8 MiB"), "{:?}", plan.skipped);
-        request.sizes = vec![64 * MIB];
-        assert!(draw_within(&request, 8 * MIB).is_err());
-    }
-
-    #[test]
-    fn the_buffers_and_the_areas_of_an_engine_stay_within_the_memory() {
-        let mut request = request();
-        request.patterns = vec![Pattern::Engine];
-        request.sizes = Vec::new();
-        for memory in [400 * MIB, GIB, 4 * GIB] {
-            let plan = draw_within(&request, memory).expect("there is something to run");
-            assert!(plan.skipped.is_empty(), "{:?}", plan.skipped);
-            let sizes: Vec<usize> = plan.groups.iter().map(|group| group.shape.size).collect();
-            assert_eq!(sizes, engine::SIZES, "its own sizes");
-            for group in &plan.groups {
-                // The pool, the ample one, the mapping, and what a general allocator has out.
-                let buffers = (3 + engine::AMPLE) * group.shape.buffers;
-                let stride = group.shape.stride();
-                assert!((buffers + 2 * group.area) * stride <= memory, "{group}");
-                assert!(group.area > 0 && group.area.is_multiple_of(group.sides().1));
-            }
-        }
-    }
-
-    #[test]
-    fn a_ring_shrinks_by_halves() {
-        assert_eq!(ring_depth(8, 100), 8);
-        assert_eq!(ring_depth(8, 7), 4);
-        assert_eq!(ring_depth(8, 1), 1);
-        assert_eq!(ring_depth(8, 0), 0);
-    }
-
-    #[test]
-    fn baselines_stay_with_what_they_are_the_floor_of() {
-        let plan = draw_within(&request(), GIB).expect("there is something to run");
-        for group in &plan.groups {
-            let has = |name| group.rivals.contains(&name);
-            assert_eq!(has(Name::HandOff), group.pattern == Pattern::Pipeline);
-            assert_eq!(has(Name::NoAllocator), group.pattern == Pattern::Fill);
-            assert!(!has(Name::Limit) || group.threads == 1);
-        }
     }
 }

@@ -6,9 +6,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::cpus::List;
 use super::exhausted::DryShape;
 use super::pattern::Pattern;
+use super::sides::Sides;
 use crate::rival::Name;
+use crate::rival::pages::Kinds;
 
 /// What the user asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub struct Request {
     pub alignment: usize,
     /// Empty: each pattern's own.
     pub threads: Vec<usize>,
+    /// Empty: as the threads say, or the pattern's own.
+    pub pipelines: Vec<Sides>,
     pub rounds: u32,
     pub rivals: Vec<Name>,
     pub seed: u64,
@@ -29,6 +34,14 @@ pub struct Request {
     pub window: Duration,
     /// Bytes of buffers in one group at most.
     pub memory: usize,
+    /// Kinds of pages of this pool and of the mapping behind other rivals; `None`: what the machine grants.
+    pub pages: Option<Kinds>,
+    /// Of a visit; `None`: each pattern's own part of the window.
+    pub warm_up: Option<Duration>,
+    /// The processors that workers are pinned to, in turn.
+    pub cpus: Option<List>,
+    /// Nodes whose processors these are; not both are given.
+    pub nodes: Option<List>,
     /// Extra work of one rival, in trials of the benchmark itself.
     pub handicap: Option<Handicap>,
 }

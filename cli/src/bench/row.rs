@@ -10,9 +10,11 @@ use super::exhausted::DryShape;
 use super::figure::{Clock, Figure, Figures, Values};
 use super::pattern::Pattern;
 use super::plan::Group;
+use super::sides::Sides;
 use super::standing::Standing;
 use super::window::Wrongs;
-use crate::rival::Name;
+use crate::rival::{Absence, Name};
+use crate::units;
 
 /// The share of the processor time that was theirs below which the workers of a round were disturbed.
 const DISTURBED: f64 = 0.8;
@@ -24,6 +26,8 @@ pub struct Row {
     pub pattern: Pattern,
     /// The shape of `exhausted`; no other pattern has one.
     pub shape: Option<DryShape>,
+    /// The sides of `pipeline`; no other pattern has them.
+    pub sides: Option<Sides>,
     pub threads: usize,
     pub size: usize,
     pub alignment: usize,
@@ -39,7 +43,9 @@ pub struct Row {
     pub ops: u64,
     pub wrongs: Wrongs,
     pub lost: usize,
-    /// What this pool stood on, each kind once; nothing for other rivals.
+    /// Why it has no figures, or none any more.
+    pub absence: Option<Absence>,
+    /// What it stood on, each kind once; nothing for rivals whose memory is their own.
     pub standing: Vec<Standing>,
 }
 
@@ -58,6 +64,7 @@ impl Row {
             rival,
             pattern: group.pattern,
             shape: group.dry,
+            sides: group.sides,
             threads: group.threads,
             size: group.shape.size,
             alignment: group.shape.alignment,
@@ -68,6 +75,7 @@ impl Row {
             ops: 0,
             wrongs: Wrongs::default(),
             lost: 0,
+            absence: None,
             standing: Vec::new(),
         }
     }
@@ -89,6 +97,13 @@ impl Row {
         self
     }
 
+    /// Adds a figure of the last round.
+    pub fn add(&mut self, figure: Figure, value: f64) {
+        if let Some(values) = self.figures.last_mut() {
+            values.insert(figure, value);
+        }
+    }
+
     /// Adds what went wrong.
     pub fn blame(&mut self, wrongs: Wrongs, lost: usize) {
         self.wrongs.add(wrongs);
@@ -104,6 +119,9 @@ impl Row {
         let _ = self.latencies.add(&round.latencies);
         self.ops += round.ops;
         self.blame(round.wrongs, round.lost);
+        if round.absence.is_some() {
+            self.absence = round.absence;
+        }
         for standing in round.standing {
             if !self.standing.contains(&standing) {
                 self.standing.push(standing);
@@ -141,13 +159,34 @@ impl Row {
         !matches!(self.pattern, Pattern::Exhausted | Pattern::Engine)
     }
 
-    /// Its pattern, and the shape or the number of threads.
+    /// What tells it from other rows of its pattern, besides numbers: the shape of `exhausted`, the sides of `pipeline`.
+    pub fn form(&self) -> Option<String> {
+        let sides = || self.sides.map(|sides| sides.to_string());
+        self.shape.map(|shape| shape.to_string()).or_else(sides)
+    }
+
+    /// Whether both are of one group, whose rivals were visited together.
+    pub fn is_beside(&self, other: &Row) -> bool {
+        let group = |row: &Row| (row.pattern, row.shape, row.sides, row.threads, row.size);
+        group(self) == group(other)
+    }
+
+    /// Its pattern, and the shape, the sides or the number of threads.
     pub fn title(&self) -> String {
-        if let Some(shape) = self.shape {
-            return format!("{} {shape}", self.pattern);
+        if let Some(form) = self.form() {
+            return format!("{} {form}", self.pattern);
         }
         let plural = if self.threads == 1 { "" } else { "s" };
         format!("{}, {} thread{plural}", self.pattern, self.threads)
+    }
+
+    /// Which buffers it does not have, in words.
+    pub fn refusal(&self) -> Option<String> {
+        let Some(Absence::Refuses(reason)) = &self.absence else {
+            return None;
+        };
+        let size = units::bytes(self.size);
+        Some(format!("refuses {size} at {}: {reason}", self.alignment))
     }
 
     /// What went wrong, in words.
@@ -155,10 +194,14 @@ impl Row {
         let Wrongs {
             refused,
             doubled,
+            misaligned,
             rejected,
             stalled,
         } = self.wrongs;
         let mut parts = Vec::new();
+        if let Some(Absence::Failed(what)) = &self.absence {
+            parts.push(what.clone());
+        }
         if refused > 0 && !self.is_usual() {
             parts.push(format!("let {refused} waits end without a buffer"));
         } else if refused > 0 {
@@ -173,6 +216,12 @@ impl Row {
         if doubled > 0 {
             parts.push(format!(
                 "gave one buffer to two holders, seen {doubled} times"
+            ));
+        }
+        if misaligned > 0 {
+            parts.push(format!(
+                "gave buffers that are not aligned to {}, seen {misaligned} times",
+                self.alignment
             ));
         }
         if rejected > 0 {
@@ -216,6 +265,7 @@ mod tests {
             area: 0,
             rivals: vec![Name::Hugepool],
             dry: None,
+            sides: None,
             notes: Vec::new(),
         }
     }

@@ -1,20 +1,22 @@
-//! What a pool stood on while it was measured.
+//! What a rival stood on while it was measured.
 //!
-//! Owns the reading of the pool's statistics into what a report says of them: the pages that the kernel granted, and the
-//! kind of cache. The arenas make it, rows carry it.
+//! Owns the reading of the library's statistics into what a report says of them: the pages that the kernel granted, the
+//! node that they are on, and the kind of cache. The arenas make it, rows carry it.
 
 use std::fmt;
 
-use hugepool::{Pages, Stats};
+use hugepool::Stats;
 use serde::{Deserialize, Serialize};
 
-use crate::units;
+use crate::rival::pages;
+use crate::units::{self, present};
 
-/// The memory and the caches of one pool.
+/// The memory of a rival that was mapped here, and the caches of one of this pool's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
-    /// `restartable` or `portable`.
-    pub cache: String,
+    /// `restartable` or `portable`; `None` of a rival that is not this pool.
+    #[serde(deserialize_with = "present")]
+    pub cache: Option<String>,
     /// One for each segment.
     pub pages: Vec<Granted>,
 }
@@ -27,18 +29,31 @@ pub struct Granted {
     pub bytes: u64,
     /// Those of them that the kernel has on huge pages.
     pub huge_bytes: u64,
+    /// The NUMA node of the first page, if the kernel says.
+    #[serde(deserialize_with = "present")]
+    pub node: Option<u32>,
 }
 
 impl Standing {
-    /// As the kernel reported it for each segment.
+    /// Of a pool, as the kernel reported it for each segment.
     pub fn of(stats: &Stats) -> Standing {
-        let pages = stats.segments.iter().map(|segment| Granted {
-            kind: name(segment.pages).to_owned(),
+        Standing {
+            cache: Some(stats.cache.to_owned()),
+            ..Standing::of_memory([stats])
+        }
+    }
+
+    /// The same of memory alone.
+    pub fn of_memory<'s>(stats: impl IntoIterator<Item = &'s Stats>) -> Standing {
+        let segments = stats.into_iter().flat_map(|stats| &stats.segments);
+        let pages = segments.map(|segment| Granted {
+            kind: pages::name(segment.pages).to_owned(),
             bytes: segment.bytes as u64,
             huge_bytes: segment.huge_bytes as u64,
+            node: segment.node,
         });
         Standing {
-            cache: stats.cache.to_owned(),
+            cache: None,
             pages: pages.collect(),
         }
     }
@@ -49,16 +64,6 @@ impl Standing {
         kinds.sort_unstable();
         kinds.dedup();
         kinds
-    }
-}
-
-fn name(pages: Pages) -> &'static str {
-    match pages {
-        Pages::Huge1G => "huge-1g",
-        Pages::Huge2M => "huge-2m",
-        Pages::Transparent => "transparent",
-        Pages::Collapsed => "collapsed",
-        Pages::Base => "base",
     }
 }
 
@@ -77,9 +82,15 @@ impl fmt::Display for Standing {
                     other => other,
                 };
                 let [bytes, huge] = units::together64([part.bytes, part.huge_bytes]);
-                format!("{bytes} on {kind}, {huge} of it huge")
+                let node = part.node;
+                let node = node.map_or_else(String::new, |node| format!(", on node {node}"));
+                format!("{bytes} on {kind}, {huge} of it huge{node}")
             })
             .collect();
-        write!(f, "{}; cache: {}", parts.join(" + "), self.cache)
+        f.write_str(&parts.join(" + "))?;
+        match &self.cache {
+            Some(cache) => write!(f, "; cache: {cache}"),
+            None => Ok(()),
+        }
     }
 }

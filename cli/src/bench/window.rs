@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use super::crew::{Crew, Job};
 use super::figure::{Figure, Values};
-use super::pattern::{self, Pattern};
+use super::pattern;
 use super::plan::Group;
 use super::row::Row;
 use super::worker::{Probe, Tally, Timed, Untimed};
 use super::{clock, pipeline};
-use crate::rival::{Hand, Name, Rival, Seat};
+use crate::rival::{Name, Rival};
 
 /// How long the windows of a visit last.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +40,14 @@ impl Lengths {
             timed,
             latency: (timed / 3).max(Duration::from_millis(1)),
             handicap: 0,
+        }
+    }
+
+    /// The same with another warm-up, if one is given. It is not stretched; 0 is none.
+    pub fn warmed_up(self, warm_up: Option<Duration>) -> Lengths {
+        Lengths {
+            warm_up: warm_up.unwrap_or(self.warm_up),
+            ..self
         }
     }
 
@@ -110,6 +118,8 @@ pub struct Wrongs {
     pub refused: u64,
     /// Buffers whose stamp another holder had overwritten.
     pub doubled: u64,
+    /// Buffers that were not aligned, among those of which the taking was timed.
+    pub misaligned: u64,
     /// Buffers the rival would not take back.
     pub rejected: u64,
     /// Whether a refused worker ran out of patience.
@@ -120,6 +130,7 @@ impl Wrongs {
     pub fn add(&mut self, other: Wrongs) {
         self.refused += other.refused;
         self.doubled += other.doubled;
+        self.misaligned += other.misaligned;
         self.rejected += other.rejected;
         self.stalled |= other.stalled;
     }
@@ -141,37 +152,13 @@ impl<R: Rival> Entry<R> {
         handicap: u32,
     ) -> Vec<Tally> {
         let workers = group.threads;
-        let window = Arc::new(Window::new(workers, length, handicap));
-        let job: Job<Tally> = match group.pattern {
-            Pattern::Pipeline => {
-                pipeline::job::<R, P>(Arc::clone(&self.0), Arc::clone(&window), workers)
-            }
-            _ => pattern::job::<R, P>(Arc::clone(&self.0), Arc::clone(&window), group),
+        let window = Arc::new(Window::new(group, length, handicap));
+        let job: Job<Tally> = match group.sides {
+            Some(sides) => pipeline::job::<R, P>(Arc::clone(&self.0), Arc::clone(&window), sides),
+            None => pattern::job::<R, P>(Arc::clone(&self.0), Arc::clone(&window), group),
         };
         crew.run(workers, job)
     }
-}
-
-/// Takes all there is, once nobody holds anything, and gives it back: how many buffers are not there.
-pub fn missing<R: Rival>(rival: &R) -> usize {
-    let Some(capacity) = rival.capacity() else {
-        return 0;
-    };
-    let mut hand = rival.hand(Seat {
-        taker: 0,
-        takers: 1,
-    });
-    let mut held = Vec::with_capacity(capacity);
-    while held.len() < capacity {
-        let Some(buffer) = hand.take() else { break };
-        held.push(buffer);
-    }
-    let missing = capacity - held.len();
-    // Last in, first out: a pool that remembers the order is left as it was found.
-    while let Some(buffer) = held.pop() {
-        hand.give(buffer);
-    }
-    missing
 }
 
 impl<R: Rival> Contestant for Entry<R> {
@@ -183,8 +170,10 @@ impl<R: Rival> Contestant for Entry<R> {
         let mut wall_ns = 0;
         let mut latencies = clock::latencies();
 
-        for tally in self.window::<Untimed>(crew, group, lengths.warm_up, 0) {
-            wrongs.add(tally.wrongs);
+        if !lengths.warm_up.is_zero() {
+            for tally in self.window::<Untimed>(crew, group, lengths.warm_up, 0) {
+                wrongs.add(tally.wrongs);
+            }
         }
         if !wrongs.stalled {
             let tallies = self.window::<Untimed>(crew, group, lengths.timed, lengths.handicap);
@@ -211,7 +200,7 @@ impl<R: Rival> Contestant for Entry<R> {
         }
         let per_op = |ns: u64| (ops > 0).then(|| ns as f64 / ops as f64);
         let at_once = group.threads.min(clock::processors()) as u64;
-        let lost = missing(&*self.0);
+        let lost = self.0.missing();
         self.0.settle();
         Visit {
             ns_per_op: per_op(wall_ns),
@@ -235,6 +224,8 @@ pub struct Window {
     length: Duration,
     /// Percent of extra work.
     handicap: u32,
+    /// Of every buffer, in bytes.
+    alignment: usize,
     /// When the first worker passed the barrier, and the window's length later.
     deadline: OnceLock<Instant>,
     /// A stalled rival ends the window at once.
@@ -242,11 +233,12 @@ pub struct Window {
 }
 
 impl Window {
-    fn new(workers: usize, length: Duration, handicap: u32) -> Window {
+    fn new(group: &Group, length: Duration, handicap: u32) -> Window {
         Window {
-            start: Barrier::new(workers),
+            start: Barrier::new(group.threads),
             length,
             handicap,
+            alignment: group.shape.alignment,
             deadline: OnceLock::new(),
             cut: AtomicBool::new(false),
         }
@@ -263,6 +255,11 @@ impl Window {
     /// Percent of extra work that its workers do.
     pub fn handicap(&self) -> u32 {
         self.handicap
+    }
+
+    /// What its buffers are to be aligned to, in bytes.
+    pub fn alignment(&self) -> usize {
+        self.alignment
     }
 
     /// Closes early.

@@ -38,6 +38,8 @@ pub struct Tally {
 
 /// Whether single takes are timed. Two types, so that the untimed loop has no trace of it.
 pub trait Probe: Send + 'static {
+    /// Whether buffers are looked at between the takes, which is outside of the clock.
+    const LOOKS: bool;
     fn new() -> Self;
     fn around<T>(&mut self, take: impl FnOnce() -> T) -> T;
     fn finish(self) -> Option<Histogram<u64>>;
@@ -46,6 +48,8 @@ pub trait Probe: Send + 'static {
 pub struct Untimed;
 
 impl Probe for Untimed {
+    const LOOKS: bool = false;
+
     fn new() -> Untimed {
         Untimed
     }
@@ -63,6 +67,8 @@ impl Probe for Untimed {
 pub struct Timed(Histogram<u64>);
 
 impl Probe for Timed {
+    const LOOKS: bool = true;
+
     fn new() -> Timed {
         Timed(clock::latencies())
     }
@@ -212,7 +218,16 @@ impl<'w, H: Hand, P: Probe> Worker<'w, H, P> {
     fn stamped(&mut self, mut held: H::Held) -> Item<H::Held> {
         self.stamp += 1;
         let stamp = self.stamp;
-        write_stamp(self.hand.bytes(&mut held), stamp);
+        let bytes = self.hand.bytes(&mut held);
+        if P::LOOKS
+            && !bytes
+                .as_ptr()
+                .addr()
+                .is_multiple_of(self.window.alignment())
+        {
+            self.wrongs.misaligned += 1;
+        }
+        write_stamp(bytes, stamp);
         Item { held, stamp }
     }
 

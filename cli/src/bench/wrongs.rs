@@ -2,6 +2,7 @@
 //!
 //! Owns a small pool with one switchable defect; uses the real crew, windows and loops.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use super::figure::Figure;
 use super::pattern::Pattern;
 use super::pipeline;
 use super::plan::Group;
+use super::sides::Sides;
 use super::window::{Contestant, Entry, Lengths, Visit};
+use crate::rival::mixed::Mixed;
 use crate::rival::{Hand, Name, Rival, Seat, Shape};
 
 const SIZE: usize = 512;
@@ -113,7 +116,7 @@ impl Hand for Wrong {
 
 fn group(pattern: Pattern, threads: usize) -> Group {
     let buffers = match pattern {
-        Pattern::Pipeline => threads / 2 * pipeline::PER_PAIR,
+        Pattern::Pipeline => threads / 2 * pipeline::PER_RING,
         _ => threads * 8,
     };
     Group {
@@ -128,13 +131,14 @@ fn group(pattern: Pattern, threads: usize) -> Group {
         area: 0,
         rivals: vec![Name::Hugepool],
         dry: None,
+        sides: (pattern == Pattern::Pipeline).then(|| Sides::even(threads / 2)),
         notes: Vec::new(),
     }
 }
 
 fn visit(defect: Defect, pattern: Pattern, threads: usize) -> Visit {
     let group = group(pattern, threads);
-    let crew = Crew::hire(threads).expect("a few threads can be started");
+    let crew = Crew::hire(threads, None).expect("a few threads can be started");
     let entry = Entry::new(Wrong::new(defect, group.shape.buffers));
     let lengths = Lengths::new(Duration::from_millis(5), threads);
     entry.visit(&crew, &group, lengths)
@@ -169,7 +173,7 @@ fn a_handicap_makes_every_pattern_cost_more() {
     for pattern in [Pattern::Same, Pattern::Pipeline, Pattern::Burst] {
         let threads = if pattern == Pattern::Pipeline { 2 } else { 1 };
         let group = group(pattern, threads);
-        let crew = Crew::hire(threads).expect("a few threads can be started");
+        let crew = Crew::hire(threads, None).expect("a few threads can be started");
         let entry = Entry::new(Wrong::new(Defect::None, group.shape.buffers));
         let cost = |percent| {
             let lengths = Lengths::new(Duration::from_millis(10), threads).handicapped(percent);
@@ -204,6 +208,93 @@ fn a_sound_pool_has_nothing_wrong_in_any_pattern() {
         assert!(visit.ops > 0, "{pattern}");
         assert!(visit.ns_per_op.is_some_and(|ns| ns > 0.0), "{pattern}");
         assert!(!visit.latencies.is_empty(), "{pattern}");
+    }
+}
+
+/// Counts the hands that workers ask for: one for each window, and one for the count at the end.
+struct Counted {
+    wrong: Wrong,
+    hands: Arc<AtomicUsize>,
+}
+
+impl Rival for Counted {
+    type Hand = Wrong;
+
+    fn hand(&self, seat: Seat) -> Wrong {
+        self.hands.fetch_add(1, Ordering::Relaxed);
+        self.wrong.hand(seat)
+    }
+
+    fn capacity(&self) -> Option<usize> {
+        self.wrong.capacity()
+    }
+}
+
+#[test]
+fn a_warm_up_of_no_time_is_none() {
+    let group = group(Pattern::Same, 1);
+    let crew = Crew::hire(1, None).expect("a thread can be started");
+    let hands = |warm_up: Option<u64>| {
+        let hands = Arc::new(AtomicUsize::new(0));
+        let entry = Entry::new(Counted {
+            wrong: Wrong::new(Defect::None, group.shape.buffers),
+            hands: Arc::clone(&hands),
+        });
+        let lengths = Lengths::new(Duration::from_millis(1), 1);
+        let visit = entry.visit(
+            &crew,
+            &group,
+            lengths.warmed_up(warm_up.map(Duration::from_millis)),
+        );
+        assert!(visit.ops > 0);
+        hands.load(Ordering::Relaxed)
+    };
+    assert_eq!([hands(None), hands(Some(2)), hands(Some(0))], [4, 4, 3]);
+}
+
+/// A rival for each of two sizes.
+#[test]
+fn mixed_sizes_come_home_to_their_own_rivals() {
+    let group = group(Pattern::Mixed, 4);
+    let crew = Crew::hire(4, None).expect("a few threads can be started");
+    let visit = |second| {
+        let rivals = [Defect::None, second].map(|defect| Wrong::new(defect, group.shape.buffers));
+        let entry = Entry::new(Mixed::new(rivals.into(), |taker, sizes| {
+            (0..64).map(|draw| (taker + draw / 3) % sizes).collect()
+        }));
+        entry.visit(&crew, &group, Lengths::new(Duration::from_millis(5), 4))
+    };
+    let sound = visit(Defect::None);
+    assert_eq!((sound.wrongs, sound.lost), Default::default());
+    assert!(sound.ops > 0);
+    assert_eq!(visit(Defect::Short).lost, 1);
+    assert!(visit(Defect::Doubles).wrongs.doubled > 0);
+    assert!(visit(Defect::Refuses).wrongs.refused > 0);
+}
+
+#[test]
+fn unequal_pipelines_are_whole_and_hang_over_no_defect() {
+    for sides in ["4:1", "1:4", "3:4", "4:3"] {
+        let sides = Sides::parse(sides).expect(sides);
+        let threads = sides.threads();
+        let mut group = group(Pattern::Pipeline, threads);
+        group.sides = Some(sides);
+        group.shape.buffers = sides.takers * sides.rings_of_one() * pipeline::PER_RING;
+        let crew = Crew::hire(threads, None).expect("a few threads can be started");
+        let visit = |defect| {
+            let entry = Entry::new(Wrong::new(defect, group.shape.buffers));
+            entry.visit(
+                &crew,
+                &group,
+                Lengths::new(Duration::from_millis(5), threads),
+            )
+        };
+        let sound = visit(Defect::None);
+        assert_eq!((sound.wrongs, sound.lost), Default::default(), "{sides}");
+        assert!(sound.ops > 0, "{sides}");
+        assert!(visit(Defect::Loses).lost > 0, "{sides}");
+        assert!(visit(Defect::Doubles).wrongs.doubled > 0, "{sides}");
+        assert!(visit(Defect::Rejects).wrongs.rejected > 0, "{sides}");
     }
 }
 

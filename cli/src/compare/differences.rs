@@ -39,10 +39,15 @@ pub fn differences(before: &ResultFile, after: &ResultFile) -> Vec<String> {
     found.compare("--sizes", &oa.sizes, &ob.sizes);
     found.compare("--alignment", &oa.alignment, &ob.alignment);
     found.compare("--threads", &oa.threads, &ob.threads);
+    found.compare("--pipelines", &oa.pipelines, &ob.pipelines);
     found.compare("--rounds", &oa.rounds, &ob.rounds);
     found.compare("--rivals", &oa.rivals, &ob.rivals);
     found.compare("--millis", &oa.millis, &ob.millis);
     found.compare("--memory", &oa.memory, &ob.memory);
+    found.compare("--pages", &oa.pages, &ob.pages);
+    found.compare("--warm-up", &oa.warm_up_millis, &ob.warm_up_millis);
+    found.compare("--cpus", &oa.cpus, &ob.cpus);
+    found.compare("--nodes", &oa.nodes, &ob.nodes);
     found.compare("--handicap", &oa.handicap, &ob.handicap);
     for first in &before.rows {
         let second = after.rows.iter().find(|record| record.key == first.key);

@@ -16,8 +16,8 @@ use serde::Deserialize;
 
 use crate::bench::Standing;
 use crate::failure::Failure;
-use crate::report::origin::{FORMAT, Origin, present};
-use crate::units::{self, MIB};
+use crate::report::origin::{FORMAT, Origin};
+use crate::units::{self, MIB, present};
 
 /// A file with more bytes than that is none.
 const LARGEST: u64 = 256 * MIB as u64;
@@ -55,7 +55,7 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 pub struct Key {
     pub pattern: String,
-    /// Of `exhausted`.
+    /// Of `exhausted` and of `pipeline`.
     #[serde(deserialize_with = "present")]
     pub shape: Option<String>,
     pub threads: u64,

@@ -3,7 +3,7 @@
 //! Owns their columns and the ratios of this pool to the best of its rivals. Uses the rows of `bench`; the table at
 //! the terminal and the page show both.
 
-use super::ratio::Ratio;
+use super::ratio::{self, Ratio};
 use crate::bench::{Figure, Row};
 use crate::rival::Name;
 use crate::units;
@@ -48,7 +48,7 @@ pub const EXPLAINED: &str = "takes/s: those that ended within the window; cpu us
      asking to having, median of the rounds' longest; p99.9 us: of the waits of all rounds; least share: the takes of \
      the worker that had the fewest, over the mean of those that take; sleeps, wakes, barriers: system calls of the \
      pool for each take; refused: waits that ended with nothing; lost: missing at the end. One size, the first. \
-     hugepool waits by Class::allocate_timeout, hugepool-tasks by Class::allocate_async. no-pool and no-pool-tasks: \
+     hugepool waits by Class::allocate_timeout, as hugepool-portable does, hugepool-tasks by Class::allocate_async. no-pool and no-pool-tasks: \
      the shape's work without a pool, by as many workers as there are buffers; in a pipeline by as many producers as \
      there are consumers, who wait for the queue. tokio's clock counts milliseconds, so a task sleeps for 1 to 2 ms";
 
@@ -78,7 +78,8 @@ pub fn cells(row: &Row, missing: &str) -> [String; COLUMNS.len()] {
     ]
 }
 
-/// This pool against the best of its rivals in one shape: a sentence for threads, and one for tasks.
+/// This pool against the best of its rivals in one shape: a sentence for threads, and one for tasks. And who takes no
+/// part.
 pub fn ratios(rows: &[&Row]) -> Vec<String> {
     [
         (Name::Hugepool, Name::MutexCondvar),
@@ -86,6 +87,7 @@ pub fn ratios(rows: &[&Row]) -> Vec<String> {
     ]
     .into_iter()
     .filter_map(|(own, patient)| against(rows, own, patient))
+    .chain(ratio::refusals(rows))
     .collect()
 }
 

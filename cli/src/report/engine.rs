@@ -3,7 +3,7 @@
 //! Owns their columns and the comparisons of this pool with its rivals. Uses the rows of `bench`; the table at the
 //! terminal and the page show both.
 
-use super::ratio::Ratio;
+use super::ratio::{self, Ratio};
 use crate::bench::{Figure, Row};
 use crate::rival::Name;
 use crate::units;
@@ -80,10 +80,11 @@ pub fn reference<'r>(rows: &[&'r Row]) -> Option<&'r Row> {
 }
 
 /// This pool against its rivals in one group: a sentence for the rate, one for the processor time, and one for what
-/// waiting costs.
+/// waiting costs. And who takes no part.
 pub fn ratios(rows: &[&Row]) -> Vec<String> {
+    let mut sentences: Vec<String> = ratio::refusals(rows).collect();
     let Some(pool) = reference(rows) else {
-        return Vec::new();
+        return sentences;
     };
     let ratio = |name: Name, figure: Figure| {
         let rival = rows.iter().find(|row| row.rival == name)?;
@@ -95,7 +96,6 @@ pub fn ratios(rows: &[&Row]) -> Vec<String> {
             .filter_map(|name| Some(format!("{} of {name}'s", ratio(name, figure)?)))
             .collect()
     };
-    let mut sentences = Vec::new();
     for (what, figure) in [
         ("rate", Figure::GibPerS),
         ("processor time", Figure::CpuSPerGib),

@@ -6,7 +6,7 @@
 use super::chart::{Bar, Lines, Series, bars};
 use super::ratio::{self, Ratio};
 use super::{Setting, own};
-use crate::bench::{DryShape, Figure, Pattern, Row};
+use crate::bench::{DryShape, Figure, Pattern, Row, Sides};
 use crate::units;
 
 const STYLE: &str = include_str!("style.css");
@@ -173,8 +173,8 @@ fn patterns(body: &mut String, pattern: Pattern, rows: &[Row]) {
 }
 
 /// What makes a row one of its group, within a pattern.
-fn key(row: &Row) -> (Option<DryShape>, usize, usize) {
-    (row.shape, row.size, row.threads)
+fn key(row: &Row) -> (Option<DryShape>, Option<Sides>, usize, usize) {
+    (row.shape, row.sides, row.size, row.threads)
 }
 
 /// A bar for each row that has the figure. (A baseline's noise may leave less than nothing, and some never fault: no
@@ -302,10 +302,8 @@ fn table(body: &mut String, rows: &[Row]) {
         "<h2>All numbers</h2>\n<p>Times in ns. Below each the rounds: least, quartiles in brackets, most. p50 to max are of the takes of \
          all rounds.</p>\n<div class=\"wide\"><table>\n<thead><tr>{header}</tr></thead>\n"
     ));
-    for (pattern, size, threads) in
-        distinct(rows.iter().map(|row| (row.pattern, row.size, row.threads)))
-    {
-        let same = |row: &&Row| (row.pattern, row.size, row.threads) == (pattern, size, threads);
+    for (pattern, wanted) in distinct(rows.iter().map(|row| (row.pattern, key(row)))) {
+        let same = |row: &&Row| (row.pattern, key(row)) == (pattern, wanted);
         let group: Vec<&Row> = rows.iter().copied().filter(same).collect();
         body.push_str("<tbody>\n");
         for row in &group {

@@ -21,9 +21,9 @@ enum Cell {
     Missing,
 }
 
-/// The columns of both forms, in their order. Those from the shape on are of a pool that runs dry, the five from
-/// `gib_per_s` on of an engine; a row of another pattern has nothing there.
-const COLUMNS: [&str; 37] = [
+/// The columns of both forms, in their order. Those from `takes_per_s` on are of a pool that runs dry (which has
+/// a shape, as a pipeline has), the five from `gib_per_s` on of an engine; a row of another pattern has nothing there.
+const COLUMNS: [&str; 41] = [
     "rival",
     "pattern",
     "threads",
@@ -61,13 +61,17 @@ const COLUMNS: [&str; 37] = [
     "ratio_high",
     "ratio_coverage",
     "noisy",
+    "memory_bytes",
+    "bookkeeping_bytes",
+    "refuses",
+    "fault",
 ];
 
 fn cells(row: &Row, group: &[&Row]) -> [Cell; COLUMNS.len()] {
     let decimal = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Decimal);
     let median = |figure| decimal(row.median(figure));
     let count = |ns: Option<u64>| ns.map_or(Cell::Missing, Cell::Count);
-    let shape = row.shape.map(|shape| Cell::Text(shape.to_string()));
+    let text = |text: Option<String>| text.map_or(Cell::Missing, Cell::Text);
     let ratio = Ratio::in_group(row, group);
     let interval = ratio.and_then(|ratio| ratio.interval.ok());
     [
@@ -86,7 +90,7 @@ fn cells(row: &Row, group: &[&Row]) -> [Cell; COLUMNS.len()] {
         Cell::Count(row.ops),
         Cell::Count(row.wrongs.refused),
         Cell::Count(row.lost as u64),
-        shape.unwrap_or(Cell::Missing),
+        text(row.form()),
         median(Figure::TakesPerS),
         median(Figure::BeyondWork),
         median(Figure::LongestWait),
@@ -108,22 +112,26 @@ fn cells(row: &Row, group: &[&Row]) -> [Cell; COLUMNS.len()] {
         decimal(interval.map(|interval| interval.high)),
         decimal(interval.map(|interval| interval.coverage)),
         Cell::Flag(row.is_noisy()),
+        median(Figure::MemoryBytes),
+        median(Figure::BookkeepingBytes),
+        text(row.refusal()),
+        text(row.fault()),
     ]
 }
 
 /// The rows that a row is compared with, itself included.
 fn group<'r>(rows: &'r [Row], of: &Row) -> Vec<&'r Row> {
-    let key = |row: &Row| (row.pattern, row.shape, row.threads, row.size);
-    rows.iter().filter(|row| key(row) == key(of)).collect()
+    rows.iter().filter(|row| row.is_beside(of)).collect()
 }
 
 /// The document: what the run was made on, and a row a line. Of each row it has the rounds of every figure, as they were
 /// measured and summed up. What was not measured is `null`.
 pub fn json(origin: &Origin, rows: &[Row]) -> Result<String, serde_json::Error> {
     let mut caches: Vec<&str> = Vec::new();
-    for standing in rows.iter().flat_map(|row| &row.standing) {
-        if !caches.contains(&standing.cache.as_str()) {
-            caches.push(&standing.cache);
+    let standings = rows.iter().flat_map(|row| &row.standing);
+    for cache in standings.filter_map(|standing| standing.cache.as_deref()) {
+        if !caches.contains(&cache) {
+            caches.push(cache);
         }
     }
     let mut out = String::from("{\n");

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use hugepool::Machine;
 
-use crate::bench::{self, Group, Measured, Pattern, Plan, Request, Row, TimerCost};
+use crate::bench::{self, Group, List, Measured, Pattern, Plan, Request, Row, TimerCost};
 use crate::failure::Failure;
 use crate::rival::Name;
 use crate::units;
@@ -47,23 +47,23 @@ pub struct Setting {
 }
 
 impl Setting {
-    pub fn new(request: &Request, plan: &Plan, timer: TimerCost) -> Setting {
+    /// Of a run whose workers are on `cpus`, if these were asked for.
+    pub fn new(request: &Request, cpus: Option<&List>, plan: &Plan, timer: TimerCost) -> Setting {
         let machine = Machine::probe();
         let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
-        let versions: Vec<String> = Name::built()
-            .filter(|name| request.rivals.contains(name))
-            .filter_map(Name::version)
-            .collect();
-        let cpus = machine
+        let rivals = request.rivals.iter().copied();
+        let versions: Vec<String> = rivals.filter_map(Name::version).collect();
+        let online = machine
             .online_cpus
             .map_or_else(|| "unknown number of".to_owned(), |count| count.to_string());
         let mut facts = vec![
             (
                 "machine",
                 format!(
-                    "{}, {cpus} CPUs online, {} to be used, Linux {}",
+                    "{}, {online} CPUs online, {} to be used, NUMA nodes: {}, Linux {}",
                     known(&machine.cpu_model),
                     bench::processors(),
+                    machine.nodes.len().max(1),
                     known(&machine.kernel)
                 ),
             ),
@@ -77,6 +77,20 @@ impl Setting {
             ),
             ("hugepool", env!("RIVAL_HUGEPOOL").to_owned()),
         ];
+        if let Some(pages) = &request.pages {
+            let of = "of hugepool and of the rivals whose memory is mapped by this program";
+            facts.push(("pages", format!("{pages}: the best that is granted, {of}")));
+        }
+        if let Some(cpus) = cpus {
+            let nodes = request.nodes.as_ref();
+            let nodes = nodes.map_or_else(String::new, |nodes| format!(", those of node {nodes}"));
+            facts.push((
+                "pinned",
+                format!(
+                    "worker i to the i-th of the CPUs {cpus}{nodes}, in turn; nothing of the benchmark runs on others"
+                ),
+            ));
+        }
         if !versions.is_empty() {
             facts.push(("rivals", versions.join(", ")));
         }
@@ -91,10 +105,11 @@ impl Setting {
             "method",
             format!(
                 "rounds: {}, each a process of its own that visits every rival once, in an order of seed {}; per visit \
-                 a warm-up, {} ms timed in batches, then single takes timed; medians of the rounds; longer windows from \
+                 a warm-up{}, {} ms timed in batches, then single takes timed; medians of the rounds; longer windows from \
                  {} threads on and in exhausted and engine",
                 request.rounds,
                 request.seed,
+                request.warm_up.map_or_else(String::new, |time| format!(" of {} ms", time.as_millis())),
                 request.window.as_millis(),
                 16 * bench::processors()
             ),
@@ -104,7 +119,7 @@ impl Setting {
             let columns = format!(
                 "ns/op: wall time over the operations of all threads; cpu/op: their processor time over the same; \
                  {ratio}; p50 to max: ns of a single take; refused: although a buffer was free; lost: missing at the \
-                 end"
+                 end; MiB: memory held when all was given back"
             );
             facts.push(("columns", columns));
         }

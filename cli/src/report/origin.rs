@@ -4,14 +4,13 @@
 //! The report writes it; `compare` reads it, and says what differs.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hugepool::Machine;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use crate::bench::{self, Request};
-use crate::rival::Name;
-use crate::units;
+use crate::bench::{self, List, Request};
+use crate::units::{self, present};
 
 /// The version of the form of result files. A program reads files of its own version only.
 pub const FORMAT: u64 = 1;
@@ -59,29 +58,33 @@ pub struct Options {
     pub alignment: u64,
     /// Empty: each pattern's own.
     pub threads: Vec<u64>,
+    /// Empty: as the threads say, or the pattern's own.
+    pub pipelines: Vec<String>,
     pub rounds: u64,
     pub rivals: Vec<String>,
     pub millis: u64,
     pub memory: u64,
+    /// Kinds of pages that memory might be on, best first; empty: what the machine grants.
+    pub pages: Vec<String>,
+    /// Of the warm-up; `null`: each pattern's own part of the window.
+    #[serde(deserialize_with = "present")]
+    pub warm_up_millis: Option<u64>,
+    /// The processors that workers were pinned to, in turn, as they were asked for.
+    #[serde(deserialize_with = "present")]
+    pub cpus: Option<String>,
+    /// The nodes whose processors these were.
+    #[serde(deserialize_with = "present")]
+    pub nodes: Option<String>,
     /// A rival that was made slower for a trial.
     #[serde(deserialize_with = "present")]
     pub handicap: Option<String>,
-}
-
-/// Takes `null`, but not a field that is missing.
-pub fn present<'d, T, D>(input: D) -> Result<Option<T>, D::Error>
-where
-    T: Deserialize<'d>,
-    D: Deserializer<'d>,
-{
-    Option::deserialize(input)
 }
 
 impl Origin {
     /// Of a run that begins now.
     pub fn new(request: &Request, machine: &Machine) -> Origin {
         let own = ("hugepool".to_owned(), env!("RIVAL_HUGEPOOL").to_owned());
-        let rivals = Name::built().filter(|name| request.rivals.contains(name));
+        let rivals = request.rivals.iter();
         let built = rivals.filter_map(|name| Some((name.to_string(), name.version()?)));
         Origin {
             date: date(SystemTime::now()),
@@ -101,15 +104,25 @@ impl Origin {
                 sizes: counts(&request.sizes),
                 alignment: request.alignment as u64,
                 threads: counts(&request.threads),
+                pipelines: texts(&request.pipelines),
                 rounds: request.rounds.into(),
                 rivals: texts(&request.rivals),
-                millis: u64::try_from(request.window.as_millis()).unwrap_or(u64::MAX),
+                millis: millis(request.window),
                 memory: request.memory as u64,
+                pages: (request.pages.as_ref())
+                    .map_or_else(Vec::new, |pages| texts(&pages.names())),
+                warm_up_millis: request.warm_up.map(millis),
+                cpus: request.cpus.as_ref().map(List::to_string),
+                nodes: request.nodes.as_ref().map(List::to_string),
                 handicap: request.handicap.map(|handicap| handicap.to_string()),
             },
             seed: request.seed,
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn texts<T: ToString>(values: &[T]) -> Vec<String> {

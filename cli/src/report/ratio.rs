@@ -8,6 +8,7 @@
 //! stands for itself: of twenty about one misses what it is of.
 
 use crate::bench::{Clock, Figure, Row};
+use crate::rival::Absence;
 use crate::statistics::{CONFIDENCE, Interval, TooFew, median, of_median};
 
 /// A ratio of two rivals' figures.
@@ -84,14 +85,25 @@ pub fn cell(row: &Row, group: &[&Row], ratio: Option<&Ratio>) -> Option<String> 
     Some(format!("{value:.2}"))
 }
 
-/// Whether and why a row's figures are to be taken with care: for a cell, empty if not.
+/// Whether and why a row's figures are to be taken with care, or why it has none: for a cell, empty if there is nothing to
+/// say.
 pub fn notes(row: &Row, ratio: Option<&Ratio>) -> String {
-    let words: Vec<&str> = ratio
+    let failed = matches!(row.absence, Some(Absence::Failed(_))).then_some("failed");
+    let words: Vec<String> = ratio
         .and_then(Ratio::note)
         .into_iter()
         .chain(row.is_noisy().then_some("noisy"))
+        .chain(failed)
+        .map(str::to_owned)
+        .chain(row.refusal())
         .collect();
     words.join(", ")
+}
+
+/// Which rivals refuse these buffers: for the patterns whose rows have no cell for notes.
+pub fn refusals(rows: &[&Row]) -> impl Iterator<Item = String> {
+    rows.iter()
+        .filter_map(|row| Some(format!("{} {}", row.rival, row.refusal()?)))
 }
 
 /// What ratio, interval and notes are, for the head of a report.
@@ -139,6 +151,7 @@ mod tests {
             area: 0,
             rivals: vec![rival],
             dry: None,
+            sides: None,
             notes: Vec::new(),
         };
         let mut row = Row::empty(rival, &group);

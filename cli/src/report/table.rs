@@ -4,12 +4,13 @@
 
 use super::ratio::{self, Ratio};
 use super::{Setting, dry, engine};
-use crate::bench::{Figure, Group, Measured, Pattern, Row};
-use crate::units;
+use crate::bench::{Figure, Group, Measured, Pattern, Row, Standing};
+use crate::rival::{Name, names};
+use crate::units::{self, MIB};
 
-const HEADER: [&str; 15] = [
+const HEADER: [&str; 16] = [
     "rival", "ns/op", "ratio", "interval", "of", "cpu/op", "p50", "p99", "p99.9", "p99.99", "max",
-    "ops", "refused", "lost", "note",
+    "ops", "refused", "lost", "MiB", "note",
 ];
 
 /// What the run is made on.
@@ -68,19 +69,21 @@ pub fn group(group: &Group, measured: &Measured) -> String {
     out
 }
 
-/// What the pools of a group stood on, each kind once.
+/// What the pools of a group stood on, each kind once behind the rivals that did.
 fn standings(rows: &[&Row]) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    let mut known = Vec::new();
+    let mut kinds: Vec<(&Standing, Vec<Name>)> = Vec::new();
     for row in rows {
         for standing in &row.standing {
-            if !known.contains(&standing) {
-                known.push(standing);
-                lines.push(format!("{}: {standing}", row.rival));
+            match kinds.iter_mut().find(|(known, _)| *known == standing) {
+                Some((_, rivals)) => rivals.push(row.rival),
+                None => kinds.push((standing, vec![row.rival])),
             }
         }
     }
+    let lines = kinds.into_iter();
     lines
+        .map(|(standing, rivals)| format!("{}: {standing}", names(rivals)))
+        .collect()
 }
 
 fn line(row: &Row, group: &[&Row]) -> Vec<String> {
@@ -105,6 +108,10 @@ fn line(row: &Row, group: &[&Row]) -> Vec<String> {
         row.ops.to_string(),
         row.wrongs.refused.to_string(),
         row.lost.to_string(),
+        number(
+            row.median(Figure::MemoryBytes)
+                .map(|bytes| bytes / MIB as f64),
+        ),
         ratio::notes(row, ratio.as_ref()),
     ]
 }

@@ -9,38 +9,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::block::Block;
+use super::examine::examine;
 use super::{Hand, Rival, Seat, Shape, Waits};
-use crate::units;
 
 /// A general allocator asked for one layout over and over.
 pub struct General<A> {
     allocator: Arc<A>,
     layout: Layout,
+    /// Runs in a thread before it allocates.
+    enter: fn(),
 }
 
 impl<A: GlobalAlloc + Send + Sync + 'static> General<A> {
-    /// Tries one allocation, so that an allocator without this size or alignment is left out and said to be.
+    /// Tries one allocation, so that an allocator without this size or alignment says so.
     pub fn new(allocator: A, shape: Shape) -> Result<General<A>, String> {
+        General::with_threads(allocator, || (), shape)
+    }
+
+    /// The same for an allocator for which a thread must have run `enter` before it allocates.
+    pub fn with_threads(allocator: A, enter: fn(), shape: Shape) -> Result<General<A>, String> {
         let layout = Layout::from_size_align(shape.size, shape.alignment)
             .map_err(|error| error.to_string())?;
         let general = General {
             allocator: Arc::new(allocator),
             layout,
+            enter,
         };
-        let mut hand = general.fresh_hand();
-        let held = hand.take().ok_or_else(|| {
-            let [size, alignment] = units::together([shape.size, shape.alignment]);
-            format!("it does not allocate {size} at alignment {alignment}")
-        })?;
-        hand.give(held);
+        examine(&general, shape, 1)?;
         Ok(general)
-    }
-
-    fn fresh_hand(&self) -> GeneralHand<A> {
-        GeneralHand {
-            allocator: Arc::clone(&self.allocator),
-            layout: self.layout,
-        }
     }
 }
 
@@ -48,7 +44,11 @@ impl<A: GlobalAlloc + Send + Sync + 'static> Rival for General<A> {
     type Hand = GeneralHand<A>;
 
     fn hand(&self, _: Seat) -> GeneralHand<A> {
-        self.fresh_hand()
+        (self.enter)();
+        GeneralHand {
+            allocator: Arc::clone(&self.allocator),
+            layout: self.layout,
+        }
     }
 
     fn capacity(&self) -> Option<usize> {

@@ -8,22 +8,36 @@ use std::time::{Duration, Instant};
 use ::hugepool::{Buffer, Class, Pool};
 
 use super::block::Block;
+use super::pages::Kinds;
 use super::{Awaits, Hand, Rival, Seat, Shape, SystemCalls, Waits};
 use crate::units;
 
-/// Builds the pool that a group measures: one class, prefaulted, whatever pages the machine grants.
-pub fn build(shape: Shape) -> Result<Pool, String> {
-    Pool::builder()
-        .reserve(shape.size, shape.alignment, shape.buffers)
-        .prefault(true)
-        .build()
-        .map_err(|error| {
-            format!(
-                "no pool of {} buffers of {}: {error}",
-                shape.buffers,
-                units::bytes(shape.size)
-            )
-        })
+/// Which caches a pool is to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caches {
+    /// Restartable ones, where the machine has these.
+    Usual,
+    Portable,
+}
+
+/// Builds a pool that a group measures: a class for each shape, prefaulted, on these kinds of pages or on what the machine grants.
+pub fn build(shapes: &[Shape], caches: Caches, pages: Option<&Kinds>) -> Result<Pool, String> {
+    let each = shapes.iter().fold(Pool::builder(), |builder, shape| {
+        builder.reserve(shape.size, shape.alignment, shape.buffers)
+    });
+    let builder = each
+        .portable_caches(caches == Caches::Portable)
+        .prefault(true);
+    let builder = match pages {
+        Some(pages) => pages.rule(builder),
+        None => builder,
+    };
+    builder.build().map_err(|error| {
+        let each =
+            |shape: &Shape| format!("{} buffers of {}", shape.buffers, units::bytes(shape.size));
+        let all: Vec<String> = shapes.iter().map(each).collect();
+        format!("no pool of {}: {error}", all.join(", "))
+    })
 }
 
 /// Takes and gives back until the caches are in use again. A pool that ran dry leaves them out for 50 ms; one of few

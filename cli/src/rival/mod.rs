@@ -4,21 +4,29 @@
 //! allocator. `bench` makes them and runs its patterns over the traits, compiled once for each rival, so that nothing
 //! inside a timed loop is a virtual call.
 
+mod absence;
 pub mod array;
 mod block;
+mod examine;
 pub mod general;
 pub mod hugepool;
+pub mod loaded;
 pub mod mapped;
 mod mapping;
+pub mod mixed;
 mod name;
+pub mod pages;
 pub mod preset;
+pub mod rpmalloc;
 pub mod shared;
 pub mod store;
 pub mod waiting;
+pub mod zero;
 
 use std::future::Future;
 use std::time::Duration;
 
+pub use absence::Absence;
 pub use mapping::Mapping;
 pub use name::{Arena, Name, names};
 
@@ -32,6 +40,28 @@ pub trait Rival: Send + Sync + 'static {
 
     /// How many buffers can be held at once; `None` for a general allocator, which has no such number.
     fn capacity(&self) -> Option<usize>;
+
+    /// Takes all there is, once nobody holds anything, and gives it back: how many buffers are not there.
+    fn missing(&self) -> usize {
+        let Some(capacity) = self.capacity() else {
+            return 0;
+        };
+        let mut hand = self.hand(Seat {
+            taker: 0,
+            takers: 1,
+        });
+        let mut held = Vec::with_capacity(capacity);
+        while held.len() < capacity {
+            let Some(buffer) = hand.take() else { break };
+            held.push(buffer);
+        }
+        let missing = capacity - held.len();
+        // Last in, first out: a pool that remembers the order is left as it was found.
+        while let Some(buffer) = held.pop() {
+            hand.give(buffer);
+        }
+        missing
+    }
 
     /// Gets over the count of what came home, which took all there was: between visits, and outside the clock.
     fn settle(&self) {}
@@ -105,7 +135,7 @@ pub struct Seat {
 }
 
 /// What every rival of one group is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// Bytes of a buffer.
     pub size: usize,

@@ -7,6 +7,8 @@ use std::ffi::CStr;
 use std::fmt;
 use std::sync::OnceLock;
 
+use super::loaded::Object;
+
 /// An allocator, a pool or a baseline that can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Name {
@@ -16,6 +18,8 @@ pub enum Name {
     HugepoolClass,
     /// The pool's checked raw pointers.
     HugepoolRaw,
+    /// The pool through a class, with the caches that it has where there are no restartable sequences.
+    HugepoolPortable,
     /// `posix_memalign` and `free`: of the C library, unless another object was loaded before it (`LD_PRELOAD`).
     Glibc,
     /// `mmap` and `munmap` for each buffer.
@@ -34,6 +38,8 @@ pub enum Name {
     MutexVec,
     /// A published buffer pool.
     StoreIoBuf,
+    /// Another one.
+    ZeroPool,
     /// Baseline: an unchecked array of buffers that belongs to one thread.
     Limit,
     /// Baseline of `pipeline`: a pointer passed on with no allocator at all.
@@ -56,14 +62,17 @@ pub enum Name {
     HugepoolAmple,
     /// Baseline of `engine`: an array of buffers, each with a flag.
     Array,
+    /// A shared object of the user's.
+    Loaded(&'static Object),
 }
 
 impl Name {
-    /// All of them, in the order of a report.
-    pub const ALL: [Name; 23] = [
+    /// All that this program has, in the order of a report. Those of the user follow.
+    pub const ALL: [Name; 25] = [
         Name::Hugepool,
         Name::HugepoolClass,
         Name::HugepoolRaw,
+        Name::HugepoolPortable,
         Name::Glibc,
         Name::Mmap,
         Name::Jemalloc,
@@ -73,6 +82,7 @@ impl Name {
         Name::ArrayQueue,
         Name::MutexVec,
         Name::StoreIoBuf,
+        Name::ZeroPool,
         Name::Limit,
         Name::HandOff,
         Name::NoAllocator,
@@ -88,9 +98,16 @@ impl Name {
 
     /// Those that this build can run.
     pub fn built() -> impl Iterator<Item = Name> {
-        Name::ALL
-            .into_iter()
-            .filter(|name| *name != Name::Snmalloc || cfg!(feature = "snmalloc"))
+        let lacks = |name: &Name| name.lacks().is_some();
+        Name::ALL.into_iter().filter(move |name| !lacks(name))
+    }
+
+    /// The feature that this build would need to run it.
+    fn lacks(self) -> Option<&'static str> {
+        match self {
+            Name::Snmalloc if !cfg!(feature = "snmalloc") => Some("snmalloc"),
+            _ => None,
+        }
     }
 
     /// The name as it is typed and printed.
@@ -99,6 +116,7 @@ impl Name {
             Name::Hugepool => "hugepool",
             Name::HugepoolClass => "hugepool-class",
             Name::HugepoolRaw => "hugepool-raw",
+            Name::HugepoolPortable => "hugepool-portable",
             Name::Glibc => preloaded().unwrap_or(GLIBC),
             Name::Mmap => "mmap",
             Name::Jemalloc => "jemalloc",
@@ -108,6 +126,7 @@ impl Name {
             Name::ArrayQueue => "arrayqueue",
             Name::MutexVec => "mutex-vec",
             Name::StoreIoBuf => "store-io-buf",
+            Name::ZeroPool => "zeropool",
             Name::Limit => "limit",
             Name::HandOff => "hand-off",
             Name::NoAllocator => "no-allocator",
@@ -119,23 +138,51 @@ impl Name {
             Name::NoPoolTasks => "no-pool-tasks",
             Name::HugepoolAmple => "hugepool-ample",
             Name::Array => "array",
+            Name::Loaded(object) => object.name(),
         }
     }
 
     /// Reads a name a user typed.
     pub fn parse(text: &str) -> Result<Name, String> {
-        let is = |name: &Name| name.as_str() == text || *name == Name::Glibc && text == GLIBC;
-        let name = Name::ALL.into_iter().find(is);
-        match name {
-            Some(Name::Snmalloc) if !cfg!(feature = "snmalloc") => {
-                Err("`snmalloc` is not in this build: build with `--features snmalloc`".to_owned())
-            }
-            Some(name) => Ok(name),
+        match Name::find(text) {
+            Some(name) => match name.lacks() {
+                Some(feature) => Err(format!(
+                    "`{name}` is not in this build: build with `--features {feature}`"
+                )),
+                None => Ok(name),
+            },
             None => Err(format!(
-                "there is no rival `{text}`; there are: {}",
+                "there is no rival `{text}`; there are: {}, and those of one's own (--rival NAME=FILE)",
                 names(Name::built())
             )),
         }
+    }
+
+    /// Reads the rivals of the user's own, `NAME=FILE` each: no name and no file twice. They stay as long as the process.
+    pub fn load<'t>(texts: impl IntoIterator<Item = &'t String>) -> Result<Vec<Name>, String> {
+        let mut loaded: Vec<&'static Object> = Vec::new();
+        for text in texts {
+            let object = Object::parse(text)?;
+            let name = object.name();
+            if Name::find(name).is_some() || loaded.iter().any(|other| **other == object) {
+                return Err(format!("there is a rival `{name}` already"));
+            }
+            if let Some(other) = loaded.iter().find(|other| other.file() == object.file()) {
+                let file = object.file().display();
+                return Err(format!(
+                    "{file} is the rival `{}` already, and cannot be `{name}` as well: copy it",
+                    other.name()
+                ));
+            }
+            loaded.push(Box::leak(Box::new(object)));
+        }
+        Ok(loaded.into_iter().map(Name::Loaded).collect())
+    }
+
+    /// That of this program, in this build or not.
+    fn find(text: &str) -> Option<Name> {
+        let is = |name: &Name| name.as_str() == text || *name == Name::Glibc && text == GLIBC;
+        Name::ALL.into_iter().find(is)
     }
 
     /// Whether it is this pool, whose refusals and losses fail the run.
@@ -145,6 +192,7 @@ impl Name {
             Name::Hugepool
                 | Name::HugepoolClass
                 | Name::HugepoolRaw
+                | Name::HugepoolPortable
                 | Name::HugepoolTasks
                 | Name::HugepoolAmple
         )
@@ -165,6 +213,7 @@ impl Name {
                 | Name::Mimalloc
                 | Name::Rpmalloc
                 | Name::Snmalloc
+                | Name::Loaded(_)
         )
     }
 
@@ -189,6 +238,7 @@ impl Name {
             | Name::HugepoolRaw
             | Name::NoAllocator
             | Name::HugepoolTasks => Some(Arena::Pool),
+            Name::HugepoolPortable => Some(Arena::PortablePool),
             Name::HugepoolAmple => Some(Arena::AmplePool),
             Name::ArrayQueue
             | Name::MutexVec
@@ -199,6 +249,9 @@ impl Name {
             | Name::Semaphore
             | Name::Array => Some(Arena::Mapping),
             Name::StoreIoBuf => Some(Arena::Store),
+            Name::ZeroPool => Some(Arena::Zero),
+            // It may have its buffers beforehand.
+            Name::Loaded(object) => Some(Arena::Loaded(object.name())),
             Name::Glibc
             | Name::Mmap
             | Name::Jemalloc
@@ -220,15 +273,18 @@ impl Name {
             }),
             Name::Jemalloc => built("tikv-jemallocator", env!("RIVAL_TIKV_JEMALLOCATOR")),
             Name::Mimalloc => built("mimalloc", env!("RIVAL_MIMALLOC")),
-            Name::Rpmalloc => built("rpmalloc", env!("RIVAL_RPMALLOC")),
+            Name::Rpmalloc => built("rpmalloc-sys", env!("RIVAL_RPMALLOC_SYS")),
             Name::Snmalloc => built("snmalloc-rs", env!("RIVAL_SNMALLOC_RS")),
             Name::ArrayQueue => built("crossbeam-queue", env!("RIVAL_CROSSBEAM_QUEUE")),
             Name::StoreIoBuf => built("store-io-buf", env!("RIVAL_STORE_IO_BUF")),
+            Name::ZeroPool => built("zeropool", env!("RIVAL_ZEROPOOL")),
             Name::Channel => built("crossbeam-channel", env!("RIVAL_CROSSBEAM_CHANNEL")),
             Name::Semaphore => built("tokio", env!("RIVAL_TOKIO")),
+            Name::Loaded(object) => Some(object.version()),
             Name::Hugepool
             | Name::HugepoolClass
             | Name::HugepoolRaw
+            | Name::HugepoolPortable
             | Name::HugepoolTasks
             | Name::HugepoolAmple
             | Name::Array
@@ -249,12 +305,17 @@ impl Name {
 pub enum Arena {
     /// This pool's.
     Pool,
+    /// That of the pool with portable caches.
+    PortablePool,
     /// That of a larger pool.
     AmplePool,
     /// One mapping for the pools made here.
     Mapping,
-    /// The published pool's own.
+    /// The published pools' own.
     Store,
+    Zero,
+    /// That of a shared object of the user's, by its name.
+    Loaded(&'static str),
 }
 
 impl fmt::Display for Name {
@@ -336,6 +397,30 @@ mod tests {
         for name in Name::built() {
             assert!(error.contains(name.as_str()), "{error}");
         }
+    }
+
+    #[test]
+    fn a_rival_of_ones_own_has_a_name_and_a_file_that_no_other_has() {
+        let program = std::env::current_exe().expect("it has a file");
+        let load = |names: &[&str]| {
+            let texts: Vec<String> = names
+                .iter()
+                .map(|name| format!("{name}={}", program.display()))
+                .collect();
+            Name::load(&texts)
+        };
+        let one = load(&["my"]).expect("it is new");
+        assert_eq!(names(&one), "my");
+        for taken in ["mimalloc", "glibc", "snmalloc"] {
+            let error = load(&[taken]).expect_err("there is one");
+            assert!(error.contains(&format!("a rival `{taken}`")), "{error}");
+        }
+        let error = load(&["my", "your"]).expect_err("one object has one state");
+        assert!(error.contains("the rival `my` already"), "{error}");
+        let other = "my=/bin/sh".to_owned();
+        let texts = [format!("my={}", program.display()), other];
+        let error = Name::load(&texts).expect_err("two of a name");
+        assert!(error.contains("a rival `my` already"), "{error}");
     }
 
     #[test]

@@ -1,81 +1,167 @@
 //! `hugepool bench`: measures the pool and its rivals, each round in a process of its own.
 //!
-//! Owns the order of the command: plan, files, head, rounds, tables, files, verdict. `child` is the process of a round,
-//! which uses `bench` to measure, and `wire` the way from there; `report` writes.
+//! Owns the order of the command: plan, files, trials, head, rounds, tables, files, verdict. `child` is the process of a
+//! round, which uses `bench` to measure, and `wire` the way from there; `failed` keeps who was put out of the run; `report`
+//! writes.
 //!
 //! What a process is given once (where its memory lies, which pages, how its code and stacks are aligned) stays with it,
 //! and moves a rival's figures by some percent for as long as it runs. So does what else the machine does in a certain
 //! minute. Rounds within one process do not show this, and an interval made of them is too narrow for another run. So a
 //! round is a process that measures all groups once: a group's rounds have nothing in common but the machine, and are
 //! spread over the whole run.
+//!
+//! It also keeps the run alive: the code of a rival may end its process. That rival is put out of the run, and the round is
+//! run again without it. A rival of the user's own is tried in a process of its own before the first round.
 
 mod child;
+mod failed;
 mod wire;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::args::{BenchArgs, Round};
-use crate::bench::{self, Group, Measured, Plan, Request, Row, TimerCost};
+use crate::args::{BenchArgs, Part, Round};
+use crate::bench::{self, Group, List, Measured, Plan, Request, Row, TimerCost};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::report::{Report, Setting};
-use child::Process;
+use crate::rival::Name;
+use child::{End, Process};
+use failed::Failed;
 
-/// Runs it all. Exits with a failure when the pool itself refused, lost or doubled a buffer.
+/// Runs it all. Exits with a failure when the pool itself or a rival of the user's own refused, lost or doubled a buffer,
+/// or any rival ended its process.
 pub fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
     let BenchArgs {
         request,
         outputs,
-        round,
+        part,
     } = args;
-    if let Some(round) = round {
-        return child::run(request, round);
+    let cpus = confined(request)?;
+    if let Some(part) = part {
+        return child::run(request, part, cpus);
     }
+    bench::try_pages(request)?;
     let plan = bench::draw(request)?;
     let mut report = Report::open(outputs)?;
-    let setting = Setting::new(request, &plan, TimerCost::measure());
+    let mut failed = Failed::default();
+    trials(request, &plan, &mut failed)?;
+    let setting = Setting::new(request, cpus.as_ref(), &plan, TimerCost::measure());
     report.head(&setting)?;
 
     let progress = Progress::new(plan.visits(request.rounds));
-    let gathered = rounds(request, &plan, &progress)?;
+    let mut gathered = rounds(request, &plan, &progress, &mut failed)?;
     progress.finish();
+    failed.mark(&plan, &mut gathered, request.rounds);
     let mut rows = Vec::new();
     for (group, measured) in plan.groups.iter().zip(gathered) {
         report.group(group, &measured)?;
         rows.extend(measured.rows);
     }
     report.close(&setting, &rows)?;
-    Ok(verdict(&rows))
+    let verdict = verdict(&rows, &failed.names());
+    Ok(failed.code().unwrap_or(verdict))
+}
+
+/// Tries the rivals of the user's own, each in a process of its own. It is an error if there is no other rival and all of
+/// them fail.
+fn trials(request: &Request, plan: &Plan, failed: &mut Failed) -> Result<(), Failure> {
+    for rival in request.rivals.iter().copied() {
+        let Name::Loaded(object) = rival else {
+            continue;
+        };
+        match Process::start(request, plan.memory, &Part::Trial(rival))?.trial(rival) {
+            Ok(version) => version.into_iter().for_each(|it| object.set_version(it)),
+            Err(unfit) => failed.add(rival, unfit.reason, unfit.is_input),
+        }
+    }
+    failed.must_leave(&request.rivals)
+}
+
+/// Confines this process, and those that it starts, to the processors that were asked for: so the number of these is
+/// that of the processors that may be used, wherever somebody asks for it.
+fn confined(request: &Request) -> Result<Option<List>, Failure> {
+    let cpus =
+        bench::place(request.cpus.as_ref(), request.nodes.as_ref()).map_err(Failure::input)?;
+    if let Some(cpus) = &cpus {
+        bench::confine(cpus).map_err(|error| {
+            Failure::input(format!(
+                "the system does not let this process run on CPUs {cpus}: {error}"
+            ))
+        })?;
+    }
+    Ok(cpus)
 }
 
 /// Measures the rounds one after the other: what each group comes to.
-fn rounds(request: &Request, plan: &Plan, progress: &Progress) -> Result<Vec<Measured>, Failure> {
+fn rounds(
+    request: &Request,
+    plan: &Plan,
+    progress: &Progress,
+    failed: &mut Failed,
+) -> Result<Vec<Measured>, Failure> {
     let mut gathered: Vec<Measured> = Vec::new();
     gathered.resize_with(plan.groups.len(), Measured::default);
     for number in 0..request.rounds {
-        let round = Round {
-            number,
-            stalled: stalled(&gathered),
+        let measured = loop {
+            let round = Round {
+                number,
+                stalled: stalled(&gathered),
+                failed: failed.names(),
+            };
+            match whole(request, plan, progress, round, failed) {
+                Ok(measured) => break measured,
+                Err(End::Failure(failure)) => return Err(failure),
+                Err(End::Rival(rival, how)) => {
+                    failed.add(rival, how, false);
+                    failed.must_leave(&request.rivals)?;
+                }
+            }
         };
-        let mut process = Process::start(request, plan.memory, &round)?;
-        let groups = plan.groups.iter().zip(&mut gathered).enumerate();
-        for (index, (group, gathered)) in groups {
-            progress.group(&format!(
-                "round {}/{}, {}/{} {group}",
-                number + 1,
-                request.rounds,
-                index + 1,
-                plan.groups.len()
-            ));
-            gather(group, gathered, number, process.next(group)?);
-            progress.steps(group.rivals.len() as u64);
-        }
-        if let Some(last) = plan.groups.last() {
-            process.end(last)?;
+        let groups = plan.groups.iter().zip(&mut gathered);
+        for ((group, gathered), measured) in groups.zip(measured) {
+            gather(group, gathered, number, measured);
         }
     }
     Ok(gathered)
+}
+
+/// Measures one round: every group, or none if a rival ended the process.
+fn whole(
+    request: &Request,
+    plan: &Plan,
+    progress: &Progress,
+    round: Round,
+    failed: &mut Failed,
+) -> Result<Vec<Measured>, End> {
+    let number = round.number;
+    let mut done = 0;
+    let mut process =
+        Process::start(request, plan.memory, &Part::Round(round)).map_err(End::Failure)?;
+    let mut measured = Vec::with_capacity(plan.groups.len());
+    for (index, group) in plan.groups.iter().enumerate() {
+        progress.group(&format!(
+            "round {}/{}, {}/{} {group}",
+            number + 1,
+            request.rounds,
+            index + 1,
+            plan.groups.len()
+        ));
+        match process.next(group) {
+            Ok(group) => measured.push(group),
+            Err(end) => {
+                progress.back(done);
+                return Err(end);
+            }
+        }
+        let visits = group.rivals.len() as u64;
+        progress.steps(visits);
+        done += visits;
+    }
+    if let Some(how) = process.finish() {
+        failed.end(number, &how);
+    }
+    Ok(measured)
 }
 
 /// Who made no progress, by the numbers of the groups.
@@ -111,16 +197,17 @@ fn gather(group: &Group, gathered: &mut Measured, rounds_before: u32, round: Mea
         row.gather(part);
         gathered.rows.push(row);
     }
-    let place = |row: &Row| group.rivals.iter().position(|name| *name == row.rival);
-    gathered.rows.sort_by_key(place);
+    gathered.sort(group);
 }
 
-/// Says on stderr what went wrong; for this pool, loudly and with an exit code.
-fn verdict(rows: &[Row]) -> ExitCode {
+/// Says on stderr what went wrong; for this pool and the rivals of the user's own, loudly and with an exit code. What put a
+/// rival out of the run was said when it happened.
+fn verdict(rows: &[Row], out: &[Name]) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
-    for row in rows {
+    for row in rows.iter().filter(|row| !out.contains(&row.rival)) {
         let Some(fault) = row.fault() else { continue };
-        let word = if row.rival.is_hugepool() {
+        let is_own = row.rival.is_hugepool() || matches!(row.rival, Name::Loaded(_));
+        let word = if is_own {
             code = ExitCode::FAILURE;
             "FAILED"
         } else {
@@ -144,7 +231,7 @@ mod tests {
 
     use super::*;
     use crate::bench::{Figure, Pattern};
-    use crate::rival::{Name, Shape};
+    use crate::rival::Shape;
 
     #[test]
     fn a_rival_that_misses_a_round_keeps_its_place() {
@@ -160,6 +247,7 @@ mod tests {
             area: 0,
             rivals: vec![Name::Hugepool, Name::Glibc, Name::Mimalloc],
             dry: None,
+            sides: None,
             notes: Vec::new(),
         };
         let round = |rivals: &[(Name, f64)]| Measured {

@@ -1,6 +1,7 @@
-//! A round on its way from the process that measures it to the one that gathers.
+//! What a process of a round says to the one that gathers.
 //!
-//! Owns the form: a line of JSON for each group, in the order of the plan. `child` writes it, `run` reads it.
+//! Owns the form: a line of JSON for each word, and for each group one with what was measured, in the order of the plan.
+//! `child` writes and reads it.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,23 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::bench::{Figure, Figures, Group, Measured, Row, Standing, Wrongs, latencies};
-use crate::rival::Name;
+use crate::rival::Absence;
+
+/// A word of such a process.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    /// It goes on to this rival. If it ends before the next word, that was this one's doing.
+    At(String),
+    /// What was measured of the next group.
+    Group(Line),
+    /// It gives up, which is no rival's doing.
+    Failure(String),
+    /// The rival that was to be tried was loaded, and was asked for its buffers; its version, if it says one.
+    Tried(Option<String>),
+    /// It cannot be loaded.
+    Unfit(String),
+}
 
 /// One group's round.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,6 +44,7 @@ struct Part {
     ops: u64,
     wrongs: Wrongs,
     lost: usize,
+    absence: Option<Absence>,
     standing: Vec<Standing>,
 }
 
@@ -40,12 +58,11 @@ impl Line {
     }
 
     /// What was measured in this group, as it was sent. The error says what is wrong.
-    pub fn read(text: &str, group: &Group) -> Result<Measured, String> {
-        let line: Line = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let rows = line.rows.into_iter().map(|part| row(part, group));
+    pub fn read(self, group: &Group) -> Result<Measured, String> {
+        let rows = self.rows.into_iter().map(|part| row(part, group));
         Ok(Measured {
             rows: rows.collect::<Result<_, _>>()?,
-            notes: line.notes,
+            notes: self.notes,
         })
     }
 }
@@ -67,6 +84,7 @@ fn part(row: Row) -> Part {
         ops: row.ops,
         wrongs: row.wrongs,
         lost: row.lost,
+        absence: row.absence,
         standing: row.standing,
     }
 }
@@ -81,15 +99,19 @@ fn row(part: Part, group: &Group) -> Result<Row, String> {
     for (ns, times) in part.takes {
         takes.saturating_record_n(ns, times);
     }
-    let rival = Name::parse(&part.rival)?;
+    let mut rivals = group.rivals.iter();
+    let rival = rivals
+        .find(|rival| rival.as_str() == part.rival)
+        .ok_or_else(|| format!("`{}` is no rival of the group", part.rival))?;
     Ok(Row {
         figures: Figures::one(values),
         latencies: takes,
         ops: part.ops,
         wrongs: part.wrongs,
         lost: part.lost,
+        absence: part.absence,
         standing: part.standing,
-        ..Row::empty(rival, group)
+        ..Row::empty(*rival, group)
     })
 }
 
@@ -97,7 +119,7 @@ fn row(part: Part, group: &Group) -> Result<Row, String> {
 mod tests {
     use super::*;
     use crate::bench::Pattern;
-    use crate::rival::Shape;
+    use crate::rival::{Name, Shape};
 
     #[test]
     fn a_round_arrives_as_it_was_sent() {
@@ -113,6 +135,7 @@ mod tests {
             area: 0,
             rivals: vec![Name::Glibc],
             dry: None,
+            sides: None,
             notes: Vec::new(),
         };
         let mut takes = latencies();
@@ -123,14 +146,16 @@ mod tests {
         let sent = Row {
             ops: 5,
             lost: 2,
+            absence: Some(Absence::Refuses("why".to_owned())),
             wrongs: Wrongs {
                 refused: 1,
                 doubled: 2,
+                misaligned: 4,
                 rejected: 3,
                 stalled: true,
             },
             standing: vec![Standing {
-                cache: "portable".to_owned(),
+                cache: Some("portable".to_owned()),
                 pages: Vec::new(),
             }],
             ..Row::new(Name::Glibc, &group, values.into()).with_latencies(takes)
@@ -140,20 +165,28 @@ mod tests {
             notes: vec!["a \"note\"".to_owned()],
         });
         let text = serde_json::to_string(&line).expect("it has a form");
-        let read = Line::read(&text, &group).expect("it is as it was sent");
-        assert_eq!(read.notes, ["a \"note\""]);
-        let row = &read.rows[0];
+        let read = |text: &str| {
+            let line: Line = serde_json::from_str(text).map_err(|error| error.to_string())?;
+            line.read(&group)
+        };
+        let arrived = read(&text).expect("it is as it was sent");
+        assert_eq!(arrived.notes, ["a \"note\""]);
+        let row = &arrived.rows[0];
         let mut values = sent.figures.last().cloned().expect("a round");
         values.remove(&Figure::CpuNsPerOp);
         assert_eq!(row.figures, Figures::one(values));
         assert_eq!(row.latencies, sent.latencies);
         assert_eq!((row.rival, row.ops, row.lost), (Name::Glibc, 5, 2));
         assert_eq!((row.wrongs, &row.standing), (sent.wrongs, &sent.standing));
+        assert_eq!(row.absence, sent.absence);
 
         let half = &text[..text.len() / 2];
-        assert!(Line::read(half, &group).is_err());
+        assert!(read(half).is_err());
         let strange = text.replace("ns_per_op", "ns_per_hour");
-        let error = Line::read(&strange, &group).expect_err("no such figure");
+        let error = read(&strange).expect_err("no such figure");
         assert!(error.contains("ns_per_hour"), "{error}");
+        let strange = text.replace("glibc", "mimalloc");
+        let error = read(&strange).expect_err("it was not asked for");
+        assert!(error.contains("`mimalloc`"), "{error}");
     }
 }

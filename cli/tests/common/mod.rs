@@ -37,6 +37,35 @@ pub fn quick(more: &[&str]) -> Outcome {
     hugepool(&args)
 }
 
+/// A short run of `bench` that must succeed, with nothing wrong with any rival, and its result. (store-io-buf loses
+/// buffers.)
+pub fn measured(test: &str, options: &[&str]) -> (Outcome, Json) {
+    let directory = Directory::new(test);
+    let json = directory.path("out.json");
+    let run = quick(&[options, &["--json", &json]].concat());
+    assert_eq!(run.code, 0, "{options:?}: {}", run.stderr);
+    assert!(!run.stdout.contains("left out"), "{}", run.stdout);
+    for line in run.stderr.lines() {
+        assert!(line.starts_with("note: store-io-buf,"), "{line}");
+    }
+    let document = result(&json);
+    (run, document)
+}
+
+/// A run of `bench` that must be refused for its options, with these words.
+pub fn refused(options: &[&str], words: &[&str]) {
+    let run = quick(&[&["--patterns", "same", "--rivals", "hugepool"], options].concat());
+    assert_eq!(run.code, 2, "{options:?}: {}", run.stderr);
+    for word in words {
+        assert!(
+            run.stderr.contains(word),
+            "{options:?}: {word} not in: {}",
+            run.stderr
+        );
+    }
+    assert!(run.stdout.is_empty(), "{options:?}: nothing was run");
+}
+
 /// A directory of the test's own, gone with it.
 pub struct Directory(PathBuf);
 

@@ -53,12 +53,12 @@ pub struct Areas {
 impl Areas {
     /// Maps and faults in both. Each block of the source is filled with a byte of its own.
     pub fn new(group: &Group) -> Result<Areas, String> {
-        let (_, writers) = group.sides();
+        let (_, writers) = group.readers_and_writers();
         let of = |buffers| Shape {
             buffers,
             ..group.shape
         };
-        let source = Mapping::new(of(group.area))?;
+        let source = Mapping::ordinary(of(group.area))?;
         for block in 0..group.area {
             let start = source.start_of(block).as_ptr();
             // SAFETY: each block of the mapping is `size` bytes, and nobody else knows of the mapping yet.
@@ -66,7 +66,7 @@ impl Areas {
         }
         let lane = || {
             Ok(Mutex::new(Lane {
-                mapping: Mapping::new(of(group.area / writers))?,
+                mapping: Mapping::ordinary(of(group.area / writers))?,
                 next: 0,
             }))
         };

@@ -35,6 +35,7 @@ use super::random::Random;
 use super::request::Request;
 use super::rounds::{self, Entered};
 use crate::failure::Failure;
+use crate::rival::Name;
 use crate::units;
 use areas::Areas;
 use window::{Lengths, Visit};
@@ -62,14 +63,14 @@ pub trait Contestant {
     fn visit(&self, crew: &Crew, group: &Group, areas: &Arc<Areas>, lengths: Lengths) -> Visit;
 }
 
-/// Measures one group; calls `step` after each visit. Fails only if this pool itself or the areas cannot be had: a
-/// rival that cannot take part is left out with a note.
+/// Measures one group; `at` hears of each rival before its code runs. Fails only if this pool itself or the areas cannot
+/// be had: a rival that cannot take part has a row that says so.
 pub fn measure(
     request: &Request,
     group: &Group,
     crew: &Crew,
     random: &mut Random,
-    step: impl FnMut(),
+    at: &mut dyn FnMut(Name),
 ) -> Result<Measured, Failure> {
     let mut notes = group.notes.clone();
     let areas = Areas::new(group)
@@ -80,27 +81,25 @@ pub fn measure(
         units::bytes(areas.bytes())
     ));
     let areas = Arc::new(areas);
-    let mut arenas = Arenas::new(group.shape);
-    let mut entered: Vec<Entered<dyn Contestant>> =
-        rounds::enter(&group.rivals, &mut notes, random, |name| {
-            arenas.enter_engine(name)
-        })?;
+    let mut arenas = Arenas::new(group, request.pages.clone());
+    let (entered, absent) = rounds::enter(group, random, at, |name| arenas.enter_engine(name))?;
+    arenas.granted()?;
     let window = request.window * WINDOWS;
     let lengths = Lengths {
-        lead_in: window / 4,
+        lead_in: request.warm_up.unwrap_or(window / 4),
         window,
         patience: PATIENCE,
     };
     let rows = rounds::visit(
         random,
-        &mut entered,
-        |Entered { name, rival, .. }| {
+        entered,
+        at,
+        |Entered { name, rival, .. }: &mut Entered<dyn Contestant>| {
             outcome::row(*name, group, &rival.visit(crew, group, &areas, lengths))
         },
-        step,
     );
     Ok(Measured {
-        rows: arenas.stand(rows),
+        rows: arenas.stand(rows).into_iter().chain(absent).collect(),
         notes,
     })
 }

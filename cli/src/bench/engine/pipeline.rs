@@ -13,7 +13,6 @@ use super::{Bound, Contestant};
 use crate::bench::crew::{Crew, Job};
 use crate::bench::plan::Group;
 use crate::bench::seats::{End, Ends};
-use crate::bench::window::missing;
 use crate::bench::worker::{read_stamp, write_stamp};
 use crate::rival::{Hand, Rival, Seat, SystemCalls, Waits};
 
@@ -45,7 +44,7 @@ where
     R::Hand: Waits,
 {
     fn visit(&self, crew: &Crew, group: &Group, areas: &Arc<Areas>, lengths: Lengths) -> Visit {
-        let (readers, writers) = group.sides();
+        let (readers, writers) = group.readers_and_writers();
         let window = Arc::new(Window::new(lengths, readers + writers, group.shape.buffers));
         let stage = Stage {
             rival: Arc::clone(&self.rival),
@@ -56,7 +55,7 @@ where
         let before = self.rival.system_calls();
         let tallies = crew.run(readers + writers, job(stage, writers, self.places(group)));
         let calls = SystemCalls::between(before, self.rival.system_calls());
-        let lost = missing(&*self.rival);
+        let lost = self.rival.missing();
         self.rival.settle();
         Visit {
             lost,

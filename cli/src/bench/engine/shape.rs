@@ -66,6 +66,7 @@ pub fn group(
         area,
         rivals,
         dry: None,
+        sides: None,
         notes: note.into_iter().collect(),
     })
 }

@@ -48,12 +48,13 @@ fn group() -> Group {
         area: 8,
         rivals: vec![Name::Hugepool],
         dry: None,
+        sides: None,
         notes: Vec::new(),
     }
 }
 
 fn visit(contestant: &dyn Contestant, areas: &Arc<Areas>, lengths: Lengths) -> Visit {
-    let crew = Crew::hire(THREADS).expect("a few threads can be started");
+    let crew = Crew::hire(THREADS, None).expect("a few threads can be started");
     contestant.visit(&crew, &group(), areas, lengths)
 }
 
@@ -159,7 +160,7 @@ fn a_second_holder_is_seen_by_its_stamp() {
 
 #[test]
 fn a_block_of_the_array_has_one_owner_and_comes_home() {
-    let mapping = Mapping::new(group().shape).expect("there is room for a few blocks");
+    let mapping = Mapping::ordinary(group().shape).expect("there is room for a few blocks");
     let pipeline = Pipeline::new(array::array(Arc::new(mapping)), Bound::Queue);
     let visit = visit(&pipeline, &areas(), LENGTHS);
     assert_eq!(visit.wrongs, Wrongs::default());

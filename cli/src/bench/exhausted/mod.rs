@@ -18,13 +18,15 @@ mod work;
 mod wrongs;
 
 use std::io;
-use std::thread;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
 use super::Measured;
 use super::arenas::Arenas;
+use super::clock;
+use super::cpus;
 use super::crew::Crew;
 use super::plan::Group;
 use super::random::Random;
@@ -48,14 +50,23 @@ pub struct Stage<'s> {
 }
 
 impl Stage<'_> {
-    /// Starts a runtime with as many workers as there are processors. They sleep while threads are measured.
+    /// Starts a runtime with as many workers as there are processors, pinned as the crew is. They sleep while threads
+    /// are measured.
     fn new(crew: &Crew) -> io::Result<Stage<'_>> {
-        let workers = thread::available_parallelism().map_or(1, usize::from);
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(workers)
+        let mut builder = Builder::new_multi_thread();
+        builder
+            .worker_threads(clock::processors())
             .thread_name("task-worker")
-            .enable_time()
-            .build()?;
+            .enable_time();
+        if let Some(pinned) = crew.cpus().cloned() {
+            let started = AtomicUsize::new(0);
+            builder.on_thread_start(move || {
+                let seat = started.fetch_add(1, Ordering::Relaxed);
+                // Where it is refused, as it was not to the crew, the thread runs on any of these processors.
+                let _ = cpus::pin(pinned.of_seat(seat));
+            });
+        }
+        let runtime = builder.build()?;
         Ok(Stage { crew, runtime })
     }
 }
@@ -66,24 +77,22 @@ pub trait Contestant {
     fn visit(&self, stage: &Stage<'_>, shape: DryShape, lengths: Lengths) -> Visit;
 }
 
-/// Measures one group; calls `step` after each visit. Fails only if this pool itself cannot be built: a rival that
-/// cannot take part is left out with a note.
+/// Measures one group; `at` hears of each rival before its code runs. Fails only if this pool itself cannot be built: a
+/// rival that cannot take part has a row that says so.
 pub fn measure(
     request: &Request,
     group: &Group,
     shape: DryShape,
     crew: &Crew,
     random: &mut Random,
-    step: impl FnMut(),
+    at: &mut dyn FnMut(Name),
 ) -> Result<Measured, Failure> {
     let stage = Stage::new(crew)
         .map_err(|error| Failure::run(format!("cannot start tokio's runtime: {error}")))?;
-    let mut notes = group.notes.clone();
-    let mut arenas = Arenas::new(group.shape);
-    let mut entered: Vec<Entered<dyn Contestant>> =
-        rounds::enter(&group.rivals, &mut notes, random, |name| {
-            arenas.enter_exhausted(name)
-        })?;
+    let mut arenas = Arenas::new(group, request.pages.clone());
+    let (entered, absent): (Vec<Entered<dyn Contestant>>, _) =
+        rounds::enter(group, random, at, |name| arenas.enter_exhausted(name))?;
+    arenas.granted()?;
     let lengths = Lengths {
         window: request.window * shape.windows,
         patience: PATIENCE,
@@ -107,28 +116,29 @@ pub fn measure(
     // The first visits of all find cold lists and cold memory.
     let mut warm_ups = Vec::with_capacity(entered.len());
     for Entered { name, rival, .. } in &entered {
+        at(*name);
         let lengths = lengths_for(*name);
         let warm_up = Lengths {
-            window: lengths.window / 4,
+            window: request.warm_up.unwrap_or(lengths.window / 4),
             ..lengths
         };
-        warm_ups.push(rival.visit(&stage, shape_for(*name), warm_up));
+        if !warm_up.window.is_zero() {
+            let visit = rival.visit(&stage, shape_for(*name), warm_up);
+            warm_ups.push((*name, visit));
+        }
     }
-    let mut rows = rounds::visit(
-        random,
-        &mut entered,
-        |Entered { name, rival, .. }| {
-            let visit = rival.visit(&stage, shape_for(*name), lengths_for(*name));
-            outcome::row(*name, group, visit)
-        },
-        step,
-    );
-    for (row, warm_up) in rows.iter_mut().zip(warm_ups) {
-        row.blame(warm_up.wrongs, warm_up.lost);
+    let mut rows = rounds::visit(random, entered, at, |Entered { name, rival, .. }| {
+        let visit = rival.visit(&stage, shape_for(*name), lengths_for(*name));
+        outcome::row(*name, group, visit)
+    });
+    for (name, warm_up) in warm_ups {
+        for row in rows.iter_mut().filter(|row| row.rival == name) {
+            row.blame(warm_up.wrongs, warm_up.lost);
+        }
     }
     outcome::compare(&mut rows);
     Ok(Measured {
-        rows: arenas.stand(rows),
-        notes,
+        rows: arenas.stand(rows).into_iter().chain(absent).collect(),
+        notes: group.notes.clone(),
     })
 }

@@ -23,7 +23,7 @@ use super::window::{Account, Item, Lengths, Tally, Visit, Window};
 use super::work::{self, Holding};
 use super::{Contestant, Stage};
 use crate::bench::clock;
-use crate::bench::window::{Wrongs, missing};
+use crate::bench::window::Wrongs;
 use crate::rival::{Awaits, Hand, Rival, Seat, SystemCalls};
 
 /// A rival that tasks wait at.
@@ -98,7 +98,7 @@ where
                 ..Wrongs::default()
             });
         }
-        visit.lost = missing(&*self.0);
+        visit.lost = self.0.missing();
         visit
     }
 }

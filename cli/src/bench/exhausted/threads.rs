@@ -21,7 +21,6 @@ use super::work::Holding;
 use super::{Contestant, Stage};
 use crate::bench::crew::Job;
 use crate::bench::seats::{End, Ends};
-use crate::bench::window::missing;
 use crate::rival::{Rival, Seat, SystemCalls, Waits};
 
 /// A rival that threads wait at.
@@ -53,7 +52,7 @@ where
         let tallies = stage.crew.run(workers, job);
         Visit {
             calls: SystemCalls::between(before, self.0.system_calls()),
-            lost: missing(&*self.0),
+            lost: self.0.missing(),
             ..Visit::new(lengths, tallies, None)
         }
     }

@@ -54,7 +54,7 @@ const HASTY: Lengths = Lengths {
 };
 
 fn visit(contestant: &dyn Contestant, shape: DryShape, lengths: Lengths) -> Visit {
-    let crew = Crew::hire(shape.workers()).expect("a few threads can be started");
+    let crew = Crew::hire(shape.workers(), None).expect("a few threads can be started");
     let stage = Stage::new(&crew).expect("a runtime can be started");
     contestant.visit(&stage, shape, lengths)
 }
@@ -170,6 +170,7 @@ fn group(shape: DryShape) -> Group {
         area: 0,
         rivals: vec![Name::Hugepool],
         dry: Some(shape),
+        sides: None,
         notes: Vec::new(),
     }
 }

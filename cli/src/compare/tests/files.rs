@@ -40,6 +40,31 @@ fn what_else_differs_is_named_with_both_values() {
             "--millis: 15 before, 30 after",
         ),
         (
+            "\"pipelines\":[]",
+            "\"pipelines\":[\"4:1\"]",
+            "--pipelines: none before, [4:1] after",
+        ),
+        (
+            "\"memory\":1000,\"pages\":[]",
+            "\"memory\":1000,\"pages\":[\"base\"]",
+            "--pages: none before, [base] after",
+        ),
+        (
+            "\"warm_up_millis\":null",
+            "\"warm_up_millis\":5",
+            "--warm-up: none before, 5 after",
+        ),
+        (
+            "\"cpus\":null",
+            "\"cpus\":\"0-3\"",
+            "--cpus: none before, 0-3 after",
+        ),
+        (
+            "\"nodes\":null",
+            "\"nodes\":\"1\"",
+            "--nodes: none before, 1 after",
+        ),
+        (
             "\"handicap\":null",
             "\"handicap\":\"glibc:10\"",
             "--handicap: none before, glibc:10 after",
@@ -51,7 +76,7 @@ fn what_else_differs_is_named_with_both_values() {
         ),
         (
             "\"standing\":[]",
-            "\"standing\":[{\"cache\":\"portable\",\"pages\":[{\"kind\":\"base\",\"bytes\":1,\"huge_bytes\":0}]}]",
+            "\"standing\":[{\"cache\":\"portable\",\"pages\":[{\"kind\":\"base\",\"bytes\":1,\"huge_bytes\":0,\"node\":0}]}]",
             "hugepool: kinds of pages: none before, {base} after",
         ),
     ];

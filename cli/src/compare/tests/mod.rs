@@ -32,7 +32,7 @@ fn row(rival: &str, wall: &[f64], cpu: &[f64]) -> String {
 
 fn file(rows: &[String]) -> String {
     format!(
-        r#"{{"format":1,"date":"2026-11-30T12:00:00Z","machine":{{"cpu_model":"EPYC","kernel":"6.18","online_cpus":2,"allowed_cpus":2,"nodes":1,"memory_bytes":1000,"transparent":"always"}},"versions":{{"hugepool":"0.1.0","mimalloc":"mimalloc 0.1.52"}},"options":{{"patterns":["same"],"shapes":[],"sizes":[65536],"alignment":4096,"threads":[],"rounds":9,"rivals":["hugepool"],"millis":15,"memory":1000,"handicap":null}},"seed":1,"caches":["restartable"],"rows":[{}]}}"#,
+        r#"{{"format":1,"date":"2026-11-30T12:00:00Z","machine":{{"cpu_model":"EPYC","kernel":"6.18","online_cpus":2,"allowed_cpus":2,"nodes":1,"memory_bytes":1000,"transparent":"always"}},"versions":{{"hugepool":"0.1.0","mimalloc":"mimalloc 0.1.52"}},"options":{{"patterns":["same"],"shapes":[],"sizes":[65536],"alignment":4096,"threads":[],"pipelines":[],"rounds":9,"rivals":["hugepool"],"millis":15,"memory":1000,"pages":[],"warm_up_millis":null,"cpus":null,"nodes":null,"handicap":null}},"seed":1,"caches":["restartable"],"rows":[{}]}}"#,
         rows.join(",")
     )
 }
