@@ -127,6 +127,8 @@ fn every_output_has_the_same_rows_and_exactly_the_fields() {
         for (place, (name, value)) in of_columns.skip(2) {
             let is_right = match value {
                 Json::Null => true,
+                // Another pool may refuse a thread while one that holds its lock is not running.
+                Json::Text(_) if name == "fault" => !rival.starts_with("hugepool"),
                 Json::Text(_) => (has_shape && name == "shape") || name == "clock",
                 _ if ["refuses", "fault"].contains(&name.as_str()) => false,
                 Json::Bool(_) => name == "noisy",
@@ -168,6 +170,8 @@ fn every_output_has_the_same_rows_and_exactly_the_fields() {
         ]
     );
     for (line, row) in lines.clone().zip(rows) {
+        // A fault in words has spaces behind its commas.
+        let line = line.replace(", ", " ");
         let cells: Vec<&str> = line.split(',').collect();
         assert_eq!(cells.len(), FIELDS.len() + spreads.len(), "{line}");
         assert_eq!(cells[0], row.field("rival").text(), "{line}");
