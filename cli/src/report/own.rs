@@ -3,7 +3,7 @@
 //! Owns their form: a group below the other, and below each the sentences that compare. Uses `dry` and `engine`, which
 //! have the columns; the page shows them.
 
-use super::html::{distinct, escape, table_row};
+use super::html::{distinct, escape, open_table, table_row};
 use super::{dry, engine};
 use crate::bench::{Figure, Pattern, Row};
 use crate::units;
@@ -87,15 +87,17 @@ pub fn with_spread(row: &Row, cell: &str, of: Option<(Figure, f64)>) -> String {
 /// Begins the table of a pattern that has columns of its own. `which` is what tells its groups apart.
 fn header(body: &mut String, what: &str, columns: &[&str], which: &str) {
     let (rival, others) = columns.split_at(1);
-    let cells: String = rival
+    let columns: Vec<&str> = rival
         .iter()
         .chain([&which])
         .chain(others)
-        .map(|name| format!("<th>{name}</th>"))
+        .copied()
         .collect();
+    let name = format!("All numbers of {what}");
     body.push_str(&format!(
-        "<h2>All numbers of {what}</h2>\n<p>Below each the rounds: least, quartiles in brackets, most.</p>\n<div class=\"wide\"><table>\n<thead><tr>{cells}</tr></thead>\n"
+        "<h2>{name}</h2>\n<p>Below each the rounds: least, quartiles in brackets, most.</p>\n"
     ));
+    open_table(body, &name, &columns);
 }
 
 /// A group of such a table, and the sentences below it.
@@ -112,7 +114,7 @@ fn group_of(
         let mut cells = cells(row);
         cells.insert(1, escape(which));
         columns = cells.len();
-        body.push_str(&table_row(row, &cells));
+        body.push_str(&table_row(row, &cells, 2));
     }
     for sentence in sentences {
         body.push_str(&format!(
