@@ -191,8 +191,17 @@ pub fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
 }
 
 #[cfg(test)]
+#[path = "../../tests/common/markup.rs"]
+mod markup;
+
+#[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
+    use crate::bench::Group;
+    use crate::report::made::{self, group, lossy, noisy, setting, steady, with_takes};
+    use crate::rival::Name;
 
     #[test]
     fn everything_that_means_something_to_a_page_is_escaped() {
@@ -205,5 +214,92 @@ mod tests {
     #[test]
     fn the_style_asks_no_network() {
         assert!(!STYLE.contains("url(") && !STYLE.contains("@import"));
+    }
+
+    #[test]
+    fn a_page_of_every_outcome_and_one_of_nothing_are_well_formed() {
+        let sized = |size| group(Pattern::Same, size);
+        let threads = |threads| Group {
+            threads,
+            ..group(Pattern::Threads, 4096)
+        };
+        let mut rows = vec![
+            with_takes(steady(Name::Hugepool, &sized(1), 10.0), &[1, 2, 3]),
+            with_takes(steady(Name::Glibc, &sized(1), 20.0), &[5]),
+            with_takes(steady(Name::MutexVec, &sized(1), 5.0), &[4_000_000]),
+            steady(Name::Limit, &sized(1), 2.0),
+            lossy(Name::Hugepool, &sized(2), 1.0, 1),
+            noisy(Name::Glibc, &sized(2), 1.0),
+            steady(Name::Hugepool, &sized(3), 10.0),
+            noisy(Name::Glibc, &sized(3), 10.0),
+            lossy(Name::StoreIoBuf, &sized(3), 10.0, 4),
+            Row::empty(Name::Mmap, &sized(3)),
+        ];
+        for count in [1, 2, 3] {
+            rows.push(steady(Name::Hugepool, &threads(count), 10.0));
+            rows.push(steady(Name::Glibc, &threads(count), 30.0));
+            let row = steady(Name::StoreIoBuf, &threads(count), 30.0);
+            rows.push(if count == 2 {
+                lossy(Name::StoreIoBuf, &threads(2), 1.0, 1)
+            } else {
+                row
+            });
+        }
+        for (pattern, figure) in [
+            (Pattern::Exhausted, Figure::TakesPerS),
+            (Pattern::Engine, Figure::GibPerS),
+        ] {
+            let group = group(pattern, 4096);
+            for (name, value) in [(Name::Hugepool, 10.0), (Name::Channel, 12.0)] {
+                rows.push(made::row(name, &group, figure, &[Some(value); 7]));
+            }
+        }
+        let whole = page(&setting(), &rows);
+        assert!(!markup::elements(&whole).is_empty());
+        assert!(!markup::elements(&page(&setting(), &[])).is_empty());
+    }
+
+    /// The colours of one block of the style, by name: red, green and blue.
+    fn colours(block: &str) -> HashMap<&str, [u8; 3]> {
+        let declarations = block.split(['{', ';', '}']);
+        declarations
+            .filter_map(|it| it.trim().strip_prefix("--")?.split_once(": #"))
+            .map(|(name, hex)| {
+                let part = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect(hex);
+                (name, [part(0), part(2), part(4)])
+            })
+            .collect()
+    }
+
+    /// As the guidelines for accessibility (WCAG 2.2) have it.
+    fn contrast(one: [u8; 3], two: [u8; 3]) -> f64 {
+        let light = |colour: [u8; 3]| -> f64 {
+            let linear = colour.map(|part| match f64::from(part) / 255.0 {
+                part if part <= 0.04045 => part / 12.92,
+                part => ((part + 0.055) / 1.055).powf(2.4),
+            });
+            0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+        };
+        let [one, two] = [light(one), light(two)];
+        (one.max(two) + 0.05) / (one.min(two) + 0.05)
+    }
+
+    #[test]
+    fn words_stand_out_from_their_ground_as_much_as_they_must_in_light_dark_and_print() {
+        assert!((contrast([0; 3], [255; 3]) - 21.0).abs() < 1e-9);
+        let blocks: Vec<_> = STYLE
+            .split(":root")
+            .skip(1)
+            .map(|block| colours(block.split_once('}').expect("it ends").0))
+            .collect();
+        assert_eq!(blocks.len(), 3);
+        for block in blocks {
+            for ground in ["ground", "card"] {
+                for words in ["ink", "faint", "own", "lose", "bad", "mark"] {
+                    let found = contrast(block[words], block[ground]);
+                    assert!(found >= 4.5, "{words} on {ground}: {found:.2}");
+                }
+            }
+        }
     }
 }

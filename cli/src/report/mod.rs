@@ -10,6 +10,8 @@ mod engine;
 mod html;
 mod kind;
 mod lines;
+#[cfg(test)]
+mod made;
 mod measure;
 pub mod origin;
 mod own;

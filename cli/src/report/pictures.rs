@@ -204,3 +204,101 @@ fn same_axis(body: &mut String, pictures: Vec<Picture>, show: fn(f64) -> String,
     }
     body.push_str("</div>\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::Figure;
+    use crate::report::html::page;
+    use crate::report::made::{group, lossy, row, setting, steady, with_takes};
+    use crate::rival::Name;
+
+    /// What stands in a figure, by its caption.
+    fn figures(body: &str) -> Vec<(&str, &str)> {
+        let figures = body.split("<figure").skip(1);
+        figures
+            .map(|figure| {
+                let (_, rest) = figure.split_once("<figcaption>").expect("it has one");
+                rest.split_once("</figcaption>").expect("it ends")
+            })
+            .collect()
+    }
+
+    fn cut<'t>(text: &'t str, from: &str, to: &str) -> &'t str {
+        let (_, rest) = text.split_once(from).expect(from);
+        rest.split_once(to).expect(to).0
+    }
+
+    #[test]
+    fn the_pictures_of_a_pattern_share_an_axis() {
+        let (small, large) = (group(Pattern::Fill, 4096), group(Pattern::Fill, 1 << 20));
+        let rows = [
+            with_takes(steady(Name::Hugepool, &small, 10.0), &[10, 20]),
+            with_takes(steady(Name::Glibc, &small, 3.0), &[30]),
+            with_takes(steady(Name::Hugepool, &large, 10.0), &[10, 20]),
+            with_takes(steady(Name::Glibc, &large, 70_000.0), &[80_000]),
+        ];
+        let mut body = String::new();
+        pattern(&mut body, Pattern::Fill, &rows);
+        let figures = figures(&body);
+        let captions: Vec<&str> = figures.iter().map(|figure| figure.0).collect();
+        assert_eq!(captions, ["4 KiB, 1 thread", "1 MiB, 1 thread"].repeat(2));
+        for pair in figures.chunks(2) {
+            let [labels, dots] = [("class=\"labels\"", "</svg>"), ("<b>hugepool</b>", "</li>")]
+                .map(|(from, to)| [pair[0], pair[1]].map(|figure| cut(figure.1, from, to)));
+            assert!(labels[0].contains("100 ns") && labels[0].contains("10 µs"));
+            assert_eq!(labels[0], labels[1], "the axis");
+            assert_eq!(dots[0], dots[1], "equal values have equal places");
+        }
+    }
+
+    #[test]
+    fn a_rival_that_failed_has_a_cross_and_the_reason_and_no_time_anywhere_on_the_page() {
+        let same = group(Pattern::Same, 4096);
+        let rows = [
+            steady(Name::Hugepool, &same, 10.0),
+            with_takes(lossy(Name::Glibc, &same, 1.234, 3), &[1, 2]),
+            steady(Name::Mimalloc, &same, 20.0),
+        ];
+        let page = page(&setting(), &rows);
+        let failed = "failed: lost 3 buffers";
+        // Both pictures, and the table.
+        assert_eq!(page.matches(failed).count(), 3, "{page}");
+        for (_, figure) in figures(&page) {
+            let line = cut(figure, "<b>glibc</b>", "</li>");
+            assert!(line.contains("class=\"cross\"") && line.contains(failed));
+            assert!(!line.contains("circle"), "{line}");
+        }
+        assert!(!page.contains("1.23"), "{page}");
+        assert!(page.contains("10 ns"), "others have their times");
+    }
+
+    #[test]
+    fn a_rival_of_which_nothing_is_known_is_named_all_the_same() {
+        let same = group(Pattern::Same, 4096);
+        let rows = [
+            steady(Name::Hugepool, &same, 10.0),
+            Row::empty(Name::Glibc, &same),
+        ];
+        let mut body = String::new();
+        pattern(&mut body, Pattern::Same, &rows);
+        let line = cut(&body, "<b>glibc</b>", "</li>");
+        assert!(line.contains("not measured"), "{line}");
+    }
+
+    #[test]
+    fn a_figure_that_no_logarithm_has_is_said_in_words() {
+        let engine = group(Pattern::Engine, 4096);
+        let faults = Figure::FaultsPerGib;
+        let rows = [
+            row(Name::Hugepool, &engine, faults, &[Some(0.0); 7]),
+            row(Name::Glibc, &engine, faults, &[Some(30.0); 7]),
+        ];
+        let mut body = String::new();
+        pattern(&mut body, Pattern::Engine, &rows);
+        assert!(
+            body.contains("0.00: nothing that this axis could show"),
+            "{body}"
+        );
+    }
+}

@@ -17,7 +17,7 @@ use crate::units;
 pub fn top(body: &mut String, setting: &Setting, rows: &[Row]) {
     let comparisons = comparisons(rows);
     measured(body, setting, rows);
-    verdicts(body, &comparisons);
+    verdicts(body, &comparisons, rows);
     faults(body, rows);
     certainty(body, setting, rows, &comparisons);
 }
@@ -105,7 +105,7 @@ const GROUPS: [(Outcome, &str, &str); 5] = [
 ];
 
 /// The comparisons, by what they come to.
-fn verdicts(body: &mut String, comparisons: &[Comparison<'_>]) {
+fn verdicts(body: &mut String, comparisons: &[Comparison<'_>], rows: &[Row]) {
     body.push_str("<h2>Where hugepool loses and where it wins</h2>\n");
     if comparisons.is_empty() {
         body.push_str("<p>Nothing: there is no row of hugepool beside one of a rival.</p>\n");
@@ -178,7 +178,7 @@ fn verdicts(body: &mut String, comparisons: &[Comparison<'_>]) {
                 .map_or_else(String::new, |axis| axis.labels(fraction))
         ));
         for comparison in of {
-            row(body, comparison, axis.as_ref());
+            row(body, comparison, axis.as_ref(), rows);
         }
         body.push_str("</tbody>\n");
     }
@@ -213,7 +213,7 @@ fn bounds(comparison: &Comparison<'_>) -> Option<[f64; 3]> {
     Some([low, ratio.value, high])
 }
 
-fn row(body: &mut String, comparison: &Comparison<'_>, axis: Option<&Axis>) {
+fn row(body: &mut String, comparison: &Comparison<'_>, axis: Option<&Axis>, rows: &[Row]) {
     let own = comparison.own;
     let mut place = format!(
         "<a href=\"#{}\">{}</a>",
@@ -231,7 +231,14 @@ fn row(body: &mut String, comparison: &Comparison<'_>, axis: Option<&Axis>) {
         || "<b>none</b>".to_owned(),
         |best| format!("<b>{}</b>", escape(best.row.rival.as_str())),
     );
-    let against = format!("{}: {rival}", comparison.kind.singular());
+    let mut against = format!("{}: {rival}", comparison.kind.singular());
+    let has_failed = |best: &Best<'_>| {
+        let mut own = rows.iter().filter(|row| row.rival == best.row.rival);
+        own.any(|row| row.fault().is_some())
+    };
+    if comparison.best.as_ref().is_some_and(has_failed) {
+        against.push_str("<small>failed elsewhere</small>");
+    }
     let values = [Some(own), comparison.best.as_ref().map(|best| best.row)].map(|row| {
         let sound = row.filter(|row| row.fault().is_none());
         let value = sound.and_then(|row| row.median(comparison.measure.figure));
@@ -463,4 +470,111 @@ fn in_words(words: &[String]) -> String {
 fn counted(count: u64, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {what}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::{Figure, Pattern};
+    use crate::report::made::{group, lossy, noisy, row, setting, steady};
+    use crate::rival::Name;
+
+    fn top_of(rows: &[Row]) -> String {
+        let mut body = String::new();
+        top(&mut body, &setting(), rows);
+        body
+    }
+
+    #[test]
+    fn the_top_counts_what_it_lists_and_says_what_chance_makes_of_it() {
+        let mut rows = Vec::new();
+        for size in 1..=10 {
+            let same = group(Pattern::Same, size);
+            let ns = if size <= 3 { 5.0 } else { 20.0 };
+            rows.push(steady(Name::Hugepool, &same, 10.0));
+            rows.push(steady(Name::Glibc, &same, ns));
+        }
+        let top = top_of(&rows);
+        for words in [
+            "<b>3</b> Loses",
+            "<b>7</b> Wins",
+            "10 comparisons:",
+            "hugepool takes <b>2.00</b> times as long (2.00 to 2.00)",
+            "glibc takes <b>2.00</b> times as long (2.00 to 2.00)",
+            // Seven rounds are 63 in 64 sure; ten of them miss 10 / 64 times.
+            "98.4 % each.",
+            "0.16 of 10 wrong by chance.",
+            "Which rival is best was chosen by the same rounds",
+            "No row is noisy.",
+            "No row failed.",
+            "2026-11-30 12:34:56 UTC, 7 rounds; hugepool 1.2.3, glibc 2.36.",
+            "A &amp; B, 1 of 2 CPUs, 4 GiB of memory",
+            "Not run: same, threads 1, 64 MiB: it needs &lt;too&gt; much",
+        ] {
+            assert!(top.contains(words), "{words}: {top}");
+        }
+        let place = |words: &str| top.find(words).expect(words);
+        assert!(place("id=\"loses\"") < place("id=\"wins\""));
+        assert!(!top.contains("Not sure"), "there is none");
+    }
+
+    #[test]
+    fn losses_and_wins_are_named_even_where_there_are_none() {
+        let same = group(Pattern::Same, 4096);
+        let rows = [
+            noisy(Name::Hugepool, &same, 10.0),
+            steady(Name::Glibc, &same, 20.0),
+        ];
+        let top = top_of(&rows);
+        for words in [
+            "<b>0</b> Loses",
+            "<b>0</b> Wins",
+            "<b>1</b> Not sure",
+            "1 of 2 rows are noisy.",
+            "1 comparison with them is not counted",
+            "(2.00 to 2.00): noisy",
+        ] {
+            assert!(top.contains(words), "{words}: {top}");
+        }
+    }
+
+    #[test]
+    fn a_row_that_failed_is_named_with_the_reason_and_its_time_is_not_shown() {
+        let (same, other) = (group(Pattern::Same, 4096), group(Pattern::Same, 8192));
+        let rows = [
+            lossy(Name::Hugepool, &same, 1.234, 1),
+            steady(Name::Glibc, &same, 20.0),
+            steady(Name::Hugepool, &other, 10.0),
+            lossy(Name::Glibc, &other, 1.234, 2),
+        ];
+        let top = top_of(&rows);
+        for words in [
+            "<b>1</b> Failed",
+            "hugepool failed: lost 1 buffer",
+            "<b>1</b> No rival left",
+            "glibc failed here: lost 2 buffers",
+            "What failed: 2 of 4 rows",
+            "<b>0</b> Wins",
+        ] {
+            assert!(top.contains(words), "{words}: {top}");
+        }
+        assert!(!top.contains("1.23"), "{top}");
+    }
+
+    #[test]
+    fn an_interval_without_end_does_not_press_the_others_together() {
+        let axis = |high: f64| {
+            let same = group(Pattern::Same, 4096);
+            let mut wild = [20.0; 7];
+            wild[0] = high;
+            let rows = [
+                steady(Name::Hugepool, &same, 10.0),
+                row(Name::Glibc, &same, Figure::NsPerOp, &wild.map(Some)),
+            ];
+            (axis(&comparisons(&rows)), top_of(&rows))
+        };
+        let (bounded, page) = axis(1e9);
+        assert_eq!(bounded, axis(1e6).0);
+        assert!(page.contains("→</text>"), "its end says that it goes on");
+    }
 }

@@ -199,3 +199,173 @@ fn outcome(own: &Row, best: Option<&Best<'_>>) -> Outcome {
         Outcome::Loses
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::{Figure, Pattern};
+    use crate::report::made::{self, group, lossy, noisy, row, steady};
+    use crate::rival::Name;
+
+    #[test]
+    fn each_comparison_comes_to_what_its_rounds_say_and_losses_come_before_wins() {
+        let same = |size| group(Pattern::Same, size);
+        let pool = |size| steady(Name::Hugepool, &same(size), 10.0);
+        let rival = |size, ns| steady(Name::Glibc, &same(size), ns);
+        let rounds =
+            |name, size, rounds: &[Option<f64>]| row(name, &same(size), Figure::NsPerOp, rounds);
+        let around = [9.0, 12.0, 13.0, 9.5, 14.0, 8.0, 12.0].map(Some);
+        // A size for each.
+        let rows = [
+            pool(1),
+            rival(1, 20.0),
+            pool(2),
+            rival(2, 5.0),
+            pool(3),
+            rounds(Name::Glibc, 3, &around),
+            pool(4),
+            rounds(Name::Glibc, 4, &[Some(5.0); 5]),
+            pool(5),
+            noisy(Name::Glibc, &same(5), 20.0),
+            lossy(Name::Hugepool, &same(6), 1.0, 1),
+            rival(6, 10.0),
+            pool(7),
+            lossy(Name::Glibc, &same(7), 1.0, 1),
+            rounds(Name::Hugepool, 8, &[None; 7]),
+            rival(8, 10.0),
+            pool(9),
+            rival(9, 2.0),
+            pool(10),
+            rival(10, 90.0),
+        ];
+        let found: Vec<(usize, Outcome)> = comparisons(&rows)
+            .iter()
+            .map(|it| (it.own.size, it.outcome))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (6, Outcome::Failed),
+                (9, Outcome::Loses),
+                (2, Outcome::Loses),
+                // Both in doubt: first the one where the pool looks slower.
+                (4, Outcome::Unsure(Why::TooFewRounds)),
+                (5, Outcome::Unsure(Why::Noisy)),
+                (8, Outcome::Unsure(Why::NotMeasured)),
+                (3, Outcome::NoDifference),
+                (10, Outcome::Wins),
+                (1, Outcome::Wins),
+                (7, Outcome::Alone),
+            ]
+        );
+        // A pool that something disturbed says no more than such a rival.
+        let rows = [
+            noisy(Name::Hugepool, &same(1), 10.0),
+            steady(Name::Glibc, &same(1), 20.0),
+        ];
+        assert_eq!(comparisons(&rows)[0].outcome, Outcome::Unsure(Why::Noisy));
+    }
+
+    #[test]
+    fn a_rival_that_failed_is_never_the_best_and_is_not_forgotten() {
+        let same = group(Pattern::Same, 4096);
+        let rows = [
+            steady(Name::Hugepool, &same, 10.0),
+            lossy(Name::Glibc, &same, 1.0, 2),
+            steady(Name::Mimalloc, &same, 30.0),
+            steady(Name::Rpmalloc, &same, 20.0),
+        ];
+        let all = comparisons(&rows);
+        let best = all[0].best.as_ref().expect("two did not fail");
+        assert_eq!((all.len(), best.row.rival), (1, Name::Rpmalloc));
+        assert_eq!(best.ratio.map(|ratio| ratio.value.round()), Some(2.0));
+        let failed: Vec<Name> = all[0].failed.iter().map(|row| row.rival).collect();
+        assert_eq!(failed, [Name::Glibc]);
+    }
+
+    #[test]
+    fn allocators_and_pools_are_compared_apart_and_baselines_and_own_forms_not_at_all() {
+        let same = group(Pattern::Same, 4096);
+        let rows = [
+            steady(Name::Hugepool, &same, 10.0),
+            steady(Name::HugepoolClass, &same, 5.0),
+            steady(Name::Glibc, &same, 20.0),
+            steady(Name::MutexVec, &same, 8.0),
+            steady(Name::ArrayQueue, &same, 9.0),
+            steady(Name::Limit, &same, 2.0),
+        ];
+        let all = comparisons(&rows);
+        let found: Vec<(Kind, Name, Name)> = all
+            .iter()
+            .map(|it| {
+                let best = it.best.as_ref().expect("nobody failed");
+                (it.kind, it.own.rival, best.row.rival)
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (Kind::Pool, Name::Hugepool, Name::MutexVec),
+                (Kind::General, Name::Hugepool, Name::Glibc)
+            ]
+        );
+        let alone = [
+            steady(Name::Hugepool, &same, 10.0),
+            steady(Name::Limit, &same, 2.0),
+        ];
+        assert!(comparisons(&alone).is_empty());
+    }
+
+    #[test]
+    fn of_a_rate_more_is_better() {
+        let engine = group(Pattern::Engine, 4096);
+        let rate = |name, rate| row(name, &engine, Figure::GibPerS, &[Some(rate); 7]);
+        let rows = [
+            rate(Name::Hugepool, 10.0),
+            rate(Name::Glibc, 20.0),
+            rate(Name::Mmap, 15.0),
+            rate(Name::Channel, 5.0),
+        ];
+        let all = comparisons(&rows);
+        let rates = all.iter().filter(|it| it.measure.figure == Figure::GibPerS);
+        let found: Vec<(Outcome, Option<Name>)> = rates
+            .map(|it| (it.outcome, it.best.as_ref().map(|best| best.row.rival)))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (Outcome::Loses, Some(Name::Glibc)),
+                (Outcome::Wins, Some(Name::Channel))
+            ]
+        );
+    }
+
+    #[test]
+    fn tasks_are_compared_with_tasks_and_threads_with_threads() {
+        let dry = group(Pattern::Exhausted, 4096);
+        let takes = |name, rate| made::row(name, &dry, Figure::TakesPerS, &[Some(rate); 7]);
+        let rows = [
+            takes(Name::Hugepool, 100.0),
+            takes(Name::Channel, 50.0),
+            takes(Name::NoPool, 1000.0),
+            takes(Name::HugepoolTasks, 10.0),
+            takes(Name::Semaphore, 40.0),
+        ];
+        let all = comparisons(&rows);
+        let found: Vec<(Name, Option<Name>, Outcome)> = all
+            .iter()
+            .filter(|it| it.measure.figure == Figure::TakesPerS)
+            .map(|it| {
+                let best = it.best.as_ref().map(|best| best.row.rival);
+                (it.own.rival, best, it.outcome)
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (Name::HugepoolTasks, Some(Name::Semaphore), Outcome::Loses),
+                (Name::Hugepool, Some(Name::Channel), Outcome::Wins)
+            ]
+        );
+    }
+}
