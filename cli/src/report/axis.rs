@@ -9,7 +9,7 @@
 use std::cmp::Ordering;
 use std::fmt::Write;
 
-use super::html::escape;
+use super::words::escape;
 
 /// What of the width is left free at both ends, in percent, so that a mark there is whole.
 const MARGIN: f64 = 2.5;

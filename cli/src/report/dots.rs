@@ -9,8 +9,8 @@
 use std::fmt::Write;
 
 use super::axis::Axis;
-use super::html::escape;
 use super::kind::Kind;
+use super::words::escape;
 use crate::bench::Row;
 use crate::statistics::Spread;
 

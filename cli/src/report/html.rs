@@ -3,8 +3,8 @@
 //! Owns the page's structure and the table of all numbers. Its top is `summary`'s, its pictures are `pictures`', and the
 //! look is `style.css`'s. The report writes it to a file.
 
-use super::dots::CROSS;
 use super::ratio::{self, Ratio};
+use super::words::{distinct, escape};
 use super::{Setting, own, pictures, summary};
 use crate::bench::{Figure, Pattern, Row};
 use crate::units;
@@ -38,22 +38,6 @@ pub fn page(setting: &Setting, rows: &[Row]) -> String {
     )
 }
 
-/// Text for a page or an attribute.
-pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 fn table(body: &mut String, rows: &[Row]) {
     const COLUMNS: [&str; 19] = [
         "rival",
@@ -84,7 +68,7 @@ fn table(body: &mut String, rows: &[Row]) {
         "<h2>All numbers</h2>\n<p>Times in ns. Below each the rounds: least, quartiles in brackets, most. p50 to max are of the takes of \
          all rounds.</p>\n",
     );
-    open_table(body, "All numbers", &COLUMNS);
+    own::open_table(body, "All numbers", &COLUMNS);
     for (pattern, size, threads) in
         distinct(rows.iter().map(|row| (row.pattern, row.size, row.threads)))
     {
@@ -130,64 +114,7 @@ fn line(row: &Row, group: &[&Row]) -> String {
         row.lost.to_string(),
         escape(&ratio::notes(row, ratio.as_ref())),
     ];
-    table_row(row, &cells, 5)
-}
-
-/// Begins a table, in a box of its own in which it can be moved sideways.
-pub fn open_table(body: &mut String, name: &str, columns: &[&str]) {
-    let header: String = columns
-        .iter()
-        .map(|name| format!("<th scope=\"col\">{name}</th>"))
-        .collect();
-    body.push_str(&format!(
-        "<div class=\"wide\" role=\"region\" aria-label=\"{name}\" tabindex=\"0\"><table>\n<thead><tr>{header}</tr></thead>\n"
-    ));
-}
-
-/// A line of a table; its class says whose it is and whether something went wrong. Of a row that failed only the first
-/// `kept` cells are there, which say what it is, and then why it failed: its times are none.
-pub fn table_row(row: &Row, cells: &[String], kept: usize) -> String {
-    let fault = row.fault();
-    let class = match (row.rival.is_hugepool(), fault.is_some()) {
-        (true, true) => " class=\"own failed\"",
-        (true, false) => " class=\"own\"",
-        (false, true) => " class=\"failed\"",
-        (false, false) => "",
-    };
-    let shown = if fault.is_some() { kept } else { cells.len() };
-    let mut line = format!("<tr{class}>");
-    for (place, cell) in cells[..shown].iter().enumerate() {
-        line.push_str(&if place == 0 {
-            format!("<th scope=\"row\">{cell}</th>")
-        } else {
-            format!("<td>{cell}</td>")
-        });
-    }
-    if let Some(fault) = fault {
-        line.push_str(&format!(
-            "<td class=\"why\" colspan=\"{}\">{CROSS} failed: {}</td>",
-            cells.len() - kept,
-            escape(&fault)
-        ));
-    }
-    line.push_str("</tr>\n");
-    line
-}
-
-/// What a row's group is, in words.
-pub fn title(row: &Row) -> String {
-    format!("{}, {}", row.title(), units::bytes(row.size))
-}
-
-/// The different values in the order of their first appearance.
-pub fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
-    let mut kept = Vec::new();
-    for value in values {
-        if !kept.contains(&value) {
-            kept.push(value);
-        }
-    }
-    kept
+    own::table_row(row, &cells, 5)
 }
 
 #[cfg(test)]
@@ -202,14 +129,6 @@ mod tests {
     use crate::bench::Group;
     use crate::report::made::{self, group, lossy, noisy, setting, steady, with_takes};
     use crate::rival::Name;
-
-    #[test]
-    fn everything_that_means_something_to_a_page_is_escaped() {
-        assert_eq!(
-            escape("<a href=\"x\">'&"),
-            "&lt;a href=&quot;x&quot;&gt;&#39;&amp;"
-        );
-    }
 
     #[test]
     fn the_style_asks_no_network() {

@@ -14,6 +14,7 @@ mod lines;
 mod made;
 mod measure;
 pub mod origin;
+mod outcomes;
 mod own;
 mod pictures;
 mod ratio;
@@ -21,6 +22,7 @@ mod scaling;
 mod summary;
 mod table;
 mod verdict;
+mod words;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

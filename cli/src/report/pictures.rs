@@ -5,9 +5,9 @@
 
 use super::axis::Axis;
 use super::dots::{self, Line, Mark, Takes};
-use super::html::escape;
 use super::measure::{self, Measure};
 use super::verdict::groups;
+use super::words::escape;
 use super::{kind::Kind, scaling};
 use crate::bench::{Clock, Pattern, Row};
 use crate::units;

@@ -7,9 +7,9 @@ use std::fmt::Write;
 
 use super::axis::Axis;
 use super::dots::CROSS;
-use super::html::escape;
 use super::kind::Kind;
 use super::measure::per_second;
+use super::words::escape;
 use crate::bench::Row;
 use crate::units;
 
@@ -39,7 +39,7 @@ pub fn section(body: &mut String, groups: &[Vec<&Row>]) {
         "<h3>Operations a second against threads</h3>\n<p>Further up is better; the wall time counts, of all threads \
          together. The broken line is this pool's. A cross: it failed with so many threads.</p>\n",
     );
-    for size in super::html::distinct(rows().map(|row| row.size)) {
+    for size in super::words::distinct(rows().map(|row| row.size)) {
         let of_size: Vec<&Row> = rows().filter(|row| row.size == size).collect();
         let own = of_size.iter().find(|row| Kind::of(row.rival) == Kind::Own);
         let own: Vec<&Row> = own.map_or_else(Vec::new, |own| of(&of_size, own));

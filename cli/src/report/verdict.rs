@@ -33,8 +33,8 @@ pub struct Best<'r> {
     pub ratio: Option<Ratio>,
 }
 
-/// What a comparison comes to; in the order in which it is to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// What a comparison comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// This pool itself failed: whatever it took, that is no time.
     Failed,
@@ -51,7 +51,7 @@ pub enum Outcome {
 }
 
 /// Why it cannot be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     /// Something else had the processors while one of the two was measured.
     Noisy,
