@@ -3,15 +3,26 @@
 //! Owns the opening of the files (before anything is measured, so that a wrong path costs no run) and the run's
 //! setting. Each form of output is a module of its own. Uses the rows of `bench`; `run` drives it.
 
-mod chart;
+mod axis;
+mod dots;
 mod dry;
 mod engine;
 mod html;
+mod kind;
 mod lines;
+#[cfg(test)]
+mod made;
+mod measure;
 pub mod origin;
+mod outcomes;
 mod own;
+mod pictures;
 mod ratio;
+mod scaling;
+mod summary;
 mod table;
+mod verdict;
+mod words;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

@@ -1,9 +1,10 @@
-//! The tables of a page for the patterns that have columns of their own.
+//! The tables of a page: what all have in common, and those of the patterns that have columns of their own.
 //!
-//! Owns their form: a group below the other, and below each the sentences that compare. Uses `dry` and `engine`, which
-//! have the columns; the page shows them.
+//! Owns their form: a line a row, one group below the other, and below each the sentences that compare. Uses `dry` and
+//! `engine`, which have the columns; the page shows them.
 
-use super::html::{distinct, escape, table_row};
+use super::dots::CROSS;
+use super::words::{distinct, escape};
 use super::{dry, engine};
 use crate::bench::{Figure, Pattern, Row};
 use crate::units;
@@ -84,18 +85,61 @@ pub fn with_spread(row: &Row, cell: &str, of: Option<(Figure, f64)>) -> String {
     )
 }
 
+/// Begins a table, in a box of its own in which it can be moved sideways.
+pub fn open_table(body: &mut String, name: &str, columns: &[&str]) {
+    let header: String = columns
+        .iter()
+        .map(|name| format!("<th scope=\"col\">{name}</th>"))
+        .collect();
+    body.push_str(&format!(
+        "<div class=\"wide\" role=\"region\" aria-label=\"{name}\" tabindex=\"0\"><table>\n<thead><tr>{header}</tr></thead>\n"
+    ));
+}
+
+/// A line of a table; its class says whose it is and whether something went wrong. Of a row that failed only the first
+/// `kept` cells are there, which say what it is, and then why it failed: its times are none.
+pub fn table_row(row: &Row, cells: &[String], kept: usize) -> String {
+    let fault = row.fault();
+    let class = match (row.rival.is_hugepool(), fault.is_some()) {
+        (true, true) => " class=\"own failed\"",
+        (true, false) => " class=\"own\"",
+        (false, true) => " class=\"failed\"",
+        (false, false) => "",
+    };
+    let shown = if fault.is_some() { kept } else { cells.len() };
+    let mut line = format!("<tr{class}>");
+    for (place, cell) in cells[..shown].iter().enumerate() {
+        line.push_str(&if place == 0 {
+            format!("<th scope=\"row\">{cell}</th>")
+        } else {
+            format!("<td>{cell}</td>")
+        });
+    }
+    if let Some(fault) = fault {
+        line.push_str(&format!(
+            "<td class=\"why\" colspan=\"{}\">{CROSS} failed: {}</td>",
+            cells.len() - kept,
+            escape(&fault)
+        ));
+    }
+    line.push_str("</tr>\n");
+    line
+}
+
 /// Begins the table of a pattern that has columns of its own. `which` is what tells its groups apart.
 fn header(body: &mut String, what: &str, columns: &[&str], which: &str) {
     let (rival, others) = columns.split_at(1);
-    let cells: String = rival
+    let columns: Vec<&str> = rival
         .iter()
         .chain([&which])
         .chain(others)
-        .map(|name| format!("<th>{name}</th>"))
+        .copied()
         .collect();
+    let name = format!("All numbers of {what}");
     body.push_str(&format!(
-        "<h2>All numbers of {what}</h2>\n<p>Below each the rounds: least, quartiles in brackets, most.</p>\n<div class=\"wide\"><table>\n<thead><tr>{cells}</tr></thead>\n"
+        "<h2>{name}</h2>\n<p>Below each the rounds: least, quartiles in brackets, most.</p>\n"
     ));
+    open_table(body, &name, &columns);
 }
 
 /// A group of such a table, and the sentences below it.
@@ -112,7 +156,7 @@ fn group_of(
         let mut cells = cells(row);
         cells.insert(1, escape(which));
         columns = cells.len();
-        body.push_str(&table_row(row, &cells));
+        body.push_str(&table_row(row, &cells, 2));
     }
     for sentence in sentences {
         body.push_str(&format!(

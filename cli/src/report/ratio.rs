@@ -132,34 +132,14 @@ pub fn explained(rounds: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::bench::{Group, Pattern};
-    use crate::rival::{Name, Shape};
+    use crate::bench::Pattern;
+    use crate::report::made;
+    use crate::rival::Name;
 
     fn row(rival: Name, rounds: &[Option<f64>]) -> Row {
-        let group = Group {
-            pattern: Pattern::Same,
-            threads: 1,
-            shape: Shape {
-                size: 4096,
-                alignment: 512,
-                buffers: 64,
-            },
-            depth: 8,
-            area: 0,
-            rivals: vec![rival],
-            dry: None,
-            sides: None,
-            notes: Vec::new(),
-        };
-        let mut row = Row::empty(rival, &group);
-        for ns in rounds {
-            let values = ns.map(|ns| (Figure::NsPerOp, ns));
-            row.gather(Row::new(rival, &group, BTreeMap::from_iter(values)));
-        }
-        row
+        let group = made::group(Pattern::Same, 4096);
+        made::row(rival, &group, Figure::NsPerOp, rounds)
     }
 
     /// The machine is twice as slow from the fourth round on. The medians of the two are as 20 to 30.

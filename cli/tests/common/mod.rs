@@ -1,9 +1,11 @@
-//! What the tests of the program share: running it, a place for its files, and a strict reader of JSON.
+//! What the tests of the program share: running it, a place for its files, and strict readers of JSON and of
+//! pages.
 
 #![allow(dead_code, reason = "not every test needs all of it")]
 
 #[path = "../../../tests/support/filter.rs"]
 pub mod filter;
+pub mod markup;
 
 use std::fs;
 use std::path::PathBuf;
