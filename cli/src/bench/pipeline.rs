@@ -11,6 +11,7 @@
 //! producer 1: take, stamp  8 x --[ring of 56]--> consumer 1: check, give
 //! ```
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rtrb::chunks::ChunkError;
@@ -78,31 +79,40 @@ fn produce<H: Hand, P: Probe>(
     mut rings: Vec<Producer<Item<H::Held>>>,
 ) -> Tally {
     let clocked = worker.clocked(move |worker| {
+        // Buffers and stamps apart, until they are handed over. As one value the two would be put into memory in parts
+        // and read back at once; for that a processor waits until the stamp, a line that another one had, is written.
         let mut gathered = Vec::with_capacity(BATCH);
+        let mut stamps = 0..0;
         let last = rings.len() - 1;
         let mut next = 0;
         worker.repeat(|worker| {
-            gathered.push(worker.take()?);
+            let Item { held, stamp } = worker.take()?;
+            if gathered.is_empty() {
+                stamps.start = stamp;
+            }
+            stamps.end = stamp + 1;
+            gathered.push(held);
             if gathered.len() == BATCH {
-                hand_over(&mut rings[next], &mut gathered);
+                hand_over(&mut rings[next], &mut gathered, stamps.clone());
                 next = if next == last { 0 } else { next + 1 };
             }
             Some(0)
         });
-        hand_over(&mut rings[next], &mut gathered);
+        hand_over(&mut rings[next], &mut gathered, stamps);
         0
     });
     worker.tally(clocked)
 }
 
-/// Moves all that was gathered into the ring; waits while it is full.
+/// Moves all that was gathered into the ring, with the stamps, which follow each other; waits while it is full.
 #[inline]
-fn hand_over<T>(ring: &mut Producer<T>, gathered: &mut Vec<T>) {
+fn hand_over<T>(ring: &mut Producer<Item<T>>, gathered: &mut Vec<T>, stamps: Range<u64>) {
     let mut pause = Pause::default();
     loop {
         match ring.write_chunk_uninit(gathered.len()) {
             Ok(chunk) => {
-                chunk.fill_from_iter(gathered.drain(..));
+                let items = gathered.drain(..).zip(stamps);
+                chunk.fill_from_iter(items.map(|(held, stamp)| Item { held, stamp }));
                 return;
             }
             Err(ChunkError::TooFewSlots(_)) => pause.wait(),

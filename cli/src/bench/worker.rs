@@ -89,8 +89,8 @@ impl Probe for Timed {
 
 /// A buffer with the stamp its taker wrote at its start.
 pub struct Item<T> {
-    held: T,
-    stamp: u64,
+    pub held: T,
+    pub stamp: u64,
 }
 
 /// What a worker takes and gives with; keeps its tally.
