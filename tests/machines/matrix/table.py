@@ -9,7 +9,7 @@ def cell(outcome, name):
         return "–"
     suite = outcome.suites.get(name)
     if suite is None:
-        return "not run"
+        return "not run" if outcome.machine.has(name) else "–"
     text = f"{suite.passed}"
     if not suite.good():
         text = f"**{suite.failed or 'ended'} failed**, {text}"
