@@ -81,8 +81,12 @@ def page(outcomes):
         cells += [outcome.kernel or "–", outcome.package or "–", outcome.date or "–"]
         yield "| " + " | ".join(cells) + f" | {round(outcome.seconds / 60)} |"
     yield ""
-    yield from markdown(list(rows(outcomes)))
+    several = [outcome for outcome in outcomes if not outcome.machine.suites]
+    yield from markdown(list(rows(several)))
     yield ""
+    for outcome in outcomes:
+        for name in outcome.machine.suites:
+            yield f"- {outcome.machine.name} runs `{name}` alone; its cell: {cell(outcome, name)}"
     yield from notes(outcomes)
 
 
