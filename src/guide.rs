@@ -53,12 +53,14 @@ page!(
     "figures.md",
     "[`benchmark.md`]: crate::guide::benchmark",
     "[`cycles.md`]: crate::guide::cycles",
-    "[`dry.md`]: crate::guide::dry"
+    "[`dry.md`]: crate::guide::dry",
+    "[`scaling.md`]: crate::guide::scaling"
 );
 page!(
     guarantees,
     "guarantees.md",
-    "[`machines.md`]: crate::guide::machines"
+    "[`machines.md`]: crate::guide::machines",
+    "[`scaling.md`]: crate::guide::scaling"
 );
 page!(hot_path, "hot-path.md");
 page!(
@@ -88,6 +90,7 @@ page!(
     "[`streams.md`]: crate::guide::streams"
 );
 page!(rivals, "rivals.md");
+page!(scaling, "scaling.md", "[`design.md`]: crate::guide::design");
 page!(sharing, "sharing.md");
 page!(streams, "streams.md");
 page!(vdi, "vdi.md", "[`sharing.md`]: crate::guide::sharing");

@@ -145,6 +145,13 @@ pub mod place {
     pub use crate::pool::{Lot, Until, called, set_place};
 }
 
+/// What `tests/crossings.rs` counts.
+#[cfg(hugepool_counted)]
+#[doc(hidden)]
+pub mod counted {
+    pub use crate::sync::counted::{AtomicU64, Counts, Ordering, call, fence, forget};
+}
+
 /// The modules that `loom-tests/` models: the very ones above, on loom's
 /// atomics.
 #[cfg(hugepool_loom)]

@@ -1,11 +1,14 @@
 //! The one door to concurrency.
 //!
 //! Owns: which atomics, fences and yields the library runs on — the
-//! processor's, or loom's under `--cfg hugepool_loom` — and the switch that
+//! processor's, loom's under `--cfg hugepool_loom`, or such as count under
+//! `--cfg hugepool_counted` — and the switch that
 //! plants a deliberate fault for a model's broken twin. Uses: nothing of the
 //! library. Used by: every module that shares a word between threads; no other
 //! module names `std::sync` or `core::sync` (`tests/structure.rs` keeps it so).
 
+#[cfg(hugepool_counted)]
+pub mod counted;
 #[cfg(hugepool_loom)]
 mod model;
 #[cfg(not(hugepool_loom))]

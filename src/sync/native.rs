@@ -1,15 +1,20 @@
-//! The processor's own atomics. See the parent module.
+//! The processor's own atomics, or, where they count, those of `counted`. See the parent module.
 #![allow(clippy::disallowed_types)]
 
-pub use core::hint::spin_loop;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub use core::sync::atomic::AtomicIsize;
-pub use core::sync::atomic::{
+pub use atomics::AtomicIsize;
+pub use atomics::{
     AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
+pub use core::hint::spin_loop;
 pub use std::sync::Arc;
 pub use std::thread::yield_now;
 use std::time::{Duration, Instant};
+
+#[cfg(hugepool_counted)]
+use super::counted as atomics;
+#[cfg(not(hugepool_counted))]
+use core::sync::atomic as atomics;
 
 /// Runs somebody else's code, which may panic: that ends `foreign` (the panic hook
 /// has reported it), and not what the caller is in the middle of.

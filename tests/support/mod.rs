@@ -47,7 +47,8 @@ pub fn skipped(what: &str) {
 
 /// Says what was counted, past the harness, too: figures for the documentation.
 pub fn measured(what: &str) {
-    let _ = writeln!(std::io::stderr(), "measured: {what}");
+    // At once, lest the harness writes in the midst of it.
+    let _ = std::io::stderr().write_all(format!("measured: {what}\n").as_bytes());
 }
 
 /// Processors that go off and on line while tests run, as `first-last`: they are no place for

@@ -62,8 +62,15 @@ use aarch64 as processor;
 #[cfg(target_arch = "x86_64")]
 use x86_64 as processor;
 
+#[cfg(hugepool_counted)]
+mod counted;
+#[cfg(hugepool_counted)]
+use counted as sections;
+#[cfg(not(hugepool_counted))]
+use processor as sections;
+
 use super::thread::area_of_library;
-pub use processor::{pop_by, push_by};
+pub use sections::{pop_by, push_by};
 
 /// See the parent module.
 #[inline(always)]
@@ -83,7 +90,7 @@ pub fn push_all(line: &Line, buffers: &[Index]) -> bool {
         return false;
     }
     // SAFETY: as many as there is room for in a slot, and one at least.
-    unsafe { processor::push_all(line, buffers) }
+    unsafe { sections::push_all(line, buffers) }
 }
 
 /// See the parent module.
@@ -92,7 +99,7 @@ pub fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
         return 0;
     }
     // SAFETY: there is room for as many, and they are one at least.
-    unsafe { processor::pop_some(line, count, into) }
+    unsafe { sections::pop_some(line, count, into) }
 }
 
 /// How `spin` ended.

@@ -30,7 +30,7 @@ import sys
 import hang
 from boot import PROGRAMS, Outcome, boot
 from image import build, make, ready
-from machines import CORE, MACHINES, SHORT
+from machines import CORE, CROSSINGS, MACHINES, SHORT
 from packages import Cache, Missing, install, pins
 from record import keep, kept
 from table import by_hand, markdown, notes, page, rows
@@ -54,6 +54,8 @@ def arguments():
     parser.add_argument("--words", default="")
     parser.add_argument("machines", nargs="*", metavar="MACHINE")
     chosen = parser.parse_args()
+    if CROSSINGS in chosen.suites.split(",") and chosen.suites != CROSSINGS:
+        parser.error(f"{CROSSINGS} is a build of its own: name it alone")
     alone = [option for option in ("short", "hang") if getattr(chosen, option)]
     if len(alone) > 1 or alone and (chosen.machines or chosen.write or chosen.suites):
         parser.error(f"--{alone[0]} has a machine and suites of its own, and writes nothing")
@@ -67,32 +69,34 @@ def arguments():
 
 
 class Images:
-    """The archive of each architecture, made once."""
+    """The archives, by architecture and suites, each made once."""
 
     def __init__(self, cache, only, may_install, hangs):
         self.cache, self.only, self.may_install, self.hangs = cache, only, may_install, hangs
         self.made = {}
 
-    def programs(self, arch):
+    def programs(self, arch, only):
         """The suites, and what they load."""
         if self.hangs:
             return hang.write(FOLDER), []
-        return build(arch, self.only)
+        return build(arch, only)
 
-    def get(self, arch):
-        if arch not in self.made:
+    def get(self, machine):
+        arch, only = machine.arch, self.only or list(machine.suites)
+        key = "-".join([arch, *machine.suites])
+        if key not in self.made:
             ready(arch, self.may_install)
             busybox, _ = self.cache.get("busybox", arch, BUSYBOX)
-            suites, objects = self.programs(arch)
-            unknown = set(self.only) - set(suites)
+            suites, objects = self.programs(arch, only)
+            unknown = set(only) - set(suites)
             if unknown:
                 sys.exit(f"no suite {', '.join(sorted(unknown))}")
-            if self.only:
-                suites = {name: suites[name] for name in self.only}
-            path = os.path.join(FOLDER, f"initramfs-{arch}")
+            if only:
+                suites = {name: suites[name] for name in only}
+            path = os.path.join(FOLDER, f"initramfs-{key}")
             make(path, arch, busybox, suites, objects)
-            self.made[arch] = path
-        return self.made[arch]
+            self.made[key] = path
+        return self.made[key]
 
 
 def run(machine, cache, images):
@@ -109,7 +113,7 @@ def run(machine, cache, images):
     try:
         install(PROGRAMS[machine.arch], images.may_install)
         kernel, package = cache.get(machine.kernel, machine.arch, KERNEL)
-        image = images.get(machine.arch)
+        image = images.get(machine)
     except Missing as why:
         print(f"  skipped: {why}", flush=True)
         return Outcome(machine, skipped=str(why))
@@ -147,6 +151,8 @@ def main():
     outcomes = []
     for machine in MACHINES:
         if names and machine.name not in names:
+            continue
+        if not names and only and machine.suites and not set(only) <= set(machine.suites):
             continue
         words = f"{machine.words} {more}".strip()
         outcomes.append(run(dataclasses.replace(machine, words=words), cache, images))

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+from machines import CROSSINGS
 from packages import Missing, install
 
 # What has no subject on another machine, or needs the source or cargo there.
@@ -20,7 +21,12 @@ LIBRARIES = {"amd64": None, "arm64": "/usr/aarch64-linux-gnu/lib"}
 
 def build_command(arch, only):
     """For this machine's own architecture as the README says it, so that nothing is built
-    twice; else what the library has. Of these the suites in `only`, if it names some."""
+    twice; else what the library has. Of these the suites in `only`, if it names some. What
+    counts is built by itself."""
+    if CROSSINGS in only:
+        command = ["cargo", "test", "--locked", "-p", "hugepool-crossings", "--target-dir",
+                   "target/counted", "--no-run", "--message-format=json-render-diagnostics"]
+        return command + (["--target", TARGET[arch]] if TARGET[arch] else [])
     command = ["cargo", "test", "--locked", "--features",
                "async,bytes,compio,io-uring,metrics,tokio-uring", "--no-run",
                "--message-format=json-render-diagnostics"]
@@ -57,6 +63,8 @@ def build(arch, only):
     loads."""
     environment = dict(os.environ)
     environment["CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER"] = "aarch64-linux-gnu-gcc"
+    if CROSSINGS in only:
+        environment["RUSTFLAGS"] = "--cfg hugepool_counted"
     built = subprocess.run(build_command(arch, only), stdout=subprocess.PIPE,
                            text=True, env=environment)
     if built.returncode != 0:
@@ -67,7 +75,8 @@ def build(arch, only):
         if artifact.get("reason") != "compiler-artifact":
             continue
         target = artifact["target"]
-        if os.path.dirname(artifact["manifest_path"]) != os.getcwd():
+        ours = "crossings" if CROSSINGS in only else "."
+        if os.path.dirname(artifact["manifest_path"]) != os.path.abspath(ours):
             continue
         if "cdylib" in target["crate_types"]:
             objects += [name for name in artifact["filenames"] if name.endswith(".so")]

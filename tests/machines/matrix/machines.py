@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 GIB = 1024
 
+# The suite that counts what processors share (crossings/): a build of its own.
+CROSSINGS = "crossings"
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -21,6 +24,12 @@ class Machine:
     words: str = ""
     # Minutes after which a suite counts as hanging.
     minutes: int = 40
+    # The suites that it is there for; none: all that are not of other machines alone.
+    suites: tuple = ()
+
+    def has(self, suite):
+        """Whether it is to run a suite."""
+        return suite in self.suites if self.suites else suite != CROSSINGS
 
     def shape(self):
         """What it says of itself at the head of its column."""
@@ -47,6 +56,8 @@ MACHINES = [
     Machine("x86-7.2", "amd64", "7.2", "the newest kernel"),
     Machine("x86-plug", "amd64", "6.12", "half of the processors go off and on line",
             cpus=16, memory=4 * GIB, words="tests.plug=8-15", minutes=120),
+    Machine("x86-16", "amd64", "6.12", "16 processors, to count what they share",
+            cpus=16, memory=4 * GIB, suites=(CROSSINGS,), minutes=120),
     Machine("x86-possible", "amd64", "6.12", "128 possible processors, of which 2 exist",
             arguments=("-smp", "2,maxcpus=128")),
     Machine("x86-group", "amd64", "6.12", "a control group with memory.max of 1 GiB",

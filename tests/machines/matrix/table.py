@@ -9,7 +9,7 @@ def cell(outcome, name):
         return "–"
     suite = outcome.suites.get(name)
     if suite is None:
-        return "not run"
+        return "not run" if outcome.machine.has(name) else "–"
     text = f"{suite.passed}"
     if not suite.good():
         text = f"**{suite.failed or 'ended'} failed**, {text}"
@@ -81,8 +81,12 @@ def page(outcomes):
         cells += [outcome.kernel or "–", outcome.package or "–", outcome.date or "–"]
         yield "| " + " | ".join(cells) + f" | {round(outcome.seconds / 60)} |"
     yield ""
-    yield from markdown(list(rows(outcomes)))
+    several = [outcome for outcome in outcomes if not outcome.machine.suites]
+    yield from markdown(list(rows(several)))
     yield ""
+    for outcome in outcomes:
+        for name in outcome.machine.suites:
+            yield f"- {outcome.machine.name} runs `{name}` alone; its cell: {cell(outcome, name)}"
     yield from notes(outcomes)
 
 
