@@ -187,19 +187,23 @@ fn ring<H: Hand, P: Probe>(mut worker: Worker<'_, H, P>, depth: usize) -> Tally 
 }
 
 fn burst<H: Hand, P: Probe>(mut worker: Worker<'_, H, P>, share: usize) -> Tally {
-    let mut held = Vec::with_capacity(share);
+    // Buffers without their stamps, which follow each other: see `pipeline`.
+    let mut all = Vec::with_capacity(share);
     let clocked = worker.clocked(|worker| {
         worker.repeat(|worker| {
-            while held.len() < share {
-                let Some(item) = worker.take_once() else {
-                    worker.refused((share - held.len()) as u64);
+            let mut last = 0;
+            while all.len() < share {
+                let Some(Item { held, stamp }) = worker.take_once() else {
+                    worker.refused((share - all.len()) as u64);
                     break;
                 };
-                held.push(item);
+                last = stamp;
+                all.push(held);
             }
-            let taken = held.len() as u64;
-            for item in held.drain(..) {
-                worker.give(item);
+            let taken = all.len() as u64;
+            let first = (last + 1).saturating_sub(taken);
+            for (held, stamp) in all.drain(..).zip(first..) {
+                worker.give(Item { held, stamp });
             }
             Some(taken)
         })
