@@ -165,15 +165,15 @@ impl<C: CpuCaches> FreeLists<C> {
         self.caches.activity(cpu, class).wrapping_sub(held) as u32
     }
 
-    /// How many buffers are to move from the cache of `cpu`, which is full, to the depot: what
-    /// is above its capacity, which may have shrunk, and a batch at least; all of it where
-    /// threads only give.
+    /// How many buffers are to move from the cache of `cpu`, which is full, to the depot: so many
+    /// that one more has room below its capacity, which may have shrunk, and a batch at least;
+    /// all of it where threads only give.
     pub(super) fn share_to_flush(&self, cpu: usize, class: ClassId) -> u32 {
         let held = self.caches.len(&self.tables, cpu, class) as u32;
         if self.only_gives(cpu, class) {
             return held.max(1);
         }
-        let above = held.saturating_sub(self.caches.capacity(cpu, class).into());
+        let above = (held + 1).saturating_sub(self.caches.capacity(cpu, class).into());
         above.max(self.batch_size(cpu, class))
     }
 
