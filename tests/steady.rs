@@ -209,7 +209,6 @@ fn a_steal_allocates_nothing(kind: Kind) {
     let mut held: Vec<Buffer> = Vec::with_capacity(64);
     let steals = || pool.stats().classes[0].steals;
     for round in 0..3 {
-        let before = steals();
         on_cpu(here, || {
             // So many steals in so short a time put caches out of use for a while.
             until_cached(&pool, SIZE);
@@ -227,11 +226,13 @@ fn a_steal_allocates_nothing(kind: Kind) {
             held.clear();
             cost
         });
-        assert!(steals() > before, "nothing was stolen: this proves nothing");
         assert_eq!(heap, 0);
         // The first round may load code.
         assert!(round == 0 || faulted == 0, "{faulted} page faults");
     }
+    // Not in each round, perhaps: what is left of a cache when no more steals are allowed goes to
+    // the list that all share.
+    assert!(steals() > 0, "nothing was stolen: this proves nothing");
 }
 
 /// Operations before those that count, and as many that do.
