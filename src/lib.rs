@@ -7,6 +7,7 @@
 #![doc = "[`docs/guarantees.md`]: guide::guarantees"]
 #![doc = "[`docs/io_uring.md`]: guide::io_uring"]
 #![doc = "[`docs/operations.md`]: guide::operations"]
+#![doc = "[`docs/scaling.md`]: guide::scaling"]
 #![doc = "[`docs/sharing.md`]: guide::sharing"]
 #![doc = "[`docs/vdi.md`]: guide::vdi"]
 #![doc = ""]
