@@ -300,9 +300,11 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// Looks for a short while whether a batch comes into the depot, where the threads on
     /// processor `cpu` only give buffers of `class` and do so just now: a batch is on its way
-    /// then, and costs less than to disturb them. (Models have no time.)
+    /// then, and costs less than to disturb them. (Caches that nobody need disturb are robbed at
+    /// once. Models have no time.)
     pub(super) fn await_flush(&self, cpu: usize, class: ClassId, owed: &mut Owed) -> Option<Index> {
-        if cfg!(hugepool_loom) || !self.only_gives(cpu, class) {
+        let disturbs = !cfg!(hugepool_loom) && self.caches.disturbs();
+        if !disturbs || !self.only_gives(cpu, class) {
             return None;
         }
         let (mut before, mut idle) = (self.caches.activity(cpu, class), 0);
