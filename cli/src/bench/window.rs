@@ -4,7 +4,7 @@
 //! workers, of which the loops in `pattern` and `pipeline` are made, use the window; `bench` sees rivals only as
 //! [`Contestant`]s, one virtual call a visit.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -85,6 +85,8 @@ pub struct Visit {
     pub wrongs: Wrongs,
     /// Buffers missing after everything was given back.
     pub lost: usize,
+    /// Processor time that the workers' handicap took in the timed window.
+    pub handicap_ns: u64,
 }
 
 impl Visit {
@@ -150,14 +152,16 @@ impl<R: Rival> Entry<R> {
         group: &Group,
         length: Duration,
         handicap: u32,
-    ) -> Vec<Tally> {
+    ) -> (Vec<Tally>, u64) {
         let workers = group.threads;
         let window = Arc::new(Window::new(group, length, handicap));
         let job: Job<Tally> = match group.sides {
             Some(sides) => pipeline::job::<R, P>(Arc::clone(&self.0), Arc::clone(&window), sides),
             None => pattern::job::<R, P>(Arc::clone(&self.0), Arc::clone(&window), group),
         };
-        crew.run(workers, job)
+        let tallies = crew.run(workers, job);
+        // The workers have reported: nobody adds any more.
+        (tallies, window.paid.load(Ordering::Relaxed))
     }
 }
 
@@ -168,15 +172,18 @@ impl<R: Rival> Contestant for Entry<R> {
         let mut cpu_ns = 0;
         let mut sleeps = 0;
         let mut wall_ns = 0;
+        let mut handicap_ns = 0;
         let mut latencies = clock::latencies();
 
         if !lengths.warm_up.is_zero() {
-            for tally in self.window::<Untimed>(crew, group, lengths.warm_up, 0) {
+            for tally in self.window::<Untimed>(crew, group, lengths.warm_up, 0).0 {
                 wrongs.add(tally.wrongs);
             }
         }
         if !wrongs.stalled {
-            let tallies = self.window::<Untimed>(crew, group, lengths.timed, lengths.handicap);
+            let (tallies, paid) =
+                self.window::<Untimed>(crew, group, lengths.timed, lengths.handicap);
+            handicap_ns = paid;
             let begin = tallies.iter().map(|tally| tally.clocked.begin).min();
             let end = tallies.iter().map(|tally| tally.clocked.end).max();
             if let (Some(begin), Some(end)) = (begin, end) {
@@ -190,7 +197,7 @@ impl<R: Rival> Contestant for Entry<R> {
             }
         }
         if !wrongs.stalled {
-            for tally in self.window::<Timed>(crew, group, lengths.latency, 0) {
+            for tally in self.window::<Timed>(crew, group, lengths.latency, 0).0 {
                 wrongs.add(tally.wrongs);
                 if let Some(own) = &tally.latencies {
                     // Same bounds, so the addition cannot fail.
@@ -211,6 +218,7 @@ impl<R: Rival> Contestant for Entry<R> {
             latencies,
             wrongs,
             lost,
+            handicap_ns,
         }
     }
 }
@@ -224,6 +232,8 @@ pub struct Window {
     length: Duration,
     /// Percent of extra work.
     handicap: u32,
+    /// Processor time of all workers that went into it, in nanoseconds.
+    paid: AtomicU64,
     /// Of every buffer, in bytes.
     alignment: usize,
     /// When the first worker passed the barrier, and the window's length later.
@@ -238,6 +248,7 @@ impl Window {
             start: Barrier::new(group.threads),
             length,
             handicap,
+            paid: AtomicU64::new(0),
             alignment: group.shape.alignment,
             deadline: OnceLock::new(),
             cut: AtomicBool::new(false),
@@ -255,6 +266,11 @@ impl Window {
     /// Percent of extra work that its workers do.
     pub fn handicap(&self) -> u32 {
         self.handicap
+    }
+
+    /// Where its workers count the processor time of the extra work.
+    pub fn paid(&self) -> &AtomicU64 {
+        &self.paid
     }
 
     /// What its buffers are to be aligned to, in bytes.

@@ -167,21 +167,24 @@ fn a_round_has_a_value_for_every_figure_of_its_pattern() {
     assert_eq!(row.figures.rounds(), 1);
 }
 
-/// Of processor time alone: a handicap is work, not waiting. (Three times as much, so that no noise can hide it.)
+/// How much is paid, `debt` tests. A window in which the scheduler let nobody come so far is made longer.
 #[test]
-fn a_handicap_makes_every_pattern_cost_more() {
+fn a_handicap_is_paid_in_every_pattern() {
     for pattern in [Pattern::Same, Pattern::Pipeline, Pattern::Burst] {
         let threads = if pattern == Pattern::Pipeline { 2 } else { 1 };
         let group = group(pattern, threads);
         let crew = Crew::hire(threads, None).expect("a few threads can be started");
         let entry = Entry::new(Wrong::new(Defect::None, group.shape.buffers));
-        let cost = |percent| {
-            let lengths = Lengths::new(Duration::from_millis(10), threads).handicapped(percent);
-            let costs = (0..5).filter_map(|_| entry.visit(&crew, &group, lengths).cpu_ns_per_op);
-            crate::statistics::median(costs).expect("it had operations")
+        let paid = |percent, millis| {
+            let lengths = Lengths::new(Duration::from_millis(millis), threads).handicapped(percent);
+            entry.visit(&crew, &group, lengths).handicap_ns
         };
-        let (plain, slowed) = (cost(0), cost(300));
-        assert!(slowed > 1.5 * plain, "{pattern}: {plain} ns, {slowed} ns");
+        let windows = [10, 100, 1_000, 10_000];
+        assert!(
+            windows.into_iter().any(|millis| paid(300, millis) > 0),
+            "{pattern}: nothing was paid"
+        );
+        assert_eq!(paid(0, 10), 0, "{pattern}");
     }
 }
 
