@@ -216,6 +216,13 @@ impl Batches {
         Batch::new(id, indices.len().min(MAX_BATCH) as u32)
     }
 
+    /// What the caller's array `id` has room for, in the order in which `fill` fills it. (Of
+    /// `Array`, not of the orderings of any list: Relaxed.)
+    #[inline]
+    pub fn entries(&self, id: u32) -> &[AtomicU32; MAX_BATCH] {
+        &self.array(id).entries
+    }
+
     /// The buffer that comes out of `batch` next. `None` if the word was stale.
     #[inline]
     pub fn last(&self, batch: Batch) -> Option<Index> {

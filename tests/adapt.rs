@@ -3,7 +3,8 @@
 mod support;
 
 use hugepool::{Buffer, Builder, ClassStats, Pool};
-use support::{cpus, on_cpu};
+use std::time::{Duration, Instant};
+use support::{LONG, cpus, on_cpu};
 
 const SIZE: usize = 64 << 10;
 const ALIGNMENT: usize = 4096;
@@ -161,6 +162,46 @@ fn a_thread_that_takes_and_gives_a_few_in_turn_moves_no_batches() {
                 assert!(flushes < 10, "{given} given first: {flushes}, {after:?}");
             }
         });
+    }
+}
+
+#[test]
+fn a_cache_holds_all_there_are_while_nobody_else_misses_them() {
+    const ALL: usize = 16;
+    let cpus = cpus();
+    for pool in both(&builder().reserve(SIZE, ALIGNMENT, ALL)) {
+        // Others use the pool, too: their share is not this cache's.
+        cpus.iter()
+            .for_each(|&cpu| on_cpu(cpu, || drop(pool.allocate(SIZE, ALIGNMENT).unwrap())));
+        // What lay in their caches is stolen first. That is forgotten after a while.
+        let by = Instant::now() + LONG;
+        let moves = || {
+            let before = class(&pool, 0);
+            burst(&pool, SIZE, ALL, 10);
+            let after = class(&pool, 0);
+            after.flushes + after.refills - before.flushes - before.refills
+        };
+        while moves() > 0 {
+            assert!(Instant::now() < by, "{:?}", class(&pool, 0));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(class(&pool, 0).cached >= ALL, "{:?}", class(&pool, 0));
+        if cpus.len() < 2 {
+            support::skipped("who misses them: this process may run on one CPU only");
+            continue;
+        }
+        let before = class(&pool, 0);
+        let all = on_cpu(cpus[1], || {
+            let all = (0..ALL).map(|_| pool.allocate(SIZE, ALIGNMENT).unwrap());
+            all.collect::<Vec<Buffer>>()
+        });
+        let after = class(&pool, 0);
+        assert!(after.steals > before.steals);
+        assert!(
+            after.cache_capacity < before.cache_capacity,
+            "{before:?}, {after:?}"
+        );
+        drop(all);
     }
 }
 

@@ -297,7 +297,7 @@ pub unsafe extern "C" fn hp_builder_climb(builder: *mut hp_builder, factor: usiz
 }
 
 /// Sets how many bytes of free buffers the caches of one processor may hold, all classes
-/// together, besides two buffers of each class (32 MiB by default). A cache never holds more
+/// together, besides two buffers of each class (64 MiB by default). A cache never holds more
 /// than 60 buffers of a class.
 ///
 /// # Safety

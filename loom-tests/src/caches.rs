@@ -96,8 +96,18 @@ impl<C: Kind> Caches<C> {
 
     /// Takes up to two out of this processor's slot at once.
     pub fn flush(&self) -> Vec<Index> {
-        let handful = self.caches.flush(&self.tables, self.class, 2);
-        self.open(handful)
+        let batches = &self.tables.batches;
+        let id = batches.take().expect("there are arrays enough");
+        let Some(batch) = self.caches.flush(&self.tables, self.class, 2, id) else {
+            batches.put(id);
+            return Vec::new();
+        };
+        let mut taken = Vec::new();
+        batches.empty(batch, |index| taken.push(index));
+        // As they were put in.
+        taken.reverse();
+        taken.iter().for_each(|&index| self.buffers.take(index));
+        taken
     }
 
     /// Takes `share` of the slot of processor `cpu`.

@@ -1,7 +1,7 @@
 //! Per-CPU caches that know when they must not be touched any more.
 
 use hugepool::model::{
-    Batch, ClassId, CpuCaches, Handful, Index, Line, Refilled, Refused, Robbed, Share, Tables,
+    Batch, ClassId, CpuCaches, Index, Line, Refilled, Refused, Robbed, Share, Tables,
 };
 use loom::cell::UnsafeCell;
 use std::io;
@@ -75,8 +75,8 @@ impl<C: CpuCaches> CpuCaches for Guarded<C> {
         self.touched().refill(tables, class, batch)
     }
 
-    fn flush(&self, tables: &Tables, class: ClassId, count: u32) -> Option<Handful> {
-        self.touched().flush(tables, class, count)
+    fn flush(&self, tables: &Tables, class: ClassId, count: u32, into: u32) -> Option<Batch> {
+        self.touched().flush(tables, class, count, into)
     }
 
     fn rob(

@@ -5,7 +5,6 @@
 use super::portable::Portable;
 use super::restartable::Restartable;
 use super::{CpuCaches, Refilled, Refused, Robbed, Share, Tables};
-use crate::batch::Handful;
 use crate::class::{ClassId, Line};
 use crate::rseq::{self, WhyPortable};
 use crate::word::{Batch, Index};
@@ -98,8 +97,8 @@ impl CpuCaches for Kind {
         either!(self, refill(tables, class, batch))
     }
 
-    fn flush(&self, tables: &Tables, class: ClassId, count: u32) -> Option<Handful> {
-        either!(self, flush(tables, class, count))
+    fn flush(&self, tables: &Tables, class: ClassId, count: u32, into: u32) -> Option<Batch> {
+        either!(self, flush(tables, class, count, into))
     }
 
     fn rob(

@@ -152,9 +152,10 @@ pub trait CpuCaches: Sync {
     /// of it. The caller holds a handle of the pool.
     fn refill(&self, tables: &Tables, class: ClassId, batch: Batch) -> Refilled;
 
-    /// Takes up to `count` buffers from this processor's slot, at once, without
-    /// disturbing anybody. `None` proves nothing.
-    fn flush(&self, tables: &Tables, class: ClassId, count: u32) -> Option<Handful>;
+    /// Takes up to `count` buffers from this processor's slot into the caller's array `into`, at
+    /// once, without disturbing anybody. `None`, which leaves the array with the caller, proves
+    /// nothing.
+    fn flush(&self, tables: &Tables, class: ClassId, count: u32, into: u32) -> Option<Batch>;
 
     /// Takes `share` of the slot of processor `cpu`, at once, whichever
     /// processor the caller runs on; calls `announce` before it takes more than

@@ -265,10 +265,11 @@ impl CpuCaches for Portable {
         Refilled::Rest(rest)
     }
 
-    fn flush(&self, tables: &Tables, class: ClassId, count: u32) -> Option<Handful> {
+    fn flush(&self, tables: &Tables, class: ClassId, count: u32, into: u32) -> Option<Batch> {
         let slot = self.own(class);
         let freed = slot.freed.take_open(&tables.records, count).ok();
-        freed.or_else(|| slot.unfill(tables, |_| count, false).ok())
+        let handful = freed.or_else(|| slot.unfill(tables, |_| count, false).ok())?;
+        Some(tables.batches.fill(into, handful.as_slice()))
     }
 
     fn rob(

@@ -169,47 +169,31 @@ impl CpuCaches for Restartable {
     }
 
     fn refill(&self, tables: &Tables, class: ClassId, batch: Batch) -> Refilled {
-        let mut rest = batch;
+        let count = batch.count();
+        let entries = tables.batches.entries(batch.id());
         for _ in 0..TRIES {
-            let Some(any) = tables.batches.last(rest) else {
-                break;
-            };
-            // Read from the end, so that what is put in comes out in that order.
-            let mut buffers = [any; MAX_BATCH];
-            let mut from = MAX_BATCH;
-            let mut below = rest;
-            let mut room = self.room(class);
-            while let Some(index) = tables.batches.last(below)
-                && from > 0
-                && room > 0
-            {
-                from -= 1;
-                room -= 1;
-                buffers[from] = index;
-                below = below.less_one();
-            }
-            if from == MAX_BATCH {
-                break;
-            }
-            if rseq::push_all(self.line(tables, class), &buffers[from..]) {
-                rest = below;
-                break;
+            // What comes out next goes on top.
+            let some = self.room(class).min(count);
+            let upper = entries.get((count - some) as usize..count as usize);
+            match upper {
+                Some(upper) if some > 0 => {
+                    if rseq::push_all(self.line(tables, class), upper) {
+                        return Refilled::Rest(batch.less(some));
+                    }
+                }
+                _ => break,
             }
         }
-        Refilled::Rest(rest)
+        Refilled::Rest(batch)
     }
 
-    fn flush(&self, tables: &Tables, class: ClassId, count: u32) -> Option<Handful> {
-        let mut raw = [0; MAX_BATCH];
+    fn flush(&self, tables: &Tables, class: ClassId, count: u32, into: u32) -> Option<Batch> {
         let line = self.line(tables, class);
+        let entries = tables.batches.entries(into);
         for _ in 0..TRIES {
-            let taken = rseq::pop_some(line, count.min(MAX_BATCH as u32), &mut raw);
-            let mut indices = raw[..taken].iter().filter_map(|&raw| Index::from_raw(raw));
-            if let Some(first) = indices.next() {
-                let mut handful = Handful::of(first);
-                // A handful is as large as the array.
-                indices.for_each(|index| _ = handful.add(index));
-                return Some(handful);
+            let taken = rseq::pop_some(line, count.min(MAX_BATCH as u32), entries);
+            if taken > 0 {
+                return Some(Batch::new(into, taken as u32));
             }
             let ready = |count, _| count > 0;
             if self.is_shut(tables, class) || !self.may_succeed(class, ready) {

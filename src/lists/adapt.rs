@@ -9,6 +9,8 @@
 //!        capacity × 2, up to the class's most, if the processor's budget allows;
 //!        otherwise, every so many times, half the capacity of a class that was
 //!        idle since the last look becomes free
+//!   the cache was empty, and nobody stole or shared the class for a while:
+//!        the same, up to all there are
 //!   robbed by another processor:
 //!        capacity ÷ 2
 //! ```
@@ -17,7 +19,11 @@
 //! on it has `LEAST` at least, and at most the class's most: half of a processor's fair share of
 //! the class, what a slot has room for, and what the budget has room for. The class is shared out
 //! among the processors in use. When there is one more, the most becomes less, and a cache that
-//! may hold more is lowered when it misses next. What the capacities above `LEAST` come to, in
+//! may hold more is lowered when it misses next. Its fair share is a guess, and often a bad one:
+//! of several processors that use a class, one may need most of it. So while nobody else has to
+//! look for a buffer in somebody's cache, a cache whose threads take grows beyond its share; the
+//! first who has to halves it, and for as long as steals cost (`regime`) it is the share again
+//! that bounds. What the capacities above `LEAST` come to, in
 //! bytes, is no more than the budget of the processor. A buffer costs no memory for lying in a
 //! cache, but other processors must then steal it, which costs more than a look into the depot;
 //! so caches are no larger than misses make them.
@@ -81,14 +87,16 @@ impl<C: CpuCaches> FreeLists<C> {
             let (buffers, stride) = (&totals.shared, &totals.stride);
             let buffers = buffers.load(Ordering::Relaxed) as usize;
             let stride = stride.load(Ordering::Relaxed) as usize;
-            self.most_among(self.tables.visited.count(), buffers, stride)
+            let most = self.most_among(self.tables.visited.count(), buffers, stride);
+            (most, self.most_of(buffers, stride))
         };
         loop {
-            let most = among();
+            let (most, all) = among();
             totals.most.store(most.into(), Ordering::Relaxed);
+            totals.reach.store(all.into(), Ordering::Relaxed);
             // SeqCst: or another thread shares out for more of either, and is overtaken by us.
             fence(Ordering::SeqCst);
-            if among() == most {
+            if among() == (most, all) {
                 return most;
             }
         }
@@ -122,7 +130,11 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// What one of `sharers` caches of a class of `buffers` buffers every `stride` bytes may hold.
     pub(super) fn most_among(&self, sharers: usize, buffers: usize, stride: usize) -> u8 {
-        let share = buffers / (2 * sharers.max(1));
+        self.most_of(buffers / (2 * sharers.max(1)), stride)
+    }
+
+    /// `share`, if a cache has room for so many and the budget for their bytes.
+    fn most_of(&self, share: usize, stride: usize) -> u8 {
         let affordable = self.budget / stride.max(1);
         share
             .min(affordable)
@@ -205,8 +217,8 @@ impl<C: CpuCaches> FreeLists<C> {
     /// The cache of `cpu` missed: gives it more room if there is. The caller
     /// holds a handle if it gives `owed`, otherwise a buffer.
     pub(super) fn missed(&self, cpu: usize, class: ClassId, owed: Option<&mut Owed>) {
-        let most = self.totals(class).most.load(Ordering::Relaxed) as u8;
         let now = self.caches.capacity(cpu, class);
+        let most = self.most_now(class, now, owed.is_some());
         if now > most && most > 0 {
             self.lower(cpu, class, most);
         }
@@ -218,6 +230,22 @@ impl<C: CpuCaches> FreeLists<C> {
                 // The next miss finds what becomes free.
                 self.reclaim(cpu, class, owed);
             }
+        }
+    }
+
+    /// What a cache of `class` that may hold `now` buffers may hold at most: its share. But while
+    /// nobody else misses them: all there are, if its threads take them; and no less than it may,
+    /// if they give them.
+    fn most_now(&self, class: ClassId, now: u8, takes: bool) -> u8 {
+        // Relaxed: see `Totals`.
+        let totals = self.totals(class);
+        let most = totals.most.load(Ordering::Relaxed) as u8;
+        let reach = totals.reach.load(Ordering::Relaxed) as u8;
+        let beyond = now >= most && reach > most && self.is_at_peace(class);
+        match beyond {
+            true if takes => reach,
+            true => now.min(reach),
+            false => most,
         }
     }
 
@@ -263,12 +291,11 @@ impl<C: CpuCaches> FreeLists<C> {
         let Some(id) = batches.take() else { return };
         let ledger = self.ledger(cpu, class);
         let _carry = Carry::begin(ledger);
-        let Some(handful) = self.caches.flush(&self.tables, class, some) else {
+        let Some(batch) = self.caches.flush(&self.tables, class, some, id) else {
             batches.put(id);
             return;
         };
         count(&ledger.flushes);
-        let batch = batches.fill(id, handful.as_slice());
         self.put_batch(class, batch, owed);
     }
 }

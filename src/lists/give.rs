@@ -157,13 +157,12 @@ impl<C: CpuCaches> FreeLists<C> {
         let ledger = self.ledger(cpu, class);
         let carry = Carry::begin(ledger);
         let some = self.share_to_flush(cpu, class);
-        let Some(handful) = self.caches.flush(&self.tables, class, some) else {
+        let Some(batch) = self.caches.flush(&self.tables, class, some, id) else {
             batches.put(id);
             return Flushed::Nothing;
         };
         count(&ledger.flushes);
         self.flushed(cpu, class);
-        let batch = batches.fill(id, handful.as_slice());
         match self.depot(class).push(batches, batch) {
             Ok(()) => Flushed::Room,
             Err(Shut(batch)) => Flushed::Shut(batch, carry),

@@ -50,6 +50,8 @@ pub(super) struct Totals {
     /// How many buffers one processor's cache may hold at most. Relaxed: it
     /// only chooses how much moves at once.
     pub(super) most: AtomicU64,
+    /// How many it may hold at most while nobody else misses them. Relaxed, as `most`.
+    pub(super) reach: AtomicU64,
     /// For how many buffers it was shared out. Relaxed, as `most`.
     pub(super) shared: AtomicU64,
     /// Bytes from one buffer to the next. Relaxed: written with the same value

@@ -325,10 +325,23 @@ impl<C: CpuCaches> FreeLists<C> {
         None
     }
 
+    /// Whether nobody stole a buffer of `class`, nor had it shared, for a while; a hint. (In a
+    /// model, which has no time, somebody always has.)
+    pub(super) fn is_at_peace(&self, class: ClassId) -> bool {
+        if cfg!(hugepool_loom) {
+            return false;
+        }
+        let regime = self.regime(class);
+        // Relaxed: hints.
+        let paid = regime.paid.load(Ordering::Relaxed);
+        let until = regime.until.load(Ordering::Relaxed);
+        clock::coarse() >= paid.max(until + LINGER)
+    }
+
     /// Whether a thread may disturb another processor for a buffer of `class`, which is
     /// open.
     pub(super) fn may_steal(&self, class: ClassId) -> bool {
-        if cfg!(hugepool_loom) || !self.caches.disturbs() {
+        if cfg!(hugepool_loom) {
             return true;
         }
         let (now, paid) = (clock::coarse(), &self.regime(class).paid);
@@ -336,7 +349,8 @@ impl<C: CpuCaches> FreeLists<C> {
             let next = paid.max(now) + STEAL;
             (next <= now + STEAL * STEALS).then_some(next)
         };
-        paid.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay)
-            .is_ok()
+        // Relaxed: it only bounds how many there are, and tells `is_at_peace`.
+        let paid = paid.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
+        paid.is_ok() || !self.caches.disturbs()
     }
 }

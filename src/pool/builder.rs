@@ -20,7 +20,7 @@ use crate::track::Track;
 use std::mem::ManuallyDrop;
 
 /// What the caches of a processor may hold by default, in bytes.
-const CACHE_BYTES: usize = 32 << 20;
+const CACHE_BYTES: usize = 64 << 20;
 
 /// The largest prefix zone, in bytes.
 const MAX_PREFIX: usize = 1 << 20;
@@ -165,10 +165,11 @@ impl Builder {
     }
 
     /// Lets the caches of one processor hold up to `bytes` of free buffers, all
-    /// classes together (default 32 MiB), besides two of each class. Within that
+    /// classes together (default 64 MiB), besides two of each class. Within that
     /// they grow for the classes that miss, at the cost of idle ones. A cache
-    /// never holds more than 60 buffers of a class, nor half of a processor's
-    /// share of them.
+    /// never holds more than 60 buffers of a class; nor, once a thread on another
+    /// processor has missed buffers that were in a cache, half of a processor's
+    /// share of them, for a while.
     pub fn cpu_cache(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
         self

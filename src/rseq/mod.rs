@@ -521,11 +521,11 @@ mod section {
         false
     }
 
-    pub fn push_all(_: &Line, _: &[Index]) -> bool {
+    pub fn push_all(_: &Line, _: &[AtomicU32]) -> bool {
         false
     }
 
-    pub fn pop_some(_: &Line, _: u32, _: &mut [u32]) -> usize {
+    pub fn pop_some(_: &Line, _: u32, _: &[AtomicU32]) -> usize {
         0
     }
 

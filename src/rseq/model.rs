@@ -149,24 +149,33 @@ pub fn pop(line: &Line) -> Option<Index> {
 }
 
 pub fn push(line: &Line, index: Index) -> bool {
-    push_all(line, &[index])
+    push_each(line, std::iter::once(index))
 }
 
-pub fn push_all(line: &Line, buffers: &[Index]) -> bool {
+pub fn push_all(line: &Line, buffers: &[AtomicU32]) -> bool {
+    let indices = buffers.iter().map(|buffer| {
+        let index = Index::from_raw(buffer.load(Ordering::Relaxed));
+        index.expect("a batch has a buffer for each it counts")
+    });
+    push_each(line, indices)
+}
+
+fn push_each(line: &Line, buffers: impl ExactSizeIterator<Item = Index>) -> bool {
     let Some(section) = Section::begin(line) else {
         return false;
     };
     let room = fault!(IgnoreGate, ENTRIES, usize::from(section.gate.room()));
-    if section.count() + buffers.len() > room {
+    let some = buffers.len();
+    if section.count() + some > room {
         return false;
     }
-    for (at, &index) in buffers.iter().enumerate() {
+    for (at, index) in buffers.enumerate() {
         section.write(section.count() + at, index);
     }
-    section.commit_more(buffers.len() as u32)
+    section.commit_more(some as u32)
 }
 
-pub fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
+pub fn pop_some(line: &Line, count: u32, into: &[AtomicU32]) -> usize {
     let Some(section) = Section::begin(line) else {
         return 0;
     };
@@ -175,8 +184,8 @@ pub fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
         return 0;
     }
     let from = section.count() - count;
-    for (at, copy) in into.iter_mut().enumerate().take(count) {
-        *copy = section.read(from + at);
+    for (at, copy) in into.iter().enumerate().take(count) {
+        copy.store(section.read(from + at), Ordering::Relaxed);
     }
     if section.commit_fewer(count as u32) {
         count

@@ -138,6 +138,13 @@ impl Batch {
             0
         })
     }
+
+    /// The same array with `some` buffers fewer, if there are so many.
+    #[inline]
+    #[must_use]
+    pub fn less(self, some: u32) -> Self {
+        Self::new(self.id(), self.count().saturating_sub(some))
+    }
 }
 
 impl fmt::Debug for Batch {

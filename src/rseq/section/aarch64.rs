@@ -172,7 +172,7 @@ pub fn push_by(area: isize, line: &Line, index: Index) -> bool {
 /// # Safety
 ///
 /// `buffers` are one at least, and not more than a slot has entries.
-pub unsafe fn push_all(line: &Line, buffers: &[Index]) -> bool {
+pub unsafe fn push_all(line: &Line, buffers: &[AtomicU32]) -> bool {
     // SAFETY: as in `push`, for `buffers.len()` entries.
     unsafe {
         asm!(
@@ -224,9 +224,10 @@ pub unsafe fn push_all(line: &Line, buffers: &[Index]) -> bool {
 /// # Safety
 ///
 /// `count` is not 0, and `into` has room for as many.
-pub unsafe fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
+pub unsafe fn pop_some(line: &Line, count: u32, into: &[AtomicU32]) -> usize {
     let taken: usize;
-    // SAFETY: as in `pop`, for up to `count` entries, which `into` has room for.
+    // SAFETY: as in `pop`, for up to `count` entries, which `into` has room for; these are
+    // atomics, which may be written while others have them.
     unsafe {
         asm!(
             begin!(),
@@ -255,7 +256,7 @@ pub unsafe fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
             aborted!("5: mov {n}, xzr", "b 7b"),
             area = inout(reg) offset() => _,
             line = in(reg) line,
-            to = in(reg) into.as_mut_ptr(),
+            to = in(reg) into.as_ptr(),
             n = inout(reg) count as usize => taken,
             t = out(reg) _,
             c = out(reg) _,

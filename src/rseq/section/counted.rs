@@ -12,7 +12,7 @@
 use super::super::{ENTRIES, Slot, thread};
 use super::processor;
 use crate::class::{Line, MAX_CLASSES};
-use crate::sync::{Ordering, counted};
+use crate::sync::{AtomicU32, Ordering, counted};
 use crate::word::{Index, Level, Limit};
 
 /// Which way buffers went.
@@ -69,10 +69,14 @@ pub fn push_by(area: isize, line: &Line, index: Index) -> bool {
 /// # Safety
 ///
 /// As the assembly's.
-pub unsafe fn push_all(line: &Line, buffers: &[Index]) -> bool {
+pub unsafe fn push_all(line: &Line, buffers: &[AtomicU32]) -> bool {
     // SAFETY: the caller says so.
     let pushed = unsafe { processor::push_all(line, buffers) };
     note(line, Way::In, if pushed { buffers.len() } else { 0 });
+    // What the assembly read.
+    for buffer in buffers {
+        buffer.load(Ordering::Relaxed);
+    }
     pushed
 }
 
@@ -81,9 +85,13 @@ pub unsafe fn push_all(line: &Line, buffers: &[Index]) -> bool {
 /// # Safety
 ///
 /// As the assembly's.
-pub unsafe fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
+pub unsafe fn pop_some(line: &Line, count: u32, into: &[AtomicU32]) -> usize {
     // SAFETY: the caller says so.
     let some = unsafe { processor::pop_some(line, count, into) };
     note(line, Way::Out, some);
+    // What the assembly wrote.
+    for entry in into.iter().take(some) {
+        entry.store(entry.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
     some
 }

@@ -85,16 +85,17 @@ pub fn push(line: &Line, index: Index) -> bool {
 }
 
 /// See the parent module.
-pub fn push_all(line: &Line, buffers: &[Index]) -> bool {
+pub fn push_all(line: &Line, buffers: &[AtomicU32]) -> bool {
     if buffers.is_empty() || buffers.len() > super::ENTRIES {
         return false;
     }
-    // SAFETY: as many as there is room for in a slot, and one at least.
+    // SAFETY: as many as there is room for in a slot, and one at least. (They are buffers: the
+    // caller's batch counts them.)
     unsafe { sections::push_all(line, buffers) }
 }
 
 /// See the parent module.
-pub fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
+pub fn pop_some(line: &Line, count: u32, into: &[AtomicU32]) -> usize {
     if count == 0 || count as usize > into.len() {
         return 0;
     }

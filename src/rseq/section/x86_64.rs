@@ -40,6 +40,31 @@ macro_rules! slot {
     };
 }
 
+/// Copies `{n}` words from `{from}` to `{to}`, four at once, then one by one: `{i}`, `{t}` and `{x}`
+/// are scratch registers. Whoever reads or writes these words meanwhile does not use them
+/// (`batch`: stale; a slot: above its level). Labels: 7, 8, 9.
+macro_rules! copy {
+    () => {
+        concat!(
+            "xor {i:e}, {i:e}\n",
+            "7: lea {t}, [{i} + 4]\n",
+            "cmp {t}, {n}\n",
+            "ja 8f\n",
+            "movdqu {x}, xmmword ptr [{from} + {i} * 4]\n",
+            "movdqu xmmword ptr [{to} + {i} * 4], {x}\n",
+            "mov {i}, {t}\n",
+            "jmp 7b\n",
+            "8: cmp {i}, {n}\n",
+            "jae 9f\n",
+            "mov {t:e}, dword ptr [{from} + {i} * 4]\n",
+            "mov dword ptr [{to} + {i} * 4], {t:e}\n",
+            "inc {i}\n",
+            "jmp 8b\n",
+            "9:\n",
+        )
+    };
+}
+
 /// The code behind the kernel's signature, at whose label 6 an aborted section
 /// goes on; out of line.
 macro_rules! aborted {
@@ -142,7 +167,7 @@ pub fn push_by(area: isize, line: &Line, index: Index) -> bool {
 /// # Safety
 ///
 /// `buffers` are one at least, and not more than a slot has entries.
-pub unsafe fn push_all(line: &Line, buffers: &[Index]) -> bool {
+pub unsafe fn push_all(line: &Line, buffers: &[AtomicU32]) -> bool {
     // SAFETY: as in `push`, for `buffers.len()` entries.
     unsafe {
         asm!(
@@ -152,27 +177,23 @@ pub unsafe fn push_all(line: &Line, buffers: &[Index]) -> bool {
             "mov {w}, qword ptr [{c}]",
             "movzx {i:e}, {w:l}",
             "lea {to}, [{c} + {i:r} * 4 + {ENTRIES}]",
-            "add {i:e}, {count:e}",
+            "add {i:e}, {n:e}",
             "cmp {i:e}, {t:e}",
             "ja {diverted}",
-            "xor {i:e}, {i:e}",
-            "7: mov {t:e}, dword ptr [{from} + {i:r} * 4]",
-            "mov dword ptr [{to} + {i:r} * 4], {t:e}",
-            "inc {i:e}",
-            "cmp {i:e}, {count:e}",
-            "jb 7b",
-            "lea {w}, [{w} + {i} + {change}]",
+            copy!(),
+            "lea {w}, [{w} + {n} + {change}]",
             "mov qword ptr [{c}], {w}",
             "4:",
             aborted!("5: jmp {diverted}"),
             off = in(reg) offset(),
             line = in(reg) line,
             from = in(reg) buffers.as_ptr(),
-            count = in(reg) buffers.len(),
+            n = in(reg) buffers.len(),
             t = out(reg) _,
             c = out(reg) _,
             w = out(reg) _,
             i = out(reg) _,
+            x = out(xmm_reg) _,
             to = out(reg) _,
             row = const ROW_SHIFT,
             LIMIT = const LIMIT,
@@ -193,9 +214,10 @@ pub unsafe fn push_all(line: &Line, buffers: &[Index]) -> bool {
 /// # Safety
 ///
 /// `count` is not 0, and `into` has room for as many.
-pub unsafe fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
+pub unsafe fn pop_some(line: &Line, count: u32, into: &[AtomicU32]) -> usize {
     let taken: usize;
-    // SAFETY: as in `pop`, for up to `count` entries, which `into` has room for.
+    // SAFETY: as in `pop`, for up to `count` entries, which `into` has room for; these are
+    // atomics, which may be written while others have them.
     unsafe {
         asm!(
             begin!(),
@@ -210,12 +232,7 @@ pub unsafe fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
             "cmovb {n:e}, {i:e}",
             "sub {i:e}, {n:e}",
             "lea {from}, [{c} + {i:r} * 4 + {ENTRIES}]",
-            "xor {i:e}, {i:e}",
-            "8: mov {t:e}, dword ptr [{from} + {i:r} * 4]",
-            "mov dword ptr [{to} + {i:r} * 4], {t:e}",
-            "inc {i:e}",
-            "cmp {i:e}, {n:e}",
-            "jb 8b",
+            copy!(),
             "add {w}, {change}",
             "sub {w}, {n}",
             "mov qword ptr [{c}], {w}",
@@ -224,12 +241,13 @@ pub unsafe fn pop_some(line: &Line, count: u32, into: &mut [u32]) -> usize {
             aborted!("5: xor {n:e}, {n:e}", "jmp 7b"),
             off = in(reg) offset(),
             line = in(reg) line,
-            to = in(reg) into.as_mut_ptr(),
+            to = in(reg) into.as_ptr(),
             n = inout(reg) count as usize => taken,
             t = out(reg) _,
             c = out(reg) _,
             w = out(reg) _,
             i = out(reg) _,
+            x = out(xmm_reg) _,
             from = out(reg) _,
             row = const ROW_SHIFT,
             LIMIT = const LIMIT,
