@@ -500,6 +500,7 @@ use model::{available, current};
 mod section {
     #![allow(missing_docs)]
     use super::{Index, Line};
+    use crate::sync::AtomicU32;
 
     pub fn pop(_: &Line) -> Option<Index> {
         None
