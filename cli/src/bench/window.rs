@@ -86,7 +86,10 @@ pub struct Visit {
     /// Buffers missing after everything was given back.
     pub lost: usize,
     /// Processor time that the workers' handicap took in the timed window.
-    #[cfg_attr(not(test), expect(dead_code, reason = "it is part of the processor time"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "it is part of the processor time")
+    )]
     pub handicap_ns: u64,
 }
 
