@@ -4,112 +4,13 @@
 mod common;
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
+use common::object::{SOURCE, assert_whole, compiler, object, rows};
 use common::{Directory, Json, Outcome, quick, result};
 
 /// The example of the guide.
 const EXAMPLE: &str = include_str!("../rival/example.c");
-
-/// What an object of these tests is made of: a bump allocator whose takes are counted, and which does `TAKE` in each.
-/// `LATE` is true from the first take on that is not one of the benchmark's first look at the buffers.
-const SOURCE: &str = r#"
-#include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-#include "hugepool_rival.h"
-static atomic_long takes;
-#define LATE (taken > 64)
-static char still[1 << 20] __attribute__((aligned(4096), unused));
-static void *fresh(size_t size, size_t alignment) {
-    return aligned_alloc(alignment, (size + alignment - 1) & -alignment);
-}
-void *hp_rival_take(size_t size, size_t alignment) {
-    long taken = atomic_fetch_add(&takes, 1) + 1;
-    (void)taken;
-    TAKE
-    return fresh(size, alignment);
-}
-void hp_rival_give(void *buffer, size_t size, size_t alignment) {
-    (void)size;
-    GIVE
-    if ((size_t)buffer % alignment == 0 && (buffer < (void *)still || buffer >= (void *)(&still + 1))) free(buffer);
-}
-"#;
-
-/// A C compiler, or word that there is none.
-fn compiler() -> Option<&'static str> {
-    let works = |name: &&str| Command::new(name).arg("--version").output().is_ok();
-    let found = ["cc", "gcc", "clang"].into_iter().find(works);
-    if found.is_none() {
-        eprintln!("SKIPPED: there is no C compiler here");
-    }
-    found
-}
-
-/// Compiles a shared object into the directory: its path.
-fn object(
-    directory: &Directory,
-    compiler: &str,
-    name: &str,
-    source: &str,
-    flags: &[&str],
-) -> String {
-    let tried = compile(directory, compiler, name, source, flags);
-    tried.unwrap_or_else(|said| panic!("{name}: {said}"))
-}
-
-/// The same; the error is what the compiler says.
-fn compile(
-    directory: &Directory,
-    compiler: &str,
-    name: &str,
-    source: &str,
-    flags: &[&str],
-) -> Result<String, String> {
-    let [file, object] =
-        [format!("{name}.c"), format!("lib{name}.so")].map(|it| directory.path(&it));
-    fs::write(&file, source).expect("the directory can be written");
-    let output = Command::new(compiler)
-        .args([
-            "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-I",
-        ])
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("rival"))
-        .args(["-o", &object, &file])
-        .args(flags)
-        .output()
-        .expect("the compiler starts");
-    if output.status.success() {
-        Ok(object)
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
-}
-
-/// The rows of a rival in a result.
-fn rows<'r>(document: &'r Json, rival: &str) -> Vec<&'r Json> {
-    let rows = document.field("rows").values().iter();
-    rows.filter(|row| row.field("rival").text() == rival)
-        .collect()
-}
-
-/// Asserts that a rival has a value for the time of an operation in each round of each of its rows.
-fn assert_whole(document: &Json, rival: &str, groups: usize, rounds: usize) {
-    let rows = rows(document, rival);
-    assert_eq!(rows.len(), groups, "{rival}");
-    for row in rows {
-        let values = row.field("rounds").field("ns_per_op").values();
-        assert_eq!(values.len(), rounds, "{row:?}");
-        let all = values.iter().all(|value| matches!(value, Json::Number(_)));
-        assert!(all, "{row:?}");
-        assert_eq!(
-            (row.field("fault"), row.field("refuses")),
-            (&Json::Null, &Json::Null)
-        );
-    }
-}
 
 #[test]
 fn the_example_of_the_guide_runs_in_every_pattern_whose_takes_do_not_wait() {
@@ -589,68 +490,4 @@ fn a_wrong_name_or_file_is_an_error_that_says_what_is_right() {
         }
         assert!(run.stdout.is_empty(), "{options:?}: nothing was run");
     }
-}
-
-/// A rival that needs a library which is not everywhere: it is compiled and measured where that is there.
-fn library(name: &str, source: &str, flags: &[&str]) {
-    let Some(compiler) = compiler() else { return };
-    let directory = Directory::new(name);
-    let tried = compile(&directory, compiler, name, source, flags);
-    let object = match tried {
-        Ok(object) => object,
-        Err(said) => {
-            eprintln!("SKIPPED: {name} cannot be compiled here: {said}");
-            return;
-        }
-    };
-    let json = directory.path("out.json");
-    let run = quick(&[
-        "--patterns",
-        "same,threads,pipeline,burst,engine",
-        "--sizes",
-        "4K,64K",
-        "--threads",
-        "2,6",
-        "--memory",
-        "256M",
-        "--rivals",
-        "hugepool",
-        "--rival",
-        &format!("{name}={object}"),
-        "--json",
-        &json,
-    ]);
-    assert_eq!(run.code, 0, "{}", run.stderr);
-    let document = result(&json);
-    assert_whole(&document, name, 18, 1);
-    for row in rows(&document, name) {
-        for nothing in ["refused", "lost"] {
-            assert_eq!(row.field(nothing).number(), 0.0, "{row:?}");
-        }
-    }
-}
-
-#[test]
-fn tcmalloc_is_a_rival_where_its_library_is() {
-    let source = include_str!("../rival/tcmalloc.c");
-    library("tcmalloc", source, &["-ltcmalloc_minimal"]);
-}
-
-#[test]
-fn the_mempool_of_dpdk_is_a_rival_where_its_library_is() {
-    let found = Command::new("pkg-config")
-        .args(["--cflags", "libdpdk"])
-        .output();
-    let flags = match found {
-        Ok(output) if output.status.success() => {
-            String::from_utf8_lossy(&output.stdout).into_owned()
-        }
-        _ => {
-            eprintln!("SKIPPED: there is no DPDK here");
-            return;
-        }
-    };
-    let libraries = ["-lrte_mempool", "-lrte_ring", "-lrte_eal"];
-    let flags: Vec<&str> = flags.split_whitespace().chain(libraries).collect();
-    library("dpdk", include_str!("../rival/dpdk.c"), &flags);
 }

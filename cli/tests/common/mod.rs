@@ -6,6 +6,7 @@
 #[path = "../../../tests/support/filter.rs"]
 pub mod filter;
 pub mod markup;
+pub mod object;
 
 use std::fs;
 use std::path::PathBuf;
