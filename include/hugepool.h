@@ -1042,7 +1042,7 @@ uint32_t hp_builder_climb(struct hp_builder *builder, size_t factor);
 
 /*
  Sets how many bytes of free buffers the caches of one processor may hold, all classes
- together, besides two buffers of each class (32 MiB by default). A cache never holds more
+ together, besides two buffers of each class (64 MiB by default). A cache never holds more
  than 60 buffers of a class.
  */
 uint32_t hp_builder_cpu_cache(struct hp_builder *builder, size_t bytes);

@@ -113,6 +113,30 @@ fn capacity_moves_from_an_idle_class_to_one_that_misses() {
 }
 
 #[test]
+fn what_a_class_holds_beyond_its_share_is_there_for_one_that_needs_its_own() {
+    const COUNT: usize = 40;
+    const SHARE: usize = COUNT / 2;
+    // For all of the first class, and a little of the other.
+    let builder = builder().cpu_cache(50 * SIZE);
+    let builder = builder.reserve(SIZE, ALIGNMENT, COUNT);
+    on_cpu(cpus()[0], || {
+        for pool in both(&builder.reserve(2 * SIZE, ALIGNMENT, COUNT)) {
+            burst(&pool, SIZE, COUNT, 20);
+            let first = class(&pool, 0).cache_capacity;
+            assert!(first > SHARE, "it kept to its share: {first}");
+            // Both are in use.
+            for _ in 0..400 {
+                burst(&pool, SIZE, 4, 1);
+                burst(&pool, 2 * SIZE, SHARE, 1);
+            }
+            let [first, second] = [0, 1].map(|at| class(&pool, at).cache_capacity);
+            assert!(second > SHARE / 2, "it got {second}, the first has {first}");
+            assert!(first >= SHARE, "the first has {first}");
+        }
+    });
+}
+
+#[test]
 fn where_threads_only_give_all_goes_on_and_the_cache_grows_while_others_have_enough() {
     let cpus = cpus();
     if cpus.len() < 2 {
@@ -173,18 +197,21 @@ fn a_cache_holds_all_there_are_while_nobody_else_misses_them() {
         // Others use the pool, too: their share is not this cache's.
         cpus.iter()
             .for_each(|&cpu| on_cpu(cpu, || drop(pool.allocate(SIZE, ALIGNMENT).unwrap())));
-        // What lay in their caches is stolen first. That is forgotten after a while.
-        let by = Instant::now() + LONG;
         let moves = || {
             let before = class(&pool, 0);
             burst(&pool, SIZE, ALL, 10);
             let after = class(&pool, 0);
             after.flushes + after.refills - before.flushes - before.refills
         };
-        while moves() > 0 {
-            assert!(Instant::now() < by, "{:?}", class(&pool, 0));
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        // What lies in their caches is stolen, which is forgotten after a while.
+        let settle = || {
+            let by = Instant::now() + LONG;
+            while moves() > 0 {
+                assert!(Instant::now() < by, "{:?}", class(&pool, 0));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        settle();
         assert!(class(&pool, 0).cached >= ALL, "{:?}", class(&pool, 0));
         if cpus.len() < 2 {
             support::skipped("who misses them: this process may run on one CPU only");
@@ -202,6 +229,7 @@ fn a_cache_holds_all_there_are_while_nobody_else_misses_them() {
             "{before:?}, {after:?}"
         );
         drop(all);
+        settle();
     }
 }
 

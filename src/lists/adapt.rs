@@ -8,9 +8,9 @@
 //!   depot had something):
 //!        capacity × 2, up to the class's most, if the processor's budget allows;
 //!        otherwise, every so many times, half the capacity of a class that was
-//!        idle since the last look becomes free
-//!   the cache was empty, and nobody stole or shared the class for a while:
-//!        the same, up to all there are
+//!        idle since the last look, or has more than its share, becomes free
+//!   the cache was empty, and nobody stole or shared the class for a second:
+//!        capacity × 2, up to all there are, if the processor's budget allows
 //!   robbed by another processor:
 //!        capacity ÷ 2
 //! ```
@@ -20,10 +20,9 @@
 //! the class, what a slot has room for, and what the budget has room for. The class is shared out
 //! among the processors in use. When there is one more, the most becomes less, and a cache that
 //! may hold more is lowered when it misses next. Its fair share is a guess, and often a bad one:
-//! of several processors that use a class, one may need most of it. So while nobody else has to
-//! look for a buffer in somebody's cache, a cache whose threads take grows beyond its share; the
-//! first who has to halves it, and for as long as steals cost (`regime`) it is the share again
-//! that bounds. What the capacities above `LEAST` come to, in
+//! of several processors, one may need most of a class. So while nobody has to steal, a cache
+//! whose threads take grows beyond its share, of what is left of the budget; the first who has to
+//! halves it, and for a second it is the share again that bounds. What the capacities above `LEAST` come to, in
 //! bytes, is no more than the budget of the processor. A buffer costs no memory for lying in a
 //! cache, but other processors must then steal it, which costs more than a look into the depot;
 //! so caches are no larger than misses make them.
@@ -121,7 +120,7 @@ impl<C: CpuCaches> FreeLists<C> {
         // SeqCst: see above.
         fault!(NoVisitFence, (), fence(Ordering::SeqCst));
         if fault!(RoomAnyway, true, self.is_open(class)) {
-            let most = self.totals(class).most.load(Ordering::Relaxed) as u8;
+            let most = self.share_of(class);
             // It has at least the least, and the first if that fits.
             self.caches.set_capacity(cpu, class, 0, LEAST);
             self.set_capacity(cpu, class, LEAST, FIRST.clamp(LEAST, most.max(LEAST)));
@@ -223,7 +222,8 @@ impl<C: CpuCaches> FreeLists<C> {
             self.lower(cpu, class, most);
         }
         let wanted = now.saturating_mul(2).min(most);
-        if wanted > now && !self.set_capacity(cpu, class, now, wanted) {
+        let within = now < self.share_of(class);
+        if wanted > now && !self.set_capacity(cpu, class, now, wanted) && within {
             // Relaxed: a hint.
             let denied = &self.ledger(cpu, class).denied;
             if denied.fetch_add(1, Ordering::Relaxed).is_multiple_of(IDLE) {
@@ -233,13 +233,19 @@ impl<C: CpuCaches> FreeLists<C> {
         }
     }
 
+    /// What a cache of `class` may hold whatever others do.
+    pub(super) fn share_of(&self, class: ClassId) -> u8 {
+        // Relaxed: see `Totals`.
+        self.totals(class).most.load(Ordering::Relaxed) as u8
+    }
+
     /// What a cache of `class` that may hold `now` buffers may hold at most: its share. But while
     /// nobody else misses them: all there are, if its threads take them; and no less than it may,
     /// if they give them.
     fn most_now(&self, class: ClassId, now: u8, takes: bool) -> u8 {
         // Relaxed: see `Totals`.
         let totals = self.totals(class);
-        let most = totals.most.load(Ordering::Relaxed) as u8;
+        let most = self.share_of(class);
         let reach = totals.reach.load(Ordering::Relaxed) as u8;
         let beyond = now >= most && reach > most && self.is_at_peace(class);
         match beyond {
@@ -258,7 +264,7 @@ impl<C: CpuCaches> FreeLists<C> {
         }
     }
 
-    /// Takes half of its capacity from one idle class of `cpu`.
+    /// Takes half of its capacity from one class of `cpu` that is idle, or has more than its share.
     fn reclaim(&self, cpu: usize, missing: ClassId, owed: Option<&mut Owed>) {
         for class in self.classes().ids().filter(|&class| class != missing) {
             let now = self.caches.capacity(cpu, class);
@@ -267,7 +273,8 @@ impl<C: CpuCaches> FreeLists<C> {
             // Relaxed: a hint.
             let seen = &self.ledger(cpu, class).seen;
             let idle = seen.swap(activity, Ordering::Relaxed) == activity;
-            if !idle || less >= now {
+            let spare = idle || now > self.share_of(class);
+            if !spare || less >= now {
                 continue;
             }
             let surplus = self.caches.len(&self.tables, cpu, class) > less.into();

@@ -54,6 +54,9 @@ const BRIEFLY: u64 = 5_000_000;
 /// The time that passes, in the long run, from one steal out of an open class to the
 /// next, in nanoseconds.
 const STEAL: u64 = 20_000_000;
+/// How long a class must not have been stolen from, nor shared, before a cache may hold more
+/// of it than its share: what that costs others must be rare.
+const PEACE: u64 = 1_000_000_000;
 /// How many may follow each other at once.
 const STEALS: u64 = 8;
 /// How often a thread looks whether a batch comes, before it disturbs a processor that has
@@ -335,7 +338,7 @@ impl<C: CpuCaches> FreeLists<C> {
         // Relaxed: hints.
         let paid = regime.paid.load(Ordering::Relaxed);
         let until = regime.until.load(Ordering::Relaxed);
-        clock::coarse() >= paid.max(until + LINGER)
+        clock::coarse() >= paid.max(until) + PEACE
     }
 
     /// Whether a thread may disturb another processor for a buffer of `class`, which is

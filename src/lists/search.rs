@@ -526,8 +526,8 @@ impl<C: CpuCaches> FreeLists<C> {
         let (depot, batches) = (self.depot(class), &self.tables.batches);
         let cpu = self.here();
         self.give_room(cpu, class);
-        let most = self.totals(class).most.load(Ordering::Relaxed) as u32;
-        let batch = self.batch_size(cpu, class).min((most / 2).max(1));
+        let share = u32::from(self.share_of(class));
+        let batch = self.batch_size(cpu, class).min((share / 2).max(1));
         // An estimate: it only chooses the way.
         let stocked = depot.len(batches) >= u64::from(batch);
         if stocked {

@@ -55,8 +55,7 @@ impl<C: CpuCaches> FreeLists<C> {
     /// How many buffers a batch gets where there is a choice: half of what a
     /// cache may hold, and no fewer than there are spare batches for.
     fn stock_batch(&self, class: ClassId) -> usize {
-        // Relaxed: any value it ever had will do.
-        Self::batch_for(self.totals(class).most.load(Ordering::Relaxed) as usize)
+        Self::batch_for(self.share_of(class).into())
     }
 
     /// As above, of a class of which a cache may hold `most`.

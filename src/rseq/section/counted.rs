@@ -72,11 +72,10 @@ pub fn push_by(area: isize, line: &Line, index: Index) -> bool {
 pub unsafe fn push_all(line: &Line, buffers: &[AtomicU32]) -> bool {
     // SAFETY: the caller says so.
     let pushed = unsafe { processor::push_all(line, buffers) };
-    note(line, Way::In, if pushed { buffers.len() } else { 0 });
+    let some = if pushed { buffers.len() } else { 0 };
+    note(line, Way::In, some);
     // What the assembly read.
-    for buffer in buffers {
-        buffer.load(Ordering::Relaxed);
-    }
+    buffers.iter().take(some).for_each(counted::loaded);
     pushed
 }
 
@@ -90,8 +89,6 @@ pub unsafe fn pop_some(line: &Line, count: u32, into: &[AtomicU32]) -> usize {
     let some = unsafe { processor::pop_some(line, count, into) };
     note(line, Way::Out, some);
     // What the assembly wrote.
-    for entry in into.iter().take(some) {
-        entry.store(entry.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
+    into.iter().take(some).for_each(counted::stored);
     some
 }
