@@ -167,6 +167,18 @@ impl<R: Rival> Entry<R> {
         // The workers have reported: nobody adds any more.
         (tallies, window.paid.load(Ordering::Relaxed))
     }
+
+    /// How many buffers are missing. The first worker counts: a thread on another processor would have to take what lies
+    /// in that of the worker, and the next window would begin with that.
+    fn count(&self, crew: &Crew) -> usize {
+        let rival = Arc::clone(&self.0);
+        let job: Job<usize> = Arc::new(move |_| {
+            let missing = rival.missing();
+            rival.settle();
+            missing
+        });
+        crew.run(1, job).into_iter().sum()
+    }
 }
 
 impl<R: Rival> Contestant for Entry<R> {
@@ -211,8 +223,7 @@ impl<R: Rival> Contestant for Entry<R> {
         }
         let per_op = |ns: u64| (ops > 0).then(|| ns as f64 / ops as f64);
         let at_once = group.threads.min(clock::processors()) as u64;
-        let lost = self.0.missing();
-        self.0.settle();
+        let lost = self.count(crew);
         Visit {
             ns_per_op: per_op(wall_ns),
             cpu_ns_per_op: per_op(cpu_ns),
