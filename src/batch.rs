@@ -216,8 +216,8 @@ impl Batches {
         Batch::new(id, indices.len().min(MAX_BATCH) as u32)
     }
 
-    /// What the caller's array `id` has room for, in the order in which `fill` fills it. (Of
-    /// `Array`, not of the orderings of any list: Relaxed.)
+    /// The entries of the caller's array `id`, in the order in which `fill` fills them. They are
+    /// read and written as `Array` says.
     #[inline]
     pub fn entries(&self, id: u32) -> &[AtomicU32; MAX_BATCH] {
         &self.array(id).entries

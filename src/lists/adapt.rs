@@ -19,13 +19,16 @@
 //! on it has `LEAST` at least, and at most the class's most: half of a processor's fair share of
 //! the class, what a slot has room for, and what the budget has room for. The class is shared out
 //! among the processors in use. When there is one more, the most becomes less, and a cache that
-//! may hold more is lowered when it misses next. Its fair share is a guess, and often a bad one:
-//! of several processors, one may need most of a class. So while nobody has to steal, a cache
-//! whose threads take grows beyond its share, of what is left of the budget; the first who has to
-//! halves it, and for a second it is the share again that bounds. What the capacities above `LEAST` come to, in
-//! bytes, is no more than the budget of the processor. A buffer costs no memory for lying in a
-//! cache, but other processors must then steal it, which costs more than a look into the depot;
-//! so caches are no larger than misses make them.
+//! may hold more is lowered when it misses next.
+//!
+//! The fair share is a guess, and often a bad one: of several processors, one may need most of a
+//! class. So while nobody has to steal, a cache whose threads take grows beyond its share, of what
+//! is left of the budget; the first who has to halves it, and for a second it is the share again
+//! that bounds.
+//!
+//! What the capacities above `LEAST` come to, in bytes, is no more than the budget of the
+//! processor. A buffer costs no memory for lying in a cache, but other processors must then steal
+//! it, which costs more than a look into the depot; so caches are no larger than misses make them.
 //!
 //! A processor that only frees, or only allocates, misses on every batch, and so
 //! soon moves batches as large as can be. Where threads only free, all that is there is moved, or
