@@ -19,6 +19,7 @@ pub struct Model {
     bounds: RangeInclusive<usize>,
     twins: &'static [Fault],
     program: fn(),
+    long: bool,
 }
 
 /// What loom said about one program.
@@ -42,7 +43,15 @@ impl Model {
             bounds,
             twins,
             program,
+            long: false,
         }
+    }
+
+    /// The same, whose search takes long if `long`: it is run only where `HUGEPOOL_LOOM_BOUND` is
+    /// set. Its twins always are.
+    #[must_use]
+    pub const fn long(self, long: bool) -> Self {
+        Self { long, ..self }
     }
 
     /// The faults that must make it fail.
@@ -57,13 +66,17 @@ impl Model {
     /// If the model fails, or one of its twins does not.
     pub fn check(&self, name: &str) {
         let bound = self.bound();
-        let right = self.run(bound, None);
-        println!(
-            "model {name:<66} bound {bound} iterations {:>8} {:>8.2?}",
-            right.iterations, right.time
-        );
-        if let Some(failure) = right.failure {
-            panic!("{name} fails: {failure}");
+        if self.long && std::env::var_os(BOUND).is_none() {
+            println!("SKIPPED: model {name} takes long: set {BOUND}");
+        } else {
+            let right = self.run(bound, None);
+            println!(
+                "model {name:<66} bound {bound} iterations {:>8} {:>8.2?}",
+                right.iterations, right.time
+            );
+            if let Some(failure) = right.failure {
+                panic!("{name} fails: {failure}");
+            }
         }
         for &fault in self.twins {
             // A twin needs no more preemptions than it takes to break it.

@@ -144,6 +144,7 @@ pub fn two_who_need_all_there_is_do_not_each_sit_on_half() -> Model {
         }
         streamed.audit();
     })
+    .long(true)
 }
 
 /// One waits for both of what a stream may have; another of the stream gives one up and takes

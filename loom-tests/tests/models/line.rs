@@ -155,6 +155,7 @@ pub fn two_buffers_at_once_serve_two_waiters() -> Model {
             thread.join().unwrap();
         }
     })
+    .long(true)
 }
 
 /// One thread waits, one serves it, one ends every wait.

@@ -179,6 +179,7 @@ pub fn two_flushes_that_meet_the_closing_lose_nothing<C: Kind>() -> Model {
         let givers = [pool.giver(0, held[2]), pool.giver(0, held[3])];
         pool.close(0, givers);
     })
+    .long(C::pick(true, false))
 }
 
 /// One buffer is out as a raw pointer for good.
