@@ -149,18 +149,19 @@ pub fn pop(line: &Line) -> Option<Index> {
 }
 
 pub fn push(line: &Line, index: Index) -> bool {
-    push_each(line, std::iter::once(index))
+    push_each(line, std::iter::once(Some(index)))
 }
 
 pub fn push_all(line: &Line, buffers: &[AtomicU32]) -> bool {
-    let indices = buffers.iter().map(|buffer| {
-        let index = Index::from_raw(buffer.load(Ordering::Relaxed));
-        index.expect("a batch has a buffer for each it counts")
-    });
-    push_each(line, indices)
+    // A batch has a buffer for each it counts; one that was missing would be missed.
+    let indices = buffers.iter();
+    push_each(
+        line,
+        indices.map(|buffer| Index::from_raw(buffer.load(Ordering::Relaxed))),
+    )
 }
 
-fn push_each(line: &Line, buffers: impl ExactSizeIterator<Item = Index>) -> bool {
+fn push_each(line: &Line, buffers: impl ExactSizeIterator<Item = Option<Index>>) -> bool {
     let Some(section) = Section::begin(line) else {
         return false;
     };
@@ -170,7 +171,9 @@ fn push_each(line: &Line, buffers: impl ExactSizeIterator<Item = Index>) -> bool
         return false;
     }
     for (at, index) in buffers.enumerate() {
-        section.write(section.count() + at, index);
+        if let Some(index) = index {
+            section.write(section.count() + at, index);
+        }
     }
     section.commit_more(some as u32)
 }
