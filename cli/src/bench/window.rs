@@ -4,7 +4,7 @@
 //! workers, of which the loops in `pattern` and `pipeline` are made, use the window; `bench` sees rivals only as
 //! [`Contestant`]s, one virtual call a visit.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -85,12 +85,12 @@ pub struct Visit {
     pub wrongs: Wrongs,
     /// Buffers missing after everything was given back.
     pub lost: usize,
-    /// Processor time that the workers' handicap took in the timed window.
+    /// Workers that did the handicap's extra work in the timed window.
     #[cfg_attr(
         not(test),
-        expect(dead_code, reason = "it is part of the processor time")
+        expect(dead_code, reason = "tests alone ask whether all did")
     )]
-    pub handicap_ns: u64,
+    pub payers: usize,
 }
 
 impl Visit {
@@ -156,7 +156,7 @@ impl<R: Rival> Entry<R> {
         group: &Group,
         length: Duration,
         handicap: u32,
-    ) -> (Vec<Tally>, u64) {
+    ) -> (Vec<Tally>, usize) {
         let workers = group.threads;
         let window = Arc::new(Window::new(group, length, handicap));
         let job: Job<Tally> = match group.sides {
@@ -165,7 +165,7 @@ impl<R: Rival> Entry<R> {
         };
         let tallies = crew.run(workers, job);
         // The workers have reported: nobody adds any more.
-        (tallies, window.paid.load(Ordering::Relaxed))
+        (tallies, window.payers.load(Ordering::Relaxed))
     }
 
     /// How many buffers are missing. The first worker counts: a thread on another processor would have to take what lies
@@ -188,7 +188,7 @@ impl<R: Rival> Contestant for Entry<R> {
         let mut cpu_ns = 0;
         let mut sleeps = 0;
         let mut wall_ns = 0;
-        let mut handicap_ns = 0;
+        let mut payers = 0;
         let mut latencies = clock::latencies();
 
         if !lengths.warm_up.is_zero() {
@@ -197,9 +197,9 @@ impl<R: Rival> Contestant for Entry<R> {
             }
         }
         if !wrongs.stalled {
-            let (tallies, paid) =
+            let (tallies, paying) =
                 self.window::<Untimed>(crew, group, lengths.timed, lengths.handicap);
-            handicap_ns = paid;
+            payers = paying;
             let begin = tallies.iter().map(|tally| tally.clocked.begin).min();
             let end = tallies.iter().map(|tally| tally.clocked.end).max();
             if let (Some(begin), Some(end)) = (begin, end) {
@@ -233,7 +233,7 @@ impl<R: Rival> Contestant for Entry<R> {
             latencies,
             wrongs,
             lost,
-            handicap_ns,
+            payers,
         }
     }
 }
@@ -247,8 +247,8 @@ pub struct Window {
     length: Duration,
     /// Percent of extra work.
     handicap: u32,
-    /// Processor time of all workers that went into it, in nanoseconds.
-    paid: AtomicU64,
+    /// How many workers did some.
+    payers: AtomicUsize,
     /// Of every buffer, in bytes.
     alignment: usize,
     /// When the first worker passed the barrier, and the window's length later.
@@ -263,7 +263,7 @@ impl Window {
             start: Barrier::new(group.threads),
             length,
             handicap,
-            paid: AtomicU64::new(0),
+            payers: AtomicUsize::new(0),
             alignment: group.shape.alignment,
             deadline: OnceLock::new(),
             cut: AtomicBool::new(false),
@@ -283,9 +283,9 @@ impl Window {
         self.handicap
     }
 
-    /// Where its workers count the processor time of the extra work.
-    pub fn paid(&self) -> &AtomicU64 {
-        &self.paid
+    /// Where its workers count those of them that did extra work.
+    pub fn payers(&self) -> &AtomicUsize {
+        &self.payers
     }
 
     /// What its buffers are to be aligned to, in bytes.

@@ -117,7 +117,7 @@ impl<'w, H: Hand, P: Probe> Worker<'w, H, P> {
     /// The work that it does besides, if its rival is handicapped.
     pub fn debt(&self) -> Option<Debt<'w>> {
         let percent = self.window.handicap();
-        (percent > 0).then(|| Debt::new(percent, self.window.paid()))
+        (percent > 0).then(|| Debt::new(percent, self.window.payers()))
     }
 
     /// Waits for the others, then runs `body` inside the clock. `body` returns the operations it completed.

@@ -169,22 +169,24 @@ fn a_round_has_a_value_for_every_figure_of_its_pattern() {
 
 /// How much is paid, `debt` tests. A window in which the scheduler let nobody come so far is made longer.
 #[test]
-fn a_handicap_is_paid_in_every_pattern() {
+fn every_worker_of_a_pattern_pays_for_a_handicap() {
     for pattern in [Pattern::Same, Pattern::Pipeline, Pattern::Burst] {
         let threads = if pattern == Pattern::Pipeline { 2 } else { 1 };
         let group = group(pattern, threads);
         let crew = Crew::hire(threads, None).expect("a few threads can be started");
         let entry = Entry::new(Wrong::new(Defect::None, group.shape.buffers));
-        let paid = |percent, millis| {
+        let payers = |percent, millis| {
             let lengths = Lengths::new(Duration::from_millis(millis), threads).handicapped(percent);
-            entry.visit(&crew, &group, lengths).handicap_ns
+            entry.visit(&crew, &group, lengths).payers
         };
         let windows = [10, 100, 1_000, 10_000];
         assert!(
-            windows.into_iter().any(|millis| paid(300, millis) > 0),
-            "{pattern}: nothing was paid"
+            windows
+                .into_iter()
+                .any(|millis| payers(300, millis) == threads),
+            "{pattern}: somebody paid nothing"
         );
-        assert_eq!(paid(0, 10), 0, "{pattern}");
+        assert_eq!(payers(0, 10), 0, "{pattern}");
     }
 }
 
