@@ -60,8 +60,10 @@ const PEACE: u64 = 1_000_000_000;
 /// How many may follow each other at once.
 const STEALS: u64 = 8;
 /// How often a thread looks whether a batch comes, before it disturbs a processor that has
-/// buffers: some microseconds (more where a pause is long), which is what to disturb it costs.
+/// buffers; and how often in a row while nothing changes there. Some microseconds (more where
+/// a pause is long), and one or two.
 const WATCH: u32 = 32;
+const WATCH_IDLE: u32 = 8;
 /// Pauses from one look to the next.
 const PAUSES: u32 = 8;
 /// How often a thread looks whether another one has done its part, before it does it
@@ -300,21 +302,25 @@ impl<C: CpuCaches> FreeLists<C> {
     }
 
     /// Looks for a short while whether a batch comes into the depot, where the threads on
-    /// processor `cpu` only give buffers of `class`: a batch is on its way then, most likely, and
-    /// costs less than to disturb them. (Caches that nobody need disturb are robbed at
+    /// processor `cpu` only give buffers of `class` and do so just now: a batch is on its way
+    /// then, and costs less than to disturb them. (Caches that nobody need disturb are robbed at
     /// once. Models have no time.)
     pub(super) fn await_flush(&self, cpu: usize, class: ClassId, owed: &mut Owed) -> Option<Index> {
         let disturbs = !cfg!(hugepool_loom) && self.caches.disturbs();
         if !disturbs || !self.only_gives(cpu, class) {
             return None;
         }
+        let (mut before, mut idle) = (self.caches.activity(cpu, class), 0);
         for _ in 0..WATCH {
             if !self.depot(class).is_empty()
                 && let Ok(index) = self.take_from_depot(class, owed)
             {
                 return Some(index);
             }
-            if !self.is_open(class) {
+            let now = self.caches.activity(cpu, class);
+            idle = if now == before { idle + 1 } else { 0 };
+            before = now;
+            if idle == WATCH_IDLE || !self.is_open(class) {
                 break;
             }
             (0..PAUSES).for_each(|_| spin_loop());
