@@ -15,8 +15,8 @@
 //!     └────────────────── last entry taken ─────────────────────────────┘
 //! ```
 //!
-//! A batch fills four cache lines. That is what one processor has to fetch to
-//! take over some sixty buffers that another one freed; a list linked through the
+//! A batch fills two cache lines. That is what one processor has to fetch to
+//! take over thirty buffers that another one freed; a list linked through the
 //! buffers' records would make it fetch one line for each. So the records of
 //! free buffers stay with the processor that frees them.
 //!
@@ -32,8 +32,8 @@ use crate::word::{Batch, Index, Stack};
 use crossbeam_utils::CachePadded;
 use std::io;
 
-/// The most buffers a batch can hold: what is left of four cache lines.
-pub const MAX_BATCH: usize = if cfg!(hugepool_loom) { 2 } else { 62 };
+/// The most buffers a batch can hold: what is left of two cache lines.
+pub const MAX_BATCH: usize = if cfg!(hugepool_loom) { 2 } else { 30 };
 
 /// Buffers in one thread's hands on their way between two lists.
 #[derive(Debug)]
@@ -83,7 +83,8 @@ impl Handful {
 /// done an Acquire load of the word that names it. A thread whose word has
 /// meanwhile changed may read an array that is being rewritten; its
 /// compare-and-swap then fails on the tag, and what it read is dropped.
-#[repr(C, align(256))]
+#[repr(C, align(128))]
+#[derive(Default)]
 struct Array {
     /// In a depot: the batch below, as a `Batch`. Spare: the number of the next
     /// spare one, 0 at the end.
@@ -92,16 +93,6 @@ struct Array {
     below: AtomicU32,
     /// The buffers.
     entries: [AtomicU32; MAX_BATCH],
-}
-
-impl Default for Array {
-    fn default() -> Self {
-        Self {
-            next: AtomicU32::default(),
-            below: AtomicU32::default(),
-            entries: std::array::from_fn(|_| AtomicU32::default()),
-        }
-    }
 }
 
 // SAFETY: integer atomics alone; all-zero bytes are an array without buffers.
@@ -132,13 +123,10 @@ impl Batches {
         })
     }
 
-    /// What a pool has besides those that its classes need.
-    pub const SPARE: usize = 2;
-
     /// How many batches a class of `buffers` needs that moves `batch` at once
     /// between `cpus` caches and its depot.
     pub fn needed(buffers: usize, batch: usize, cpus: usize) -> usize {
-        buffers.div_ceil(batch.max(1)) + buffers / 16 + cpus
+        buffers.div_ceil(batch.max(1)) + buffers / 16 + cpus + 2
     }
 
     /// Has memory ready for `count` batches, or as many as there can be. Fails, with

@@ -105,7 +105,7 @@ pub struct Stats {
     /// - 8 KiB for each segment where there are many, since its records, and what is kept for
     ///   every 2 MiB of it, begin in the midst of a page;
     /// - 64 for each buffer, in a pool that [tracks](crate::Builder::track) who takes them;
-    /// - 1024 for each class, for what its processors share while it runs dry, and for batches;
+    /// - 640 for each class, for what its processors share while it runs dry;
     /// - 64 for each of the most that ever waited at once.
     pub metadata_bytes: usize,
     /// Bytes of memory that was trimmed, and that has not gone, because somebody has a

@@ -1,5 +1,5 @@
 //! P6, truthful: what `stats` counts is what happened, in scripted sequences on one
-//! thread at a time; the bookkeeping stays within 64 B per buffer, 1 KiB per class and
+//! thread at a time; the bookkeeping stays within 64 B per buffer, 640 B per class and
 //! 64 KiB per CPU, of which it counts two at least; growth and trimming show; the table that is printed names every class.
 
 mod support;
@@ -100,12 +100,12 @@ fn refills_and_flushes_are_counted_once_a_batch() {
         let taken = class(&pool);
         assert!(taken.refills > 0 && taken.flushes == 0);
         // No batch is larger than the cache holds, nor a single buffer.
-        assert!((500 / 124..=500 / 2).contains(&(taken.refills as usize)));
+        assert!((500 / 64..=500 / 2).contains(&(taken.refills as usize)));
         drop(buffers);
         let given = class(&pool);
         assert_eq!(given.refills, taken.refills);
-        assert!((400 / 124..=500 / 2).contains(&(given.flushes as usize)));
-        assert!(given.cached > 0 && given.cached <= 124);
+        assert!((400 / 64..=500 / 2).contains(&(given.flushes as usize)));
+        assert!(given.cached > 0 && given.cached <= 64);
         // What one cache holds comes and goes without any batch.
         for _ in 0..1000 {
             drop(take(&pool, given.cached));
@@ -251,7 +251,7 @@ fn assert_lean(what: &str, pool: &Pool, touch: bool) {
     // which the allowance for processors covers unless there are many segments.
     let segments = stats.segments.len();
     let pages = if segments > 20 { segments << 13 } else { 0 };
-    let classes = 1024 * stats.classes.len();
+    let classes = 640 * stats.classes.len();
     let processors = processors().max(2);
     // Memory, and what lies between.
     let granules: usize = (stats.segments.iter())

@@ -60,7 +60,7 @@ impl<C: CpuCaches> FreeLists<C> {
 
     /// As above, of a class of which a cache may hold `most`.
     fn batch_for(most: usize) -> usize {
-        (most / 2).clamp(MAX_BATCH.min(16), MAX_BATCH)
+        (most / 2).clamp(MAX_BATCH.min(8), MAX_BATCH)
     }
 
     /// Puts buffers that the caller holds into `depot`, or onto the loose list if that
@@ -200,7 +200,7 @@ impl<C: CpuCaches> FreeLists<C> {
             others.map(|&other| self.batches_needed(sharers, buffers(other), self.stride(other)));
         let own = class.map_or(0, buffers) + more;
         let needed = needed.sum::<usize>() + self.batches_needed(sharers, own, stride);
-        self.tables.batches.open(needed + Batches::SPARE)
+        self.tables.batches.open(needed)
     }
 
     /// How many batches a class needs of so many `buffers` when all of the `sharers` have come.
@@ -215,7 +215,7 @@ impl<C: CpuCaches> FreeLists<C> {
         let each = classes.map(|class| {
             self.batches_needed(sharers, self.capacity(class) as usize, self.stride(class))
         });
-        each.sum::<usize>() + Batches::SPARE
+        each.sum()
     }
 
     fn stride(&self, class: ClassId) -> usize {
@@ -226,9 +226,9 @@ impl<C: CpuCaches> FreeLists<C> {
     /// Makes batches for classes that have as many buffers as `classes` says.
     pub fn prepare(&self, classes: impl Iterator<Item = (ClassId, usize)>) {
         let sharers = self.sharers();
-        let needed: usize = classes
+        let needed = classes
             .map(|(class, buffers)| self.batches_needed(sharers, buffers, self.stride(class)))
             .sum();
-        self.tables.batches.grow(needed + Batches::SPARE);
+        self.tables.batches.grow(needed);
     }
 }

@@ -167,7 +167,7 @@ impl Builder {
     /// Lets the caches of one processor hold up to `bytes` of free buffers, all
     /// classes together (default 64 MiB), besides two of each class. Within that
     /// they grow for the classes that miss, at the cost of idle ones. A cache
-    /// never holds more than 124 buffers of a class. For a second after a thread
+    /// never holds more than 60 buffers of a class. For a second after a thread
     /// took a buffer out of another processor's cache, or waited, the class's caches
     /// grow to half of a processor's share of its buffers at most.
     pub fn cpu_cache(mut self, bytes: usize) -> Self {

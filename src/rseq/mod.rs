@@ -111,10 +111,10 @@ use std::io;
 use std::ops::Range;
 
 /// Buffers a slot has room for.
-pub const ENTRIES: usize = if cfg!(hugepool_loom) { 4 } else { 124 };
+pub const ENTRIES: usize = if cfg!(hugepool_loom) { 4 } else { 60 };
 
 /// The free buffers of one processor and class.
-#[repr(C, align(512))]
+#[repr(C, align(256))]
 pub struct Slot {
     /// A `Level`. While the gate is open: read and stored by the sections of
     /// this processor alone. While it is shut, after a `restart`: changed by

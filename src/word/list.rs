@@ -78,7 +78,7 @@ impl fmt::Debug for Head {
     }
 }
 
-/// A batch as a word names it: `{count: 6, id: 25}`, the array and how many
+/// A batch as a word names it: `{count: 5, id: 26}`, the array and how many
 /// buffers are left in it. Zero is no batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Batch(u32);
@@ -86,15 +86,15 @@ pub struct Batch(u32);
 impl Batch {
     /// No batch.
     pub const NONE: Self = Self(0);
-    const ID_BITS: u32 = 25;
+    const ID_BITS: u32 = 26;
     /// The largest number of an array.
     pub const MAX_ID: u32 = (1 << Self::ID_BITS) - 1;
     const ONE: u32 = 1 << Self::ID_BITS;
 
-    /// `count` buffers, at most 63, in array `id`.
+    /// `count` buffers, at most 31, in array `id`.
     #[inline]
     pub fn new(id: u32, count: u32) -> Self {
-        debug_assert!(id <= Self::MAX_ID && count < 64);
+        debug_assert!(id <= Self::MAX_ID && count < 32);
         Self(count << Self::ID_BITS | id)
     }
 
