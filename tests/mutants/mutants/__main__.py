@@ -2,7 +2,7 @@
 
     tests/mutants/run [--models] [--only WORD] [--jobs N] [--list]
 
-A mutation is a weaker ordering of an atomic access, for every one in the core (`orderings.py`),
+A mutation is a weaker ordering of an atomic access, for every one in the core (`mutations.py`),
 or a line of core.toml. All are built into one copy of the sources, each behind a switch that a
 variable sets when a program starts (`tree.py`). What each model and each test program passes is
 noted once; a mutation is then tried with those that pass it, the quickest first: models, and

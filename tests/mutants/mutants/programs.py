@@ -27,7 +27,7 @@ class Program:
     passes: set = field(default_factory=set)
 
     def run(self, number=0, limit=None, passed=None):
-        """Whether it went through."""
+        """What it ended with, 0 if it went through; None if it did not end."""
         variables = os.environ | {"HUGEPOOL_MUTANT": str(number)}
         if passed:
             variables["HUGEPOOL_MUTANTS_PASSED"] = passed
@@ -36,9 +36,9 @@ class Program:
             self.command, env=variables, cwd=TREE, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            ended = process.wait(timeout=limit) == 0
+            ended = process.wait(timeout=limit)
         except subprocess.TimeoutExpired:
-            ended = False
+            ended = None
         finally:
             # Also what it started.
             try:
@@ -85,7 +85,7 @@ class Programs:
         os.makedirs(os.path.dirname(passed), exist_ok=True)
         if os.path.exists(passed):
             os.remove(passed)
-        if not program.run(passed=passed, limit=1800):
+        if program.run(passed=passed, limit=1800) != 0:
             raise SystemExit(f"{program.name} fails without any mutation")
         if os.path.exists(passed):
             with open(passed) as file:
@@ -97,6 +97,8 @@ class Programs:
         for program in self.all:
             if number in program.passes:
                 count += 1
-                if not program.run(number, limit=30 + 10 * program.seconds):
-                    return program.name, time.monotonic() - began, count
+                ended = program.run(number, limit=30 + 10 * program.seconds)
+                if ended != 0:
+                    how = ", which did not end" if ended is None else ""
+                    return program.name + how, time.monotonic() - began, count
         return None, time.monotonic() - began, count
